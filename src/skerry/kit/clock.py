@@ -1,0 +1,42 @@
+"""Time as a parameter: no other module of Skerry asks the operating system what time it is."""
+
+import datetime as dt
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a component needs of time. `testing.clock.FakeClock` is the other implementation."""
+
+    def now(self) -> dt.datetime:
+        """Return the wall clock, timezone-aware, in UTC."""
+        ...
+
+    def monotonic_seconds(self) -> float:
+        """Return seconds that never go back, from an arbitrary origin."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> dt.datetime:
+        """Return the wall clock, timezone-aware, in UTC."""
+        return dt.datetime.now(dt.UTC)  # noqa: TID251 - the one place that may
+
+    def monotonic_seconds(self) -> float:
+        """Return seconds that never go back, from an arbitrary origin."""
+        return time.monotonic()
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """Write a moment as Kubernetes does: UTC, whole seconds, a trailing Z."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_rfc3339(text: str) -> dt.datetime:
+    """Read what `rfc3339` wrote, or any RFC 3339 time; raises ValueError for other text."""
+    moment = dt.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"a time needs a zone: {text!r}")
+    return moment

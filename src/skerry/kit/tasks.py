@@ -1,0 +1,146 @@
+"""Supervised tasks: the only place that creates bare asyncio tasks.
+
+Owns: `Wakeup` (a level-triggered signal), `keep_running` (a loop that survives its own failures),
+`KeyedWorkers` (one worker a key, ended when idle) and `run_blocking`. Does not own what the loops do.
+
+Invariant: a wake-up is never lost. It says "look again", not why: whoever wakes reads the present state.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
+FAILURES = Counter("skerry_task_failures_total", "Failed turns of a supervised task.", ["task"])
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Wakeup:
+    """A level-triggered signal: many `set` calls before a `wait` are one."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Ask the waiter to look again."""
+        self._event.set()
+
+    async def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for a wake-up and take it; returns False where the time ran out first."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+@asynccontextmanager
+async def background(*loops: tuple[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run named loops while the block runs; cancel them and wait for their end on exit.
+
+    A loop that ends by an exception cancels the block, so that a dead part never goes unnoticed.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(loop), name=name) for name, loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _run(loop: Callable[[], Awaitable[None]]) -> None:
+    await loop()
+
+
+async def keep_running(
+    name: str, turn: Callable[[], Awaitable[None]], *, wakeup: Wakeup, resync_seconds: float
+) -> None:
+    """Call `turn` at once, at each wake-up and every `resync_seconds`; on failure again, with backoff.
+
+    A failed turn is logged and counted, never fatal: the state it could not reach is tried for again.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            await turn()
+        except Exception:
+            delay = backoff.next_seconds()
+            FAILURES.labels(name).inc()
+            log.exception("task failed, will try again", task=name, delay_seconds=round(delay, 3))
+            await asyncio.sleep(delay)
+            continue
+        backoff.reset()
+        await wakeup.wait(resync_seconds)
+
+
+class KeyedWorkers(Generic[K]):
+    """Run `turn(key)` for every key that was added: one at a time a key, `concurrency` keys at once.
+
+    A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff.
+    Bound: one pending mark a key, so memory grows with the number of distinct keys only.
+    """
+
+    def __init__(self, name: str, turn: Callable[[K], Awaitable[None]], *, concurrency: int) -> None:
+        self._name = name
+        self._turn = turn
+        self._slots = asyncio.Semaphore(concurrency)
+        self._again: dict[K, bool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, key: K) -> None:
+        """Ask for a turn of `key`; call it from the event loop."""
+        if key in self._again:
+            self._again[key] = True
+            return
+        self._again[key] = False
+        task = asyncio.get_running_loop().create_task(self._work(key), name=f"{self._name}:{key}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, key: K) -> None:
+        backoff = Backoff(max_seconds=60.0)
+        try:
+            while True:
+                self._again[key] = False
+                try:
+                    async with self._slots:
+                        await self._turn(key)
+                except Exception:
+                    delay = backoff.next_seconds()
+                    FAILURES.labels(self._name).inc()
+                    log.exception("turn failed, will try again", task=self._name, key=str(key))
+                    await asyncio.sleep(delay)
+                    continue
+                if not self._again[key]:
+                    return
+        finally:
+            del self._again[key]
+
+    async def stop(self) -> None:
+        """Cancel every turn and wait for their ends."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many keys are held: running, waiting for a slot, or in backoff."""
+        return {"keys": len(self._again)}
+
+
+async def run_blocking(executor: Executor, call: Callable[[], T]) -> T:
+    """Run a blocking call on a named, bounded executor."""
+    return await asyncio.get_running_loop().run_in_executor(executor, call)
