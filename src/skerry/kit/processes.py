@@ -21,9 +21,7 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 
 log = get_logger(__name__)
-RESTARTS = Counter(
-    "skerry_process_restarts_total", "Child processes that ended and were started again.", ["process"]
-)
+RESTARTS = Counter("skerry_process_restarts_total", "Child processes that ended and were started again.", ["process"])
 
 #: A process that lived this long is taken for healthy: the next restart is immediate again.
 HEALTHY_SECONDS = 10.0

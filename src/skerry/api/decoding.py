@@ -1,0 +1,145 @@
+"""From what a client sent to a complete, checked object: decode, prune, default, validate.
+
+Owns the translation of pydantic's errors into Kubernetes' field errors. Does not own what a rule is: that stands
+in the models and in each kind's `validate`.
+
+Invariant: every structural error of an object is reported at once, and its name errors with them; the kind's own
+rules need a sound structure, so they follow as the second and last round.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from pydantic import ValidationError
+
+from skerry.api.errors import Invalid
+from skerry.api.fields import (
+    FieldError,
+    invalid,
+    not_supported,
+    path_of,
+    required,
+    too_long,
+    too_many,
+    type_invalid,
+)
+from skerry.api.kinds import Kind
+from skerry.api.model import Document, R, from_document
+
+_TYPE_NAMES = {
+    "string_type": "string",
+    "int_type": "integer",
+    "float_type": "number",
+    "bool_type": "boolean",
+    "list_type": "array",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "int_from_float": "integer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[R]):
+    """A structurally sound object.
+
+    Attributes:
+        object: the model, with its fields' defaults; not yet defaulted or validated by its kind.
+        unknown: paths of fields that the kind does not have; they were dropped.
+    """
+
+    object: R
+    unknown: tuple[str, ...]
+
+
+def decode(kind: Kind[R], document: Document) -> Decoded[R]:
+    """Read a document as an object of `kind`.
+
+    Raises:
+        Invalid: with every type error and broken field rule.
+    """
+    given = without_nulls(document)
+    try:
+        return Decoded(from_document(kind.model, given), ())
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=True)
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    wrong = [problem for problem in problems if problem["type"] != "extra_forbidden"]
+    if wrong:
+        raise Invalid.of(kind.kind, kind.group, _name_of(given), [_field_error(problem) for problem in wrong])
+    for location in unknown:
+        _remove(given, location)
+    return Decoded(from_document(kind.model, given), tuple(path_of(location) for location in unknown))
+
+
+def complete(kind: Kind[R], obj: R, old: R | None, more: Iterable[FieldError] = ()) -> None:
+    """Default an object in place and check every rule of its kind.
+
+    Args:
+        kind: the object's kind.
+        obj: the decoded object; completed in place.
+        old: the stored object, on updates.
+        more: errors that the caller has found already (of metadata), reported together with the kind's own.
+
+    Raises:
+        Invalid: with every broken rule.
+    """
+    kind.default(obj)
+    errors = [*more, *kind.validate(obj, old)]
+    if errors:
+        raise Invalid.of(kind.kind, kind.group, obj.name, errors)
+
+
+def without_nulls(value: Any) -> Any:
+    """Copy a JSON value without the null fields of its objects: in Kubernetes' API null means absent."""
+    match value:
+        case dict():
+            return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        case list():
+            return [without_nulls(item) for item in value]
+        case _:
+            return value
+
+
+def _name_of(document: Document) -> str:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _remove(document: Any, location: Sequence[str | int]) -> None:
+    for step in location[:-1]:
+        document = document[step]
+    del document[location[-1]]
+
+
+def _field_error(problem: Any) -> FieldError:
+    """Translate one error of pydantic; the table of its types is at pydantic's "Validation Errors" page."""
+    path, value, context = path_of(problem["loc"]), problem["input"], problem.get("ctx", {})
+    match problem["type"]:
+        case "missing":
+            return required(path)
+        case kind if kind in _TYPE_NAMES:
+            return type_invalid(path, value, _TYPE_NAMES[kind])
+        case "literal_error" | "enum":
+            return not_supported(path, value, _expected(context["expected"]))
+        case "greater_than_equal":
+            return invalid(path, value, f"should be greater than or equal to {context['ge']}")
+        case "less_than_equal":
+            return invalid(path, value, f"should be less than or equal to {context['le']}")
+        case "string_pattern_mismatch":
+            return invalid(path, value, f"should match '{context['pattern']}'")
+        case "string_too_long":
+            return too_long(path, context["max_length"], "characters")
+        case "too_long":
+            return too_many(path, context["actual_length"], context["max_length"])
+        case "value_error":
+            return invalid(path, value, str(context["error"]))
+        case _:
+            return invalid(path, value, problem["msg"][:1].lower() + problem["msg"][1:])
+
+
+def _expected(text: str) -> list[str]:
+    """Read pydantic's `'a', 'b' or 'c'`."""
+    return [part.strip().strip("'") for part in text.replace(" or ", ", ").split(",")]

@@ -1,0 +1,167 @@
+"""What a kind is: one declaration from which routes, discovery, OpenAPI, tables and checks follow.
+
+To add a kind: one module (or one more declaration in its group's module) and one line in `registry.KINDS`;
+docs/how-to/add-a-kind.md walks through it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal
+
+from skerry.api.fields import FieldError
+from skerry.api.model import Document, R
+from skerry.api.names import NameFormat
+
+ColumnType = Literal["string", "integer", "number", "boolean", "date"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table that `kubectl get` prints.
+
+    Attributes:
+        name: the heading.
+        value: the cell, from the stored document; None prints as an empty cell. A `date` is an RFC 3339 string,
+            shown as an age.
+        type: JSON type of the cell, or "date".
+        description: what the cell tells.
+        priority: 0 always shown; above 0 only with `-o wide`.
+    """
+
+    name: str
+    value: Callable[[Document], Any]
+    type: ColumnType = "string"
+    description: str = ""
+    priority: int = 0
+
+
+def _nothing_to_default(_: Any) -> None:
+    """A kind without computed defaults."""
+
+
+def _nothing_to_check(_: Any, __: Any) -> Iterable[FieldError]:
+    """A kind whose model says all of its rules."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[R]):
+    """A kind of object, as data.
+
+    Attributes:
+        group: API group; "" for core.
+        version: API version, such as "v1alpha2".
+        model: the pydantic model of the whole object. Its class name is the kind's name.
+        plural: the resource name in paths.
+        namespaced: whether objects live in namespaces.
+        short_names: what `kubectl get` also understands.
+        categories: such as "all".
+        columns: between Name and Age in tables.
+        name_format: the rule for metadata.name.
+        default: completes a decoded object in place: what the model's own field defaults can't say.
+        validate: yields every broken rule of a complete object; the second argument is the stored object on
+            updates, else None.
+        prepare_create: fills fields that the server owns, in place, on create.
+        warnings: sentences for the caller that do not refuse the object.
+        selectable: field selectors beyond metadata.name and metadata.namespace, from the stored document.
+        subresources: paths below an object besides those that follow from the model ("status").
+        core_semantics: as Kubernetes' built-in kinds: strategic merge patch, updates without a
+            resourceVersion allowed, no generation.
+    """
+
+    group: str
+    version: str
+    model: type[R]
+    plural: str
+    namespaced: bool
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    name_format: NameFormat = "subdomain"
+    default: Callable[[R], None] = _nothing_to_default
+    validate: Callable[[R, R | None], Iterable[FieldError]] = _nothing_to_check
+    prepare_create: Callable[[R], None] = _nothing_to_default
+    warnings: Callable[[R], Iterable[str]] = field(default=lambda _: ())
+    selectable: Mapping[str, Callable[[Document], str]] = field(default_factory=dict)
+    subresources: tuple[str, ...] = ()
+    core_semantics: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The kind's name, such as `EdgeFunction`."""
+        return self.model.__name__
+
+    @property
+    def singular(self) -> str:
+        """The resource's singular name, in lower case."""
+        return self.kind.lower()
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the version alone for core."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """The resource's full name, `plural.group`: unique among kinds, and their key in the log."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def root_path(self) -> str:
+        """The path of the group and version, such as `/apis/extensions.apoxy.dev/v1alpha2`."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+
+    @property
+    def has_status(self) -> bool:
+        """Whether there is a `/status` subresource, written apart from the rest."""
+        return "status" in self.model.model_fields
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the path of a collection, an object or a subresource."""
+        parts = [self.root_path]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/".join(parts)
+
+
+def age_of(document: Document) -> str | None:
+    """The creation time of a stored object, for the Age column."""
+    created = document.get("metadata", {}).get("creationTimestamp")
+    return str(created) if created else None
+
+
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+
+
+def value_at(path: str) -> Callable[[Document], Any]:
+    """Return a reader of one field by its path, such as `.status.liveRevision`; None where it is absent."""
+    steps: list[str | int] = [int(i) if i else name for name, i in _STEP.findall(path)]
+
+    def read(document: Document) -> Any:
+        value: Any = document
+        for step in steps:
+            match value, step:
+                case dict(), str():
+                    value = value.get(step)
+                case list(), int() if step < len(value):
+                    value = value[step]
+                case _:
+                    return None
+        return value
+
+    return read
+
+
+def condition_status(condition_type: str) -> Callable[[Document], str | None]:
+    """Return a reader of one condition's status: `True`, `False`, `Unknown`, or None where it is not there."""
+
+    def read(document: Document) -> str | None:
+        for condition in (document.get("status") or {}).get("conditions") or ():
+            if condition.get("type") == condition_type:
+                return str(condition.get("status"))
+        return None
+
+    return read

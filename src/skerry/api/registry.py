@@ -1,0 +1,33 @@
+"""Every kind that Skerry knows: one line each, in the order that discovery lists them."""
+
+from typing import Any
+
+from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
+from skerry.api.kinds import Kind
+
+KINDS: tuple[Kind[Any], ...] = (
+    NAMESPACE,
+    SECRET,
+    CONFIG_MAP,
+    EVENT,
+)
+
+
+def kind_of(model: type[Any]) -> Kind[Any]:
+    """Return the declaration of a model; raises KeyError for a class that is no kind."""
+    return _BY_MODEL[model]
+
+
+def find_kind(api_version: str, kind: str) -> Kind[Any] | None:
+    """Return the kind that a document's apiVersion and kind name, or None."""
+    return _BY_NAME.get((api_version, kind))
+
+
+def find_resource(group: str, version: str, plural: str) -> Kind[Any] | None:
+    """Return the kind that a path names, or None."""
+    return _BY_PATH.get((group, version, plural))
+
+
+_BY_MODEL = {kind.model: kind for kind in KINDS}
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
+_BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
