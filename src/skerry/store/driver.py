@@ -1,0 +1,92 @@
+"""What the log core asks of a database.
+
+A driver owns durability, atomicity and the order of revisions. It does not own watches, fan-out, polling or
+the policy of compaction: those are written once, in the core, for all drivers. `tests/contract/store` is the
+suite that every driver passes.
+
+The hard invariant: **an event is visible only when every event of a lower revision is final.** A watcher
+that was given revision n never looks below n again, so an event that became visible later with a lower
+revision would be lost for good. SQLite gets this from its single writer. A driver with concurrent writers
+(PostgreSQL, where a sequence hands out numbers in one order and transactions commit in another) must hold
+`events_after`, `bounds` and `page` back at the first gap until that gap is filled or known to stay empty.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from skerry.store.errors import Compacted, FutureRevision
+from skerry.store.records import Batch, Bounds, Entry, Key, ListQuery, Page, Scope, Statistics, Write
+
+
+class Driver(Protocol):
+    """A database that keeps the log; open for the length of an async context manager of its module.
+
+    Every method may raise `Unavailable` and, where a queue is full, `Overloaded`. Other processes may write
+    to the same database at any time.
+    """
+
+    async def append(self, write: Write) -> int:
+        """Apply one conditional change and return its revision, once it is durable.
+
+        A cancelled caller does not know whether the change was made.
+
+        Raises:
+            Conflict: the entry is not at the expected revision; nothing was changed.
+        """
+        ...
+
+    async def get(self, key: Key) -> Entry | None:
+        """Return the present state of a key."""
+        ...
+
+    async def page(self, query: ListQuery) -> Page:
+        """Return a part of a snapshot.
+
+        Raises:
+            Compacted: the asked revision is below `Bounds.compacted`.
+            FutureRevision: it is above `Bounds.latest`.
+        """
+        ...
+
+    async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
+        """Return the first events after `revision`, at most `limit`.
+
+        Raises:
+            Compacted: `revision` is below `Bounds.compacted`.
+        """
+        ...
+
+    async def bounds(self) -> Bounds:
+        """Return the oldest and the newest revision."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget superseded states and tombstones at or below `revision`; a lower one than before is ignored.
+
+        The newest state of every key at `revision` stays, so the list at `revision` and the `previous` of
+        every later event stay available.
+
+        Raises:
+            FutureRevision: `revision` is above `Bounds.latest`.
+        """
+        ...
+
+    def call_after_commit(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called on the event loop after commits.
+
+        It makes watches quick, not right: calls may be missing (another process wrote) or spurious, because
+        the core polls as well.
+        """
+        ...
+
+    def statistics(self) -> Statistics:
+        """Return the present depth of every queue and pool of the driver."""
+        ...
+
+
+def check_revision(revision: int, bounds: Bounds) -> None:
+    """Raise `Compacted` or `FutureRevision` where `revision` lies outside of `bounds`."""
+    if revision < bounds.compacted:
+        raise Compacted(bounds.compacted)
+    if revision > bounds.latest:
+        raise FutureRevision(bounds.latest)

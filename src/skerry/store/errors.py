@@ -1,0 +1,81 @@
+"""What the store may answer instead of a result.
+
+    SkerryError
+    └── StoreError
+        ├── Conflict          the entry is not at the expected revision; carries the entry as it is now
+        ├── Compacted         that revision's history is gone; carries the oldest one that is left
+        ├── FutureRevision    that revision is not written yet; carries the newest one that is
+        ├── ValueTooLarge     the value exceeds `LogSettings.value_bytes_max`
+        ├── Overloaded        a bounded queue of the store is full; nothing was done, try again
+        └── Unavailable       the database cannot serve (disk full, locked, closed)
+
+A database that cannot be opened at all is a `StartError` of the kit.
+"""
+
+from skerry.kit.errors import SkerryError
+from skerry.store.records import Entry, Key
+
+
+class StoreError(SkerryError):
+    """Any expected failure of the store."""
+
+
+class Conflict(StoreError):
+    """The entry is not at the expected revision.
+
+    Attributes:
+        current: the entry as it is now; None where there is none.
+    """
+
+    def __init__(self, key: Key, *, expected_revision: int, current: Entry | None) -> None:
+        found = f"at revision {current.revision}" if current else "absent"
+        wanted = f"at revision {expected_revision}" if expected_revision else "absent"
+        super().__init__(f"{key} was expected {wanted} but is {found}")
+        self.current = current
+
+
+class Compacted(StoreError):
+    """The history before `oldest` has been compacted away: list again and go on from there.
+
+    Attributes:
+        oldest: the oldest revision that can still be listed, or watched from.
+    """
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(f"the requested revision is older than {oldest}, the oldest one that is kept")
+        self.oldest = oldest
+
+
+class FutureRevision(StoreError):
+    """The asked revision has not been written yet.
+
+    Attributes:
+        current: the newest revision.
+    """
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"the requested revision is newer than {current}, the newest one")
+        self.current = current
+
+
+class ValueTooLarge(StoreError):
+    """A value exceeds the limit of one entry."""
+
+    def __init__(self, key: Key, *, value_bytes: int, value_bytes_max: int) -> None:
+        super().__init__(f"{key} has {value_bytes} bytes, the limit of one entry is {value_bytes_max}")
+
+
+class Overloaded(StoreError):
+    """A bounded queue is full; nothing was done.
+
+    Args:
+        limit_name: the setting that bounds the queue.
+        limit: its value.
+    """
+
+    def __init__(self, limit_name: str, limit: int) -> None:
+        super().__init__(f"the store is busy ({limit_name}={limit} reached), try again")
+
+
+class Unavailable(StoreError):
+    """The database cannot serve now; after a failed write the caller must read to learn its outcome."""

@@ -1,0 +1,204 @@
+"""The revision log: every resource of Skerry, as one strictly rising sequence of changes.
+
+    async with open_sqlite(path) as driver, open_log(driver) as log:
+        revision = await log.put(key, b"...", expected_revision=0)
+
+Owns: the verbs on the log, watches, the compaction policy. Does not own storage (a `Driver` does) and does
+not know what a value means. The invariant: what a verb returned is durable, and every watcher sees it once,
+in its place. Several processes may share one database; the core never assumes that it is the only writer.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.tasks import Wakeup, background, keep_running
+from skerry.store.compaction import Compactor
+from skerry.store.driver import Driver, check_revision
+from skerry.store.errors import ValueTooLarge
+from skerry.store.hub import Hub, Watch
+from skerry.store.records import (
+    Entry,
+    Event,
+    Key,
+    ListQuery,
+    Page,
+    Progress,
+    Scope,
+    Statistics,
+    Write,
+)
+from skerry.store.settings import CompactionPolicy, LogSettings
+
+__all__ = [
+    "CompactionPolicy",
+    "Entry",
+    "Event",
+    "Key",
+    "LogSettings",
+    "Page",
+    "Progress",
+    "RevisionLog",
+    "Watch",
+    "open_log",
+]
+
+
+@asynccontextmanager
+async def open_log(
+    driver: Driver, settings: LogSettings | None = None, *, clock: Clock | None = None
+) -> AsyncIterator["RevisionLog"]:
+    """Run a log over an open driver for the length of the block; its watches end with it."""
+    log = RevisionLog(driver, settings or LogSettings(), clock or SystemClock())
+    loops = (("store.hub", log.deliver), ("store.compaction", log.compact_by_policy))
+    async with background(*loops):
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+class RevisionLog:
+    """The log, as `open_log` yields it."""
+
+    def __init__(self, driver: Driver, settings: LogSettings, clock: Clock) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._clock = clock
+        self._hub = Hub(driver, settings, clock)
+        self._compactor = Compactor(settings.compaction)
+
+    async def put(self, key: Key, value: bytes, *, expected_revision: int) -> int:
+        """Create an entry (`expected_revision` 0) or replace the one at that revision.
+
+        Returns:
+            The revision of the change, once it is durable.
+
+        Raises:
+            Conflict: the entry is not at the expected revision.
+            ValueTooLarge: the value exceeds `LogSettings.value_bytes_max`.
+            Overloaded: too many writes are waiting.
+        """
+        if len(value) > self._settings.value_bytes_max:
+            raise ValueTooLarge(key, value_bytes=len(value), value_bytes_max=self._settings.value_bytes_max)
+        return await self._driver.append(Write(key, value, expected_revision))
+
+    async def delete(self, key: Key, *, expected_revision: int) -> int:
+        """Delete the entry that is at `expected_revision` (above 0).
+
+        Returns:
+            The revision of the change, once it is durable.
+
+        Raises:
+            Conflict: the entry is not at the expected revision, or absent.
+            Overloaded: too many writes are waiting.
+        """
+        if expected_revision <= 0:
+            raise ValueError("a delete needs the revision of the entry, which is above 0")
+        return await self._driver.append(Write(key, None, expected_revision))
+
+    async def get(self, key: Key) -> Entry | None:
+        """Return the present entry; it holds every change that was acknowledged before the call."""
+        return await self._driver.get(key)
+
+    async def list(
+        self,
+        resource: str,
+        *,
+        namespace: str | None = None,
+        revision: int | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int | None,
+    ) -> Page:
+        """Return the entries of a resource, in the order of (namespace, name), as a snapshot.
+
+        Args:
+            resource: as in `Key`.
+            namespace: None lists all namespaces.
+            revision: the snapshot to list; None for the newest. Pages of one list share one revision.
+            after: (namespace, name) of the last entry of the page before.
+            limit: most entries on the page; None for all.
+
+        Raises:
+            Compacted: `revision` is older than the history that is kept.
+            FutureRevision: `revision` is not written yet.
+        """
+        if limit is not None and limit <= 0:
+            raise ValueError("the limit of a page is above 0; None for all")
+        return await self._driver.page(ListQuery(resource, namespace, revision, after, limit))
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        resource: str | None,
+        *,
+        namespace: str | None = None,
+        after_revision: int,
+        progress_seconds: float | None = None,
+    ) -> AsyncIterator[Watch]:
+        """Follow the events after a revision for the length of the block; see `Watch` for what it yields.
+
+        Args:
+            resource: None follows all.
+            namespace: None follows all.
+            after_revision: such as that of a `Page`: the first event is the first one after it.
+            progress_seconds: how often to tell progress; None for `LogSettings.progress_seconds`.
+
+        Raises:
+            Compacted: events after `after_revision` are gone; also later, while iterating, where compaction
+                overtook a watcher that was slow.
+            FutureRevision: `after_revision` is not written yet.
+            Overloaded: `LogSettings.watchers_max` watches are open.
+        """
+        check_revision(after_revision, await self._driver.bounds())
+        progress_seconds = progress_seconds or self._settings.progress_seconds
+        scope = Scope(resource, namespace)
+        with self._hub.watch(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
+            yield watch
+
+    async def compact(self, revision: int) -> None:
+        """Forget the history below `revision`; the list at `revision` and all later events stay.
+
+        Raises:
+            FutureRevision: `revision` is not written yet.
+        """
+        await self._driver.compact(revision)
+
+    async def revision(self) -> int:
+        """Return the newest revision; 0 in an empty log."""
+        return (await self._driver.bounds()).latest
+
+    async def compacted_revision(self) -> int:
+        """Return the oldest revision that can be listed, or watched from; 0 before any compaction."""
+        return (await self._driver.bounds()).compacted
+
+    def statistics(self) -> Statistics:
+        """Return the depth of every queue, the number of watches, and how far they have been served."""
+        return {**self._hub.statistics(), **self._driver.statistics()}
+
+    async def deliver(self) -> None:
+        """Hand new events to the watches, for ever; `open_log` runs it."""
+        await keep_running(
+            "store.hub",
+            self._hub.turn,
+            wakeup=self._hub.wakeup,
+            resync_seconds=self._settings.poll_seconds,
+        )
+
+    async def compact_by_policy(self) -> None:
+        """Apply `LogSettings.compaction`, for ever; `open_log` runs it."""
+        await keep_running(
+            "store.compaction",
+            self._compact_once,
+            wakeup=Wakeup(),
+            resync_seconds=self._settings.compaction.interval_seconds,
+        )
+
+    async def _compact_once(self) -> None:
+        target = self._compactor.look(revision=await self.revision(), now_seconds=self._clock.monotonic_seconds())
+        if target:
+            await self.compact(target)
+
+    def close(self) -> None:
+        """End every watch."""
+        self._hub.close()

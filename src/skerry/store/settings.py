@@ -1,0 +1,62 @@
+"""The log's settings: every bound and interval of the core, by name and unit."""
+
+from dataclasses import dataclass, field, fields
+
+from skerry.kit.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionPolicy:
+    """How much history is kept; both bounds hold, so the longer history wins.
+
+    Attributes:
+        keep_revisions: at least the last this many revisions stay.
+        keep_seconds: at least the revisions of the last this many seconds stay (Kubernetes' API server
+            compacts etcd after five minutes: a watcher that was away for less resumes without a new list).
+            A restarted process counts from its start.
+        interval_seconds: how often the policy is applied.
+    """
+
+    keep_revisions: int = 10_000
+    keep_seconds: float = 300.0
+    interval_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Bounds of a `RevisionLog`.
+
+    Attributes:
+        value_bytes_max: the largest value; above etcd's 1.5 MiB, and enough for 3 MiB request bodies.
+        watchers_max: watches open at once.
+        watcher_events_max: events waiting for one watcher; one that falls further behind reads the database.
+        batch_events: events read from the database at once.
+        poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
+        progress_seconds: how often a quiet watcher is told how far it has seen.
+        compaction: how much history is kept.
+    """
+
+    value_bytes_max: int = 4 * 1024 * 1024
+    watchers_max: int = 10_000
+    watcher_events_max: int = 1_000
+    batch_events: int = 500
+    poll_seconds: float = 1.0
+    progress_seconds: float = 10.0
+    compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+
+def require_positive(settings: object) -> None:
+    """Raise `ConfigurationError` naming every number of a settings dataclass that is not above zero."""
+    wrong = [
+        f"{item.name}={value}"
+        for item in fields(settings)  # type: ignore[arg-type] # any dataclass instance
+        if isinstance(value := getattr(settings, item.name), int | float) and value <= 0
+    ]
+    if wrong:
+        raise ConfigurationError(f"{type(settings).__name__}: must be above zero: {', '.join(wrong)}")
