@@ -3,6 +3,7 @@
 from typing import Any
 
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.kinds import Kind
 
 KINDS: tuple[Kind[Any], ...] = (
@@ -10,6 +11,8 @@ KINDS: tuple[Kind[Any], ...] = (
     SECRET,
     CONFIG_MAP,
     EVENT,
+    EDGE_FUNCTION,
+    EDGE_FUNCTION_REVISION,
 )
 
 
