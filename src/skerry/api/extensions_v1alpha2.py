@@ -238,6 +238,8 @@ class EdgeFunctionStatus(Model):
 
     live_revision: str | None = None
     """Name of the revision that serves; it moves only to a revision that is ready."""
+    serving_revision: str | None = None
+    """Name of the revision that the gateways route to by now; Skerry's own addition."""
     observed_generation: Int64 | None = None
     """The generation that this status was made from."""
     conditions: Conditions = None

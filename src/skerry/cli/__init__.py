@@ -1,0 +1,1 @@
+"""`skerry ...`: parse, call the client, print."""

@@ -1,0 +1,80 @@
+"""How a command finds its server: a kubeconfig, as kubectl reads it.
+
+Order: `--kubeconfig`, the KUBECONFIG variable, the data directory's own. Only what Skerry writes is read: a server,
+an embedded CA, a bearer token.
+"""
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from skerry.kit.errors import ConfigurationError
+
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the server is, whom to trust, and what to show it."""
+
+    server: str
+    ca_pem: str
+    token: str
+    namespace: str = "default"
+
+
+def find_kubeconfig(given: Path | None, environment: Mapping[str, str], data_dir: Path) -> Path:
+    """Return the kubeconfig to use; raises ConfigurationError that says where it was looked for."""
+    listed = environment.get("KUBECONFIG", "").split(":")[0]
+    candidates = [given] if given else [Path(p) for p in (listed,) if p] + [data_dir / "kubeconfig"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    tried = ", ".join(map(str, candidates))
+    raise ConfigurationError(f"no kubeconfig found (looked for {tried}): is `skerry up` running? Or give --kubeconfig")
+
+
+def read_access(path: Path) -> Access:
+    """Read the current context of a kubeconfig; raises ConfigurationError that names what it lacks."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        context = _named(config, "contexts", config["current-context"])["context"]
+        cluster = _named(config, "clusters", context["cluster"])["cluster"]
+        user = _named(config, "users", context["user"])["user"]
+        return Access(
+            server=cluster["server"],
+            ca_pem=base64.b64decode(cluster["certificate-authority-data"]).decode(),
+            token=user["token"],
+            namespace=context.get("namespace", "default"),
+        )
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        wanted = "a current-context with a server, certificate-authority-data and a token"
+        raise ConfigurationError(f"{path}: not a kubeconfig that skerry reads ({wanted}): {error!r}") from error
+
+
+def _named(config: Any, section: str, name: str) -> Any:
+    for item in config[section]:
+        if item["name"] == name:
+            return item
+    raise KeyError(f"{section}: {name}")
+
+
+@asynccontextmanager
+async def connected(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield an HTTP client for the server, closed on exit."""
+    trust = ssl.create_default_context(cadata=access.ca_pem)
+    async with httpx.AsyncClient(
+        base_url=access.server,
+        verify=trust,
+        trust_env=False,
+        headers={"Authorization": f"Bearer {access.token}", "User-Agent": "skerry-cli"},
+        timeout=httpx.Timeout(30.0, connect=CONNECT_SECONDS),
+    ) as http:
+        yield http

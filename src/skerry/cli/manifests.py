@@ -1,0 +1,104 @@
+"""Objects in files: read them, and bring the server to them.
+
+`apply_document` is a small equivalent of `kubectl apply` for machines without kubectl: the file's content replaces
+what the server has, except for what the server itself owns (status, uid, finalizers, owners).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from skerry.api.errors import NotFound
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.api.registry import KINDS, find_kind
+from skerry.client.transport import Target, Transport
+from skerry.kit.errors import ConfigurationError
+
+Outcome = Literal["created", "configured", "unchanged"]
+
+#: A manifest file larger than this is no manifest.
+FILE_BYTES_MAX = 16 * 1024 * 1024
+SUFFIXES = {".yaml", ".yml", ".json"}
+#: Metadata that the server owns, kept from the stored object.
+_SERVER_METADATA = ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers", "ownerReferences")
+
+
+class Manifest(NamedTuple):
+    """One object from a file."""
+
+    kind: Kind[Any]
+    document: Document
+    origin: str
+
+
+def read_manifests(path: str, standard_input: Any) -> list[Manifest]:
+    """Read every object of a file, of a folder's files, or of standard input for `-`.
+
+    Raises:
+        ConfigurationError: naming the file, the document in it, and what is wrong.
+    """
+    if path == "-":
+        return list(_parse(standard_input.read(FILE_BYTES_MAX), "standard input"))
+    place = Path(path)
+    if not place.exists():
+        raise ConfigurationError(f"there is no file or folder {path}")
+    files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES) if place.is_dir() else [place]
+    if not files:
+        raise ConfigurationError(f"{path}: no file ends with {', '.join(sorted(SUFFIXES))}")
+    manifests: list[Manifest] = []
+    for file in files:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigurationError(f"{file}: larger than {FILE_BYTES_MAX} bytes")
+        manifests += _parse(file.read_text(), str(file))
+    return manifests
+
+
+def _parse(text: str, origin: str) -> Iterator[Manifest]:
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{origin}: not valid YAML or JSON: {error}") from error
+    for number, document in enumerate(documents, 1):
+        at = f"{origin} (document {number})"
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{at}: must be an object with apiVersion, kind and metadata")
+        items = document["items"] if document.get("kind") == "List" else [document]
+        yield from (_manifest(item, at) for item in items)
+
+
+def _manifest(document: Document, origin: str) -> Manifest:
+    kind = find_kind(str(document.get("apiVersion", "")), str(document.get("kind", "")))
+    if kind is None:
+        named = f"{document.get('kind')} in version {document.get('apiVersion')}"
+        known = ", ".join(f"{k.kind} ({k.api_version})" for k in KINDS)
+        raise ConfigurationError(f"{origin}: no kind {named}; known are {known}")
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        raise ConfigurationError(f"{origin}: metadata.name: Required value")
+    return Manifest(kind, document, origin)
+
+
+def target_of(manifest: Manifest, namespace: str) -> Target:
+    """Return where an object belongs; a namespaced one without a namespace goes to `namespace`."""
+    metadata = manifest.document["metadata"]
+    place = metadata.get("namespace", namespace) if manifest.kind.namespaced else ""
+    return Target(manifest.kind, place, metadata["name"])
+
+
+async def apply_document(transport: Transport, target: Target, document: Document) -> Outcome:
+    """Create or replace one object; raises ApiError."""
+    try:
+        stored = await transport.get(target)
+    except NotFound:
+        await transport.create(target, document)
+        return "created"
+    kept = {key: stored["metadata"][key] for key in _SERVER_METADATA if key in stored["metadata"]}
+    wanted = {**document, "metadata": {**document["metadata"], **kept}}
+    if "status" in stored:
+        wanted["status"] = stored["status"]
+    after = await transport.replace(target, wanted)
+    same = after["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]
+    return "unchanged" if same else "configured"

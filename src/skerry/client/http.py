@@ -1,0 +1,126 @@
+"""The transport over the wire: Kubernetes' HTTP API on httpx.
+
+Owns paths, query parameters and the reading of Status errors. Every answer is bounded in time; a watch is bounded by
+the server, which ends it cleanly, and by a silence limit.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+
+from skerry.api.errors import ApiError, ServiceUnavailable, from_status
+from skerry.api.model import Document
+from skerry.client.transport import Target, WatchEvent
+
+REQUEST_TIMEOUT_SECONDS = 30.0
+#: A watch with bookmarks is never silent for longer than a minute.
+WATCH_SILENCE_SECONDS_MAX = 150.0
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class HttpTransport:
+    """Carries requests to a Skerry server.
+
+    Args:
+        http: a client with base URL, TLS trust and the Authorization header set; the caller closes it.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def get(self, target: Target) -> Document:
+        """Return one object."""
+        return await self._send("GET", target)
+
+    async def list(self, target: Target, *, label_selector: str, limit: int, continue_token: str) -> Document:
+        """Return one page: a List document."""
+        query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
+        return await self._send("GET", target, query={key: value for key, value in query.items() if value})
+
+    async def create(self, target: Target, document: Document) -> Document:
+        """Store a new object and return it as stored."""
+        return await self._send("POST", target, document)
+
+    async def replace(self, target: Target, document: Document) -> Document:
+        """Replace an object (or its subresource) and return it as stored."""
+        return await self._send("PUT", target, document)
+
+    async def merge_patch(self, target: Target, patch: Document) -> Document:
+        """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
+        return await self._send("PATCH", target, patch, content_type=MERGE_PATCH)
+
+    async def delete(self, target: Target) -> None:
+        """Ask for an object's deletion."""
+        await self._send("DELETE", target)
+
+    @asynccontextmanager
+    async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """Watch a collection from a resource version on."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS_MAX)
+        try:
+            async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
+                if response.status_code >= httpx.codes.BAD_REQUEST:
+                    raise error_of(response.status_code, await response.aread())
+                yield _events(response)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+
+    async def _send(
+        self,
+        method: str,
+        target: Target,
+        document: Document | None = None,
+        *,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Document:
+        content = None if document is None else orjson.dumps(document)
+        headers = {"Content-Type": content_type} if content is not None else {}
+        try:
+            response = await self._http.request(
+                method,
+                _path(target),
+                params=query,
+                content=content,
+                headers=headers,
+                timeout=REQUEST_TIMEOUT_SECONDS,
+            )
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+        if response.status_code >= httpx.codes.BAD_REQUEST:
+            raise error_of(response.status_code, response.content)
+        answer: Document = orjson.loads(response.content)
+        return answer
+
+
+def error_of(code: int, body: bytes) -> ApiError:
+    """Return the error that an answer tells, whether or not its body is a Status."""
+    try:
+        status: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        return from_status(status)
+    return from_status({"code": code, "message": body[:500].decode(errors="replace") or f"HTTP status {code}"})
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[WatchEvent]:
+    async for line in response.aiter_lines():
+        if not line:
+            continue
+        event = orjson.loads(line)
+        if event["type"] == "ERROR":
+            raise from_status(event["object"])
+        yield WatchEvent(event["type"], event["object"])
+
+
+def _path(target: Target) -> str:
+    return target.kind.path(target.namespace, target.name, target.subresource)
+
+
+def _unreachable(error: httpx.HTTPError) -> ServiceUnavailable:
+    return ServiceUnavailable(f"the server can't be reached: {error or type(error).__name__}")

@@ -1,0 +1,134 @@
+"""A cache of one kind that follows the log: list, then watch, for ever.
+
+Owns the copy and its freshness. Does not own what anyone does about a change: listeners get the key only, and read
+the present state (a wake-up says "look again", not why).
+
+Invariant: once `synced`, the cache is the collection as it was at some revision, and that revision only rises.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Generic
+
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from skerry.api.errors import ApiError, Expired
+from skerry.api.model import Document, R, from_document
+from skerry.api.registry import kind_of
+from skerry.client.client import PAGE_OBJECTS, Client
+from skerry.client.transport import Target, WatchEvent
+from skerry.kit.backoff import Backoff
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
+RELISTS = Counter("skerry_informer_lists_total", "Full lists that an informer made.", ["resource"])
+
+Key = tuple[str, str]
+"""Namespace and name; the namespace is "" for cluster-scoped kinds."""
+
+
+class Informer(Generic[R]):
+    """The live collection of one kind.
+
+    Args:
+        client: where it is read from.
+        model: the kind.
+    """
+
+    def __init__(self, client: Client, model: type[R]) -> None:
+        self._client = client
+        self._model = model
+        self._kind = kind_of(model)
+        self._objects: dict[Key, R] = {}
+        self._listeners: list[Callable[[Key], None]] = []
+        self._synced = asyncio.Event()
+
+    def on_change(self, listener: Callable[[Key], None]) -> None:
+        """Call `listener` with the key of every object that was added, changed or removed; it must not block."""
+        self._listeners.append(listener)
+
+    async def synced(self) -> None:
+        """Wait until the first list is complete."""
+        await self._synced.wait()
+
+    def get(self, name: str, namespace: str = "") -> R | None:
+        """Return the cached object, or None. It is shared: copy before changing it."""
+        return self._objects.get((namespace, name))
+
+    def __iter__(self) -> Iterator[R]:
+        """Iterate over a snapshot of the cached objects."""
+        return iter(list(self._objects.values()))
+
+    def __len__(self) -> int:
+        """Return the number of cached objects."""
+        return len(self._objects)
+
+    async def run(self) -> None:
+        """Follow the collection; never returns. Failures are retried with backoff and a fresh list."""
+        backoff = Backoff(first_seconds=0.05)
+        while True:
+            try:
+                revision = await self._list()
+                backoff.reset()
+                await self._watch(revision)
+            except Expired:
+                log.info("watch expired, listing again", resource=self._kind.resource)
+            except (ApiError, OSError) as error:
+                delay = backoff.next_seconds()
+                log.warning("informer lost its source", resource=self._kind.resource, error=str(error))
+                await asyncio.sleep(delay)
+
+    async def _list(self) -> str:
+        RELISTS.labels(self._kind.resource).inc()
+        found: dict[Key, R] = {}
+        token, revision = "", ""
+        while True:
+            page = await self._client.transport.list(
+                Target(self._kind), label_selector="", limit=PAGE_OBJECTS, continue_token=token
+            )
+            for item in page["items"]:
+                if obj := self._read(item):
+                    found[(obj.namespace, obj.name)] = obj
+            revision = str(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue", "")
+            if not token:
+                break
+        before, self._objects = self._objects, found
+        self._synced.set()
+        for key in before.keys() | found.keys():
+            if before.get(key) != found.get(key):
+                self._tell(key)
+        return revision
+
+    async def _watch(self, revision: str) -> None:
+        while True:
+            async with self._client.transport.watch(Target(self._kind), resource_version=revision) as events:
+                async for event in events:
+                    revision = event.document["metadata"]["resourceVersion"]
+                    self._take(event)
+
+    def _take(self, event: WatchEvent) -> None:
+        if event.type == "BOOKMARK":
+            return
+        obj = self._read(event.document)
+        if obj is None:
+            return
+        key = (obj.namespace, obj.name)
+        if event.type == "DELETED":
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = obj
+        self._tell(key)
+
+    def _read(self, document: Document) -> R | None:
+        """Read one object; one that does not fit its model is left out, so that it hurts no other."""
+        try:
+            return from_document(self._model, document)
+        except ValidationError as error:
+            log.warning("object does not fit its kind, left out", resource=self._kind.resource, error=str(error))
+            return None
+
+    def _tell(self, key: Key) -> None:
+        for listener in self._listeners:
+            listener(key)

@@ -1,0 +1,65 @@
+"""What the client needs of whatever carries its requests.
+
+Two implementations: `http.HttpTransport` (over the wire) and `server.local.LocalTransport` (in process, handed in
+by main). Both speak documents and raise `api.errors.ApiError`; tests/contract/client holds them to the same words.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event of a watch. A BOOKMARK's document holds nothing but `metadata.resourceVersion`."""
+
+    type: EventType
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about: a kind, a namespace ("" = cluster scope, or all) and a name ("" = the collection)."""
+
+    kind: Kind[Any]
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+class Transport(Protocol):
+    """Carries one request each; safe for concurrent use. Every method raises `ApiError` for an answer >= 400."""
+
+    async def get(self, target: Target) -> Document:
+        """Return one object."""
+        ...
+
+    async def list(self, target: Target, *, label_selector: str, limit: int, continue_token: str) -> Document:
+        """Return one page: a List document."""
+        ...
+
+    async def create(self, target: Target, document: Document) -> Document:
+        """Store a new object and return it as stored."""
+        ...
+
+    async def replace(self, target: Target, document: Document) -> Document:
+        """Replace an object (or its subresource) and return it as stored."""
+        ...
+
+    async def merge_patch(self, target: Target, patch: Document) -> Document:
+        """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
+        ...
+
+    async def delete(self, target: Target) -> None:
+        """Ask for an object's deletion."""
+        ...
+
+    def watch(self, target: Target, *, resource_version: str) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """Watch a collection from a resource version on; raises Expired (on entry or later) when it is too old."""
+        ...

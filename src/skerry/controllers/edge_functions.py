@@ -1,0 +1,275 @@
+"""From an EdgeFunction to its revisions: build, switch, trim.
+
+Owns: EdgeFunctionRevision objects, the artifact of each, `status.liveRevision`, and the conditions of both kinds.
+Does not own: how code is built (`artifacts`), or where it is served (the agent, which writes `status.servingRevision`).
+
+Invariant: `liveRevision` only ever names a revision whose code is stored and checked. A revision that fails leaves
+the one before it alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal, Protocol
+
+from prometheus_client import Histogram
+
+from skerry.api.errors import AlreadyExists
+from skerry.api.extensions_v1alpha2 import (
+    BACKEND,
+    EDGE_FUNCTION,
+    FUNCTION_LABEL,
+    Artifact,
+    EdgeFunction,
+    EdgeFunctionRevision,
+    EdgeFunctionRevisionSpec,
+    revision_name,
+)
+from skerry.api.model import Condition, ObjectMeta, OwnerReference, condition_of, is_true, with_condition
+from skerry.client.client import Client
+from skerry.client.informer import Informer, Key
+from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.errors import SkerryError
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import KeyedWorkers
+
+log = get_logger(__name__)
+BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to stored artifact.", ["outcome"])
+
+#: Functions worked on at once; the builder has a bound of its own below this one.
+CONCURRENCY = 16
+CONDITION_MESSAGE_CHARACTERS_MAX = 4096
+#: Every function is looked at again this often, whatever happened.
+RESYNC_SECONDS = 600.0
+
+
+class SourceError(SkerryError):
+    """A revision's source is at fault: the same source would fail again, so it is not tried again."""
+
+
+class CodeBuilder(Protocol):
+    """What the controller needs of `artifacts`: source in, stored artifact out."""
+
+    async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
+        """Bring, build, check and store a revision's code.
+
+        Raises:
+            SourceError: the source is at fault.
+            SkerryError: anything else; the build is tried again, with backoff.
+        """
+        ...
+
+
+class EdgeFunctionController:
+    """Reconciles EdgeFunctions; `run()` is its life.
+
+    Args:
+        client: where objects are written.
+        functions: the cache of EdgeFunctions.
+        revisions: the cache of their revisions.
+        builder: makes a revision's artifact.
+        clock: stamps conditions.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        functions: Informer[EdgeFunction],
+        revisions: Informer[EdgeFunctionRevision],
+        builder: CodeBuilder,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._functions = functions
+        self._revisions = revisions
+        self._builder = builder
+        self._clock = clock
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Reconcile for the length of the block."""
+        workers = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
+        self._functions.on_change(lambda key: workers.add(key[1]))
+        self._revisions.on_change(lambda key: workers.add(self._owner_name(key)))
+        async with asyncio.TaskGroup() as group:
+            resync = group.create_task(self._resync(workers))
+            try:
+                yield
+            finally:
+                resync.cancel()
+                await workers.stop()
+
+    async def _resync(self, workers: KeyedWorkers[str]) -> None:
+        await self._functions.synced()
+        await self._revisions.synced()
+        while True:
+            for name in {f.name for f in self._functions} | {_function_of(r) for r in self._revisions}:
+                workers.add(name)
+            await asyncio.sleep(RESYNC_SECONDS)
+
+    def _owner_name(self, key: Key) -> str:
+        revision = self._revisions.get(key[1])
+        return _function_of(revision) if revision else key[1].rpartition("-")[0]
+
+    async def reconcile(self, name: str) -> None:
+        """Bring one function, its revisions and its status to what its template asks for."""
+        function = self._functions.get(name)
+        if function is None or function.metadata.deletion_timestamp:
+            await self._remove_orphans(name)
+            return
+        latest = await self._latest_revision(function)
+        if not _is_settled(latest):
+            function = await self._client.change_status(function, lambda f: self._tell_building(f, latest))
+            latest = await self._ingest(latest)
+        function = await self._client.change_status(function, lambda f: self._tell(f, latest))
+        await self._trim(function, latest)
+
+    async def _remove_orphans(self, name: str) -> None:
+        for revision in self._revisions:
+            if _function_of(revision) == name:
+                await self._client.delete(revision)
+
+    async def _latest_revision(self, function: EdgeFunction) -> EdgeFunctionRevision:
+        """Return the revision of the present template, created where it is new (or its owner is)."""
+        name = revision_name(function)
+        stored = self._revisions.get(name) or await self._client.find(EdgeFunctionRevision, name)
+        if stored is not None and _is_owned(stored, function):
+            return stored
+        if stored is not None:
+            await self._client.delete(stored)  # left by a deleted function of the same name
+        try:
+            return await self._client.create(_new_revision(function, name))
+        except AlreadyExists:
+            return await self._client.get(EdgeFunctionRevision, name)
+
+    async def _ingest(self, revision: EdgeFunctionRevision) -> EdgeFunctionRevision:
+        """Build a revision's code and write down how that went."""
+        revision = await self._client.change_status(revision, self._tell_ingesting)
+        started = self._clock.monotonic_seconds()
+        try:
+            artifact = await self._builder.build(revision.spec)
+        except SourceError as error:
+            BUILD_SECONDS.labels("refused").observe(self._clock.monotonic_seconds() - started)
+            message = error.public
+            log.info("revision does not build", revision=revision.name, reason=message)
+            return await self._client.change_status(revision, lambda r: self._tell_failed(r, message))
+        except SkerryError as error:
+            message = error.public
+            await self._client.change_status(revision, lambda r: self._tell_delayed(r, message))
+            raise
+        BUILD_SECONDS.labels("built").observe(self._clock.monotonic_seconds() - started)
+        log.info("revision is ready", revision=revision.name, digest=artifact.digest)
+        return await self._client.change_status(revision, lambda r: self._tell_ready(r, artifact))
+
+    async def _trim(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
+        """Remove the oldest revisions over the history limit, never the live one nor the latest."""
+        owned = [r for r in self._revisions if _is_owned(r, function)]
+        kept = {function.status.live_revision, function.status.serving_revision, latest.name}
+        owned.sort(key=lambda r: (r.metadata.creation_timestamp or "", int(r.metadata.resource_version or 0)))
+        surplus = len(owned) - max(function.spec.revision_history_limit, 1)
+        for revision in [r for r in owned if r.name not in kept][: max(surplus, 0)]:
+            await self._client.delete(revision)
+
+    def _tell_ingesting(self, revision: EdgeFunctionRevision) -> None:
+        self._set(revision, "Ingest", "True", "InProgress", "")
+        self._set(revision, "Ready", "Unknown", "Building", "")
+
+    def _tell_failed(self, revision: EdgeFunctionRevision, message: str) -> None:
+        self._set(revision, "Ingest", "False", "Failed", "")
+        self._set(revision, "Ready", "False", "Failed", message)
+
+    def _tell_delayed(self, revision: EdgeFunctionRevision, message: str) -> None:
+        self._set(revision, "Ready", "Unknown", "Retrying", f"the build will be tried again: {message}")
+
+    def _tell_ready(self, revision: EdgeFunctionRevision, artifact: Artifact) -> None:
+        revision.status.ref = revision.name
+        revision.status.artifact = artifact
+        self._set(revision, "Ingest", "False", "Completed", "")
+        self._set(revision, "Ready", "True", "Ready", "")
+
+    def _tell_building(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
+        if revision_name(function) != latest.name:
+            return  # the template has moved on: another turn follows
+        self._set(function, "Latest", "False", "Building", f"revision {latest.name} is being built")
+        if condition_of(function.status.conditions, "Ready") is None:
+            self._set(function, "Ready", "False", "Building", f"revision {latest.name} is being built")
+
+    def _tell(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
+        """Write a function's status from its own and its latest revision's; `Ready` waits for the gateway."""
+        if revision_name(function) != latest.name:
+            return  # the template has moved on: another turn follows
+        ready = condition_of(latest.status.conditions, "Ready")
+        failure = ready.message if ready and ready.status == "False" else ""
+        if is_true(latest.status.conditions, "Ready"):
+            function.status.live_revision = latest.name
+        function.status.observed_generation = function.metadata.generation
+        live, serving = function.status.live_revision, function.status.serving_revision
+        if failure:
+            self._set(function, "Latest", "False", "Failed", f"revision {latest.name} failed: {failure}")
+        else:
+            self._set(function, "Latest", "True", "Live", "")
+        if live is None:
+            self._set(function, "Ready", "False", "Failed", failure)
+        elif serving is None and function.spec.template.mode == BACKEND:
+            self._set(function, "Ready", "False", "WaitingForGateway", f"revision {live} is not yet routed to")
+        elif failure:
+            self._set(function, "Ready", "True", "Ready", f"revision {live} serves; {latest.name} failed: {failure}")
+        elif serving == live:
+            self._set(function, "Ready", "True", "Ready", "")
+        # Else an older revision still serves while gateways switch: Ready keeps the generation that it was told of,
+        # so that `kubectl wait` waits for the switch.
+
+    def _set(
+        self,
+        obj: EdgeFunction | EdgeFunctionRevision,
+        condition_type: str,
+        status: Literal["True", "False", "Unknown"],
+        reason: str,
+        message: str,
+    ) -> None:
+        condition = Condition(
+            type=condition_type,
+            status=status,
+            observed_generation=obj.metadata.generation,
+            last_transition_time=rfc3339(self._clock.now()),
+            reason=reason,
+            message=message[:CONDITION_MESSAGE_CHARACTERS_MAX],
+        )
+        obj.status.conditions = with_condition(obj.status.conditions, condition)
+
+
+def _function_of(revision: EdgeFunctionRevision) -> str:
+    return (revision.metadata.labels or {}).get(FUNCTION_LABEL, "")
+
+
+def _is_owned(revision: EdgeFunctionRevision, function: EdgeFunction) -> bool:
+    return any(owner.uid == function.uid for owner in revision.metadata.owner_references or ())
+
+
+def _is_settled(revision: EdgeFunctionRevision) -> bool:
+    """Tell whether a revision's build has ended, well or badly."""
+    ready = condition_of(revision.status.conditions, "Ready")
+    return ready is not None and ready.status != "Unknown"
+
+
+def _new_revision(function: EdgeFunction, name: str) -> EdgeFunctionRevision:
+    owner = OwnerReference(
+        api_version=EDGE_FUNCTION.api_version,
+        kind=EDGE_FUNCTION.kind,
+        name=function.name,
+        uid=function.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+    metadata = ObjectMeta(
+        name=name,
+        labels={**(function.metadata.labels or {}), FUNCTION_LABEL: function.name},
+        annotations={
+            key: value
+            for key, value in (function.metadata.annotations or {}).items()
+            if not key.startswith("kubectl.kubernetes.io/")
+        }
+        or None,
+        owner_references=[owner],
+    )
+    return EdgeFunctionRevision(metadata=metadata, spec=function.spec.template.model_copy(deep=True))

@@ -1,0 +1,143 @@
+"""Settings of a whole Skerry: defaults < file < environment < flags, built here and nowhere else.
+
+    settings = load_settings(flags, environment)
+
+The file is TOML (`skerry.toml` in the data directory, or `--config`); its keys are the field names below. The
+environment's names are `SKERRY_` and the field name in capitals.
+"""
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import skerry
+from skerry.kit.errors import ConfigurationError
+
+FILE_NAME = "skerry.toml"
+ENVIRONMENT_PREFIX = "SKERRY_"
+WORKERS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port to listen on; port 0 stands for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read `HOST:PORT`, IPv6 hosts in brackets; raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:0")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        """Write it as `parse` reads it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _bundled_js_engine() -> Path:
+    """Return the js-engine folder beside this package's sources."""
+    return Path(skerry.__file__).resolve().parents[2] / "js-engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set. `skerry config` prints it."""
+
+    data_dir: Path = Path(".skerry")
+    """Where everything is kept: the log, keys, artifacts, logs, the kubeconfig."""
+    api_address: Address = Address("127.0.0.1", 6443)
+    """Where the API listens, with TLS."""
+    http_address: Address = Address("127.0.0.1", 8080)
+    """Where the default gateway listens."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Engine worker processes; one a core."""
+    drain_seconds: float = 10.0
+    """How long requests in flight may take after SIGTERM."""
+    start_seconds_max: float = 60.0
+    """How long the start may take until `ready`; the first start of a new machine compiles the engine."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+    log_style: str = "text"
+    """text for people, json for machines."""
+    js_engine_dir: Path = field(default_factory=_bundled_js_engine)
+    """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
+
+    def __post_init__(self) -> None:
+        """Check every field, and name all that are wrong."""
+        wrong = [
+            f"workers: must be between 1 and {WORKERS_MAX}, not {self.workers}"
+            * (not 1 <= self.workers <= WORKERS_MAX),
+            f"drain_seconds: must be 0 or more, not {self.drain_seconds}" * (self.drain_seconds < 0),
+            f"start_seconds_max: must be above 0, not {self.start_seconds_max}" * (self.start_seconds_max <= 0),
+            f"log_level: must be DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}"
+            * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
+            f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
+        ]
+        if any(wrong):
+            raise ConfigurationError("; ".join(filter(None, wrong)))
+
+    def as_text(self) -> dict[str, str]:
+        """Return every setting as text. None of them is a secret."""
+        return {item.name: str(getattr(self, item.name)) for item in dataclasses.fields(self)}
+
+
+_READERS: dict[str, Any] = {
+    "data_dir": Path,
+    "api_address": Address.parse,
+    "http_address": Address.parse,
+    "workers": int,
+    "drain_seconds": float,
+    "start_seconds_max": float,
+    "log_level": str.upper,
+    "log_style": str,
+    "js_engine_dir": Path,
+}
+
+
+def load_settings(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], *, file: Path | None = None
+) -> Settings:
+    """Build the settings; raises ConfigurationError that names what is wrong, where it was set, and what fits.
+
+    Args:
+        flags: by field name; None where a flag was not given.
+        environment: the process' environment.
+        file: the configuration file; by default `skerry.toml` in the data directory, if there is one.
+    """
+    given = {name: ("--" + name.replace("_", "-"), text) for name, text in flags.items() if text is not None}
+    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in _READERS}
+    from_environment = {name: (key, environment[key]) for name, key in variables.items() if environment.get(key)}
+    data_dir = (given.get("data_dir") or from_environment.get("data_dir") or ("", ".skerry"))[1]
+    path = file or Path(data_dir) / FILE_NAME
+    from_file = {name: (f"{path}: {name}", text) for name, text in _read_file(path, required=file is not None).items()}
+    values = {}
+    for name, (origin, text) in {**from_file, **from_environment, **given}.items():
+        try:
+            values[name] = _READERS[name](text)
+        except ValueError as error:
+            raise ConfigurationError(f"{origin}: {text!r} does not fit: {error}") from error
+    return Settings(**values)
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, str]:
+    if not path.is_file():
+        if required:
+            raise ConfigurationError(f"--config: there is no file {path}")
+        return {}
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+    unknown = content.keys() - _READERS.keys()
+    if unknown:
+        known = ", ".join(sorted(_READERS))
+        raise ConfigurationError(f"{path}: unknown settings {', '.join(sorted(unknown))}; known are {known}")
+    return {name: str(value) for name, value in content.items()}
