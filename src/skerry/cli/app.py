@@ -1,0 +1,408 @@
+"""The commands. Each parses its flags, calls the client or `main`, and prints.
+
+Exit codes: 0 done; 1 it failed, one sentence on standard error says why; 2 a flag or setting is wrong.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+import yaml
+from rich.console import Console
+
+import skerry
+from skerry.api.errors import ApiError, NotFound
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction
+from skerry.api.kinds import Kind
+from skerry.api.model import Document, condition_of, from_document, to_document
+from skerry.api.registry import KINDS
+from skerry.cli import run_notes
+from skerry.cli.connection import Access, connected, find_kubeconfig, read_access
+from skerry.cli.folder import function_from_folder
+from skerry.cli.manifests import Manifest, apply_document, read_manifests, target_of
+from skerry.cli.tables import table_of
+from skerry.client.http import HttpTransport, error_of
+from skerry.client.transport import Target
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import ConfigurationError, SkerryError
+
+T = TypeVar("T")
+app = typer.Typer(
+    help="Skerry: one control plane for code at the edge, and the runtime that runs it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+DataDirFlag = Annotated[
+    str | None, typer.Option("--data-dir", metavar="DIR", help="Where Skerry keeps everything. Default: ./.skerry")
+]
+KubeconfigFlag = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, then the data directory's own."),
+]
+NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
+FileFlag = Annotated[
+    list[str], typer.Option("--filename", "-f", metavar="FILE|DIR|-", help="Files with objects, YAML or JSON.")
+]
+PAGE_OBJECTS = 500
+WAIT_POLL_SECONDS = 0.1
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one sentence and an exit code."""
+    try:
+        app()
+    except ConfigurationError as error:
+        err.print(f"error: {error.public}", markup=False)
+        sys.exit(2)
+    except SkerryError as error:
+        err.print(f"error: {error.public}", markup=False)
+        sys.exit(1)
+
+
+@app.command()
+def up(
+    data_dir: DataDirFlag = None,
+    api_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the API listens. Default: 127.0.0.1:6443")
+    ] = None,
+    http_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the gateway listens. Default: 127.0.0.1:8080")
+    ] = None,
+    workers: Annotated[str | None, typer.Option(metavar="N", help="Engine processes. Default: one a core.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    apply: Annotated[list[str] | None, typer.Option(metavar="FILE|DIR", help="Apply these objects once ready.")] = None,
+) -> None:
+    """Run everything on this machine: API, controllers, gateway and engine.
+
+    Port 0 stands for any free port. When every part is ready, prints `ready` and the addresses, and writes them to
+    run.json in the data directory. Stops on Ctrl-C or SIGTERM, after the requests in flight.
+    """
+    from skerry.main.configuration import load_settings
+    from skerry.main.up import Running, run_up
+
+    flags = {
+        "data_dir": data_dir,
+        "api_address": api_address,
+        "http_address": http_address,
+        "workers": workers,
+        "log_level": log_level,
+    }
+    settings = load_settings(flags, os.environ, file=config)
+    manifests = [manifest for path in apply or () for manifest in read_manifests(path, sys.stdin)]
+
+    async def when_ready(running: Running) -> None:
+        out.print("ready")
+        out.print(f"  API         {running.api_url}")
+        out.print(f"  gateway     {running.http_url}")
+        out.print(f"  kubeconfig  {running.kubeconfig}")
+        if manifests:
+            access = read_access(running.kubeconfig)
+            await _apply_and_wait(access, manifests, running.http_url)
+        sys.stdout.flush()
+
+    asyncio.run(run_up(settings, when_ready))
+
+
+@app.command()
+def status(
+    data_dir: DataDirFlag = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until Skerry is ready.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long to wait, such as 60s.")] = "60s",
+) -> None:
+    """Tell whether Skerry runs on the data directory, and where it listens.
+
+    Exit code 0: it is ready. 1: it is not.
+    """
+    root = _data_dir(data_dir)
+    note = asyncio.run(run_notes.wait_for_note(root, timeout_seconds=run_notes.seconds(timeout) if wait else 0))
+    out.print(f"ready (pid {note['pid']})")
+    out.print(f"  API      {note['api']}")
+    out.print(f"  gateway  {note['http']}")
+
+
+@app.command()
+def logs(
+    function: Annotated[str, typer.Argument(help="Name of an EdgeFunction.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
+    tail: Annotated[int | None, typer.Option(help="Begin with the last N lines.", min=0)] = None,
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Print what a function wrote to its console."""
+    query = {"follow": "true"} if follow else {}
+    if tail is not None:
+        query["tailLines"] = str(tail)
+    path = EDGE_FUNCTION.path(name=function, subresource="log")
+
+    async def stream() -> None:
+        async with (
+            connected(_access(kubeconfig, data_dir)) as http,
+            http.stream("GET", path, params=query, timeout=None if follow else 30.0) as response,
+        ):
+            if response.status_code >= 400:
+                raise error_of(response.status_code, await response.aread())
+            async for line in response.aiter_lines():
+                out.print(line, markup=False)
+
+    _run(stream())
+
+
+@app.command()
+def deploy(
+    folder: Annotated[Path, typer.Argument(help="Folder with the function's sources.")],
+    name: Annotated[str | None, typer.Option(help="Name of the function. Default: the folder's name.")] = None,
+    entrypoint: Annotated[str | None, typer.Option(metavar="PATH", help="Default: index.ts, index.js, ...")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="Repeatable.")] = None,
+    request_timeout: Annotated[str | None, typer.Option(help="Limit of one request, such as 10s.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it serves.")] = True,
+    timeout: Annotated[str, typer.Option(help="How long to wait.")] = "60s",
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Make an EdgeFunction from a folder of JavaScript or TypeScript, and wait until it serves.
+
+    The printed revision can be brought back later: deploy the older sources again.
+    """
+    function = function_from_folder(
+        folder,
+        name=name or folder.resolve().name.lower().replace("_", "-"),
+        entrypoint=entrypoint,
+        env=_pairs(env or []),
+        timeout=request_timeout,
+    )
+    access = _access(kubeconfig, data_dir)
+    wait_seconds = run_notes.seconds(timeout) if wait else 0
+
+    async def send() -> None:
+        async with connected(access) as http:
+            transport = HttpTransport(http)
+            target = Target(EDGE_FUNCTION, name=function.name)
+            outcome = await apply_document(transport, target, to_document(function))
+            out.print(f"edgefunction/{function.name} {outcome}")
+            if wait_seconds:
+                await _wait_ready(transport, function.name, wait_seconds)
+
+    _run(send())
+
+
+@app.command()
+def apply(
+    filename: FileFlag,
+    namespace: NamespaceFlag = "default",
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Create or change the objects of files: a small `kubectl apply`."""
+    manifests = [manifest for path in filename for manifest in read_manifests(path, sys.stdin)]
+
+    async def send() -> None:
+        async with connected(_access(kubeconfig, data_dir)) as http:
+            for manifest in manifests:
+                target = target_of(manifest, namespace)
+                outcome = await apply_document(HttpTransport(http), target, manifest.document)
+                out.print(f"{_spoken(target)} {outcome}")
+
+    _run(send())
+
+
+@app.command()
+def get(
+    resource: Annotated[str, typer.Argument(help="A kind: its plural, singular or short name.")],
+    name: Annotated[str | None, typer.Argument(help="Name of one object.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = "table",
+    selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector.")] = "",
+    namespace: NamespaceFlag = "default",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Print objects: a small `kubectl get`."""
+    if output not in {"table", "wide", "yaml", "json", "name"}:
+        raise ConfigurationError(f"--output: {output!r} is not one of table, wide, yaml, json, name")
+    kind = _find_kind(resource)
+    target = Target(kind, namespace if kind.namespaced and not all_namespaces else "", name or "")
+
+    async def fetch() -> list[Document]:
+        async with connected(_access(kubeconfig, data_dir)) as http:
+            transport = HttpTransport(http)
+            if name:
+                return [await transport.get(target)]
+            return await _list_all(transport, target, selector)
+
+    _print_objects(kind, _run(fetch()), output, single=name is not None)
+
+
+@app.command()
+def delete(
+    resource: Annotated[str | None, typer.Argument(help="A kind: its plural, singular or short name.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of objects.")] = None,
+    filename: Annotated[list[str] | None, typer.Option("--filename", "-f", metavar="FILE|DIR|-")] = None,
+    namespace: NamespaceFlag = "default",
+    ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is fine.")] = False,
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Delete objects by kind and name, or those of files: a small `kubectl delete`."""
+    targets = [target_of(m, namespace) for path in filename or () for m in read_manifests(path, sys.stdin)]
+    if resource and names:
+        kind = _find_kind(resource)
+        targets += [Target(kind, namespace if kind.namespaced else "", name) for name in names]
+    if not targets:
+        raise ConfigurationError("name a kind and its objects, or give --filename")
+
+    async def send() -> None:
+        async with connected(_access(kubeconfig, data_dir)) as http:
+            for target in targets:
+                try:
+                    await HttpTransport(http).delete(target)
+                except NotFound:
+                    if not ignore_not_found:
+                        raise
+                else:
+                    out.print(f"{_spoken(target)} deleted")
+
+    _run(send())
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this program."""
+    out.print(f"skerry {skerry.__version__}")
+
+
+@app.command()
+def config(
+    data_dir: DataDirFlag = None,
+    file: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings, TOML.")] = None,
+) -> None:
+    """Print the settings that `skerry up` would use, and nothing secret."""
+    from skerry.main.configuration import load_settings
+
+    for name, text in load_settings({"data_dir": data_dir}, os.environ, file=file).as_text().items():
+        out.print(f"{name} = {text}", markup=False)
+
+
+def _run(work: Awaitable[T]) -> T:
+    async def call() -> T:
+        return await work
+
+    return asyncio.run(call())
+
+
+def _data_dir(flag: str | None) -> Path:
+    return Path(flag or os.environ.get("SKERRY_DATA_DIR") or ".skerry")
+
+
+def _access(kubeconfig: Path | None, data_dir: str | None) -> Access:
+    return read_access(find_kubeconfig(kubeconfig, os.environ, _data_dir(data_dir)))
+
+
+def _find_kind(word: str) -> Kind[Any]:
+    wanted = word.lower()
+    for kind in KINDS:
+        if wanted in {kind.plural, kind.singular, kind.resource, *kind.short_names}:
+            return kind
+    known = ", ".join(kind.plural for kind in KINDS)
+    raise ConfigurationError(f"there is no kind {word!r}; known are {known}")
+
+
+def _spoken(target: Target) -> str:
+    group = f".{target.kind.group}" if target.kind.group else ""
+    return f"{target.kind.singular}{group}/{target.name}"
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--env: {text!r} must be NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+async def _list_all(transport: HttpTransport, target: Target, selector: str) -> list[Document]:
+    items: list[Document] = []
+    token = ""
+    while True:
+        page = await transport.list(target, label_selector=selector, limit=PAGE_OBJECTS, continue_token=token)
+        items += page["items"]
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return items
+
+
+def _print_objects(kind: Kind[Any], documents: list[Document], output: str, *, single: bool) -> None:
+    whole: Document | list[Document]
+    whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
+    match output:
+        case "json":
+            out.print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), markup=False)
+        case "yaml":
+            out.print(yaml.safe_dump(whole, sort_keys=False).rstrip(), markup=False)
+        case "name":
+            for document in documents:
+                out.print(_spoken(Target(kind, name=document["metadata"]["name"])), markup=False)
+        case _ if not documents:
+            err.print(f"no {kind.plural} found")
+        case _:
+            out.print(table_of(kind, documents, clock=SystemClock(), wide=output == "wide"))
+
+
+async def _apply_and_wait(access: Access, manifests: list[Manifest], http_url: str) -> None:
+    """Apply objects to the Skerry that just came up; a bad one is told and leaves it running."""
+    async with connected(access) as http:
+        transport = HttpTransport(http)
+        for manifest in manifests:
+            target = target_of(manifest, access.namespace)
+            try:
+                outcome = await apply_document(transport, target, manifest.document)
+                out.print(f"{_spoken(target)} {outcome}")
+                if target.kind is EDGE_FUNCTION:
+                    await _wait_ready(transport, target.name, run_notes.seconds("60s"))
+                    out.print(f"  {_function_url(http_url, target.name)}")
+            except (ApiError, SkerryError) as error:
+                err.print(f"error: {error.public}", markup=False)
+
+
+def _function_url(http_url: str, name: str) -> str:
+    return f"http://{name}.functions.localhost:{http_url.rpartition(':')[2].rstrip('/')}/"
+
+
+async def _wait_ready(transport: HttpTransport, name: str, timeout_seconds: float) -> None:
+    """Wait until a function's present template serves; raises SkerryError that says why it does not."""
+    with err.status(f"waiting for edgefunction/{name} to be ready"):
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                function = await _until_settled(transport, name)
+        except TimeoutError as error:
+            raise SkerryError(f"edgefunction/{name} was not ready within {timeout_seconds:g}s") from error
+    latest = condition_of(function.status.conditions, "Latest")
+    if latest and latest.status == "False":
+        raise SkerryError(f"edgefunction/{name}: {latest.message}")
+    out.print(f"edgefunction/{name} ready, revision {function.status.live_revision}")
+
+
+async def _until_settled(transport: HttpTransport, name: str) -> EdgeFunction:
+    target = Target(EDGE_FUNCTION, name=name)
+    while True:
+        function = from_document(EdgeFunction, await transport.get(target))
+        latest = condition_of(function.status.conditions, "Latest")
+        ready = condition_of(function.status.conditions, "Ready")
+        generation = function.metadata.generation
+        if latest and latest.observed_generation == generation:
+            failed = latest.status == "False" and latest.reason == "Failed"
+            served = ready is not None and ready.status == "True" and ready.observed_generation == generation
+            if failed or (latest.status == "True" and served):
+                return function
+        await asyncio.sleep(WAIT_POLL_SECONDS)

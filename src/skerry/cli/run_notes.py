@@ -1,0 +1,48 @@
+"""Reading `run.json`, the note that a ready Skerry leaves in its data directory."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from skerry.api.durations import parse_seconds
+from skerry.kit.errors import ConfigurationError, SkerryError
+
+POLL_SECONDS = 0.1
+
+
+def seconds(text: str) -> float:
+    """Read a `--timeout`; raises ConfigurationError."""
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--timeout: {text!r} {error}") from error
+
+
+async def wait_for_note(root: Path, *, timeout_seconds: float) -> dict[str, Any]:
+    """Return the note of a living process; raises SkerryError where none came in time."""
+    try:
+        async with asyncio.timeout(timeout_seconds or None):
+            while True:
+                note = _read(root / "run.json")
+                if note:
+                    return note
+                if not timeout_seconds:
+                    break
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise SkerryError(f"skerry on {root} was not ready within {timeout_seconds:g}s") from None
+    raise SkerryError(f"no skerry is ready on {root}")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        note: dict[str, Any] = orjson.loads(path.read_bytes())
+        os.kill(note["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError, orjson.JSONDecodeError):
+        return None
+    except PermissionError:
+        return note  # alive, and another user's
+    return note
