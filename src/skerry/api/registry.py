@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from skerry.api.apoxy_core_v1alpha2 import BACKEND
+from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
+from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
+from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
 from skerry.api.kinds import Kind
 
 KINDS: tuple[Kind[Any], ...] = (
@@ -13,6 +17,11 @@ KINDS: tuple[Kind[Any], ...] = (
     EVENT,
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
+    DIRECT_RESPONSE,
+    BACKEND,
+    GATEWAY_CLASS,
+    GATEWAY,
+    HTTP_ROUTE,
 )
 
 

@@ -1,0 +1,444 @@
+"""gateway.networking.k8s.io/v1: GatewayClass and Gateway, and the references that routes share with them.
+
+Fields, defaults, limits and cross-field rules are those of the standard channel of Gateway API v1.4; the rules that
+its CRDs state as CEL stand here as Python, with the same sentences. HTTPRoute has a module of its own.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from skerry.api.fields import FieldError, duplicate, invalid, required
+from skerry.api.kinds import Column, Kind, condition_status, value_at
+from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
+
+GROUP = "gateway.networking.k8s.io"
+VERSION = "v1"
+
+_DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+Hostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^(\*\.)?{_DNS}$")]
+PreciseHostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}$")]
+SectionName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}$")]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Group = Annotated[str, Field(max_length=253, pattern=rf"^$|^{_DNS}$")]
+KindName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
+ControllerName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$")
+]
+AnnotationValue = Annotated[str, Field(max_length=4096)]
+
+#: The controller of the classes whose gateways Skerry runs.
+CONTROLLER_NAME = "skerry.dev/gateway-controller"
+
+#: When a condition was written that no controller has seen yet.
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+def pending(condition_type: str) -> Condition:
+    """Return the condition that an object carries until its controller has looked at it."""
+    return Condition(
+        type=condition_type,
+        status="Unknown",
+        reason="Pending",
+        message="Waiting for controller",
+        last_transition_time=_NEVER,
+    )
+
+
+def repeated(items: Iterable[Any], path: str, key: str) -> Iterator[FieldError]:
+    """Yield an error for each item of a list whose `key` (a path such as `name`) stood in it before."""
+    seen = set()
+    for index, value in enumerate(items):
+        if value in seen:
+            yield duplicate(f"{path}[{index}].{key}", value)
+        seen.add(value)
+
+
+class LocalObjectReference(Model):
+    """Names an object of the same namespace, or of a cluster-scoped kind."""
+
+    group: Group
+    """API group of the object; empty for the core group."""
+    kind: KindName
+    """Kind of the object."""
+    name: ObjectName
+    """Name of the object."""
+
+
+class SecretObjectReference(Model):
+    """Names a Secret, or another object that holds a certificate."""
+
+    group: Group = ""
+    """API group of the object; empty for the core group."""
+    kind: KindName = "Secret"
+    """Kind of the object."""
+    name: ObjectName
+    """Name of the object."""
+    namespace: NamespaceName | None = None
+    """Namespace of the object; that of the Gateway where absent."""
+
+
+class ParentReference(Model):
+    """Names the Gateway, or one of its listeners, that a route wants to be attached to."""
+
+    group: Group = GROUP
+    """API group of the parent."""
+    kind: KindName = "Gateway"
+    """Kind of the parent."""
+    namespace: NamespaceName | None = None
+    """Namespace of the parent; that of the route where absent."""
+    name: ObjectName
+    """Name of the parent."""
+    section_name: SectionName | None = None
+    """Name of one listener of the Gateway; all of its listeners where absent."""
+    port: Port | None = None
+    """Only listeners at this port; any port where absent."""
+
+
+class BackendObjectReference(Model):
+    """Names where requests are sent."""
+
+    group: Group = ""
+    """API group of the backend: core.apoxy.dev for a Backend, extensions.apoxy.dev for an EdgeFunction."""
+    kind: KindName = "Service"
+    """Kind of the backend: Backend or EdgeFunction."""
+    name: ObjectName
+    """Name of the backend."""
+    namespace: NamespaceName | None = None
+    """Namespace of the backend, for namespaced kinds."""
+    port: Port | None = None
+    """Port of the backend. A Backend needs one; an EdgeFunction has none."""
+
+
+def backend_errors(path: str, backend: BackendObjectReference) -> Iterator[FieldError]:
+    """Check the one rule between a backend reference's fields."""
+    if backend.group == "" and backend.kind == "Service" and backend.port is None:
+        yield required(f"{path}.port", "Must have port for Service reference")
+
+
+class ParametersReference(Model):
+    """Names an object with parameters for a controller."""
+
+    group: Group
+    """API group of the object."""
+    kind: KindName
+    """Kind of the object."""
+    name: ObjectName
+    """Name of the object."""
+    namespace: NamespaceName | None = None
+    """Namespace of the object; absent for cluster-scoped kinds."""
+
+
+class GatewayClassSpec(Model):
+    """Which controller runs the Gateways of this class."""
+
+    controller_name: ControllerName
+    """The controller, as a domain-prefixed path; skerry.dev/gateway-controller is this one. It can't be changed."""
+    parameters_ref: ParametersReference | None = None
+    """An object with parameters for the controller; this controller takes none."""
+    description: Annotated[str, Field(max_length=64)] | None = None
+    """What the class is for, for a person."""
+
+
+class SupportedFeature(Model):
+    """A feature of the Gateway API that a class supports."""
+
+    name: str
+    """Name of the feature, as the conformance tests of the Gateway API spell it."""
+
+
+class GatewayClassStatus(Model):
+    """What the controller says of the class."""
+
+    conditions: Annotated[Conditions, Field(max_length=8)] = None
+    """Accepted tells whether the controller runs Gateways of this class; SupportedVersion follows the CRDs."""
+    supported_features: Annotated[list[SupportedFeature] | None, Field(max_length=64), list_map("name")] = None
+    """The features that Gateways of this class support."""
+
+
+class GatewayClass(Resource):
+    """A class of Gateways that one controller runs."""
+
+    spec: GatewayClassSpec
+    """The desired state."""
+    status: GatewayClassStatus = Field(default_factory=GatewayClassStatus)
+    """The present state."""
+
+
+def _prepare_class(gateway_class: GatewayClass) -> None:
+    gateway_class.status.conditions = [pending("Accepted")]
+
+
+def _validate_class(gateway_class: GatewayClass, old: GatewayClass | None) -> Iterator[FieldError]:
+    name = gateway_class.spec.controller_name
+    if old is not None and name != old.spec.controller_name:
+        yield invalid("spec.controllerName", name, "Value is immutable")
+
+
+GATEWAY_CLASS = Kind(
+    group=GROUP,
+    version=VERSION,
+    model=GatewayClass,
+    plural="gatewayclasses",
+    namespaced=False,
+    short_names=("gc",),
+    categories=("gateway-api",),
+    columns=(
+        Column("Controller", value_at(".spec.controllerName"), description="The controller that runs its Gateways."),
+        Column("Accepted", condition_status("Accepted"), description="Whether the controller runs its Gateways."),
+        Column("Description", value_at(".spec.description"), description="What the class is for.", priority=1),
+    ),
+    prepare_create=_prepare_class,
+    validate=_validate_class,
+)
+
+
+class LabelSelectorRequirement(Model):
+    """One requirement on a label."""
+
+    key: str
+    """Key of the label."""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    """How the label's value relates to `values`."""
+    values: Annotated[list[str] | None, LIST_ATOMIC] = None
+    """For In and NotIn: the values, at least one. Empty for Exists and DoesNotExist."""
+
+
+class LabelSelector(Model):
+    """Selects objects by their labels; all requirements must hold, and an empty selector selects everything."""
+
+    match_labels: dict[str, str] | None = None
+    """Labels with the value that each must have."""
+    match_expressions: Annotated[list[LabelSelectorRequirement] | None, LIST_ATOMIC] = None
+    """Requirements on labels."""
+
+
+class RouteNamespaces(Model):
+    """From which namespaces routes may attach."""
+
+    from_: Annotated[Literal["All", "Selector", "Same"], Field(alias="from")] = "Same"
+    """All namespaces, those that `selector` selects, or only the Gateway's own."""
+    selector: LabelSelector | None = None
+    """Selects namespaces by label, where `from` is Selector."""
+
+
+class RouteGroupKind(Model):
+    """A kind of route."""
+
+    group: Group = GROUP
+    """API group of the route."""
+    kind: KindName
+    """Kind of the route."""
+
+
+class AllowedRoutes(Model):
+    """Which routes may attach to a listener."""
+
+    namespaces: RouteNamespaces = Field(default_factory=RouteNamespaces)
+    """From which namespaces; from the Gateway's own where absent."""
+    kinds: Annotated[list[RouteGroupKind] | None, Field(max_length=8), LIST_ATOMIC] = None
+    """Which kinds; those of the listener's protocol where absent."""
+
+
+class ListenerTLSConfig(Model):
+    """How a listener handles TLS."""
+
+    mode: Literal["Terminate", "Passthrough"] = "Terminate"
+    """Terminate ends TLS here, with `certificateRefs`; Passthrough hands the encrypted stream on."""
+    certificate_refs: Annotated[list[SecretObjectReference] | None, Field(max_length=64), LIST_ATOMIC] = None
+    """Secrets of type kubernetes.io/tls with the certificates to present."""
+    options: Annotated[dict[str, AnnotationValue] | None, Field(max_length=16)] = None
+    """Options of the implementation; this one has none."""
+
+
+class Listener(Model):
+    """A port on which a Gateway accepts connections."""
+
+    name: SectionName
+    """Name of the listener, unique within the Gateway."""
+    hostname: Hostname | None = None
+    """Only requests for this hostname, exact or with a leading `*.`; for any hostname where absent."""
+    port: Port
+    """The port to listen on. Several listeners may share one, told apart by their hostnames."""
+    protocol: Annotated[
+        str,
+        Field(min_length=1, max_length=255, pattern=rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|{_DNS}\/[A-Za-z0-9]+$"),
+    ]
+    """The protocol to expect. HTTP and HTTPS are served here; TLS, TCP and UDP are not."""
+    tls: ListenerTLSConfig | None = None
+    """How TLS is handled; for HTTPS and TLS listeners only."""
+    allowed_routes: AllowedRoutes = Field(default_factory=AllowedRoutes)
+    """Which routes may attach."""
+
+
+class GatewaySpecAddress(Model):
+    """An address that a Gateway asks for."""
+
+    type: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=rf"^Hostname|IPAddress|NamedAddress|{_DNS}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$",
+        ),
+    ] = "IPAddress"
+    """IPAddress is served here; Hostname and others are not."""
+    value: Annotated[str, Field(max_length=253)] = ""
+    """The address to listen on."""
+
+
+class GatewayInfrastructure(Model):
+    """What to put on the infrastructure that a Gateway makes."""
+
+    labels: Annotated[dict[str, str] | None, Field(max_length=8)] = None
+    """Labels for it."""
+    annotations: Annotated[dict[str, AnnotationValue] | None, Field(max_length=8)] = None
+    """Annotations for it."""
+    parameters_ref: LocalObjectReference | None = None
+    """An object with parameters for the controller; this controller takes none."""
+
+
+class GatewaySpec(Model):
+    """Where traffic comes in."""
+
+    gateway_class_name: ObjectName
+    """The GatewayClass of this Gateway."""
+    listeners: Annotated[list[Listener], Field(min_length=1, max_length=64), list_map("name")]
+    """The ports on which it accepts connections."""
+    addresses: Annotated[list[GatewaySpecAddress] | None, Field(max_length=16), LIST_ATOMIC] = None
+    """The addresses to listen on; the node's default address where absent."""
+    infrastructure: GatewayInfrastructure | None = None
+    """What to put on the infrastructure of this Gateway."""
+
+
+class GatewayStatusAddress(Model):
+    """An address on which a Gateway listens."""
+
+    type: Annotated[str, Field(min_length=1, max_length=253)] = "IPAddress"
+    """Type of the address."""
+    value: Annotated[str, Field(min_length=1, max_length=253)]
+    """The address."""
+
+
+class ListenerStatus(Model):
+    """The present state of one listener."""
+
+    name: SectionName
+    """Name of the listener."""
+    supported_kinds: Annotated[list[RouteGroupKind] | None, Field(max_length=8), LIST_ATOMIC] = None
+    """The kinds of routes that may attach here."""
+    attached_routes: Int32
+    """How many routes are attached."""
+    conditions: Annotated[list[Condition], Field(max_length=8), list_map("type")]
+    """Accepted, Conflicted, ResolvedRefs and Programmed."""
+
+
+class GatewayStatus(Model):
+    """The present state of a Gateway."""
+
+    addresses: Annotated[list[GatewayStatusAddress] | None, Field(max_length=16), LIST_ATOMIC] = None
+    """The addresses on which it listens."""
+    conditions: Annotated[Conditions, Field(max_length=8)] = None
+    """Accepted: the specification is sound. Programmed: the proxy listens with it."""
+    listeners: Annotated[list[ListenerStatus] | None, Field(max_length=64), list_map("name")] = None
+    """The state of each listener."""
+
+
+class Gateway(Resource):
+    """Where traffic comes in: addresses, ports and who may attach routes to them."""
+
+    spec: GatewaySpec
+    """The desired state."""
+    status: GatewayStatus = Field(default_factory=GatewayStatus)
+    """The present state."""
+
+
+_NO_TLS = frozenset({"HTTP", "TCP", "UDP"})
+_NO_HOSTNAME = frozenset({"TCP", "UDP"})
+
+
+def _listener_errors(path: str, listener: Listener) -> Iterator[FieldError]:
+    if listener.tls is not None:
+        if listener.protocol in _NO_TLS:
+            yield invalid(
+                f"{path}.tls", listener.protocol, "tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']"
+            )
+        if listener.protocol == "HTTPS" and listener.tls.mode != "Terminate":
+            yield invalid(f"{path}.tls.mode", listener.tls.mode, "tls mode must be Terminate for protocol HTTPS")
+        if listener.tls.mode == "Terminate" and not (listener.tls.certificate_refs or listener.tls.options):
+            yield required(f"{path}.tls", "certificateRefs or options must be specified when mode is Terminate")
+    if listener.hostname and listener.protocol in _NO_HOSTNAME:
+        yield invalid(
+            f"{path}.hostname", listener.hostname, "hostname must not be specified for protocols ['TCP', 'UDP']"
+        )
+    yield from _selector_errors(
+        f"{path}.allowedRoutes.namespaces.selector", listener.allowed_routes.namespaces.selector
+    )
+
+
+def _selector_errors(path: str, selector: LabelSelector | None) -> Iterator[FieldError]:
+    for index, requirement in enumerate((selector and selector.match_expressions) or ()):
+        here = f"{path}.matchExpressions[{index}].values"
+        if requirement.operator in {"In", "NotIn"} and not requirement.values:
+            yield required(here, "must be specified when `operator` is 'In' or 'NotIn'")
+        if requirement.operator in {"Exists", "DoesNotExist"} and requirement.values:
+            yield invalid(
+                here, requirement.values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            )
+
+
+def _address_errors(addresses: Sequence[GatewaySpecAddress]) -> Iterator[FieldError]:
+    seen = set()
+    for index, address in enumerate(addresses):
+        path = f"spec.addresses[{index}].value"
+        if address.type == "IPAddress" and address.value:
+            try:
+                ipaddress.ip_address(address.value)
+            except ValueError:
+                yield invalid(path, address.value, "must be a valid IP address, such as 127.0.0.1 or ::1")
+        if address.type == "Hostname" and not re.fullmatch(rf"(\*\.)?{_DNS}|", address.value):
+            yield invalid(path, address.value, "Hostname value must be empty or contain only valid characters")
+        if address.value and (address.type, address.value) in seen:
+            yield duplicate(path, address.value)
+        seen.add((address.type, address.value))
+
+
+def _validate_gateway(gateway: Gateway, _: Gateway | None) -> Iterator[FieldError]:
+    listeners = gateway.spec.listeners
+    yield from repeated((listener.name for listener in listeners), "spec.listeners", "name")
+    places = set()
+    for index, listener in enumerate(listeners):
+        path = f"spec.listeners[{index}]"
+        yield from _listener_errors(path, listener)
+        place = (listener.port, listener.protocol, listener.hostname)
+        if place in places:
+            yield invalid(path, place, "Combination of port, protocol and hostname must be unique for each listener")
+        places.add(place)
+    yield from _address_errors(gateway.spec.addresses or ())
+
+
+def _prepare_gateway(gateway: Gateway) -> None:
+    gateway.status.conditions = [pending("Accepted"), pending("Programmed")]
+
+
+GATEWAY = Kind(
+    group=GROUP,
+    version=VERSION,
+    model=Gateway,
+    plural="gateways",
+    namespaced=True,
+    short_names=("gtw",),
+    categories=("gateway-api",),
+    columns=(
+        Column("Class", value_at(".spec.gatewayClassName"), description="The GatewayClass."),
+        Column("Address", value_at(".status.addresses[0].value"), description="Where it listens."),
+        Column("Programmed", condition_status("Programmed"), description="Whether the proxy listens with it."),
+    ),
+    prepare_create=_prepare_gateway,
+    validate=_validate_gateway,
+)
