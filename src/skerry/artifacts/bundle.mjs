@@ -1,0 +1,140 @@
+// Bundle one function with esbuild's documented API, and read nothing outside its own folder.
+//
+//     node bundle.mjs ESBUILD_PACKAGE ROOT ENTRYPOINT  ->  one JSON document on standard output:
+//     {"code": …, "map": …, "errors": [{message, file, line, column, excerpt}], "warnings": […]}
+//
+// Why not esbuild's command: it has no way to say "only this folder". Imports may climb out of it
+// ("../../etc/x"), be absolute, or be patterns (import("../../" + name + ".json")) that esbuild expands by
+// walking the disk. `contained` below refuses all three, before a file outside is opened: the first two when
+// they are resolved, the third when they are loaded (esbuild lets no plugin see a pattern earlier).
+//
+// Lines count from 1, columns are bytes of UTF-8 from 0, as esbuild has them; Python turns them into characters.
+
+import { realpathSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const OUTFILE = "function.js";
+const DIAGNOSTICS_MAX = 50;
+const RESOLVED_HERE = Symbol("resolved here");
+
+/** A plugin that lets nothing but files beneath `root` into the bundle. */
+function contained(root) {
+  const inside = (path) => path.startsWith(root + sep);
+  const refuse = (text) => ({ errors: [{ text }] });
+
+  async function onResolve(args) {
+    if (args.kind === "entry-point" || args.pluginData === RESOLVED_HERE) return undefined;
+    const { path, ...from } = args;
+    const refusal = refusalOf(path, args.resolveDir, inside);
+    if (refusal) return refuse(refusal);
+    const result = await this.resolve(path, {
+      importer: from.importer, namespace: from.namespace, resolveDir: from.resolveDir,
+      kind: from.kind, with: from.with, pluginData: RESOLVED_HERE,
+    });
+    // What package.json or a symbolic link leads to, or a node_modules folder further up, is checked here.
+    const found = result.errors.length === 0 && !result.external;
+    if (!found || (result.namespace === "file" && !inside(result.path))) return refuse(unresolved(path));
+    return result;
+  }
+
+  function onLoad(args) {
+    return inside(args.path) ? undefined : refuse("an import pattern leaves the function's files");
+  }
+
+  return {
+    name: "contained",
+    setup(build) {
+      build.onResolve({ filter: /.*/ }, onResolve.bind(build));
+      build.onLoad({ filter: /.*/, namespace: "file" }, onLoad);
+    },
+  };
+}
+
+/** Say why an import can be refused by its text alone; empty where it cannot. */
+function refusalOf(path, resolveDir, inside) {
+  if (isBuiltin(path)) {
+    return `${quoted(path)} is a module of Node.js, which functions run without: use the Web APIs instead`;
+  }
+  if (/^[a-z][a-z0-9+.-]*:/i.test(path) && !path.startsWith("data:")) {
+    return `${quoted(path)} is a URL: nothing is fetched at build time, so add the file to the function's files`;
+  }
+  const climbs = /^\.\.?([/\\]|$)/.test(path) && !inside(resolve(resolveDir, path) + sep);
+  if (isAbsolute(path) || climbs) {
+    return `${quoted(path)} leaves the function's files: import by a relative path among them`;
+  }
+  return "";
+}
+
+function unresolved(path) {
+  const relativePath = path.startsWith(".");
+  const fix = relativePath
+    ? "no such file is among the function's files"
+    : "the function's files must hold every import (a package is bundled from jsSource.npm, not installed here)";
+  return `Could not resolve ${quoted(path)}: ${fix}`;
+}
+
+const quoted = (text) => JSON.stringify(text);
+
+/** Flatten an esbuild message; a place outside `root` keeps no file and no source line. */
+function diagnostic(root, { text, location, notes = [] }) {
+  const hints = notes.filter((note) => note.text && !note.location).map((note) => note.text);
+  const message = [text, ...hints].join(" ").replaceAll(root + sep, "");
+  const path = location ? resolve(root, location.file) : "";
+  if (!path.startsWith(root + sep)) return { message, file: "", line: 0, column: 0, excerpt: "" };
+  const { line, column, lineText: excerpt } = location;
+  return { message, file: relative(root, path).replaceAll(sep, "/"), line, column, excerpt };
+}
+
+/** What the engine needs of a bundle (js-engine/README.md), and what keeps a build contained and repeatable. */
+function options(root, entrypoint) {
+  return {
+    bundle: true,
+    format: "iife", // a strict script, whose completion value is the module's namespace
+    globalName: "skerryModule",
+    banner: { js: '"use strict";' },
+    footer: { js: "skerryModule;" },
+    platform: "neutral",
+    target: "es2024",
+    mainFields: ["module", "main"],
+    conditions: ["workerd", "worker", "browser"],
+    charset: "utf8",
+    legalComments: "none",
+    define: { "process.env.NODE_ENV": '"production"' },
+    loader: { ".html": "text", ".css": "text", ".svg": "text", ".md": "text", ".sql": "text" },
+
+    absWorkingDir: root, // names in the bundle and its map are relative: no path of this machine gets in
+    allowOverwrite: true, // nothing is written: a function's file may well be named as OUTFILE
+    entryPoints: [join(root, entrypoint)],
+    logLevel: "silent",
+    logLimit: DIAGNOSTICS_MAX,
+    outfile: join(root, OUTFILE),
+    plugins: [contained(root)],
+    sourcemap: "external",
+    sourcesContent: false,
+    tsconfigRaw: "{}", // a tsconfig.json is not read: its "extends" could name any file of this machine
+    write: false,
+  };
+}
+
+/** Flatten messages, each once: a pattern that leaves the folder is told for every file that it met. */
+function diagnostics(root, messages) {
+  const texts = messages.map((message) => JSON.stringify(diagnostic(root, message)));
+  return [...new Set(texts)].slice(0, DIAGNOSTICS_MAX).map((text) => JSON.parse(text));
+}
+
+async function bundle(esbuildPackage, root, entrypoint) {
+  const { default: esbuild } = await import(pathToFileURL(join(esbuildPackage, "lib", "main.js")).href);
+  try {
+    const { outputFiles, warnings } = await esbuild.build(options(root, entrypoint));
+    const output = (suffix) => outputFiles.find((file) => file.path.endsWith(OUTFILE + suffix)).text;
+    return { code: output(""), map: output(".map"), errors: [], warnings: diagnostics(root, warnings) };
+  } catch (failure) {
+    if (!Array.isArray(failure.errors)) throw failure;
+    return { code: "", map: "", errors: diagnostics(root, failure.errors), warnings: diagnostics(root, failure.warnings) };
+  }
+}
+
+const [esbuildPackage, root, entrypoint] = process.argv.slice(2);
+process.stdout.write(JSON.stringify(await bundle(esbuildPackage, realpathSync(root), entrypoint)));

@@ -1,0 +1,86 @@
+"""Run a tool as a child process: no shell, no environment, and an end to its time and its output.
+
+Invariant: when `run` returns or raises, cancellation included, the child and its own children are gone.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from skerry.artifacts.errors import BuilderError
+
+#: What is kept of a tool's standard error, for the log; the rest is read and dropped.
+ERROR_OUTPUT_BYTES = 16 * 1024
+
+_READ_BYTES = 64 * 1024
+
+
+async def run(arguments: Sequence[str | Path], *, directory: Path, seconds_max: float, output_bytes_max: int) -> bytes:
+    """Run a command and return its standard output.
+
+    Args:
+        arguments: an absolute program and its arguments.
+        directory: its working directory.
+        seconds_max: how long it may take.
+        output_bytes_max: how much it may print.
+
+    Raises:
+        BuilderError: it could not start, failed, took too long or printed too much.
+    """
+    name = Path(arguments[0]).name
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=directory,
+            env={},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a process group of its own, so that its children end with it
+        )
+    except OSError as error:
+        raise BuilderError(f"{name} could not be started: {error.strerror}", detail=str(error)) from error
+    try:
+        async with asyncio.timeout(seconds_max):
+            output, complaint = await _outputs(process, output_bytes_max + 1)
+            code = await process.wait()
+    except TimeoutError as error:
+        raise BuilderError(f"{name} took longer than its limit of {seconds_max:g} seconds") from error
+    finally:
+        await _end(process)
+    if len(output) > output_bytes_max:
+        raise BuilderError(f"{name} printed more than its limit of {output_bytes_max} bytes")
+    if code != 0:
+        raise BuilderError(f"{name} ended with exit code {code}", detail=complaint.decode(errors="replace"))
+    return output
+
+
+async def _outputs(process: asyncio.subprocess.Process, output_bytes_max: int) -> tuple[bytes, bytes]:
+    """Read both streams at the same time: a child blocks on the one that nobody reads."""
+    async with asyncio.TaskGroup() as group:
+        output = group.create_task(_first_of(process.stdout, output_bytes_max))
+        complaint = group.create_task(_first_of(process.stderr, ERROR_OUTPUT_BYTES))
+    return output.result(), complaint.result()
+
+
+async def _first_of(stream: asyncio.StreamReader | None, bytes_max: int) -> bytes:
+    """Read a stream to its end, and keep its first bytes."""
+    content = bytearray()
+    while stream is not None and (chunk := await stream.read(_READ_BYTES)):
+        content += chunk[: bytes_max - len(content)]
+    return bytes(content)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill the process group and wait for its end; a group that is gone already is fine.
+
+    What is left in the pipes is read first: asyncio does not tell a process' end before that of its pipes,
+    and stops reading a full one.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await _outputs(process, 0)
+    await process.wait()

@@ -1,0 +1,57 @@
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from skerry.artifacts import child
+from skerry.artifacts.errors import BuilderError
+
+PYTHON = Path(sys.executable)
+
+
+async def run(code: str, *, seconds_max: float = 60, output_bytes_max: int = 1000) -> bytes:
+    return await child.run(
+        [PYTHON, "-c", code], directory=Path("/"), seconds_max=seconds_max, output_bytes_max=output_bytes_max
+    )
+
+
+async def test_a_tool_gets_no_environment_and_no_input() -> None:
+    assert await run("import os, sys; print(dict(os.environ).get('PATH'), sys.stdin.read())") == b"None \n"
+
+
+async def test_a_failed_tool_is_told_with_its_complaint() -> None:
+    with pytest.raises(BuilderError, match="exit code 3") as raised:
+        await run("import sys; sys.stderr.write('broken pipe dream'); sys.exit(3)")
+    assert raised.value.detail == "broken pipe dream"
+
+
+async def test_a_missing_tool_is_told() -> None:
+    with pytest.raises(BuilderError, match="nowhere could not be started"):
+        await child.run(["/nowhere"], directory=Path("/"), seconds_max=60, output_bytes_max=1)
+
+
+async def test_output_at_the_limit_passes_and_beyond_it_names_the_limit() -> None:
+    assert await run("print('x' * 999)") == b"x" * 999 + b"\n"
+    with pytest.raises(BuilderError, match="limit of 1000 bytes"):
+        await run("print('x' * 1000000)")
+
+
+async def test_a_tool_that_hangs_is_killed_and_its_limit_named() -> None:
+    with pytest.raises(BuilderError, match=r"limit of 0\.2 seconds"):
+        await run("import time; print('x' * 10**6); time.sleep(1000)", seconds_max=0.2)
+
+
+async def test_cancelling_ends_the_tool_and_its_children(tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    grandchild = f"import time; f = open({str(fifo)!r}, 'w'); f.write('up'); f.flush(); time.sleep(1000)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run(code, seconds_max=1000))
+        with await asyncio.to_thread(fifo.open) as alive:
+            assert await asyncio.to_thread(alive.read, 2) == "up"
+            running.cancel()
+            assert await asyncio.to_thread(alive.read) == ""  # the end of file: no writer lives
+    assert running.cancelled()
