@@ -1,0 +1,150 @@
+"""A whole Skerry as a process of its own, for tests that drive it as its users do.
+
+with SkerryProcess.started(data_dir) as skerry:
+    skerry.kubectl("apply", "-f", "-", stdin=manifest)
+    skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/hello", "--timeout=60s")
+    assert skerry.get("http://hello.functions.localhost/").text == "Hello"
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import orjson
+
+START_SECONDS_MAX = 90.0
+STOP_SECONDS_MAX = 30.0
+COMMAND_SECONDS_MAX = 90.0
+POLL_SECONDS = 0.02
+
+
+class CommandFailedError(AssertionError):
+    """A command ended with another exit code than expected; its output is in the message."""
+
+
+@dataclass
+class SkerryProcess:
+    """A running `skerry up` on free ports."""
+
+    data_dir: Path
+    flags: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    api: str = ""
+    http: str = ""
+
+    @classmethod
+    @contextmanager
+    def started(cls, data_dir: Path, *flags: str) -> Iterator["SkerryProcess"]:
+        """Run one for the length of the block."""
+        skerry = cls(data_dir, flags)
+        try:
+            skerry.start()
+            yield skerry
+        finally:
+            skerry.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with (self.data_dir.parent / f"{self.data_dir.name}.output").open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "skerry", "up", "--data-dir", str(self.data_dir)),
+                    *("--api-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", *self.flags),
+                ],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+            )
+        deadline = time.monotonic() + START_SECONDS_MAX
+        note_path = self.data_dir / "run.json"
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise CommandFailedError(f"skerry up ended with {self.process.returncode}:\n{self.output()}")
+            if note_path.exists():
+                note = orjson.loads(note_path.read_bytes())
+                if note["pid"] == self.process.pid:
+                    self.api, self.http = note["api"], note["http"]
+                    return
+            time.sleep(POLL_SECONDS)
+        raise CommandFailedError(f"skerry up was not ready within {START_SECONDS_MAX} s:\n{self.output()}")
+
+    def output(self) -> str:
+        """Return what it printed, over all its lives."""
+        return (self.data_dir.parent / f"{self.data_dir.name}.output").read_text()
+
+    def kill(self) -> None:
+        """End it with SIGKILL: no chance to tidy up."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(STOP_SECONDS_MAX)
+            self.process = None
+
+    def stop(self) -> int | None:
+        """End it with SIGTERM and return its exit code; None where it did not run."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise CommandFailedError(f"skerry up did not stop within {STOP_SECONDS_MAX} s:\n{self.output()}") from None
+        self.process = None
+        return code
+
+    def kubectl(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
+        """Run the real kubectl against it; return its output, standard error included.
+
+        Raises:
+            CommandFailedError: it failed, or with `fails` it did not.
+        """
+        return self._run("kubectl", *arguments, stdin=stdin, fails=fails)
+
+    def skerry(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
+        """Run a `skerry` command against it; as `kubectl`."""
+        return self._run(sys.executable, "-m", "skerry", *arguments, stdin=stdin, fails=fails)
+
+    def _run(self, *command: str, stdin: str, fails: bool) -> str:
+        home = self.data_dir.parent / "home"  # kubectl caches discovery there
+        home.mkdir(exist_ok=True)
+        environment = {
+            **os.environ,  # noqa: TID251 - handed on, not read
+            "HOME": str(home),
+            "KUBECONFIG": str(self.data_dir / "kubeconfig"),
+            "SKERRY_DATA_DIR": str(self.data_dir),
+        }
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+            env=environment,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        if (done.returncode != 0) != fails:
+            raise CommandFailedError(f"{' '.join(command)}: exit code {done.returncode}\n{output}")
+        return output
+
+    def get(self, url: str, **options: object) -> httpx.Response:
+        """Send a GET through the gateway; as `request`."""
+        return self.request("GET", url, **options)
+
+    def request(self, method: str, url: str, **options: object) -> httpx.Response:
+        """Send a request through the gateway, whatever the URL's host resolves to; the host goes into its header."""
+        parts = urlsplit(url)
+        gateway = urlsplit(self.http)
+        at_gateway = urlunsplit(("http", gateway.netloc, parts.path or "/", parts.query, ""))
+        headers = {"Host": parts.netloc, **(options.pop("headers", None) or {})}  # type: ignore[dict-item]
+        with httpx.Client(trust_env=False, timeout=30.0) as http:
+            return http.request(method, at_gateway, headers=headers, **options)  # type: ignore[arg-type]
