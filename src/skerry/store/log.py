@@ -79,6 +79,8 @@ class RevisionLog:
             ValueTooLarge: the value exceeds `LogSettings.value_bytes_max`.
             Overloaded: too many writes are waiting.
         """
+        if not (key.resource and key.name):
+            raise ValueError(f"a key needs a resource and a name: {key!r}")
         if len(value) > self._settings.value_bytes_max:
             raise ValueTooLarge(key, value_bytes=len(value), value_bytes_max=self._settings.value_bytes_max)
         return await self._driver.append(Write(key, value, expected_revision))

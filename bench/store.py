@@ -1,0 +1,89 @@
+"""How fast the store is alone: `python bench/store.py [DIRECTORY]`, the directory on the disk to measure.
+
+Prints one line a figure. Puts are durable (synced) when counted.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from skerry.store.log import Key, RevisionLog, open_log
+from skerry.store.sqlite import open_sqlite
+
+VALUE = b"x" * 1_000
+RESOURCE = "edgefunctions.extensions.apoxy.dev"
+
+
+def key(number: int) -> Key:
+    return Key(RESOURCE, "default", f"function-{number:06}")
+
+
+async def at_once(concurrency: int, count: int, act: Callable[[int], Awaitable[object]]) -> float:
+    """Run `act(0..count-1)` by so many tasks and return how many a second."""
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for number in numbers:
+            await act(number)
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(work())
+    return count / (time.perf_counter() - started)
+
+
+async def measure(log: RevisionLog) -> None:
+    async def put(number: int) -> None:
+        await log.put(key(number), VALUE, expected_revision=0)
+
+    print(f"puts/s, 1 at once:    {await at_once(1, 1_000, put):8.0f}")
+    print(f"puts/s, 64 at once:   {await at_once(64, 9_000, lambda n: put(n + 1_000)):8.0f}")
+    first = await log.revision()
+    print(f"gets/s, 1 at once:    {await at_once(1, 5_000, lambda n: log.get(key(n))):8.0f}")
+    print(f"gets/s, 64 at once:   {await at_once(64, 20_000, lambda n: log.get(key(n % 10_000))):8.0f}")
+    rate = await at_once(1, 10, lambda _: log.list(RESOURCE, limit=None))
+    print(f"list of 10,000:       {1_000 / rate:8.1f} ms")
+    rate = await at_once(1, 20, lambda _: log.list(RESOURCE, limit=500))
+    print(f"page of 500:          {1_000 / rate:8.1f} ms")
+    await log.put(Key("configmaps", "default", "other"), VALUE, expected_revision=0)
+    rate = await at_once(1, 20, lambda _: log.list(RESOURCE, revision=first, limit=500))
+    print(f"page of 500, older:   {1_000 / rate:8.1f} ms")
+    await measure_watches(log)
+
+
+async def measure_watches(log: RevisionLog) -> None:
+    """100 watchers of one resource, while 64 writers put: deliveries a second, until all have seen all."""
+    count, watchers = 2_000, 100
+    start = await log.revision()
+
+    async def follow() -> None:
+        async with log.watch("configmaps", after_revision=start) as watch:
+            async for item in watch:
+                if isinstance(item, tuple) and item[-1].revision >= start + count:
+                    return
+
+    async def put(number: int) -> None:
+        await log.put(Key("configmaps", "bench", str(number)), VALUE, expected_revision=0)
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(watchers):
+            group.create_task(follow())
+        await at_once(64, count, put)
+    seconds = time.perf_counter() - started
+    print(f"events/s, 100 watches:{watchers * count / seconds:8.0f}  (while {count / seconds:.0f} puts/s)")
+
+
+async def main() -> None:
+    parent = sys.argv[1] if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
+        async with open_sqlite(Path(directory) / "bench.db") as driver, open_log(driver) as log:
+            await measure(log)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,168 @@
+"""Connections to the SQLite file: how they are set up, and statements run under their names.
+
+Owns the pragmas, on which durability rests: WAL with synchronous=FULL syncs the log at every commit, so an
+acknowledged transaction survives the loss of power; readers work on a snapshot and never wait for the writer.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Histogram
+
+from skerry.kit.errors import StartError
+from skerry.store.settings import require_positive
+from skerry.store.sqlite_queries import Query
+from skerry.store.sqlite_schema import migrate
+
+QUERY_SECONDS = Histogram(
+    "skerry_store_query_seconds",
+    "Time of one named statement of the store.",
+    ["driver", "query"],
+    buckets=(0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """Bounds of the SQLite driver.
+
+    Attributes:
+        writes_waiting_max: writes accepted and not yet durable.
+        group_writes_max: writes in one transaction; it bounds how long one waits for its group.
+        gets_waiting_max: point reads accepted and not answered.
+        scans_waiting_max: lists and event reads accepted and not answered.
+        scan_connections: lists and event reads that run at once.
+        batch_bytes_max: bytes of values after which a batch of events is cut (one event more may be in it).
+        busy_timeout_seconds: how long to wait for another process that writes to the file.
+        cache_bytes_max: page cache of one connection.
+        wal_bytes_max: the write-ahead log is cut back to this after a checkpoint.
+    """
+
+    writes_waiting_max: int = 4_096
+    group_writes_max: int = 256
+    gets_waiting_max: int = 4_096
+    scans_waiting_max: int = 1_024
+    scan_connections: int = 2
+    batch_bytes_max: int = 8 * 1024 * 1024
+    busy_timeout_seconds: float = 5.0
+    cache_bytes_max: int = 16 * 1024 * 1024
+    wal_bytes_max: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        require_positive(self)
+
+
+class Connection:
+    """A connection on which statements run under their names, timed."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def row(self, query: Query, **parameters: Any) -> Any:
+        """Return the first row as a tuple, or None."""
+        with _timed(query):
+            return self._raw.execute(query.sql, parameters).fetchone()
+
+    def rows(self, query: Query, **parameters: Any) -> list[Any]:
+        """Return all rows; the statement itself bounds their number."""
+        with _timed(query):
+            return self._raw.execute(query.sql, parameters).fetchall()
+
+    @contextmanager
+    def open_rows(self, query: Query, **parameters: Any) -> Iterator[Iterator[Any]]:
+        """Yield rows as they are read; leaving the block ends the statement."""
+        with _timed(query):
+            cursor = self._raw.execute(query.sql, parameters)
+            try:
+                yield cursor
+            finally:
+                cursor.close()
+
+    def run(self, query: Query, **parameters: Any) -> None:
+        """Run a statement that changes something."""
+        with _timed(query):
+            self._raw.execute(query.sql, parameters)
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[None]:
+        """Commit on leaving the block, or roll back on an error.
+
+        A writing one takes the lock at once: a transaction that begins as a reader and then writes fails
+        where another process wrote in between.
+        """
+        self._raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield
+            self._raw.execute("COMMIT")
+        except BaseException:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the last one of a file writes the log back into it."""
+        self._raw.close()
+
+
+@contextmanager
+def _timed(query: Query) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    QUERY_SECONDS.labels("sqlite", query.name).observe(time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """All connections of a driver: one that writes, one for point reads, some for scans."""
+
+    writer: Connection
+    getter: Connection
+    scanners: tuple[Connection, ...]
+
+    def close(self) -> None:
+        """Close them, the writer last: it may write."""
+        for connection in (*self.scanners, self.getter, self.writer):
+            connection.close()
+
+
+def open_connections(path: Path, settings: SqliteSettings) -> Connections:
+    """Open or create the file and bring its schema up to date. Blocking.
+
+    Raises:
+        StartError: the file cannot be opened, is no database, or is of a newer version.
+    """
+    with ExitStack() as opened:
+
+        def connect() -> sqlite3.Connection:
+            raw = _connect(path, settings)
+            opened.callback(raw.close)
+            return raw
+
+        try:
+            # Values may be confidential. SQLite gives the files beside it (-wal, -shm) the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            writer = connect()
+            migrate(writer)
+            getter, *scanners = [connect() for _ in range(1 + settings.scan_connections)]
+            for reader in (getter, *scanners):
+                reader.execute("PRAGMA query_only = ON")
+        except (OSError, sqlite3.Error) as error:
+            raise StartError(f"cannot open the database {path}: {error}") from error
+        opened.pop_all()
+    return Connections(Connection(writer), Connection(getter), tuple(map(Connection, scanners)))
+
+
+def _connect(path: Path, settings: SqliteSettings) -> sqlite3.Connection:
+    # A connection is handed to the one thread that works with it, hence no check for the same thread.
+    raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=settings.busy_timeout_seconds)
+    raw.execute("PRAGMA journal_mode = WAL")
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute(f"PRAGMA cache_size = -{settings.cache_bytes_max // 1024}")
+    raw.execute(f"PRAGMA journal_size_limit = {settings.wal_bytes_max}")
+    return raw

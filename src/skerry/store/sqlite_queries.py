@@ -1,0 +1,125 @@
+"""Every statement of the SQLite driver, by name; the name labels its metric.
+
+Tables (see sqlite_schema.py): `revisions` holds each change once; `current` points from every living key to
+its newest revision, so the present is read without a look at history; `state` is one row of counters.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A named statement."""
+
+    name: str
+    sql: str
+
+
+STATE = Query("state", "SELECT revision, compacted_revision, swept_revision FROM state")
+SET_REVISION = Query("set_revision", "UPDATE state SET revision = :revision")
+SET_COMPACTED = Query("set_compacted", "UPDATE state SET compacted_revision = :revision")
+SET_SWEPT = Query("set_swept", "UPDATE state SET swept_revision = :revision")
+
+GET = Query(
+    "get",
+    """
+    SELECT revisions.revision, revisions.created_revision, revisions.value
+    FROM current JOIN revisions USING (revision)
+    WHERE current.resource = :resource AND current.namespace = :namespace AND current.name = :name
+    """,
+)
+GET_PLACE = Query(
+    "get_place",
+    """
+    SELECT revision, created_revision FROM current
+    WHERE resource = :resource AND namespace = :namespace AND name = :name
+    """,
+)
+ADD_REVISION = Query(
+    "add_revision",
+    """
+    INSERT INTO revisions
+        (revision, resource, namespace, name, created_revision, previous_revision, deleted, value)
+    VALUES
+        (:revision, :resource, :namespace, :name, :created_revision, :previous_revision, :deleted, :value)
+    """,
+)
+SET_CURRENT = Query(
+    "set_current",
+    """
+    INSERT INTO current (resource, namespace, name, revision, created_revision)
+    VALUES (:resource, :namespace, :name, :revision, :created_revision)
+    ON CONFLICT DO UPDATE SET revision = :revision
+    """,
+)
+UNSET_CURRENT = Query(
+    "unset_current",
+    "DELETE FROM current WHERE resource = :resource AND namespace = :namespace AND name = :name",
+)
+
+# Scopes of a list, over a table called `row`. The plus signs keep SQLite from seeking by the pair where the
+# single name narrows more; the pair is checked too, as `after` may be of another namespace.
+_AFTER = "(:after_namespace, :after_name)"
+_IN_ALL = f"row.resource = :resource AND (row.namespace, row.name) > {_AFTER}"
+_IN_ONE = f"""
+    row.resource = :resource AND row.namespace = :namespace AND row.name > :after_name
+      AND (+row.namespace, +row.name) > {_AFTER}
+    """
+
+# CROSS JOIN: read `row` in the order of the list, and fetch each value from `revisions`.
+_LIST_CURRENT = """
+    SELECT row.namespace, row.name, revisions.revision, revisions.created_revision, revisions.value
+    FROM current AS row CROSS JOIN revisions USING (revision) WHERE {scope}
+    ORDER BY row.namespace, row.name LIMIT :limit
+    """
+_COUNT_CURRENT = "SELECT count(*) FROM current AS row WHERE {scope}"
+LIST_CURRENT = Query("list_current", _LIST_CURRENT.format(scope=_IN_ALL))
+LIST_CURRENT_NAMESPACE = Query("list_current_namespace", _LIST_CURRENT.format(scope=_IN_ONE))
+COUNT_CURRENT = Query("count_current", _COUNT_CURRENT.format(scope=_IN_ALL))
+COUNT_CURRENT_NAMESPACE = Query("count_current_namespace", _COUNT_CURRENT.format(scope=_IN_ONE))
+
+# A key's state at a revision is its newest row up to there, unless that is a tombstone. The index
+# `revisions_by_key` holds all that decides it, in the order of the list.
+_SNAPSHOT = """
+    FROM revisions AS row
+    WHERE {scope} AND revision <= :revision AND NOT deleted AND NOT EXISTS (
+        SELECT 1 FROM revisions AS newer
+        WHERE newer.resource = row.resource AND newer.namespace = row.namespace AND newer.name = row.name
+          AND newer.revision > row.revision AND newer.revision <= :revision
+    )
+    """
+_LIST_SNAPSHOT = f"""
+    SELECT namespace, name, revision, created_revision, value {_SNAPSHOT}
+    ORDER BY namespace, name LIMIT :limit
+    """
+_COUNT_SNAPSHOT = f"SELECT count(*) {_SNAPSHOT}"
+LIST_SNAPSHOT = Query("list_snapshot", _LIST_SNAPSHOT.format(scope=_IN_ALL))
+LIST_SNAPSHOT_NAMESPACE = Query("list_snapshot_namespace", _LIST_SNAPSHOT.format(scope=_IN_ONE))
+COUNT_SNAPSHOT = Query("count_snapshot", _COUNT_SNAPSHOT.format(scope=_IN_ALL))
+COUNT_SNAPSHOT_NAMESPACE = Query("count_snapshot_namespace", _COUNT_SNAPSHOT.format(scope=_IN_ONE))
+
+EVENTS_AFTER = Query(
+    "events_after",
+    """
+    SELECT event.revision, event.resource, event.namespace, event.name,
+           event.previous_revision, event.deleted, event.value, previous.value
+    FROM revisions AS event LEFT JOIN revisions AS previous ON previous.revision = event.previous_revision
+    WHERE event.revision > :revision
+      AND (:resource IS NULL OR event.resource = :resource)
+      AND (:namespace IS NULL OR event.namespace = :namespace)
+    ORDER BY event.revision LIMIT :limit
+    """,
+)
+
+# What a change superseded is named by the change itself, so a sweep looks at the swept span only.
+SWEEP_SUPERSEDED = Query(
+    "sweep_superseded",
+    """
+    DELETE FROM revisions WHERE revision IN
+        (SELECT previous_revision FROM revisions WHERE revision > :above AND revision <= :up_to)
+    """,
+)
+SWEEP_TOMBSTONES = Query(
+    "sweep_tombstones",
+    "DELETE FROM revisions WHERE revision > :above AND revision <= :up_to AND deleted",
+)

@@ -1,0 +1,119 @@
+"""What the SQLite writer does: groups of jobs in one transaction.
+
+A job is a call with the `Group` that it is part of. One that raises a `StoreError` has found its condition
+unmet before it changed anything, so the others go on. Any other error rolls the whole group back; then each
+job is tried alone, so that one impossible value does not fail its neighbours.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skerry.store import sqlite_queries as queries
+from skerry.store.errors import Conflict, FutureRevision, StoreError, Unavailable
+from skerry.store.lane import Outcome
+from skerry.store.records import Write
+from skerry.store.sqlite_connection import Connection
+from skerry.store.sqlite_reads import get
+
+#: Revisions swept in one transaction: some milliseconds, so that compaction never holds writers up for long.
+SWEEP_REVISIONS = 500
+
+
+class Group:
+    """The transaction that a group of jobs shares."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.revision: int
+        self.compacted_revision: int
+        self.swept_revision: int
+        self.revision, self.compacted_revision, self.swept_revision = connection.row(queries.STATE)
+        self._begun_at = self.revision
+
+    def next_revision(self) -> int:
+        """Take a new revision."""
+        self.revision += 1
+        return self.revision
+
+    def finish(self) -> None:
+        """Keep the newest revision: once a group, not once a write."""
+        if self.revision > self._begun_at:
+            self.connection.run(queries.SET_REVISION, revision=self.revision)
+
+
+def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]]) -> Sequence[Outcome]:
+    """Run jobs in one transaction; their outcomes are durable when this returns."""
+    try:
+        with connection.transaction(write=True):
+            group = Group(connection)
+            outcomes = [_attempt(job, group) for job in jobs]
+            group.finish()
+        return outcomes  # noqa: TRY300 - an else would separate it from the commit that it promises
+    except sqlite3.OperationalError as error:
+        # The disk is full, the file locked or gone: the same for every job.
+        return [Outcome(error=_unavailable(error)) for _ in jobs]
+    except Exception as error:  # noqa: BLE001 - told to the caller whose job it is
+        if len(jobs) > 1:
+            return [outcome for job in jobs for outcome in run_group(connection, [job])]
+        return [Outcome(error=error)]
+
+
+def _attempt(job: Callable[[Group], Any], group: Group) -> Outcome:
+    try:
+        return Outcome(result=job(group))
+    except StoreError as error:
+        return Outcome(error=error)
+
+
+def _unavailable(cause: sqlite3.OperationalError) -> Unavailable:
+    error = Unavailable("the database cannot be written", detail=str(cause))
+    error.__cause__ = cause
+    return error
+
+
+def append(group: Group, *, write: Write) -> int:
+    """Apply one conditional change and return its revision."""
+    key = write.key
+    names = {"resource": key.resource, "namespace": key.namespace, "name": key.name}
+    place = group.connection.row(queries.GET_PLACE, **names)
+    previous_revision, created_revision = place or (0, 0)
+    if previous_revision != write.expected_revision:
+        raise Conflict(key, expected_revision=write.expected_revision, current=get(group.connection, key=key))
+    revision = group.next_revision()
+    created_revision = created_revision or revision
+    group.connection.run(
+        queries.ADD_REVISION,
+        **names,
+        revision=revision,
+        created_revision=created_revision,
+        previous_revision=previous_revision,
+        deleted=write.value is None,
+        value=write.value,
+    )
+    if write.value is None:
+        group.connection.run(queries.UNSET_CURRENT, **names)
+    else:
+        group.connection.run(queries.SET_CURRENT, **names, revision=revision, created_revision=created_revision)
+    return revision
+
+
+def mark_compacted(group: Group, *, revision: int) -> None:
+    """Let readers ask for nothing below `revision` from now on."""
+    if revision > group.revision:
+        raise FutureRevision(group.revision)
+    if revision > group.compacted_revision:
+        group.compacted_revision = revision
+        group.connection.run(queries.SET_COMPACTED, revision=revision)
+
+
+def sweep(group: Group) -> bool:
+    """Delete some of what compaction made unreachable; returns whether there is more."""
+    above = group.swept_revision
+    up_to = min(above + SWEEP_REVISIONS, group.compacted_revision)
+    if up_to > above:
+        group.connection.run(queries.SWEEP_SUPERSEDED, above=above, up_to=up_to)
+        group.connection.run(queries.SWEEP_TOMBSTONES, above=above, up_to=up_to)
+        group.connection.run(queries.SET_SWEPT, revision=up_to)
+        group.swept_revision = up_to
+    return up_to < group.compacted_revision
