@@ -1,0 +1,22 @@
+"""System tests drive real processes: `skerry up`, Envoy, engine workers, kubectl."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skerry.testing.skerry_process import SkerryProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="module")
+def skerry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkerryProcess]:
+    """One Skerry for the tests of a module, which use names of their own."""
+    with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data") as running:
+        yield running

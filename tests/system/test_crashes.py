@@ -1,0 +1,117 @@
+"""`kill -9` of any process at any moment: nothing acknowledged is lost, nothing needs a clean-up by hand."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from skerry.testing.manifests import answering, edge_function
+from skerry.testing.skerry_process import CommandFailedError, SkerryProcess
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes below one, with their command lines."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for line in listing.splitlines():
+        number, parent, command = line.split(None, 2)
+        parents[int(number)], commands[int(number)] = int(parent), command
+    found = {pid}
+    for _ in range(5):
+        found |= {child for child, parent in parents.items() if parent in found}
+    return {child: commands[child] for child in found - {pid}}
+
+
+@pytest.mark.parametrize("moment", ["idle", "building", "writing"])
+def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Path, moment: str):
+    with SkerryProcess.started(tmp_path / "data") as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
+        acknowledged = ["kept"]
+        if moment == "building":
+            skerry.kubectl("apply", "-f", "-", stdin=edge_function("late", answering("late")))
+            acknowledged.append("late")
+        if moment == "writing":
+            names = [f"w{number}" for number in range(40)]
+            manifests = "\n---\n".join(edge_function(name, answering(name)) for name in names)
+            acknowledged += (
+                skerry.kubectl("create", "-f", "-", "-o", "name", stdin=manifests)
+                .replace("edgefunction.extensions.apoxy.dev/", "")
+                .split()
+            )
+        assert skerry.process is not None
+        children = descendants(skerry.process.pid)
+        skerry.kill()
+        skerry.start()
+        assert not [command for pid, command in children.items() if Path(f"/proc/{pid}/exe").exists()]
+        for name in acknowledged:
+            skerry.kubectl("wait", "--for=condition=Ready", f"edgefunction/{name}", "--timeout=60s")
+            assert skerry.get(f"http://{name}.functions.localhost").text == name
+        assert skerry.stop() == 0
+        assert not (tmp_path / "data" / "run.json").exists()
+
+
+def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path):
+    with SkerryProcess.started(tmp_path / "data", "--workers", "2") as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("steady", answering("steady")))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "--timeout=60s")
+        assert skerry.process is not None
+        for _ in range(3):
+            workers = [
+                pid for pid, command in descendants(skerry.process.pid).items() if "skerry.engine.worker" in command
+            ]
+            assert len(workers) == 2
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            answers = [skerry.get("http://steady.functions.localhost") for _ in range(20)]
+            assert {(answer.status_code, answer.text) for answer in answers} == {(200, "steady")}
+
+
+def test_envoy_comes_back_with_its_configuration(tmp_path: Path):
+    with SkerryProcess.started(tmp_path / "data") as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("back", answering("back")))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/back", "--timeout=60s")
+        assert skerry.process is not None
+        [envoy] = [pid for pid, command in descendants(skerry.process.pid).items() if "envoy" in command.split()[0]]
+        os.kill(envoy, signal.SIGKILL)
+        for _ in range(2000):
+            try:
+                answer = skerry.get("http://back.functions.localhost")
+            except httpx.TransportError:
+                continue
+            if answer.status_code == 200:
+                break
+        assert answer.text == "back"
+
+
+def test_a_second_process_on_the_same_data_directory_is_refused(tmp_path: Path):
+    with (
+        SkerryProcess.started(tmp_path / "data") as first,
+        pytest.raises(CommandFailedError, match="another skerry runs on the data directory"),
+    ):
+        SkerryProcess(tmp_path / "data").start()
+    assert first.process is None
+
+
+def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(tmp_path: Path):
+    with SkerryProcess.started(tmp_path / "first") as first:
+        port = first.http.rpartition(":")[2].rstrip("/")
+        second = SkerryProcess(tmp_path / "second", ("--http-address", f"127.0.0.1:{port}"))
+        with pytest.raises(CommandFailedError, match=f"can't listen on 127.0.0.1:{port}"):
+            second.start()
+        assert second.process is not None
+        assert second.process.returncode == 1
+        assert not (tmp_path / "second" / "run.json").exists()
+
+
+def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path):
+    with SkerryProcess.started(tmp_path / "data") as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
+        assert skerry.stop() == 0
+        skerry.start()
+        assert skerry.get("http://kept.functions.localhost").text == "kept", "ready must mean that it serves"

@@ -1,0 +1,271 @@
+"""The main job: `kubectl apply` an edge function, and a real Envoy serves it."""
+
+import base64
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from skerry.testing.manifests import answering, edge_function
+from skerry.testing.skerry_process import SkerryProcess
+
+READY = "--for=condition=Ready"
+FUNCTIONS_AT_ONCE = 100
+
+
+def deploy(skerry: SkerryProcess, manifest: str) -> str:
+    name = json.loads(manifest)["metadata"]["name"]
+    skerry.kubectl("apply", "-f", "-", stdin=manifest)
+    skerry.kubectl("wait", READY, f"edgefunction/{name}", "--timeout=60s")
+    return f"http://{name}.functions.localhost"
+
+
+def live_revision(skerry: SkerryProcess, name: str) -> str:
+    return skerry.kubectl("get", "ef", name, "-o", "jsonpath={.status.liveRevision}")
+
+
+def test_the_commands_of_the_readme_work(skerry: SkerryProcess, repository: Path):
+    skerry.kubectl("apply", "-f", str(repository / "examples/hello/function.yaml"))
+    skerry.kubectl("wait", READY, "edgefunction/hello", "--timeout=60s")
+    answer = skerry.get("http://hello.functions.localhost/world")
+    assert (answer.status_code, answer.text) == (200, "Hello, world!\n")
+    assert "hello" in skerry.kubectl("get", "edgefunctions")
+    assert "hello-" in skerry.kubectl("get", "edgefunctionrevisions")
+    assert "timeout" in skerry.kubectl("explain", "edgefunction.spec.template.runtime")
+
+
+def test_a_route_of_the_users_own_leads_to_the_function(skerry: SkerryProcess, repository: Path):
+    skerry.kubectl("apply", "-f", str(repository / "examples/hello/function.yaml"))
+    skerry.kubectl("apply", "-f", str(repository / "examples/routes/shop.yaml"))
+    condition = '{.status.parents[0].conditions[?(@.type=="ResolvedRefs")].status}'
+    skerry.kubectl("wait", f"--for=jsonpath={condition}=True", "httproute/shop", "--timeout=30s")
+    skerry.kubectl("wait", READY, "edgefunction/hello", "--timeout=60s")
+    wait_for_status(skerry, "http://shop.example.com/hello", 200)
+    assert skerry.get("http://shop.example.com/hello").text == "Hello, hello!\n"
+    assert skerry.get("http://shop.example.com/elsewhere").status_code == 404
+
+
+def wait_for_status(skerry: SkerryProcess, url: str, status: int) -> None:
+    """Ask until the answer has a status: routes follow their conditions within milliseconds."""
+    for _ in range(500):
+        if skerry.get(url).status_code == status:
+            return
+    raise AssertionError(f"{url} never answered {status}")
+
+
+def test_typescript_json_and_several_files_are_bundled(skerry: SkerryProcess):
+    files = {
+        "src/main.ts": 'import words from "./words.json";\nimport { shout } from "./shout";\n'
+        "export default { fetch(_: Request): Response { return new Response(shout(words.hello)); } };",
+        "src/shout.ts": "export const shout = (text: string): string => text.toUpperCase();",
+        "src/words.json": '{"hello": "hello"}',
+    }
+    url = deploy(skerry, edge_function("typed", files, entrypoint="src/main.ts"))
+    assert skerry.get(url).text == "HELLO"
+
+
+def test_env_reaches_the_function(skerry: SkerryProcess):
+    source = "export default { fetch(request, env) { return new Response(env.COLOUR); } };"
+    url = deploy(skerry, edge_function("env", source, env={"COLOUR": "blue"}))
+    assert skerry.get(url).text == "blue"
+
+
+def test_every_response_during_an_update_is_old_or_new_and_none_fails(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("update", answering("old")))
+    answers: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            answer = skerry.get(url)
+            answers.append((answer.status_code, answer.text))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        deploy(skerry, edge_function("update", answering("new")))
+        after = skerry.get(url).text
+        for turn in range(3):
+            deploy(skerry, edge_function("update", answering(f"turn {turn}")))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert after == "new", "Ready was told before the new revision served"
+    expected = {(200, text) for text in ("old", "new", "turn 0", "turn 1", "turn 2")}
+    assert set(answers) <= expected
+    assert {(200, "old"), (200, "new")} <= set(answers)
+
+
+def test_a_broken_update_leaves_the_old_revision_serving_and_says_why(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("broken", answering("works")))
+    before = live_revision(skerry, "broken")
+    skerry.kubectl("apply", "-f", "-", stdin=edge_function("broken", "export default {\n  fetch( { }\n"))
+    skerry.kubectl("wait", "--for=condition=Latest=False", "edgefunction/broken", "--timeout=60s")
+    latest = '{.status.conditions[?(@.type=="Latest")]}'
+    skerry.kubectl(
+        "wait", '--for=jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed', "ef/broken", "--timeout=60s"
+    )
+    message = json.loads(skerry.kubectl("get", "ef", "broken", "-o", f"jsonpath={latest}"))["message"]
+    assert "index.js:2:" in message
+    assert live_revision(skerry, "broken") == before
+    assert skerry.get(url).text == "works"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "expected"),
+    [
+        ("no-import", 'import "./absent.js";\nexport default { fetch() {} };', "index.js:1:"),
+        ("throws-at-load", "const a = 1;\nthrow new Error('no luck');\nexport default { fetch() {} };", "no luck"),
+        ("no-handler", "export const x = 1;", "fetch"),
+        ("npm-import", 'import "left-pad";\nexport default { fetch() {} };', "left-pad"),
+    ],
+)
+def test_a_function_that_does_not_load_says_where_and_why(skerry: SkerryProcess, name: str, source: str, expected: str):
+    skerry.kubectl("apply", "-f", "-", stdin=edge_function(name, source))
+    reason = '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Failed'
+    skerry.kubectl("wait", reason, f"ef/{name}", "--timeout=60s")
+    condition = '{.status.conditions[?(@.type=="Ready")].message}'
+    assert expected in skerry.kubectl("get", "ef", name, "-o", f"jsonpath={condition}")
+    assert skerry.get(f"http://{name}.functions.localhost").status_code == 404
+
+
+def test_applying_an_older_template_rolls_back_without_a_build(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("back", answering("one")))
+    first = live_revision(skerry, "back")
+    deploy(skerry, edge_function("back", answering("two")))
+    assert skerry.get(url).text == "two"
+    deploy(skerry, edge_function("back", answering("one")))
+    assert live_revision(skerry, "back") == first
+    assert skerry.get(url).text == "one"
+    assert len(revisions_of(skerry, "back")) == 2
+
+
+def revisions_of(skerry: SkerryProcess, name: str) -> list[str]:
+    label = f"extensions.apoxy.dev/edgefunction={name}"
+    return skerry.kubectl("get", "efr", "-l", label, "-o", "name").split()
+
+
+def test_history_is_trimmed_to_its_limit_and_the_live_revision_stays(skerry: SkerryProcess):
+    for turn in range(4):
+        deploy(skerry, edge_function("history", answering(str(turn)), history_limit=2))
+    live = live_revision(skerry, "history")
+    for _ in range(100):
+        left = revisions_of(skerry, "history")
+        if len(left) == 2:
+            break
+    assert len(left) == 2
+    assert f"edgefunctionrevision.extensions.apoxy.dev/{live}" in left
+
+
+def test_deleting_a_function_removes_its_route_and_its_revisions(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("gone", answering("here")))
+    assert skerry.get(url).status_code == 200
+    skerry.kubectl("delete", "edgefunction", "gone")
+    wait_for_status(skerry, url, 404)
+    for _ in range(100):
+        if revisions_of(skerry, "gone") == []:
+            break
+    assert revisions_of(skerry, "gone") == []
+
+
+def test_an_endless_loop_is_stopped_at_the_timeout_and_others_go_on(skerry: SkerryProcess):
+    looping = deploy(skerry, edge_function("looping", "export default { fetch() { for (;;) {} } };", timeout="500ms"))
+    fine = deploy(skerry, edge_function("fine", answering("fine")))
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(skerry.get(looping)))
+    thread.start()
+    assert {skerry.get(fine).text for _ in range(20)} == {"fine"}
+    thread.join()
+    assert answers[0].status_code == 504
+    assert answers[0].headers["x-skerry-error"] == "timeout"
+    assert "error" in answers[0].json()
+
+
+def test_an_uncaught_exception_answers_500_and_lands_in_the_log(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("throws", "export default { fetch() { throw new Error('oh dear'); } };"))
+    answer = skerry.get(url)
+    assert answer.status_code == 500
+    assert answer.headers["x-skerry-error"] == "exception"
+    assert skerry.get(url).status_code == 500
+    assert "oh dear" in skerry.skerry("logs", "throws")
+
+
+def test_a_trap_answers_500_and_the_next_request_gets_a_new_instance(skerry: SkerryProcess):
+    source = """
+    export default { fetch(request) {
+      const all = [];
+      if (new URL(request.url).pathname === "/hog") for (;;) all.push(new Uint8Array(1 << 24).fill(1));
+      return new Response("alive");
+    } };"""
+    url = deploy(skerry, edge_function("hog", source))
+    assert skerry.get(url).text == "alive"
+    answer = skerry.get(f"{url}/hog")
+    assert answer.status_code == 500
+    assert answer.headers["x-skerry-error"] in {"memory", "trap", "exception"}
+    assert skerry.get(url).text == "alive"
+
+
+ECHO = (
+    "export default { async fetch(r) { return new Response(await r.arrayBuffer(), {headers: {'x-was': r.method}}); } };"
+)
+
+
+def test_binary_and_big_bodies_go_both_ways_unchanged(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("echo", ECHO))
+    for body in (bytes(range(256)), b"\xff" * 1024 * 1024, "жук".encode() * 100_000, b""):
+        answer = skerry.request("POST", url, content=body)
+        assert (answer.status_code, answer.content) == (200, body)
+    assert skerry.request("PUT", url, content=b"x").headers["x-was"] == "PUT"
+
+
+def test_a_body_over_the_limit_gets_413(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("limit", ECHO))
+    assert skerry.request("POST", url, content=b"x" * (11 * 1024 * 1024)).status_code == 413
+    assert skerry.request("POST", url, content=b"x").status_code == 200
+
+
+def test_a_hundred_functions_at_once_all_answer(skerry: SkerryProcess):
+    names = [f"many-{number}" for number in range(FUNCTIONS_AT_ONCE)]
+    skerry.kubectl("apply", "-f", "-", stdin="\n---\n".join(edge_function(n, answering(n)) for n in names))
+    skerry.kubectl("wait", READY, *(f"edgefunction/{n}" for n in names), "--timeout=80s")
+    for name in names:
+        assert skerry.get(f"http://{name}.functions.localhost").text == name
+    skerry.kubectl("delete", "ef", *names)
+
+
+def test_console_output_can_be_read_through_the_log_subresource(skerry: SkerryProcess):
+    source = "export default { fetch() { console.log('seen', {a: 1}); return new Response('ok'); } };"
+    url = deploy(skerry, edge_function("talks", source))
+    skerry.get(url)
+    path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/talks/log"
+    assert "seen" in skerry.kubectl("get", "--raw", path)
+    assert "seen" in skerry.skerry("logs", "talks", "--tail", "1")
+
+
+def test_secrets_of_the_platform_do_not_reach_a_function(skerry: SkerryProcess):
+    source = "export default { fetch(r, env) { return Response.json([Object.keys(env), [...r.headers.keys()]]); } };"
+    url = deploy(skerry, edge_function("nosy", source))
+    env, headers = skerry.get(url, headers={"x-skerry-revision": "another"}).json()
+    assert env == []
+    assert not [header for header in headers if header.startswith("x-skerry")]
+
+
+def test_deploy_makes_a_function_from_a_folder(skerry: SkerryProcess, tmp_path: Path):
+    folder = tmp_path / "shout"
+    folder.mkdir()
+    (folder / "index.ts").write_text('import { a } from "./lib";\nexport default { fetch: () => new Response(a) };')
+    (folder / "lib.ts").write_text('export const a: string = "A";')
+    assert "ready" in skerry.skerry("deploy", str(folder))
+    assert skerry.get("http://shout.functions.localhost").text == "A"
+    (folder / "lib.ts").write_text("export const a: string = ")
+    assert "lib.ts:1:" in skerry.skerry("deploy", str(folder), fails=True)
+    assert skerry.get("http://shout.functions.localhost").text == "A"
+
+
+def test_binary_data_survives_base64_in_a_function(skerry: SkerryProcess):
+    source = "export default { async fetch(r) { return new Response(btoa(await r.text())); } };"
+    url = deploy(skerry, edge_function("encode", source))
+    assert base64.b64decode(skerry.request("POST", url, content=b"hello").text) == b"hello"
