@@ -1,0 +1,38 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from skerry.cli.manifests import read_manifests
+from skerry.kit.errors import ConfigurationError
+
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n"
+
+
+def test_every_document_of_a_folder_and_of_lists_is_read(tmp_path: Path):
+    (tmp_path / "b.yaml").write_text(f"{SECRET}---\n{SECRET}---\n")
+    (tmp_path / "a.json").write_text(
+        '{"kind": "List", "items": [{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}]}'
+    )
+    (tmp_path / "ignored.txt").write_text("no")
+    kinds = [manifest.kind.kind for manifest in read_manifests(str(tmp_path), io.StringIO())]
+    assert kinds == ["ConfigMap", "Secret", "Secret"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not valid YAML or JSON"),
+        ("just text", "must be an object"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}", "no kind Pod in version v1; known are .*EdgeFunction"),
+        ("apiVersion: v1\nkind: Secret\nmetadata: {}", "metadata.name: Required value"),
+    ],
+)
+def test_bad_manifests_name_their_place_and_the_fix(text: str, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        read_manifests("-", io.StringIO(text))
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ConfigurationError, match="there is no file or folder absent.yaml"):
+        read_manifests("absent.yaml", io.StringIO())

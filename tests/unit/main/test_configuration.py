@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from skerry.kit.errors import ConfigurationError
+from skerry.main.configuration import Address, Settings, load_settings
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
+    (tmp_path / "skerry.toml").write_text('workers = 3\nlog_level = "debug"\nhttp_address = "127.0.0.1:1"\n')
+    environment = {"SKERRY_DATA_DIR": str(tmp_path), "SKERRY_WORKERS": "4", "SKERRY_HTTP_ADDRESS": "127.0.0.1:2"}
+    settings = load_settings({"http_address": "127.0.0.1:3", "workers": None}, environment)
+    assert settings.http_address == Address("127.0.0.1", 3)
+    assert settings.workers == 4
+    assert settings.log_level == "DEBUG"
+    assert settings.api_address == Settings().api_address
+    assert settings.data_dir == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "message"),
+    [
+        ({"api_address": "6443"}, {}, "--api-address: '6443' does not fit: must be HOST:PORT"),
+        ({"api_address": "host:99999"}, {}, "--api-address"),
+        ({}, {"SKERRY_WORKERS": "many"}, "SKERRY_WORKERS: 'many'"),
+        ({"workers": "0"}, {}, "workers: must be between 1 and 256, not 0"),
+        ({"log_level": "loud"}, {}, "log_level: must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_origin(flags: dict[str, str], environment: dict[str, str], message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(flags, environment)
+
+
+def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path):
+    file = tmp_path / "given.toml"
+    file.write_text("wrokers = 3")
+    with pytest.raises(ConfigurationError, match="unknown settings wrokers; known are .*workers"):
+        load_settings({}, {}, file=file)
+
+
+def test_a_file_that_was_asked_for_must_exist(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="--config: there is no file"):
+        load_settings({}, {}, file=tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:8080", "localhost:443"])
+def test_addresses_are_written_as_they_are_read(text: str):
+    assert str(Address.parse(text)) == text
