@@ -1,0 +1,157 @@
+// The body of a Request or a Response, as https://fetch.spec.whatwg.org/#bodyinit-unions: text and bytes are kept as
+// they were given, and become a stream only when somebody asks for one. Multipart forms are left to the engine.
+
+const NativeResponse = globalThis.Response;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+const EMPTY = new Uint8Array(0);
+
+export class Body {
+  // source: null, a string, a Uint8Array or a ReadableStream
+  constructor(source, type) {
+    this.source = source;
+    this.type = type;
+    this.used = false;
+  }
+
+  static from(init) {
+    if (init === null || init === undefined) return new Body(null, null);
+    if (typeof init === "string") return new Body(init, "text/plain;charset=UTF-8");
+    if (init instanceof ReadableStream) {
+      if (init.locked) throw new TypeError("the body stream is locked");
+      return new Body(init, null);
+    }
+    if (init instanceof ArrayBuffer) return new Body(new Uint8Array(init.slice(0)), null);
+    if (ArrayBuffer.isView(init)) {
+      return new Body(new Uint8Array(init.buffer.slice(init.byteOffset, init.byteOffset + init.byteLength)), null);
+    }
+    if (init instanceof URLSearchParams) {
+      return new Body(`${init}`, "application/x-www-form-urlencoded;charset=UTF-8");
+    }
+    if (init instanceof Blob) return new Body(init.stream(), init.type || null);
+    if (init instanceof FormData) {
+      const native = new NativeResponse(init);
+      return new Body(native.body, native.headers.get("content-type"));
+    }
+    return new Body(`${init}`, "text/plain;charset=UTF-8");
+  }
+
+  get isUsed() {
+    return this.used || (this.source instanceof ReadableStream && disturbed.has(this.source));
+  }
+
+  // The stream that `request.body` and `response.body` show; null for no body.
+  stream() {
+    if (this.source === null || this.source instanceof ReadableStream) return this.source;
+    const bytes = typeof this.source === "string" ? encoder.encode(this.source) : this.source;
+    const consumed = this.used;
+    this.source = new ReadableStream({
+      start(controller) {
+        if (!consumed && bytes.length) controller.enqueue(bytes);
+        controller.close();
+      },
+    });
+    return this.source;
+  }
+
+  take() {
+    if (this.isUsed || this.source?.locked) throw new TypeError("the body was read already");
+    this.used = this.source !== null;
+    return this.source;
+  }
+
+  async bytes() {
+    const source = this.take();
+    if (source === null) return EMPTY;
+    if (typeof source === "string") return encoder.encode(source);
+    return source instanceof Uint8Array ? source : readAll(source);
+  }
+
+  async text() {
+    const source = this.take();
+    if (source === null) return "";
+    if (typeof source === "string") return source.isWellFormed() ? source : source.toWellFormed();
+    return decoder.decode(source instanceof Uint8Array ? source : await readAll(source));
+  }
+
+  async formData(type) {
+    if (!type) throw new TypeError("formData() needs a content-type of a form");
+    return await new NativeResponse(await this.bytes(), { headers: { "content-type": type } }).formData();
+  }
+
+  clone() {
+    if (this.isUsed || this.source?.locked) throw new TypeError("the body was read already");
+    if (!(this.source instanceof ReadableStream)) return new Body(this.source, this.type);
+    const [mine, theirs] = this.source.tee();
+    this.source = mine;
+    return new Body(theirs, this.type);
+  }
+}
+
+// A stream tells nobody that it was read: whoever takes hold of it is noted here.
+const disturbed = new WeakSet();
+
+for (const method of ["getReader", "cancel", "tee", "pipeTo", "pipeThrough"]) {
+  const native = ReadableStream.prototype[method];
+  ReadableStream.prototype[method] = { [method](...args) {
+    const result = native.apply(this, args);
+    disturbed.add(this);
+    return result;
+  } }[method];
+}
+
+export async function readAll(stream) {
+  const reader = stream.getReader();
+  const chunks = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (!(value instanceof Uint8Array)) throw new TypeError("a body stream must give Uint8Array chunks");
+    chunks.push(value);
+    length += value.length;
+  }
+  if (chunks.length === 1) return chunks[0];
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+// Gives a class with a `bodyOf(this)` the methods that Request and Response share.
+export function mixBodyInto(prototype, bodyOf) {
+  const methods = {
+    get body() {
+      return bodyOf(this).stream();
+    },
+    get bodyUsed() {
+      return bodyOf(this).isUsed;
+    },
+    async text() {
+      return bodyOf(this).text();
+    },
+    async json() {
+      return JSON.parse(await bodyOf(this).text());
+    },
+    async bytes() {
+      return bodyOf(this).bytes();
+    },
+    async arrayBuffer() {
+      const bytes = await bodyOf(this).bytes();
+      return bytes.byteLength === bytes.buffer.byteLength
+        ? bytes.buffer
+        : bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+    },
+    async blob() {
+      return new Blob([await bodyOf(this).bytes()], { type: this.headers.get("content-type") ?? "" });
+    },
+    async formData() {
+      return bodyOf(this).formData(this.headers.get("content-type"));
+    },
+  };
+  Object.defineProperties(prototype, Object.getOwnPropertyDescriptors(methods));
+}

@@ -1,0 +1,78 @@
+"""The engine component as machine code: compiled once a machine, then mapped from a file.
+
+Owns the cache of `.cwasm` files. An entry's name is made of all that its content depends on: the version of
+wasmtime, the processor, the component's sha256 and a hash of the compiler's settings. It is written beside and
+renamed into place, so that several processes may do it at once and a crash leaves no half of one; an entry that
+wasmtime refuses is compiled again.
+
+The directory must not be writable for others: wasmtime runs what it finds there.
+"""
+
+import hashlib
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from wasmtime import Config, Engine, Module, WasmtimeError
+
+from skerry.kit.errors import StartError
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Room for deep JavaScript recursion; wasmtime refuses more than its 2 MiB for asynchronous stacks, used or not.
+#: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
+WASM_STACK_BYTES_MAX = 3 * 512 * 1024
+
+#: Everything that changes the compiled code, spelled as text: part of the cache key.
+_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX}"
+
+
+def new_engine() -> Engine:
+    """Return a Wasmtime engine with the settings that every module of ours is compiled with."""
+    config = Config()
+    config.epoch_interruption = True
+    config.cranelift_opt_level = "speed"
+    config.max_wasm_stack = WASM_STACK_BYTES_MAX
+    return Engine(config)
+
+
+def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
+    """Return the compiled module of the component file, from the cache where it is there.
+
+    Raises:
+        StartError: the file is missing or is not a module that wasmtime takes.
+    """
+    try:
+        wasm = component.read_bytes()
+    except OSError as error:
+        raise StartError(
+            f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
+        ) from error
+    cached = cache_dir / _entry_name(wasm)
+    if cached.exists():
+        try:
+            return Module.deserialize_file(engine, str(cached))
+        except WasmtimeError as error:
+            log.warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
+    return _compile(engine, wasm, cached)
+
+
+def _entry_name(wasm: bytes) -> str:
+    key = " ".join((version("wasmtime"), platform.system(), platform.machine(), _SETTINGS))
+    return f"{hashlib.sha256(wasm).hexdigest()[:32]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.cwasm"
+
+
+def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
+    log.info("compiling the JavaScript engine for this machine, once (about 10 s)")
+    try:
+        module = Module(engine, wasm)
+    except WasmtimeError as error:
+        raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
+    cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = cached.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(module.serialize())
+    part.replace(cached)
+    # The file's pages are shared by every process that maps it; those of the fresh module are this one's alone.
+    return Module.deserialize_file(engine, str(cached))

@@ -1,0 +1,226 @@
+"""The Wasmtime host: one compiled JavaScript engine for a process, and instances of it.
+
+Owns: compiling (through `compiled`), instantiating, the epoch ticker, the limits of an instance, and what a call's
+end means. Does not own pools, manifests or HTTP.
+
+Calls block their thread and release Python's lock: run them on threads. Invariant: an `Instance` whose call raised
+is dead and must be dropped; its memory is in an unknown state.
+"""
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import orjson
+from wasmtime import Instance as WasmInstance
+from wasmtime import Linker, Store, Trap, TrapCode, WasiConfig, WasmtimeError
+
+from skerry.engine import platform_calls
+from skerry.engine.calls import exported_function, exported_memory
+from skerry.engine.compiled import load_component, new_engine
+from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.platform_calls import LogSink, entered
+
+#: How exact a deadline is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
+TICK_SECONDS = 0.02
+#: A bundle must have loaded in this time.
+LOAD_SECONDS_MAX = 10.0
+#: A fresh instance takes 12 MB of linear memory (most of it never touched): less could not start.
+MEMORY_BYTES_MIN = 32 * 1024 * 1024
+#: What a trap so close to the memory limit is taken for.
+_MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
+#: Tables of a store: the component has one, of 20,000 elements.
+_TABLE_ELEMENTS_MAX = 100_000
+
+_WORK_LEFT = 0x10000
+_TIMEOUT_MESSAGE = "the function did not answer within its time limit"
+_NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
+_NEVER_MARK = b"event loop error"
+_OUT_OF_MEMORY = "out of memory"
+
+
+class Reply(NamedTuple):
+    """A function's response.
+
+    Attributes:
+        status: 200 to 599.
+        head: header lines `name: value`, each ended by CR LF, UTF-8, as the guest wrote them: not checked yet.
+        body: the whole body.
+        work_left: `Instance.settle` must be called before the next request.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+    work_left: bool
+
+
+class JavaScriptEngine:
+    """The compiled engine component; a context manager that owns the epoch ticker's thread."""
+
+    def __init__(self, component: Path, cache_dir: Path) -> None:
+        """Load or compile the component; raises StartError (see `compiled.load_component`)."""
+        self._engine = new_engine()
+        module = load_component(self._engine, component, cache_dir)
+        linker = Linker(self._engine)
+        platform_calls.bind(linker, module)
+        self._prepared = linker.instantiate_pre(module)
+        self._linker = linker  # owns the host functions
+        self._stopping = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="epoch-ticker", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._ticker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._ticker.join()
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            self._engine.increment_epoch()
+
+    def start(self, bundle: bytes, env: dict[str, str], *, memory_bytes_max: int, log: LogSink) -> "Instance":
+        """Return an instance that has loaded the bundle.
+
+        Args:
+            bundle: JavaScript as `js-engine/README.md` describes it, UTF-8.
+            env: the variables that the handler gets as its second argument.
+            memory_bytes_max: the limit of the instance's linear memory.
+            log: takes (level, UTF-8 text) for each console call; called on the calling thread.
+
+        Raises:
+            LoadError: the bundle throws, has no handler, or is over a limit.
+        """
+        store = Store(self._engine)
+        store.set_wasi(WasiConfig())  # empty: it serves the clock alone
+        store.set_limits(
+            memory_size=max(memory_bytes_max, MEMORY_BYTES_MIN),
+            table_elements=_TABLE_ELEMENTS_MAX,
+            instances=1,
+            tables=10,
+            memories=1,
+        )
+        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, log)
+        instance.load(bundle, orjson.dumps(env))
+        return instance
+
+
+class Instance:
+    """One JavaScript world: it loads one bundle, then answers one request at a time."""
+
+    def __init__(self, store: Store, instance: WasmInstance, memory_bytes_max: int, log: LogSink) -> None:
+        self.store = store
+        self.memory = exported_memory(store, instance)
+        self.allocate = exported_function(store, instance, "cabi_realloc", 4)
+        self.deadline_ns = 0
+        self.pollables: dict[int, int] = {}
+        self.diagnostics = bytearray()
+        self.log = log
+        self._memory_bytes_max = memory_bytes_max
+        self._init = exported_function(store, instance, "init", 4)
+        self._init_done = exported_function(store, instance, "cabi_post_init", 1)
+        self._handle = exported_function(store, instance, "handle", 3)
+        self._handle_done = exported_function(store, instance, "cabi_post_handle", 1)
+        self._settle = exported_function(store, instance, "settle", 0)
+        self._settle_done = exported_function(store, instance, "cabi_post_settle", 0)
+
+    def load(self, bundle: bytes, env: bytes) -> None:
+        """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
+        try:
+            self._enter(LOAD_SECONDS_MAX)
+            result_at = self._init(*self._give(bundle), *self._give(env))
+            address, length = _words(self.memory.read(result_at, 8))
+            problem = orjson.loads(self.memory.read(address, length))["error"]
+            self._init_done(result_at)
+        except (Trap, WasmtimeError) as error:
+            raise LoadError(self._failure(error).message) from error
+        if problem is not None:
+            raise LoadError(
+                _sentence(problem), line=problem.get("line"), column=problem.get("column"), stack=problem["stack"]
+            )
+
+    def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
+        """Answer one request.
+
+        Args:
+            head: UTF-8 lines without an end: method, URL, then name and value of each header by turns.
+            body: the whole body.
+            timeout_seconds: for computing and waiting together.
+
+        Raises:
+            CallError: the call failed; this instance is dead.
+        """
+        try:
+            self._enter(timeout_seconds)
+            result_at = self._handle(len(head), *self._give(head + body))
+            read = self.memory.read
+            status, head_at, head_length, body_at, body_length = _words(read(result_at, 20))
+            reply = Reply(
+                status & ~_WORK_LEFT, read(head_at, head_length), read(body_at, body_length), status >= _WORK_LEFT
+            )
+            self._handle_done(result_at)
+        except (Trap, WasmtimeError) as error:
+            raise self._failure(error) from error
+        if reply.status == 0:
+            raise _thrown(orjson.loads(reply.body))
+        return reply
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Run what the function left to `ctx.waitUntil`; raises CallError as `handle` does."""
+        try:
+            self._enter(timeout_seconds)
+            self._settle()
+            self._settle_done()
+        except (Trap, WasmtimeError) as error:
+            raise self._failure(error) from error
+
+    def _enter(self, timeout_seconds: float) -> None:
+        entered.guest = self
+        self.deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
+        self.store.set_epoch_deadline(int(timeout_seconds / TICK_SECONDS) + 2)
+
+    def _give(self, data: bytes) -> tuple[int, int]:
+        """Copy bytes into memory that the guest frees; return their address and length."""
+        if not data:
+            return 1, 0  # as the canonical ABI writes an empty list
+        address = self.allocate(0, 0, 1, len(data))
+        self.memory.write(address, data)
+        return address, len(data)
+
+    def _failure(self, error: Trap | WasmtimeError) -> CallError:
+        code = error.trap_code if isinstance(error, Trap) else None
+        if code is TrapCode.INTERRUPT:
+            return CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE)
+        told = bytes(self.diagnostics)
+        if _NEVER_MARK in told:
+            return CallError(FailureKind.EXCEPTION, _NEVER_MESSAGE)
+        nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._memory_bytes_max
+        if nearly_full or _OUT_OF_MEMORY.encode() in told:
+            return CallError(FailureKind.MEMORY, self._memory_message())
+        reason = code.name.lower() if code else str(error)
+        return CallError(
+            FailureKind.TRAP, f"the function's code trapped: {reason}", stack=told.decode(errors="replace")
+        )
+
+    def _memory_message(self) -> str:
+        return f"the function needs more memory than its limit of {self._memory_bytes_max >> 20} MiB"
+
+
+def _words(data: bytes) -> memoryview:
+    return memoryview(data).cast("I")
+
+
+def _sentence(problem: dict[str, str]) -> str:
+    return f"{problem['name']}: {problem['message']}" if problem["name"] else problem["message"]
+
+
+def _thrown(problem: dict[str, str]) -> CallError:
+    message = _sentence(problem)
+    kind = FailureKind.MEMORY if problem["message"] == _OUT_OF_MEMORY else FailureKind.EXCEPTION
+    return CallError(kind, message, stack=problem["stack"])

@@ -1,0 +1,162 @@
+"""What the engine component may ask of its host: the time, a wait, randomness, a log line. Nothing else.
+
+The component imports core functions of WASI by name (clocks, poll, random, standard error). They are answered
+here, in the worker, instead of by wasmtime's own WASI: so a wait obeys the deadline of the request that it belongs
+to, and an instance has no files, no sockets and no environment that could be configured wrongly.
+
+A host function finds its instance through the thread: an instance is entered by one thread at a time, and the
+thread is inside of one instance at most (`Guest.entered`). Host functions never raise: wasmtime-py keeps a raised
+exception in one global for all threads. They note the failure and let the epoch deadline end the call.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from wasmtime import FuncType, Linker, Module, Store, ValType
+
+from skerry.engine.calls import GuestMemory, RawFunction
+
+#: Standard error of the engine itself, kept for the report of a trap.
+DIAGNOSTIC_BYTES_MAX = 8 * 1024
+#: Open timers of one instance; `setTimeout` beyond it ends the call.
+POLLABLES_MAX = 10_000
+#: One request of random bytes (the Web API allows 65,536).
+RANDOM_BYTES_MAX = 1024 * 1024
+
+_ERRNO_BADF = 8
+
+LogSink = Callable[[int, bytes], None]
+
+
+class Guest(Protocol):
+    """The side of an instance that host functions see."""
+
+    store: Store
+    memory: GuestMemory
+    allocate: RawFunction
+    deadline_ns: int
+    pollables: dict[int, int]
+    diagnostics: bytearray
+    log: LogSink
+
+
+class _Entered(threading.local):
+    guest: Guest
+
+
+entered = _Entered()
+
+
+def bind(linker: Linker, module: Module) -> None:
+    """Define every import of the component; whatever is not named here traps when called.
+
+    `clock_time_get` is wasmtime's own: SpiderMonkey reads the clock for every promise it makes, and a call
+    into Python costs 15 µs. The rest of wasmtime's WASI is never reached: `module` imports none of it.
+    """
+    linker.allow_shadowing = True
+    linker.define_wasi()
+    i32, i64 = ValType.i32(), ValType.i64()
+    pollable = "[resource-drop]pollable"
+    table: tuple[tuple[str, str, list[ValType], list[ValType], Callable[..., int | None]], ...] = (
+        ("$root", "log", [i32, i32, i32], [], _log),
+        ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
+        ("wasi:io/poll", "[method]pollable.block", [i32], [], _block),
+        ("wasi:io/poll", "poll", [i32, i32, i32], [], _poll),
+        ("wasi:clocks/monotonic-clock", "now", [], [i64], time.monotonic_ns),
+        ("wasi:clocks/monotonic-clock", "subscribe-instant", [i64], [i32], _subscribe_instant),
+        ("wasi:clocks/monotonic-clock", "subscribe-duration", [i64], [i32], _subscribe_duration),
+        ("wasi:random/random", "get-random-bytes", [i64, i32], [], _random_bytes),
+        ("wasi:random/random", "get-random-u64", [], [i64], _random_u64),
+        ("wasi_snapshot_preview1", "fd_write", [i32, i32, i32, i32], [i32], _fd_write),
+        ("wasi_snapshot_preview1", "fd_fdstat_get", [i32, i32], [i32], lambda _fd, _out: _ERRNO_BADF),
+    )
+    # The component names WASI with the version that its build tool carries: take it from the module itself.
+    versioned = {imported.module.partition("@")[0]: imported.module for imported in module.imports}
+    for interface, name, parameters, results, function in table:
+        if interface in versioned:
+            linker.define_func(versioned[interface], name, FuncType(parameters, results), function)
+    linker.define_unknown_imports_as_traps(module)
+
+
+def _log(level: int, address: int, length: int) -> None:
+    guest = entered.guest
+    guest.log(level, guest.memory.read(address & 0xFFFFFFFF, length & 0xFFFFFFFF))
+
+
+def _subscribe_instant(instant_ns: int) -> int:
+    guest = entered.guest
+    if len(guest.pollables) >= POLLABLES_MAX:
+        _end_call(guest, b"too many open timers\n")
+    handle = max(guest.pollables, default=0) + 1
+    guest.pollables[handle] = instant_ns
+    return handle
+
+
+def _subscribe_duration(duration_ns: int) -> int:
+    # An unsigned 64-bit duration arrives as a signed number: a negative one is "practically for ever".
+    return _subscribe_instant(time.monotonic_ns() + (duration_ns if duration_ns >= 0 else 2**62))
+
+
+def _drop_pollable(handle: int) -> None:
+    entered.guest.pollables.pop(handle, None)
+
+
+def _block(handle: int) -> None:
+    guest = entered.guest
+    _wait_until(guest, guest.pollables.get(handle, 0))
+
+
+def _poll(handles_at: int, count: int, result_at: int) -> None:
+    guest = entered.guest
+    handles = memoryview(guest.memory.read(handles_at, 4 * count)).cast("I")
+    moments = [guest.pollables.get(handle, 0) for handle in handles]
+    _wait_until(guest, min(moments, default=0))
+    now = time.monotonic_ns()
+    ready = [index for index, moment in enumerate(moments) if moment <= now] or [0]
+    address = guest.allocate(0, 0, 4, 4 * len(ready))
+    guest.memory.write(address, b"".join(index.to_bytes(4, "little") for index in ready))
+    guest.memory.write(result_at, address.to_bytes(4, "little") + len(ready).to_bytes(4, "little"))
+
+
+def _wait_until(guest: Guest, moment_ns: int) -> None:
+    now = time.monotonic_ns()
+    time.sleep(max(0, min(moment_ns, guest.deadline_ns) - now) / 1e9)
+    if moment_ns > guest.deadline_ns:
+        _end_call(guest, b"")
+
+
+def _end_call(guest: Guest, reason: bytes) -> None:
+    """Make the guest trap as soon as this host function returns."""
+    _note(guest, reason)
+    guest.store.set_epoch_deadline(0)
+
+
+def _random_bytes(length: int, result_at: int) -> None:
+    guest = entered.guest
+    if not 0 <= length <= RANDOM_BYTES_MAX:
+        _end_call(guest, b"too many random bytes asked for at once\n")
+        length = 0
+    address = guest.allocate(0, 0, 1, length) if length else 1
+    guest.memory.write(address, os.urandom(length))
+    guest.memory.write(result_at, address.to_bytes(4, "little") + length.to_bytes(4, "little"))
+
+
+def _random_u64() -> int:
+    return int.from_bytes(os.urandom(8), "little", signed=True)
+
+
+def _fd_write(_fd: int, vectors_at: int, count: int, written_at: int) -> int:
+    guest = entered.guest
+    vectors = memoryview(guest.memory.read(vectors_at, 8 * count)).cast("I")
+    data = b"".join(guest.memory.read(vectors[i], vectors[i + 1]) for i in range(0, 2 * count, 2))
+    _note(guest, data)
+    guest.memory.write(written_at, len(data).to_bytes(4, "little"))
+    return 0
+
+
+def _note(guest: Guest, data: bytes) -> None:
+    guest.diagnostics += data
+    del guest.diagnostics[:-DIAGNOSTIC_BYTES_MAX]
