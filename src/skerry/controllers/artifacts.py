@@ -1,0 +1,42 @@
+"""Removes artifacts that no revision names any more.
+
+Owns the decision of what is referenced. Does not own the keep, nor the grace age by which it protects an artifact
+whose reference is still being written.
+"""
+
+from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
+from skerry.artifacts.digest import Digest
+from skerry.artifacts.keep import ArtifactKeep
+from skerry.client.informer import Informer
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import Wakeup, keep_running
+
+log = get_logger(__name__)
+
+#: Disk is cheap and a rollback is dear: there is no hurry.
+COLLECT_SECONDS = 600.0
+
+
+class ArtifactCollector:
+    """Collects garbage in the keep; `run()` is its life.
+
+    Args:
+        keep: where artifacts lie.
+        revisions: the cache of everything that names one.
+    """
+
+    def __init__(self, keep: ArtifactKeep, revisions: Informer[EdgeFunctionRevision]) -> None:
+        self._keep = keep
+        self._revisions = revisions
+
+    async def run(self) -> None:
+        """Collect at once and every `COLLECT_SECONDS`; never returns."""
+        await self._revisions.synced()
+        await keep_running("artifact-collector", self.collect, wakeup=Wakeup(), resync_seconds=COLLECT_SECONDS)
+
+    async def collect(self) -> None:
+        """Remove what no revision names."""
+        named = {Digest.parse(r.status.artifact.digest) for r in self._revisions if r.status.artifact}
+        removed = await self._keep.remove_unreferenced(named)
+        if removed:
+            log.info("removed artifacts that nothing names", count=removed)

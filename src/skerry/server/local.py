@@ -1,0 +1,84 @@
+"""The client's transport within one process: straight to the verbs, without HTTP.
+
+`main` hands it to the controllers and the agent of `skerry up`. It answers what `client.http.HttpTransport` answers
+over the wire; tests/contract/client holds both to the same words.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, cast
+
+from skerry.api.model import Document
+from skerry.api.selectors import parse_label_selector
+from skerry.client.transport import Target as ClientTarget
+from skerry.client.transport import WatchEvent
+from skerry.server.verbs.patches.merge_patch import MergePatch
+from skerry.server.verbs.requests import DeleteOptions, ListOptions, Selection, Target, WatchOptions, WriteOptions
+from skerry.server.verbs.verbs import Verbs
+from skerry.server.verbs.watching import Bookmark, Observed
+
+
+class LocalTransport:
+    """Carries requests to the verbs of this process.
+
+    Args:
+        verbs: the verbs.
+        manager: who writes, for managedFields.
+    """
+
+    def __init__(self, verbs: Verbs, *, manager: str) -> None:
+        self._verbs = verbs
+        self._options = WriteOptions(field_validation="Strict", manager=manager)
+
+    async def get(self, target: ClientTarget) -> Document:
+        """Return one object."""
+        return (await self._verbs.get(_target(target))).fresh_document()
+
+    async def list(self, target: ClientTarget, *, label_selector: str, limit: int, continue_token: str) -> Document:
+        """Return one page: a List document."""
+        selection = Selection(labels=parse_label_selector(label_selector))
+        options = ListOptions(selection, limit=limit, continue_token=continue_token)
+        listed = await self._verbs.list(_target(target), options)
+        metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
+        if listed.continue_token:
+            metadata["continue"] = listed.continue_token
+        return {"metadata": metadata, "items": [item.fresh_document() for item in listed.items]}
+
+    async def create(self, target: ClientTarget, document: Document) -> Document:
+        """Store a new object and return it as stored."""
+        collection = Target(target.kind, target.namespace)
+        return (await self._verbs.create(collection, document, self._options)).object.fresh_document()
+
+    async def replace(self, target: ClientTarget, document: Document) -> Document:
+        """Replace an object (or its subresource) and return it as stored."""
+        return (await self._verbs.replace(_target(target), document, self._options)).object.fresh_document()
+
+    async def merge_patch(self, target: ClientTarget, patch: Document) -> Document:
+        """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
+        return (await self._verbs.patch(_target(target), MergePatch(patch), self._options)).object.fresh_document()
+
+    async def delete(self, target: ClientTarget) -> None:
+        """Ask for an object's deletion."""
+        await self._verbs.delete(_target(target), DeleteOptions())
+
+    @asynccontextmanager
+    async def watch(self, target: ClientTarget, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """Watch a collection from a resource version on."""
+        options = WatchOptions(resource_version=resource_version, bookmarks=True)
+        async with self._verbs.watch(_target(target), options) as batches:
+            yield _events(batches)
+
+
+async def _events(batches: AsyncIterator[Any]) -> AsyncIterator[WatchEvent]:
+    async for batch in batches:
+        for seen in batch:
+            match seen:
+                case Observed():
+                    yield WatchEvent(seen.type, seen.object.document)
+                case Bookmark():
+                    yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(seen.revision)}})
+
+
+def _target(target: ClientTarget) -> Target:
+    subresource = cast("Literal['', 'status']", target.subresource)
+    return Target(target.kind, target.namespace, target.name, subresource)

@@ -1,0 +1,211 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from skerry.api.extensions_v1alpha2 import (
+    Artifact,
+    EdgeFunction,
+    EdgeFunctionRevision,
+    EdgeFunctionRevisionSpec,
+    revision_name,
+)
+from skerry.api.model import condition_of, from_document, is_true
+from skerry.client.client import Client
+from skerry.client.informer import Informer
+from skerry.controllers.edge_functions import EdgeFunctionController, SourceError
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import SkerryError
+from skerry.kit.tasks import background
+from skerry.testing.control_plane import memory_control_plane
+from skerry.testing.manifests import answering, edge_function
+
+
+@dataclass
+class FakeBuilder:
+    """Builds anything but what `failures` names; `gate` holds builds back."""
+
+    failures: dict[str, Exception] = field(default_factory=dict)
+    built: list[str] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+
+    async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
+        source = spec.code.js_source
+        assert source is not None
+        assert source.assets is not None
+        text = source.assets.files[0].content
+        if self.gate:
+            await self.gate.wait()
+        self.built.append(text)
+        for mark, failure in list(self.failures.items()):
+            if mark in text:
+                if not isinstance(failure, SourceError):
+                    del self.failures[mark]
+                raise failure
+        return Artifact(digest="sha256:" + "0" * 64, size_bytes=len(text))
+
+
+@dataclass
+class World:
+    client: Client
+    functions: Informer[EdgeFunction]
+    revisions: Informer[EdgeFunctionRevision]
+    builder: FakeBuilder
+    changed: asyncio.Event
+
+    async def apply(self, name: str, text: str, *, history_limit: int | None = None) -> EdgeFunction:
+        wanted = from_document(
+            EdgeFunction, json.loads(edge_function(name, answering(text), history_limit=history_limit))
+        )
+        stored = await self.client.find(EdgeFunction, name)
+        if stored is None:
+            return await self.client.create(wanted)
+        return await self.client.change(stored, lambda f: setattr(f, "spec", wanted.spec))
+
+    async def serve(self, name: str) -> None:
+        """Do as the agent does: route to the live revision."""
+        function = await self.client.get(EdgeFunction, name)
+        await self.client.change_status(
+            function, lambda f: setattr(f.status, "serving_revision", f.status.live_revision)
+        )
+
+    async def until(self, name: str, holds: Callable[[EdgeFunction], bool]) -> EdgeFunction:
+        async with asyncio.timeout(10):
+            while True:
+                function = self.functions.get(name)
+                if function and holds(function):
+                    return function
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def latest_reason(function: EdgeFunction) -> str:
+    latest = condition_of(function.status.conditions, "Latest")
+    return latest.reason if latest and latest.observed_generation == function.metadata.generation else ""
+
+
+@asynccontextmanager
+async def running(builder: FakeBuilder | None = None) -> AsyncIterator[World]:
+    async with memory_control_plane() as client:
+        functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
+        builder = builder or FakeBuilder()
+        world = World(client, functions, revisions, builder, asyncio.Event())
+        functions.on_change(lambda _: world.changed.set())
+        revisions.on_change(lambda _: world.changed.set())
+        controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
+        async with background(("functions", functions.run), ("revisions", revisions.run)), controller.running():
+            yield world
+
+
+async def test_a_function_goes_live_when_its_revision_is_built_and_ready_when_it_is_served():
+    async with running() as world:
+        await world.apply("a", "one")
+        function = await world.until("a", lambda f: latest_reason(f) == "Live")
+        assert function.status.live_revision == revision_name(function)
+        ready = condition_of(function.status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("False", "WaitingForGateway")
+        await world.serve("a")
+        await world.until("a", lambda f: is_true(f.status.conditions, "Ready"))
+
+
+async def test_ready_keeps_its_generation_until_the_new_revision_is_served():
+    async with running() as world:
+        await world.apply("a", "one")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.serve("a")
+        await world.until("a", lambda f: is_true(f.status.conditions, "Ready"))
+        await world.apply("a", "two")
+        function = await world.until("a", lambda f: latest_reason(f) == "Live")
+        ready = condition_of(function.status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.observed_generation) == ("True", 1)
+        await world.serve("a")
+        await world.until(
+            "a", lambda f: getattr(condition_of(f.status.conditions, "Ready"), "observed_generation", 0) == 2
+        )
+
+
+async def test_a_failed_revision_leaves_the_old_one_live_and_says_why():
+    builder = FakeBuilder(failures={"bad": SourceError("index.js:1:1: no")})
+    async with running(builder) as world:
+        await world.apply("a", "good")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.serve("a")
+        before = (await world.client.get(EdgeFunction, "a")).status.live_revision
+        await world.apply("a", "bad")
+        function = await world.until("a", lambda f: latest_reason(f) == "Failed")
+        assert function.status.live_revision == before
+        latest = condition_of(function.status.conditions, "Latest")
+        assert latest is not None
+        assert "index.js:1:1: no" in latest.message
+        ready = condition_of(function.status.conditions, "Ready")
+        assert ready is not None
+        assert ready.status == "True"
+        assert "index.js:1:1: no" in ready.message
+
+
+async def test_a_failure_of_the_builder_is_tried_again_and_one_of_the_source_is_not():
+    builder = FakeBuilder(failures={"later": SkerryError("disk full"), "never": SourceError("no")})
+    async with running(builder) as world:
+        await world.apply("a", "later")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.apply("b", "never")
+        await world.until("b", lambda f: latest_reason(f) == "Failed")
+        assert sum("later" in text for text in builder.built) == 2
+        assert sum("never" in text for text in builder.built) == 1
+
+
+async def test_an_older_template_finds_its_revision_and_is_not_built_again():
+    async with running() as world:
+        for text in ("one", "two"):
+            await world.apply("a", text)
+            await world.until("a", lambda f: latest_reason(f) == "Live" and f.status.live_revision == revision_name(f))
+        await world.apply("a", "one")
+        await world.until("a", lambda f: latest_reason(f) == "Live" and f.status.live_revision == revision_name(f))
+        assert len(world.builder.built) == 2
+
+
+async def test_history_is_trimmed_oldest_first_and_never_the_live_revision():
+    async with running() as world:
+        for text in ("one", "two", "three", "four"):
+            await world.apply("a", text, history_limit=2)
+            await world.until("a", lambda f: latest_reason(f) == "Live" and f.status.live_revision == revision_name(f))
+            await world.serve("a")
+        await world.until("a", lambda _: len(world.revisions) == 2)
+        function = world.functions.get("a")
+        assert function is not None
+        assert function.status.live_revision in {r.name for r in world.revisions}
+
+
+async def test_revisions_go_with_their_function():
+    async with running() as world:
+        await world.apply("a", "one")
+        await world.apply("b", "one")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.until("b", lambda f: latest_reason(f) == "Live")
+        await world.client.delete(await world.client.get(EdgeFunction, "a"))
+        await world.until("b", lambda _: len(world.revisions) == 1)
+
+
+async def test_a_function_made_anew_under_an_old_name_gets_revisions_of_its_own():
+    async with running() as world:
+        first = await world.apply("a", "one")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.client.delete(first)
+        second = await world.apply("a", "one")
+        await world.until("a", lambda f: f.uid == second.uid and latest_reason(f) == "Live")
+        owners = {o.uid for r in world.revisions for o in r.metadata.owner_references or ()}
+        assert second.uid in owners
+
+
+async def test_a_build_for_a_template_that_moved_on_does_not_go_live():
+    gate = asyncio.Event()
+    async with running(FakeBuilder(gate=gate)) as world:
+        await world.apply("a", "one")
+        await world.until("a", lambda f: latest_reason(f) == "Building")
+        await world.apply("a", "two")
+        gate.set()
+        function = await world.until("a", lambda f: latest_reason(f) == "Live")
+        assert function.status.live_revision == revision_name(function)
