@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def bundle_of(wasm: bytes) -> str:
 
 
 def settings(tmp_path: Path, **limits: int) -> JavaScriptSettings:
-    node = shutil.which("node")
-    assert node, "Node.js is not on PATH: run `make setup`"
+    beside_python = Path(sys.executable).with_name("node")  # where `make setup` puts it
+    node = beside_python if beside_python.is_file() else shutil.which("node")
+    assert node, "no Node.js: run `make setup`"
     return JavaScriptSettings(Path(node), ESBUILD, tmp_path / "staging", **limits)
 
 

@@ -1,0 +1,132 @@
+# Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
+#
+# A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv
+# (Python's, and links to node, npm and kubectl), so no target depends on what else is on the PATH.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
+ROOM ?=
+ARGS ?=
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' \
+		| while IFS='|' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+# ---- set up ----------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(STAMPS)/run js-engine  ## prepare .venv with the `skerry` command, and the engine component
+
+.PHONY: setup-dev
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl  ## setup, and what the tests need
+
+.PHONY: js-engine
+js-engine: $(STAMPS)/js-engine  ## build the engine component
+
+$(STAMPS)/venv: scripts/python.sh
+	$(call say,Python environment)
+	@PYTHON="$(PYTHON)" scripts/python.sh $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/run: $(STAMPS)/venv requirements.lock pyproject.toml
+	$(call say,Python packages: this takes a minute the first time)
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
+	$(call say,Python packages of the tests)
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(STAMPS)/node: $(STAMPS)/venv scripts/node.sh requirements-node.lock
+	$(call say,Node.js)
+	@scripts/node.sh $(VENV)
+	@touch $@
+
+$(STAMPS)/npm: $(STAMPS)/node js-engine/package.json js-engine/package-lock.json
+	$(call say,npm packages of js-engine)
+	@cd js-engine && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STAMPS)/js-engine: $(STAMPS)/npm $(wildcard js-engine/*.js js-engine/*.mjs js-engine/*.wit js-engine/web/*)
+	$(call say,JavaScript engine component)
+	@cd js-engine && npm run --silent build
+	@touch $@
+
+$(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh
+	$(call say,kubectl)
+	@scripts/kubectl.sh $(BIN)/kubectl
+	@touch $@
+
+# ---- run -------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup  ## start Skerry, apply examples/hello, print the URLs, stay in the foreground
+	@exec $(BIN)/skerry up --apply examples/hello
+
+# ---- check -----------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
+	$(call say,tests)
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: lint
+lint: setup-dev  ## formatting, ruff, mypy --strict, import contracts
+	$(call say,lint)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: setup-dev  ## rewrite the sources as ruff formats them, and apply its safe fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: unit
+unit: setup-dev  ## the tests without processes, in under a minute; ROOM=store for one room
+	@$(BIN)/pytest $(if $(ROOM),$(wildcard tests/unit/$(ROOM) tests/contract/$(ROOM) tests/golden/$(ROOM)),\
+		$(wildcard tests/unit tests/contract tests/golden)) $(ARGS)
+
+.PHONY: system
+system: setup-dev  ## the tests with real processes
+	@$(BIN)/pytest tests/system $(ARGS)
+
+.PHONY: bench
+bench: setup-dev  ## measure, and print the figures (bench/README.md)
+	@$(BIN)/python bench $(ARGS)
+
+# ---- keep ------------------------------------------------------------------------------------------------
+
+.PHONY: lock
+lock: $(STAMPS)/venv  ## make the lock files again from pyproject.toml
+	@$(PIP) uv
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
+
+.PHONY: clean
+clean:  ## remove everything that was built or installed; data in .skerry stays
+	rm -rf $(VENV) js-engine/node_modules js-engine/dist .cache \
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

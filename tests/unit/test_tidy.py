@@ -1,0 +1,124 @@
+"""Rules of this tree that no other tool knows. Each failure says what to do."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "skerry"
+
+#: A module looks for a seam at 500 lines; beyond this it has to have found it.
+MODULE_LINES_MAX = 700
+
+ADR_PARTS = ("## Context", "## Decision", "## What we gave up")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """List files that git knows or would know, so that nothing built or installed is judged."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *patterns]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [path for name in output.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def python_files() -> list[Path]:
+    return tracked("*.py")
+
+
+def rooms() -> list[Path]:
+    return sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
+
+
+@pytest.mark.parametrize("path", python_files(), ids=name_of)
+def test_modules_stay_short(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MODULE_LINES_MAX, f"{name_of(path)} has {lines} lines: find the seam and make two modules of it"
+
+
+@pytest.mark.parametrize("room", rooms(), ids=name_of)
+def test_every_room_has_a_page(room: Path) -> None:
+    readme = room / "README.md"
+    assert readme.is_file(), (
+        f"{name_of(readme)} is missing: ten lines on purpose, entry point, invariant, how to test it alone"
+    )
+
+
+@pytest.mark.parametrize("path", tracked("src/**/__init__.py"), ids=name_of)
+def test_every_package_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{name_of(path)}: open it with a docstring of one sentence"
+
+
+def test_no_test_sleeps() -> None:
+    sleeping = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in tracked("tests/**.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
+    ]
+    assert not sleeping, f"{', '.join(sleeping)}: wait for a state, not for time (poll with a deadline, or an event)"
+
+
+@pytest.mark.parametrize("path", tracked("tests/**.py"), ids=name_of)
+def test_test_modules_lie_where_they_are_found(path: Path) -> None:
+    kinds = {"unit", "contract", "golden", "system"}
+    part = path.relative_to(ROOT / "tests").parts[0]
+    assert part in kinds | {"conftest.py"}, f"{name_of(path)}: move it into one of tests/{{{','.join(sorted(kinds))}}}"
+    assert path.name != "__init__.py", f"remove {name_of(path)}: tests are no packages (importmode=importlib)"
+
+
+@pytest.mark.parametrize("path", tracked("requirements*.lock", "*package-lock.json"), ids=name_of)
+def test_lock_files_name_no_machine_and_no_index(path: Path) -> None:
+    found = re.search(r'file:/|--(extra-)?index-url|--find-links|^\S+ @ |"resolved":|/(home|root|opt|tmp|work)/',
+                      path.read_text(), re.MULTILINE)  # fmt: skip
+    fix = "`make lock`" if path.suffix == ".lock" else "`npm install --omit-lockfile-registry-resolved`"
+    assert not found, f"{name_of(path)} holds {found[0]!r}: make it again with {fix}"
+
+
+def test_every_dependency_is_locked() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    [dependencies] = re.findall(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    wanted = {name.lower() for name in re.findall(r'"([\w.-]+)', dependencies)}
+    locked = {
+        name.lower() for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    }
+    assert wanted <= locked, f"{', '.join(sorted(wanted - locked))} missing in requirements.lock: run `make lock`"
+
+
+@pytest.mark.parametrize("path", tracked("*.md"), ids=name_of)
+def test_links_in_documents_lead_somewhere(path: Path) -> None:
+    dead = [target for target in local_links(path.read_text()) if not (path.parent / target).exists()]
+    assert not dead, f"{name_of(path)} links to {', '.join(dead)}: no such file; correct or remove the link"
+
+
+def local_links(markdown: str) -> Iterator[str]:
+    """Yield the files that a document links to; code blocks and addresses elsewhere are left out."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", prose, re.MULTILINE):
+        link = "".join(target).partition("#")[0]
+        if link and "://" not in link and not link.startswith("mailto:"):
+            yield link
+
+
+@pytest.mark.parametrize("path", tracked("docs/adr/*.md"), ids=name_of)
+def test_a_decision_is_numbered_and_has_its_three_parts(path: Path) -> None:
+    if path.name == "README.md":
+        return
+    match = re.fullmatch(r"(\d{4})-[a-z0-9-]+\.md", path.name)
+    assert match, f"{name_of(path)}: name it NNNN-title-in-lower-case.md"
+    text = path.read_text()
+    assert text.startswith(f"# {match[1]}: "), f"{name_of(path)}: open it with '# {match[1]}: ' and its title"
+    missing = [part for part in ADR_PARTS if part not in text]
+    assert not missing, f"{name_of(path)}: add {', '.join(missing)}"
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    numbers = [path.name[:4] for path in tracked("docs/adr/[0-9]*.md")]
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    assert not twice, f"docs/adr: {', '.join(twice)} given twice; the later one takes the next free number"
