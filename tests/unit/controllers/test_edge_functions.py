@@ -53,6 +53,7 @@ class World:
     revisions: Informer[EdgeFunctionRevision]
     builder: FakeBuilder
     changed: asyncio.Event
+    versions: dict[str, int] = field(default_factory=dict)
 
     async def apply(self, name: str, text: str, *, history_limit: int | None = None) -> EdgeFunction:
         wanted = from_document(
@@ -60,8 +61,11 @@ class World:
         )
         stored = await self.client.find(EdgeFunction, name)
         if stored is None:
-            return await self.client.create(wanted)
-        return await self.client.change(stored, lambda f: setattr(f, "spec", wanted.spec))
+            applied = await self.client.create(wanted)
+        else:
+            applied = await self.client.change(stored, lambda f: setattr(f, "spec", wanted.spec))
+        self.versions[name] = int(applied.metadata.resource_version or 0)
+        return applied
 
     async def serve(self, name: str) -> None:
         """Do as the agent does: route to the live revision."""
@@ -71,10 +75,12 @@ class World:
         )
 
     async def until(self, name: str, holds: Callable[[EdgeFunction], bool]) -> EdgeFunction:
+        """Wait until the function, not older than what was applied last, is as asked."""
         async with asyncio.timeout(10):
             while True:
                 function = self.functions.get(name)
-                if function and holds(function):
+                fresh = function and int(function.metadata.resource_version or 0) >= self.versions.get(name, 0)
+                if function and fresh and holds(function):
                     return function
                 self.changed.clear()
                 await self.changed.wait()
