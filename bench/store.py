@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from skerry.store.log import Key, RevisionLog, open_log
+from skerry.store.log import Key, Progress, RevisionLog, open_log
 from skerry.store.sqlite import open_sqlite
 
 VALUE = b"x" * 1_000
@@ -60,19 +60,24 @@ async def measure_watches(log: RevisionLog) -> None:
     count, watchers = 2_000, 100
     start = await log.revision()
 
+    ready = asyncio.Barrier(watchers + 1)
+
     async def follow() -> None:
         async with log.watch("configmaps", after_revision=start) as watch:
             async for item in watch:
-                if isinstance(item, tuple) and item[-1].revision >= start + count:
+                if isinstance(item, Progress):
+                    await ready.wait()
+                elif item[-1].revision >= start + count:
                     return
 
     async def put(number: int) -> None:
         await log.put(Key("configmaps", "bench", str(number)), VALUE, expected_revision=0)
 
-    started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(watchers):
             group.create_task(follow())
+        await ready.wait()
+        started = time.perf_counter()
         await at_once(64, count, put)
     seconds = time.perf_counter() - started
     print(f"events/s, 100 watches:{watchers * count / seconds:8.0f}  (while {count / seconds:.0f} puts/s)")

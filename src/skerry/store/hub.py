@@ -4,22 +4,24 @@ Owns: the reading position of the process (`Hub`), each watcher's own (`Watch`),
 them. Does not own the events: a watcher that is behind reads them from the driver by itself.
 
 A watch is in one of two states. *Replaying*, it reads batches from the driver after its own position.
-*Live*, the hub hands it what is new. It becomes live when its replay has reached the hub's position, and
-goes back to replaying when more than `watcher_events_max` events wait for it, so a slow reader costs bounded
-memory and slows down nobody; only when compaction overtakes it does it end, with `Compacted`.
+*Live*, the hub hands it what is new. It becomes live when the events that the hub still has at hand reach
+back to its position, and goes back to replaying when more than `watcher_events_max` events wait for it. So a
+slow reader costs bounded memory and slows down nobody; only when compaction overtakes it does it end, with
+`Compacted`.
 
 The invariant: the events of one watch rise strictly, none missing, none twice. It holds because the hub's
 position never falls, and because joining, handing out and leaving happen between two awaits.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Wakeup
 from skerry.store.driver import Driver
 from skerry.store.errors import Compacted, Overloaded
+from skerry.store.recent import Recent
 from skerry.store.records import Batch, Event, Progress, Scope, Statistics
 from skerry.store.settings import LogSettings
 
@@ -41,6 +43,7 @@ class Watch:
         self._offered = after_revision
         self._live = False
         self._waiting: list[Event] = []
+        self._waiting_bytes = 0
         self._wakeup = Wakeup()
         self._progress_seconds = progress_seconds
         self._progress_due = 0.0
@@ -70,24 +73,29 @@ class Watch:
         raise StopAsyncIteration
 
     def _take(self) -> Sequence[Event]:
-        events, self._waiting = tuple(self._waiting), []
+        events, self._waiting, self._waiting_bytes = tuple(self._waiting), [], 0
         self._position = events[-1].revision
         return events
 
     async def _replay(self) -> Sequence[Event]:
-        batch = await self._hub.read(max(self._position, self._offered), self.scope)
+        position = max(self._position, self._offered)
+        batch = await self._hub.read(position, self.scope)
         self._position = self._offered = batch.through
-        self._live = not batch.more and self._hub.join(self, batch.through)
+        if not batch.more:
+            self._live = self._hub.join(self, batch.through)
         return batch.events
 
-    def offer(self, events: Sequence[Event]) -> bool:
+    def offer(self, events: Iterable[Event]) -> bool:
         """Take new events of the hub; returns False where that is too much, and the hub lets go."""
         fresh = [event for event in events if event.revision > self._offered and event.key in self.scope]
-        if len(self._waiting) + len(fresh) > self._hub.settings.watcher_events_max:
-            self.leave()
+        held_bytes = self._waiting_bytes + sum(event.held_bytes for event in fresh)
+        settings = self._hub.settings
+        too_many = len(self._waiting) + len(fresh) > settings.watcher_events_max
+        if fresh and (too_many or held_bytes > settings.watcher_bytes_max):
             return False
         if fresh:
             self._waiting += fresh
+            self._waiting_bytes = held_bytes
             self._wakeup.set()
         return True
 
@@ -110,6 +118,7 @@ class Hub:
         #: Every live watch has been offered every event up to here. Never falls.
         self.through = 0
         self._driver = driver
+        self._recent = Recent(settings, after_revision=0)
         self._watches: set[Watch] = set()
         #: The live watches by the resource of their scope; no empty sets.
         self._live: defaultdict[str | None, set[Watch]] = defaultdict(set)
@@ -133,12 +142,13 @@ class Hub:
         return await self._driver.events_after(after_revision, scope, limit=self.settings.batch_events)
 
     def join(self, watch: Watch, position: int) -> bool:
-        """Make a watch live that has seen everything up to `position`; False where that is not enough."""
-        if position < self.through:
-            return False
-        if not self._live:
+        """Make a watch live that has seen everything up to `position`; False where that is too far back."""
+        if not self._live and position > self.through:
             # Nobody needs what lies between: the hub stood still while it had no live watch.
+            self._recent = Recent(self.settings, after_revision=position)
             self.through = position
+        if position < self._recent.after_revision or not watch.offer(self._recent.events_after(position)):
+            return False
         self._live[watch.scope.resource].add(watch)
         # A commit after the watch's last read may have woken a hub that had nobody to read for.
         self.wakeup.set()
@@ -164,15 +174,18 @@ class Hub:
             more = batch.more
 
     def _hand_out(self, batch: Batch) -> None:
+        # While the batch was read, a first watch may have joined further on and moved the hub there.
+        events = [event for event in batch.events if event.revision > self.through]
         by_resource: defaultdict[str | None, list[Event]] = defaultdict(list)
-        for event in batch.events:
+        by_resource[None] = events
+        for event in events:
             by_resource[event.key.resource].append(event)
-            by_resource[None].append(event)
-        for resource, events in by_resource.items():
+        for resource, of_resource in by_resource.items():
             for watch in tuple(self._live.get(resource, ())):
-                if not watch.offer(events):
+                if not watch.offer(of_resource):
                     self._part(watch)
-        # Not below: a first watch may have joined further on while the batch was being read.
+                    watch.leave()
+        self._recent.add(events)
         self.through = max(self.through, batch.through)
 
     def _let_all_go(self) -> None:

@@ -59,6 +59,11 @@ class Event:
     value: bytes | None
     previous: bytes | None
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory its values take."""
+        return len(self.value or b"") + len(self.previous or b"")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

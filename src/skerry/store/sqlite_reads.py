@@ -110,7 +110,7 @@ def events_after(connection: Connection, *, query: EventQuery) -> Batch:
         for row in rows:
             event = _event(*row)
             events.append(event)
-            batch_bytes += len(event.value or b"") + len(event.previous or b"")
+            batch_bytes += event.held_bytes
             if len(events) == query.limit or batch_bytes > query.bytes_max:
                 return Batch(tuple(events), through=event.revision, more=True)
     return Batch(tuple(events), through=max(query.after_revision, span.latest), more=False)
