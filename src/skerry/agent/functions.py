@@ -1,0 +1,117 @@
+"""Which revisions this node can serve: their artifacts at hand, their manifests written.
+
+Owns the manifests of the engine workers. Does not own the workers, nor which revision is live.
+
+Invariants: a function is only ever routed to a revision whose manifest is written; a revision that can't be staged
+leaves the one before it in place.
+"""
+
+from collections.abc import Collection, Iterable
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction, EdgeFunctionRevision
+from skerry.client.informer import Informer
+from skerry.engine.manifest import FunctionManifest, list_manifests, remove_manifest, write_manifest
+from skerry.kit.clock import Clock
+from skerry.kit.errors import SkerryError
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import run_blocking
+
+log = get_logger(__name__)
+
+#: How long a revision's manifest outlives its last route: requests in flight, and their retries, still name it.
+GRACE_SECONDS = 60.0
+
+
+class ArtifactSource(Protocol):
+    """Where a node gets code from."""
+
+    async def fetch(self, digest: str) -> Path:
+        """Return the path of an artifact on this node, complete and checked; raises SkerryError."""
+        ...
+
+
+class FunctionStage:
+    """Stages revisions for the engine workers of this node.
+
+    Args:
+        functions_dir: where the workers look for manifests.
+        revisions: the cache of revisions.
+        artifacts: where code comes from.
+        clock: measures the grace of manifests that are not needed any more.
+        executor: for file work.
+    """
+
+    def __init__(
+        self,
+        functions_dir: Path,
+        revisions: Informer[EdgeFunctionRevision],
+        artifacts: ArtifactSource,
+        clock: Clock,
+        executor: Executor,
+    ) -> None:
+        self._functions_dir = functions_dir
+        self._revisions = revisions
+        self._artifacts = artifacts
+        self._clock = clock
+        self._executor = executor
+        self._staged: dict[str, EdgeFunctionRevision] = {}
+        self._idle_since_seconds: dict[str, float] = {}
+
+    async def stage(self, functions: Iterable[EdgeFunction]) -> list[EdgeFunction]:
+        """Stage the live revisions; return the functions as this node serves them.
+
+        Each has `status.liveRevision` and the template of the revision that is staged: the live one, or the one
+        before it where the live one can't be staged; functions of which there is neither have no live revision.
+        """
+        return [await self._as_served(function) for function in functions if function.spec.template.mode == BACKEND]
+
+    async def _as_served(self, function: EdgeFunction) -> EdgeFunction:
+        wanted = (function.status.live_revision, function.status.serving_revision)
+        revision = None
+        for name in dict.fromkeys(name for name in wanted if name):
+            revision = await self._staged_revision(function.name, name)
+            if revision:
+                break
+        served = function.model_copy(deep=True)
+        served.status.live_revision = revision.name if revision else None
+        if revision:
+            served.spec.template = revision.spec
+        return served
+
+    async def _staged_revision(self, function: str, name: str) -> EdgeFunctionRevision | None:
+        revision = self._revisions.get(name)
+        if revision is None or revision.status.artifact is None:
+            return None
+        staged = self._staged.get(name)
+        if staged is not None and staged.uid == revision.uid:
+            return staged
+        try:
+            artifact = await self._artifacts.fetch(revision.status.artifact.digest)
+            manifest = FunctionManifest(
+                revision=name,
+                function=function,
+                artifact=artifact,
+                env={variable.name: variable.value for variable in revision.spec.env or ()},
+                timeout_seconds=revision.spec.timeout_seconds,
+            )
+            await run_blocking(self._executor, partial(write_manifest, self._functions_dir, manifest))
+        except (SkerryError, OSError, ValueError) as error:
+            log.warning("revision can't be staged", revision=name, error=str(error))
+            return None
+        self._staged[name] = revision
+        return revision
+
+    async def remove_idle(self, in_use: Collection[str]) -> None:
+        """Remove the manifests of revisions that no route has led to for `GRACE_SECONDS`."""
+        now = self._clock.monotonic_seconds()
+        known = await run_blocking(self._executor, partial(list_manifests, self._functions_dir))
+        idle = set(known) - set(in_use)
+        self._idle_since_seconds = {name: self._idle_since_seconds.get(name, now) for name in idle}
+        for name, since in self._idle_since_seconds.items():
+            if now - since >= GRACE_SECONDS:
+                self._staged.pop(name, None)
+                await run_blocking(self._executor, partial(remove_manifest, self._functions_dir, name))
