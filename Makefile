@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+ENGINE := js-engine/dist/skerry-js-engine.wasm
+NODE_MODULES := js-engine/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -34,13 +36,13 @@ help:  ## list the targets
 # ---- set up ----------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(STAMPS)/run js-engine  ## prepare .venv with the `skerry` command, and the engine component
+setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
 setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl  ## setup, and what the tests need
 
 .PHONY: js-engine
-js-engine: $(STAMPS)/js-engine  ## build the engine component
+js-engine: $(ENGINE)  ## build the engine component
 
 $(STAMPS)/venv: scripts/python.sh
 	$(call say,Python environment)
@@ -63,12 +65,12 @@ $(STAMPS)/node: $(STAMPS)/venv scripts/node.sh requirements-node.lock
 	@scripts/node.sh $(VENV)
 	@touch $@
 
-$(STAMPS)/npm: $(STAMPS)/node js-engine/package.json js-engine/package-lock.json
+$(NODE_MODULES): $(STAMPS)/node js-engine/package.json js-engine/package-lock.json
 	$(call say,npm packages of js-engine)
 	@cd js-engine && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(STAMPS)/js-engine: $(STAMPS)/npm $(wildcard js-engine/*.js js-engine/*.mjs js-engine/*.wit js-engine/web/*)
+$(ENGINE): $(NODE_MODULES) $(wildcard js-engine/*.js js-engine/*.mjs js-engine/*.wit js-engine/web/*)
 	$(call say,JavaScript engine component)
 	@cd js-engine && npm run --silent build
 	@touch $@
@@ -120,11 +122,13 @@ bench: setup-dev  ## measure, and print the figures (bench/README.md)
 # ---- keep ------------------------------------------------------------------------------------------------
 
 .PHONY: lock
-lock: $(STAMPS)/venv  ## make the lock files again from pyproject.toml
+lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and package.json
 	@$(PIP) uv
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
+	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json
 
 .PHONY: clean
 clean:  ## remove everything that was built or installed; data in .skerry stays

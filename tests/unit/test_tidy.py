@@ -1,6 +1,7 @@
 """Rules of this tree that no other tool knows. Each failure says what to do."""
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -79,6 +80,17 @@ def test_lock_files_name_no_machine_and_no_index(path: Path) -> None:
                       path.read_text(), re.MULTILINE)  # fmt: skip
     fix = "`make lock`" if path.suffix == ".lock" else "`npm install --omit-lockfile-registry-resolved`"
     assert not found, f"{name_of(path)} holds {found[0]!r}: make it again with {fix}"
+
+
+@pytest.mark.parametrize("path", tracked("*package-lock.json"), ids=name_of)
+def test_package_locks_hold_the_packages_of_every_platform(path: Path) -> None:
+    packages = json.loads(path.read_text())["packages"]
+    present = {place.rpartition("node_modules/")[2] for place in packages}
+    missing = {name for entry in packages.values() for name in entry.get("optionalDependencies", {})} - present
+    assert not missing, (
+        f"{name_of(path)} lacks {', '.join(sorted(missing))}, so `npm ci` refuses it: "
+        f"run scripts/complete_package_lock.py {name_of(path)}"
+    )
 
 
 def test_every_dependency_is_locked() -> None:
