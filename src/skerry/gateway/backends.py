@@ -1,0 +1,129 @@
+"""What a backend reference stands for: a cluster, or the reason why there is none.
+
+Owns the reasons InvalidKind, BackendNotFound, PortNotSpecified of the route condition ResolvedRefs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from skerry.api.apoxy_core_v1alpha2 import Backend
+from skerry.api.apoxy_extensions_direct_response import DirectResponse
+from skerry.api.extensions_v1alpha2 import FILTER, EdgeFunction
+from skerry.api.gateway_v1 import BackendObjectReference
+from skerry.gateway import ir
+from skerry.gateway.decisions import Decision, no
+from skerry.gateway.resources import Resources
+
+BACKEND_KIND = ("core.apoxy.dev", "Backend")
+FUNCTION_KIND = ("extensions.apoxy.dev", "EdgeFunction")
+RESPONSE_KIND = ("extensions.apoxy.dev", "DirectResponse")
+
+#: The cluster of this node's engine workers.
+ENGINE = "engine"
+
+#: Tells the engine worker which revision shall answer; clients can't send it (the listener strips `x-skerry-*`).
+REVISION_HEADER = "x-skerry-revision"
+
+#: The worker's own 504, which says more, shall arrive before Envoy's.
+FUNCTION_TIMEOUT_MARGIN_SECONDS = 2.0
+
+#: Envoy's protocol for each of a Backend's.
+_PROTOCOLS: dict[str, ir.Protocol] = {"": "http1", "h2c": "h2c", "tls": "tls", "h2": "h2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a reference stands for.
+
+    Attributes:
+        cluster: the cluster that answers; None where there is none.
+        request_headers: changes that the cluster needs.
+        timeout_seconds: how long the whole answer may take; None where the backend does not say.
+        problem: the decision on ResolvedRefs, where the reference can't be resolved.
+        unready: the function that has no live revision yet.
+    """
+
+    cluster: ir.Cluster | None
+    request_headers: ir.HeaderChanges = ir.NO_CHANGES
+    timeout_seconds: float | None = None
+    problem: Decision | None = None
+    unready: str = ""
+
+    @property
+    def cluster_name(self) -> str:
+        """The name for a destination."""
+        if self.cluster is not None:
+            return self.cluster.name
+        return ir.UNREADY if self.unready else ir.BROKEN
+
+
+class Catalog:
+    """Everything that a route can name, by name."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._backends = {backend.name: backend for backend in resources.backends}
+        self._functions = {function.name: function for function in resources.functions}
+        self._responses = {response.name: response for response in resources.direct_responses}
+        self.engine = ir.EngineCluster(ENGINE, tuple(sorted(resources.node.engine_sockets)))
+
+    def functions(self) -> Iterable[EdgeFunction]:
+        """Every function, by name."""
+        return (self._functions[name] for name in sorted(self._functions))
+
+    def direct_response(self, name: str) -> DirectResponse | None:
+        """Return a DirectResponse, or None."""
+        return self._responses.get(name)
+
+    def resolve(self, ref: BackendObjectReference) -> Target:
+        """Return what a reference stands for."""
+        kind = (ref.group, ref.kind)
+        if kind == FUNCTION_KIND:
+            return self._resolve_function(ref.name)
+        if kind == BACKEND_KIND:
+            return self._resolve_backend(ref.name, ref.port)
+        named = f"{ref.group}/{ref.kind}" if ref.group else ref.kind
+        wanted = "core.apoxy.dev/Backend and extensions.apoxy.dev/EdgeFunction are"
+        return _problem("InvalidKind", f"{named} {ref.name}: not a kind of backend here; {wanted}")
+
+    def _resolve_function(self, name: str) -> Target:
+        function = self._functions.get(name)
+        if function is None:
+            return _problem("BackendNotFound", f"EdgeFunction {name} does not exist")
+        if function.spec.template.mode == FILTER:
+            return _problem("InvalidKind", f"EdgeFunction {name} has mode filter: it can't answer requests")
+        if not function.status.live_revision:
+            message = f"EdgeFunction {name} has no live revision; see its conditions"
+            return Target(None, problem=no("ResolvedRefs", "BackendNotFound", message), unready=name)
+        return self.function_target(function)
+
+    def function_target(self, function: EdgeFunction) -> Target:
+        """Return the target of a function that has a live revision."""
+        return Target(
+            self.engine,
+            request_headers=ir.HeaderChanges(set=((REVISION_HEADER, function.status.live_revision or ""),)),
+            timeout_seconds=function.spec.template.timeout_seconds + FUNCTION_TIMEOUT_MARGIN_SECONDS,
+        )
+
+    def _resolve_backend(self, name: str, port: int | None) -> Target:
+        backend = self._backends.get(name)
+        if backend is None:
+            return _problem("BackendNotFound", f"Backend {name} does not exist")
+        if port is None:
+            return _problem("PortNotSpecified", f"Backend {name} needs a port in its backendRef")
+        if backend.spec.dynamic_proxy is not None:
+            return _problem("UnsupportedValue", f"Backend {name}: dynamicProxy is not supported; give it endpoints")
+        return Target(_network_cluster(backend, port))
+
+
+def _network_cluster(backend: Backend, port: int) -> ir.NetworkCluster:
+    endpoints = backend.spec.endpoints or ()
+    return ir.NetworkCluster(
+        name=f"backend/{backend.name}/{port}",
+        hosts=tuple(ir.Host(endpoint.fqdn or endpoint.ip or "", port) for endpoint in endpoints),
+        protocol=_PROTOCOLS.get(backend.spec.protocol, "http1"),
+        dns=any(endpoint.fqdn for endpoint in endpoints),
+    )
+
+
+def _problem(reason: str, message: str) -> Target:
+    return Target(None, problem=no("ResolvedRefs", reason, message))

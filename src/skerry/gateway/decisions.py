@@ -1,0 +1,80 @@
+"""What the translator decided about Gateways and routes, in the condition types and reasons of the Gateway API.
+
+A `Decision` is a condition without its times: those are added where a status is written (`status.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from skerry.api.gateway_v1 import ParentReference
+
+ConditionStatus = Literal["True", "False"]
+
+Key: TypeAlias = tuple[str, str]
+"""Namespace and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One condition: its type, status, reason and message for a person."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+def yes(condition_type: str, reason: str = "", message: str = "") -> Decision:
+    """Decide that a condition holds; its reason is its type's name where none is given."""
+    return Decision(condition_type, "True", reason or condition_type, message)
+
+
+def no(condition_type: str, reason: str, message: str = "") -> Decision:
+    """Decide that a condition does not hold."""
+    return Decision(condition_type, "False", reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerReport:
+    """What was decided about one listener of a Gateway.
+
+    Attributes:
+        name: the listener's name.
+        supported_kinds: kinds of routes (of gateway.networking.k8s.io) that may attach.
+        attached_routes: how many routes are attached.
+        decisions: Accepted, Conflicted, ResolvedRefs.
+        bindings: names of the bindings that serve it; empty where it can't be served.
+    """
+
+    name: str
+    supported_kinds: tuple[str, ...]
+    attached_routes: int
+    decisions: tuple[Decision, ...]
+    bindings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReport:
+    """What was decided about a Gateway: Accepted, and each listener's report."""
+
+    accepted: Decision
+    listeners: tuple[ListenerReport, ...]
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParentReport:
+    """What was decided about a route at one of its parents: Accepted, ResolvedRefs, perhaps PartiallyInvalid."""
+
+    parent: ParentReference
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Every decision: by class name, and by namespace and name; only of objects that are ours to decide on."""
+
+    classes: Mapping[str, Decision] = field(default_factory=dict)
+    gateways: Mapping[Key, GatewayReport] = field(default_factory=dict)
+    routes: Mapping[Key, tuple[ParentReport, ...]] = field(default_factory=dict)

@@ -1,0 +1,256 @@
+"""Our route tables in Envoy's words (RDS).
+
+Envoy's traps that this module knows, each from Envoy's documentation or source:
+
+- A header's value is a format string: a percent sign is doubled.
+- `path_separated_prefix` matches whole segments and may not be `/`; a replacement by nothing would leave `//`.
+- A substitution is a template of RE2: a backslash is doubled.
+- Mutations run from the table to the destination (`most_specific_header_mutations_wins`), so the revision that
+  a destination needs is written last, over whatever a client or a filter has set.
+- A retry policy knows no method: idempotent methods, which may be sent again after a reset, get a route of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent
+from envoy.config.route.v3 import route_components_pb2 as rc
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.v3.percent_pb2 import FractionalPercent
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+
+from skerry.gateway import ir
+
+#: Methods that RFC 9110 calls idempotent and that have a meaning here: a second try does no harm.
+IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+
+#: An engine worker that was killed is back within a second: twelve tries with the delays below span more than two.
+RETRIES_MAX = 12
+RETRY_DELAY_FIRST_SECONDS = 0.025
+RETRY_DELAY_MAX_SECONDS = 0.5
+#: How often another worker is drawn before the same one is taken again.
+RETRY_HOST_DRAWS_MAX = 3
+
+#: A body up to this size is kept for a retry; a longer one is sent once.
+RETRY_BODY_BYTES_MAX = 1024 * 1024
+
+#: Always safe: the request has not reached the worker. A reset tells nothing about that.
+_RETRY_UNSENT = "connect-failure,refused-stream"
+_RETRY_RESET = f"{_RETRY_UNSENT},reset"
+
+_APPEND = HeaderValueOption.HeaderAppendAction
+_REDIRECT_CODES = {
+    301: rc.RedirectAction.MOVED_PERMANENTLY,
+    302: rc.RedirectAction.FOUND,
+    303: rc.RedirectAction.SEE_OTHER,
+    307: rc.RedirectAction.TEMPORARY_REDIRECT,
+    308: rc.RedirectAction.PERMANENT_REDIRECT,
+}
+
+
+def route_configuration(table: ir.RouteTable) -> RouteConfiguration:
+    """Write a route table."""
+    return RouteConfiguration(
+        name=table.name,
+        virtual_hosts=[
+            rc.VirtualHost(
+                name=host.hostname,
+                domains=[host.hostname],
+                routes=[message for route in host.routes for message in _routes(route)],
+            )
+            for host in table.hosts
+        ],
+        ignore_port_in_host_matching=True,
+        most_specific_header_mutations_wins=True,
+    )
+
+
+def _routes(route: ir.Route) -> Iterator[rc.Route]:
+    action = route.action
+    if not (isinstance(action, ir.Forward) and action.retries):
+        yield _route(route, action)
+        return
+    methods = (route.match.method,) if route.match.method else IDEMPOTENT_METHODS
+    if set(methods) <= set(IDEMPOTENT_METHODS):
+        idempotent = _route(route, action, retry_on=_RETRY_RESET)
+        if not route.match.method:
+            idempotent.match.headers.add(name=":method", string_match=_regex_text("|".join(methods)))
+        yield idempotent
+    if not set(methods) <= set(IDEMPOTENT_METHODS) or not route.match.method:
+        yield _route(route, action, retry_on=_RETRY_UNSENT)
+
+
+def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Route:
+    message = rc.Route(
+        name=route.name,
+        match=_match(route.match),
+        request_headers_to_add=_header_options(route.request_headers),
+        request_headers_to_remove=route.request_headers.remove,
+        response_headers_to_add=_header_options(route.response_headers),
+        response_headers_to_remove=route.response_headers.remove,
+    )
+    match action:
+        case ir.Forward():
+            message.route.CopyFrom(_forward(action, route.match.path, retry_on))
+            message.request_body_buffer_limit.value = RETRY_BODY_BYTES_MAX
+        case ir.Redirect():
+            message.redirect.CopyFrom(_redirect(action, route.match.path))
+        case ir.Respond():
+            message.direct_response.status = action.status
+            if action.body:
+                message.direct_response.body.CopyFrom(DataSource(inline_string=action.body))
+            own = ir.HeaderChanges(set=(("content-type", action.content_type), *action.headers))
+            message.response_headers_to_add.extend(_header_options(own))
+    return message
+
+
+def _match(match: ir.RouteMatch) -> rc.RouteMatch:
+    message = rc.RouteMatch(
+        headers=[rc.HeaderMatcher(name=h.name, string_match=_text(h)) for h in match.headers],
+        query_parameters=[rc.QueryParameterMatcher(name=q.name, string_match=_text(q)) for q in match.query],
+    )
+    if match.method:
+        message.headers.add(name=":method", string_match=StringMatcher(exact=match.method))
+    match match.path.kind:
+        case "exact":
+            message.path = match.path.value
+        case "regex":
+            message.safe_regex.regex = match.path.value
+        case "prefix":
+            if match.path.value:
+                message.path_separated_prefix = match.path.value
+            else:
+                message.prefix = "/"
+    return message
+
+
+def _text(match: ir.ValueMatch) -> StringMatcher:
+    return _regex_text(match.value) if match.regex else StringMatcher(exact=match.value)
+
+
+def _regex_text(pattern: str) -> StringMatcher:
+    return StringMatcher(safe_regex=RegexMatcher(regex=pattern))
+
+
+def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteAction:
+    message = rc.RouteAction(
+        weighted_clusters=rc.WeightedCluster(clusters=[_destination(d) for d in action.destinations]),
+        cluster_not_found_response_code=rc.RouteAction.INTERNAL_SERVER_ERROR,
+        timeout=_duration(action.timeout_seconds),
+        request_mirror_policies=[_mirror(mirror) for mirror in action.mirrors],
+    )
+    if action.host:
+        message.host_rewrite_literal = action.host
+    if action.path:
+        _set_path(message, action.path, path)
+    if action.upgrades:
+        message.upgrade_configs.add(upgrade_type="websocket").enabled.value = True
+    if retry_on:
+        message.retry_policy.CopyFrom(_retry_policy(retry_on))
+    if action.try_timeout_seconds:
+        message.retry_policy.per_try_timeout.CopyFrom(_duration(action.try_timeout_seconds))
+    return message
+
+
+def _retry_policy(retry_on: str) -> rc.RetryPolicy:
+    previous_hosts = AnyMessage()
+    previous_hosts.Pack(PreviousHostsPredicate())
+    policy = rc.RetryPolicy(
+        retry_on=retry_on,
+        retry_host_predicate=[
+            rc.RetryPolicy.RetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts", typed_config=previous_hosts
+            )
+        ],
+        host_selection_retry_max_attempts=RETRY_HOST_DRAWS_MAX,
+    )
+    policy.num_retries.value = RETRIES_MAX
+    policy.retry_back_off.base_interval.CopyFrom(_duration(RETRY_DELAY_FIRST_SECONDS))
+    policy.retry_back_off.max_interval.CopyFrom(_duration(RETRY_DELAY_MAX_SECONDS))
+    return policy
+
+
+def _destination(destination: ir.Destination) -> rc.WeightedCluster.ClusterWeight:
+    message = rc.WeightedCluster.ClusterWeight(
+        name=destination.cluster,
+        request_headers_to_add=_header_options(destination.request_headers),
+        request_headers_to_remove=destination.request_headers.remove,
+        response_headers_to_add=_header_options(destination.response_headers),
+        response_headers_to_remove=destination.response_headers.remove,
+    )
+    message.weight.value = destination.weight
+    return message
+
+
+def _mirror(mirror: ir.Mirror) -> rc.RouteAction.RequestMirrorPolicy:
+    share = FractionalPercent(numerator=mirror.per_million, denominator=FractionalPercent.MILLION)
+    return rc.RouteAction.RequestMirrorPolicy(
+        cluster=mirror.cluster,
+        runtime_fraction=RuntimeFractionalPercent(default_value=share),
+        disable_shadow_host_suffix_append=True,
+        request_headers_mutations=[HeaderMutation(append=option) for option in _header_options(mirror.request_headers)],
+    )
+
+
+def _redirect(action: ir.Redirect, path: ir.PathMatch) -> rc.RedirectAction:
+    message = rc.RedirectAction(response_code=_REDIRECT_CODES[action.status])
+    if action.scheme:
+        message.scheme_redirect = action.scheme
+    if action.host:
+        message.host_redirect = action.host
+    if action.port and not _is_implied(action):
+        message.port_redirect = action.port
+    if action.path and action.path.kind == "full":
+        message.path_redirect = action.path.value
+    elif action.path:
+        _set_path(message, action.path, path)
+    return message
+
+
+def _is_implied(action: ir.Redirect) -> bool:
+    """Tell whether Envoy writes the location rightly without a port: with a host given, it takes over none."""
+    return bool(action.host) and (action.scheme or "http", action.port) in {("http", 80), ("https", 443)}
+
+
+def _set_path(message: rc.RouteAction | rc.RedirectAction, change: ir.PathChange, matched: ir.PathMatch) -> None:
+    """Change the path; `change.value` of a prefix has no trailing slash, and may be empty."""
+    if change.kind == "full":
+        message.regex_rewrite.CopyFrom(_substitution(r"^[^?]*", change.value))
+    elif change.value and matched.value:
+        message.prefix_rewrite = change.value
+    elif matched.value:
+        message.regex_rewrite.CopyFrom(_substitution(rf"^{_quoted(matched.value)}/*", "/"))
+    else:
+        message.prefix_rewrite = f"{change.value}/"
+
+
+def _quoted(text: str) -> str:
+    """Quote a path for RE2, as its own QuoteMeta does."""
+    return "".join(c if c.isalnum() or c in "_/" or ord(c) > 127 else f"\\{c}" for c in text)
+
+
+def _substitution(pattern: str, text: str) -> RegexMatchAndSubstitute:
+    return RegexMatchAndSubstitute(pattern=RegexMatcher(regex=pattern), substitution=text.replace("\\", "\\\\"))
+
+
+def _header_options(changes: ir.HeaderChanges) -> list[HeaderValueOption]:
+    return [
+        *_options(changes.set, _APPEND.OVERWRITE_IF_EXISTS_OR_ADD),
+        *_options(changes.add, _APPEND.APPEND_IF_EXISTS_OR_ADD),
+    ]
+
+
+def _options(headers: Sequence[tuple[str, str]], action: int) -> Iterator[HeaderValueOption]:
+    for name, value in headers:
+        header = HeaderValue(key=name, value=value.replace("%", "%%"))
+        yield HeaderValueOption(header=header, append_action=action, keep_empty_value=True)
+
+
+def _duration(seconds: float) -> Duration:
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message

@@ -1,0 +1,298 @@
+"""Our own model of what the proxy shall do, between the Gateway API and Envoy.
+
+Owns the words that both sides share: bindings, route tables, virtual hosts, routes, clusters. Knows neither the
+Gateway API nor Envoy, so that each side changes alone.
+
+Invariant: everything is a value (frozen, hashable, in a fixed order), so equal inputs give equal configurations.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+PathKind = Literal["exact", "prefix", "regex"]
+Protocol = Literal["http1", "h2c", "tls", "h2"]
+
+
+@dataclass(frozen=True, slots=True)
+class PathMatch:
+    """A condition on the path, without its query.
+
+    Attributes:
+        kind: the whole path, its first segments, or an RE2 expression over the whole path.
+        value: for a prefix without a trailing slash; "" is the prefix of every path.
+    """
+
+    kind: PathKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMatch:
+    """A condition on a header or query parameter.
+
+    Attributes:
+        name: of the header (any case) or parameter.
+        value: the text, or an RE2 expression over the whole value.
+        regex: whether `value` is an expression.
+    """
+
+    name: str
+    value: str
+    regex: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """Conditions on a request; all must hold."""
+
+    path: PathMatch
+    headers: tuple[ValueMatch, ...] = ()
+    query: tuple[ValueMatch, ...] = ()
+    method: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every request fits."""
+        return self.path == EVERY_PATH and not (self.headers or self.query or self.method)
+
+
+EVERY_PATH = PathMatch("prefix", "")
+EVERYTHING = RouteMatch(EVERY_PATH)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    """Changes of headers: `remove` first, then `set` (overwrites) and `add` (appends), as (name, value)."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+NO_CHANGES = HeaderChanges()
+
+
+@dataclass(frozen=True, slots=True)
+class PathChange:
+    """A new path: for `prefix`, `value` stands for the prefix that the route matched."""
+
+    kind: Literal["full", "prefix"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A share of the requests of a route.
+
+    Attributes:
+        cluster: name of a cluster; `BROKEN` answers 500, `UNREADY` answers 503.
+        weight: relative to the sum of all weights of the route.
+        request_headers: changes for this destination only, applied last.
+        response_headers: likewise for the answer.
+    """
+
+    cluster: str
+    weight: int = 1
+    request_headers: HeaderChanges = NO_CHANGES
+    response_headers: HeaderChanges = NO_CHANGES
+
+
+#: The destination of a share whose backend can't be resolved: there is no such cluster, and Envoy answers 500.
+BROKEN = "broken"
+#: The destination of a share whose function has no live revision: a cluster without endpoints, so 503.
+UNREADY = "unready"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A copy of a share of the requests; its answers are dropped.
+
+    Attributes:
+        cluster: where the copies go.
+        per_million: the share, in millionths.
+        request_headers: changes of the copy.
+    """
+
+    cluster: str
+    per_million: int = 1_000_000
+    request_headers: HeaderChanges = NO_CHANGES
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send the request to one of the destinations, drawn by weight.
+
+    Attributes:
+        destinations: at least one, whose weights' sum is above 0.
+        host: the new Host header, or None to keep it.
+        path: the new path, or None to keep it.
+        timeout_seconds: for the whole answer with all retries; 0 is no limit.
+        try_timeout_seconds: for each try; 0 is no limit.
+        retries: whether the destinations are engine workers, whose deaths retries hide.
+        mirrors: copies.
+        upgrades: whether the connection may become a WebSocket.
+    """
+
+    destinations: tuple[Destination, ...]
+    timeout_seconds: float
+    try_timeout_seconds: float = 0.0
+    host: str | None = None
+    path: PathChange | None = None
+    retries: bool = False
+    mirrors: tuple[Mirror, ...] = ()
+    upgrades: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Answer with a redirection; None keeps what the request has."""
+
+    status: int
+    scheme: str | None = None
+    host: str | None = None
+    port: int | None = None
+    path: PathChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Answer with a fixed response."""
+
+    status: int
+    body: str = ""
+    content_type: str = "text/plain"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Action: TypeAlias = Forward | Redirect | Respond
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is done with the requests that fit.
+
+    Attributes:
+        name: where it comes from, such as `httproute/default/shop/rule/0/match/1`; it stands in the access log.
+        match: which requests.
+        action: what is done.
+        request_headers: changes of the request for every destination.
+        response_headers: changes of the answer.
+    """
+
+    name: str
+    match: RouteMatch
+    action: Action
+    request_headers: HeaderChanges = NO_CHANGES
+    response_headers: HeaderChanges = NO_CHANGES
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """The routes of one host: exact, `*.suffix`, or `*` for any; the first route that fits is taken."""
+
+    hostname: str
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """The virtual hosts of one chain of a binding; hostnames are distinct, and the most specific one is taken."""
+
+    name: str
+    hosts: tuple[VirtualHost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How one kind of connection to a binding is handled.
+
+    Attributes:
+        table: name of its route table.
+        server_names: TLS server names for which it is taken; empty for any.
+        certificates: names of certificates to present; empty for plain HTTP.
+    """
+
+    table: str
+    server_names: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An address and port to listen on.
+
+    Attributes:
+        name: `<namespace>/<gateway>/<address>/<port>`.
+        gateway: `<namespace>/<name>` of the Gateway that asks for it.
+        address: an IP address.
+        port: a TCP port.
+        chains: how connections are handled; a single one without server names for plain HTTP.
+    """
+
+    name: str
+    gateway: str
+    address: str
+    port: int
+    chains: tuple[Chain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate chain and its private key, PEM."""
+
+    name: str
+    chain: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where an upstream answers: a DNS name or IP address with a port."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCluster:
+    """An upstream reached over TCP.
+
+    Attributes:
+        name: `backend/<name>/<port>`.
+        hosts: requests are spread over them.
+        protocol: how it is spoken to.
+        dns: whether `hosts` has names to resolve.
+    """
+
+    name: str
+    hosts: tuple[Host, ...]
+    protocol: Protocol = "http1"
+    dns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCluster:
+    """The engine workers of this node, each on a Unix socket."""
+
+    name: str
+    sockets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyCluster:
+    """A cluster without endpoints: every request is answered 503."""
+
+    name: str
+
+
+Cluster: TypeAlias = NetworkCluster | EngineCluster | EmptyCluster
+
+
+@dataclass(frozen=True, slots=True)
+class Ir:
+    """Everything the proxy shall do; each tuple is ordered by name."""
+
+    bindings: tuple[Binding, ...] = ()
+    tables: tuple[RouteTable, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    certificates: tuple[Certificate, ...] = ()

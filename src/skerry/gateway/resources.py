@@ -1,0 +1,50 @@
+"""What the translator reads: objects of the log, and facts of the node it translates for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from skerry.api.apoxy_core_v1alpha2 import Backend
+from skerry.api.apoxy_extensions_direct_response import DirectResponse
+from skerry.api.core_v1 import Secret
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.gateway_http_route_v1 import HTTPRoute
+from skerry.api.gateway_v1 import Gateway, GatewayClass
+
+#: A Gateway with this label at "true" gives every backend function a host of its own.
+DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the node knows of itself.
+
+    Attributes:
+        engine_sockets: paths of the Unix sockets of its engine workers.
+        default_address: the IP address to listen on where a Gateway names none.
+        function_hostname_suffix: a function `f` answers at `f.<suffix>`.
+    """
+
+    engine_sockets: tuple[str, ...] = ()
+    default_address: str = "127.0.0.1"
+    function_hostname_suffix: str = "functions.localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything that bears on traffic, as it stands at one moment; the order within the tuples does not matter.
+
+    Attributes:
+        secrets: only those of type kubernetes.io/tls matter.
+        namespace_labels: labels of every namespace, by its name.
+        node: facts of the node.
+    """
+
+    gateway_classes: tuple[GatewayClass, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+    http_routes: tuple[HTTPRoute, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    direct_responses: tuple[DirectResponse, ...] = ()
+    functions: tuple[EdgeFunction, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    node: NodeFacts = NodeFacts()

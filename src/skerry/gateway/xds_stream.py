@@ -1,0 +1,153 @@
+"""One delta ADS stream: what this Envoy asked for, was sent, holds and refused. Pure bookkeeping, no I/O.
+
+Each response carries one resource. So a NACK names exactly what is bad, and everything else applies; Envoy would
+reject whole route tables together if they came together. The order of the responses is the order of application.
+
+Source: Envoy's "xDS REST and gRPC protocol", sections on the incremental variant.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource
+
+from skerry.gateway.snapshot import PUSH_ORDER, WILDCARD_TYPES, Snapshot, XdsResource
+
+_Key = tuple[str, str]
+
+#: The version of a resource that does not exist.
+_ABSENT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A resource that Envoy refused.
+
+    Attributes:
+        type_url: its type.
+        name: its name.
+        version: the refused version; what Envoy had before keeps serving.
+        message: Envoy's own words.
+    """
+
+    type_url: str
+    name: str
+    version: str
+    message: str
+
+
+class Stream:
+    """The state of one stream."""
+
+    def __init__(self) -> None:
+        self._nonces = itertools.count(1)
+        self._subscribed: dict[str, set[str]] = {}
+        self._offered: dict[_Key, str] = {}
+        self._held: dict[_Key, str] = {}
+        self._refused: dict[_Key, Rejection] = {}
+        self._flying: dict[str, tuple[_Key, str]] = {}
+
+    def receive(self, request: DeltaDiscoveryRequest) -> None:
+        """Take a request: subscriptions, and the answer to a response."""
+        type_url = request.type_url
+        self._acknowledge(request)
+        first = type_url not in self._subscribed
+        names = self._subscribed.setdefault(type_url, set())
+        for name in request.resource_names_subscribe:
+            names.add(name)
+            self._forget((type_url, name))  # a name that is asked for again is sent again
+        for name in request.resource_names_unsubscribe:
+            names.discard(name)
+            self._forget((type_url, name))
+        if first:
+            for name, version in request.initial_resource_versions.items():
+                self._offered[type_url, name] = self._held[type_url, name] = version
+
+    def _acknowledge(self, request: DeltaDiscoveryRequest) -> None:
+        if request.response_nonce not in self._flying:
+            return
+        key, version = self._flying.pop(request.response_nonce)
+        if request.HasField("error_detail"):
+            self._refused[key] = Rejection(*key, version, request.error_detail.message)
+            return
+        self._refused.pop(key, None)
+        if version == _ABSENT:
+            self._held.pop(key, None)
+        else:
+            self._held[key] = version
+
+    def _forget(self, key: _Key) -> None:
+        if key[1] != "*":
+            for state in (self._offered, self._held, self._refused):
+                state.pop(key, None)
+
+    def due(self, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
+        """Yield what Envoy lacks of a snapshot, one resource a response: additions in order, then removals.
+
+        Each yielded response counts as sent. What was refused is not sent again until it changes or `retry` is called.
+        """
+        for type_url in PUSH_ORDER:
+            for resource in list(snapshot.resources[type_url].values()):
+                key = (type_url, resource.name)
+                if self._wants(key) and self._offered.get(key) != resource.version:
+                    yield self._response(key, resource)
+            for name in self._subscribed.get(type_url, set()) - {"*"} - snapshot.resources[type_url].keys():
+                # Asked for and not there: say so, or Envoy waits for it until its own timeout.
+                if (type_url, name) not in self._offered:
+                    yield self._response((type_url, name), None)
+        for type_url in reversed(PUSH_ORDER):
+            if type_url in WILDCARD_TYPES:
+                for key in self._gone(type_url, snapshot):
+                    yield self._response(key, None)
+
+    def _gone(self, type_url: str, snapshot: Snapshot) -> list[_Key]:
+        present = snapshot.resources[type_url]
+        return [k for k, v in self._offered.items() if k[0] == type_url and v != _ABSENT and k[1] not in present]
+
+    def _wants(self, key: _Key) -> bool:
+        names = self._subscribed.get(key[0])
+        return names is not None and (key[0] in WILDCARD_TYPES or key[1] in names)
+
+    def _response(self, key: _Key, resource: XdsResource | None) -> DeltaDiscoveryResponse:
+        nonce = str(next(self._nonces))
+        version = resource.version if resource else _ABSENT
+        self._offered[key] = version
+        self._flying[nonce] = (key, version)
+        response = DeltaDiscoveryResponse(type_url=key[0], nonce=nonce)
+        if resource:
+            response.resources.append(Resource(name=key[1], version=version, resource=resource.body))
+        else:
+            response.removed_resources.append(key[1])
+        return response
+
+    def retry(self) -> None:
+        """Offer again what was refused: a port may have become free since."""
+        for key in self._refused:
+            self._offered.pop(key, None)
+
+    def is_settled(self, snapshot: Snapshot) -> bool:
+        """Tell whether Envoy has taken or refused everything of a snapshot that it needs."""
+        if self._flying:
+            return False
+        resources = (resource for by_name in snapshot.resources.values() for resource in by_name.values())
+        return all(map(self._is_answered, resources)) and not any(self._gone(t, snapshot) for t in WILDCARD_TYPES)
+
+    def _is_answered(self, resource: XdsResource) -> bool:
+        key = (resource.type_url, resource.name)
+        refused = self._refused.get(key)
+        if self._held.get(key) == resource.version or (refused and refused.version == resource.version):
+            return True
+        # Envoy asks for route tables and secrets only once it has taken a listener that names them.
+        needed = resource.type_url in WILDCARD_TYPES or any(
+            (PUSH_ORDER[2], user) not in self._refused for user in resource.users
+        )
+        return not needed and not self._wants(key)
+
+    def rejections(self) -> tuple[Rejection, ...]:
+        """What Envoy refused and has not taken since, by type and name."""
+        return tuple(self._refused[key] for key in sorted(self._refused))
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many resources are held, refused and unanswered."""
+        return {"held": len(self._held), "refused": len(self._refused), "flying": len(self._flying)}

@@ -1,0 +1,212 @@
+"""A real Envoy with our xDS server, and a trivial upstream on a Unix socket."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from skerry.api.decoding import complete, decode
+from skerry.api.registry import find_kind
+from skerry.gateway.envoy import Envoy, run_envoy
+from skerry.gateway.envoy_bootstrap import EnvoySettings
+from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.resources import NodeFacts, Resources
+from skerry.gateway.translate import Translation, translate
+from skerry.gateway.xds import XdsServer, serve_xds
+from skerry.gateway.xds_stream import Rejection
+
+TIMEOUT_SECONDS = 20.0
+
+FIELD_OF_KIND = {
+    "GatewayClass": "gateway_classes",
+    "Gateway": "gateways",
+    "HTTPRoute": "http_routes",
+    "Backend": "backends",
+    "DirectResponse": "direct_responses",
+    "EdgeFunction": "functions",
+    "Secret": "secrets",
+}
+
+
+def load(text: str, node: NodeFacts) -> Resources:
+    """Read YAML documents as checked resources."""
+    found: dict[str, list[Any]] = {name: [] for name in FIELD_OF_KIND.values()}
+    for document in yaml.safe_load_all(text):
+        kind = find_kind(document["apiVersion"], document["kind"])
+        assert kind is not None, document
+        obj = decode(kind, document).object
+        complete(kind, obj, None)
+        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+    return Resources(**{name: tuple(items) for name, items in found.items()}, node=node)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an upstream was asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answer = tuple[int, str]
+
+
+@dataclass
+class Upstream:
+    """An HTTP/1.1 server that answers what it was asked, as JSON; `answer` may be replaced."""
+
+    name: str
+    requests: list[Request] = field(default_factory=list)
+    answer: Callable[[Request], Awaitable[Answer]] | None = None
+    server: asyncio.Server | None = None
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
+        try:
+            while request := await self._read(reader):
+                self.requests.append(request)
+                status, body = await (self.answer or self.echo)(request)
+                data = body.encode()
+                head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+                writer.write(head.encode() + (b"" if request.method == "HEAD" else data))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.writers.discard(writer)
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> Request | None:
+        line = await reader.readline()
+        if not line:
+            return None
+        method, path, _ = line.decode().split()
+        headers = {}
+        while (line := await reader.readline()).strip():
+            name, _, value = line.decode().partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        return Request(method, path, headers, body)
+
+    async def echo(self, request: Request) -> Answer:
+        told = {"upstream": self.name, "method": request.method, "path": request.path, "headers": request.headers}
+        return 200, json.dumps(told | {"size": len(request.body)})
+
+    async def listen_unix(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self.server = await asyncio.start_unix_server(self.handle, path)
+
+    async def listen_tcp(self) -> int:
+        self.server = await asyncio.start_server(self.handle, "127.0.0.1", 0)
+        port: int = self.server.sockets[0].getsockname()[1]
+        return port
+
+    def kill(self) -> None:
+        """Reset every connection and stop listening, as the death of a process does."""
+        assert self.server is not None
+        self.server.close()
+        for writer in list(self.writers):
+            writer.transport.abort()
+
+
+@dataclass
+class Edge:
+    """A running Envoy and how to talk to it."""
+
+    envoy: Envoy
+    xds: XdsServer
+    client: httpx.AsyncClient
+    port: int
+    node: NodeFacts
+    settings: EnvoySettings
+    edge_settings: EdgeSettings
+
+    async def apply(self, text: str) -> tuple[Translation, tuple[Rejection, ...]]:
+        """Translate resources and wait until Envoy has taken them."""
+        translation = translate(load(text.replace("PORT", str(self.port)), self.node))
+        generation = self.xds.set_snapshot(build_snapshot(translation.ir, self.edge_settings))
+        return translation, await self.xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS)
+
+    async def get(self, url: str, **more: Any) -> httpx.Response:
+        """Send a request to `host/path` through Envoy."""
+        host, _, path = url.partition("/")
+        headers = {"host": host} | more.pop("headers", {})
+        return await self.client.request(more.pop("method", "GET"), f"/{path}", headers=headers, **more)
+
+
+@asynccontextmanager
+async def start_edge(directory: Path, text: str, node: NodeFacts | None = None, port: int = 0) -> AsyncIterator[Edge]:
+    """Run an Envoy with resources; PORT in their text becomes a free port."""
+    directory.mkdir(parents=True, exist_ok=True)
+    socket_path = str(directory / "xds.sock")
+    settings = EnvoySettings("test", directory / "run", directory / "logs", socket_path, drain_seconds=2.0)
+    edge_settings = EdgeSettings(access_log=str(settings.access_log))
+    port = port or free_port()
+    client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS)
+    async with serve_xds(socket_path) as xds, client:
+        translation = translate(load(text.replace("PORT", str(port)), node or NodeFacts()))
+        generation = xds.set_snapshot(build_snapshot(translation.ir, edge_settings))
+        async with run_envoy(settings) as envoy:
+            edge = Edge(envoy, xds, client, port, node or NodeFacts(), settings, edge_settings)
+            await envoy.ready(timeout_seconds=TIMEOUT_SECONDS)
+            await xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS)
+            yield edge
+
+
+EdgeStarter = Callable[..., AbstractAsyncContextManager[Edge]]
+
+
+@pytest.fixture
+def edge_with(tmp_path: Path) -> EdgeStarter:
+    """Start an Envoy in the test's own directory."""
+    counter = iter(range(100))
+    return lambda *args, **more: start_edge(tmp_path / str(next(counter)), *args, **more)
+
+
+@asynccontextmanager
+async def engine(directory: Path, *, workers: int = 1) -> AsyncIterator[tuple[list[Upstream], NodeFacts]]:
+    """Run upstreams in the place of engine workers."""
+    upstreams = [Upstream(f"worker-{index}") for index in range(workers)]
+    paths = [directory / f"worker-{index}.sock" for index in range(workers)]
+    for upstream, path in zip(upstreams, paths, strict=True):
+        await upstream.listen_unix(path)
+    try:
+        yield upstreams, NodeFacts(engine_sockets=tuple(str(path) for path in paths))
+    finally:
+        for upstream in upstreams:
+            with contextlib.suppress(AssertionError):
+                upstream.kill()
+
+
+EngineStarter = Callable[..., AbstractAsyncContextManager[tuple[list[Upstream], NodeFacts]]]
+
+
+@pytest.fixture
+def engine_with(tmp_path: Path) -> EngineStarter:
+    """Start stand-ins for engine workers: `engine_with(workers=2)` gives them and the node's facts."""
+    return lambda **more: engine(tmp_path, **more)
+
+
+@pytest.fixture
+def new_upstream() -> Callable[[str], Upstream]:
+    """Make an upstream that does not listen yet."""
+    return Upstream
