@@ -1,0 +1,1 @@
+"""What the verbs mean, on typed parameters, without HTTP. Start at `verbs.Verbs`."""

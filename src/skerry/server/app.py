@@ -1,0 +1,129 @@
+"""The one ASGI application: every request comes in here, and every answer goes out.
+
+Owns what all front doors share: authentication, the audit id, errors as Status objects, metrics, streams and their
+end. The path to a door is kept short: no middleware, one table of prefixes.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from skerry.api.errors import ApiError, InternalError, NotFound
+from skerry.kit.clock import Clock
+from skerry.kit.logs import get_logger
+from skerry.server import health
+from skerry.server.access import Access, Act, require
+from skerry.server.auth import ANONYMOUS, Authenticator, require_user
+from skerry.server.health import Health
+from skerry.server.http import Answer, Door, Receive, Request, Response, Send, Streaming, Streams
+from skerry.server.metrics import DURATIONS, REQUESTS, exposition
+
+log = get_logger(__name__)
+
+#: Paths that tell nothing of anyone's: they are answered without a credential.
+_ANONYMOUS_PATHS = health.PATHS | {"/version"}
+_AUDIT_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Who is let in, and who may what."""
+
+    authenticators: tuple[Authenticator, ...]
+    access: Access
+
+
+class App:
+    """The application, to be run by `serve`.
+
+    Args:
+        doors: the front doors.
+        guards: who is let in.
+        health: answers the health paths.
+        clock: for durations.
+    """
+
+    def __init__(self, doors: Sequence[Door], guards: Guards, health: Health, clock: Clock) -> None:
+        self._doors = {prefix: door for door in doors for prefix in door.prefixes}
+        self._guards = guards
+        self._health = health
+        self._clock = clock
+        self._streams = Streams()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"no {scope['type']} here")
+        started = self._clock.monotonic_seconds()
+        request = Request(scope, receive, ANONYMOUS)
+        shared: Headers = [(b"audit-id", _audit_id(scope["headers"])), (b"cache-control", b"no-cache, private")]
+        try:
+            answer = await self._answer(request)
+            if isinstance(answer, Streaming):
+                headers = [(b"content-type", answer.content_type.encode()), *shared]
+                await self._streams.send(answer, headers, receive, send)
+                code = 200
+            else:
+                code = answer.status
+                await _send(answer, shared, request.method, send)
+        except ApiError as error:
+            code = error.code
+            await _send(_refusal(error), shared, request.method, send)
+        except Exception:
+            log.exception("request failed", method=request.method, path=request.path)
+            code = 500
+            await _send(_refusal(InternalError("an error on the server: see its log")), shared, request.method, send)
+        verb, resource = request.verb or "other", request.resource
+        REQUESTS.labels(verb, resource, code).inc()
+        if verb != "watch":
+            DURATIONS.labels(verb, resource).observe(self._clock.monotonic_seconds() - started)
+
+    async def _answer(self, request: Request) -> Answer:
+        if request.path not in _ANONYMOUS_PATHS:
+            request.user = require_user(self._guards.authenticators, request.raw_headers)
+        if request.path in health.PATHS:
+            return await self._health.answer(request)
+        if request.path == "/metrics":
+            require(self._guards.access, request.user, Act("get", path=request.path))
+            return exposition()
+        door = self._doors.get("/" + request.path.split("/", 2)[1])
+        if door is None:
+            raise NotFound("the server could not find the requested resource")
+        return await door.answer(request)
+
+    def end_streams(self) -> None:
+        """End every open watch and log, cleanly: the server is stopping."""
+        self._streams.end_all()
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many streaming answers are open."""
+        return {"streams": len(self._streams)}
+
+
+def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    given = next((value for name, value in headers if name == b"audit-id"), b"")
+    return given if _AUDIT_ID.fullmatch(given) else str(uuid.uuid4()).encode()
+
+
+def _refusal(error: ApiError) -> Response:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if (seconds := error.details.get("retryAfterSeconds")) is not None:
+        headers = ((b"retry-after", str(seconds).encode()),)
+    return Response(orjson.dumps(error.status()), error.code, headers=headers)
+
+
+async def _send(response: Response, shared: Headers, method: str, send: Send) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode()),
+        (b"content-length", b"%d" % len(response.body)),
+        *shared,
+        *response.headers,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

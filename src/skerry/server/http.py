@@ -1,0 +1,209 @@
+"""Requests and answers as every front door sees them: a thin cut over ASGI, with bounds.
+
+Owns: reading a body up to its limit, header and query access, the shapes of an answer. Does not own routes,
+authentication or what an error becomes (`app` does).
+"""
+
+import asyncio
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from skerry.api.errors import BadRequest, RequestEntityTooLarge, Timeout
+from skerry.server.auth import User
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: What is read of a body that is too large, so that its sender gets to read the answer.
+DRAINED_BYTES_MAX = 16 * 1024 * 1024
+#: How long a body may take to arrive.
+BODY_SECONDS = 60.0
+#: Fields of one query string.
+QUERY_FIELDS_MAX = 100
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+class Request:
+    """One request, after authentication.
+
+    Attributes:
+        method: such as "GET".
+        path: percent-decoded, without a trailing slash.
+        user: who asks.
+        verb: what is asked, for logs and metrics; the door that understands the request fills it.
+        resource: of what; likewise.
+    """
+
+    def __init__(self, scope: Mapping[str, Any], receive: Receive, user: User) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"].rstrip("/") or "/"
+        self.user = user
+        self.verb = ""
+        self.resource = ""
+        self._scope = scope
+        self._receive = receive
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they came, names in lower case."""
+        return self._scope["headers"]  # type: ignore[no-any-return] # ASGI's own shape
+
+    @cached_property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers by their names in lower case; of repeated ones, the last."""
+        return dict(self._scope["headers"])
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, "" where it is absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """The query's fields; of repeated ones, the first."""
+        return {key: values[0] for key, values in self.query_lists.items()}
+
+    @cached_property
+    def query_lists(self) -> dict[str, list[str]]:
+        """The query's fields with every value.
+
+        Raises:
+            BadRequest: it is not UTF-8, or has more than `QUERY_FIELDS_MAX` fields.
+        """
+        if not self._scope["query_string"]:
+            return {}
+        text = self._scope["query_string"].decode("latin-1")
+        try:
+            return urllib.parse.parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+        except ValueError as error:
+            raise BadRequest(f"the query string can't be read: {error}") from error
+
+    async def body(self, bytes_max: int) -> bytes:
+        """Read the body.
+
+        Raises:
+            RequestEntityTooLarge: it is over `bytes_max`.
+            Timeout: it did not arrive within `BODY_SECONDS`.
+            BadRequest: the sender went away.
+        """
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more and size <= DRAINED_BYTES_MAX:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise BadRequest("the request's body ended early")
+                    part: bytes = message.get("body", b"")
+                    size += len(part)
+                    if size <= bytes_max:
+                        parts.append(part)
+                    more = message.get("more_body", False)
+        except TimeoutError as error:
+            raise Timeout(f"the request's body did not arrive within {BODY_SECONDS:.0f}s") from error
+        if size > bytes_max:
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer in one piece.
+
+    Attributes:
+        headers: besides Content-Type and Content-Length; names in lower case.
+    """
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """An answer that goes on.
+
+    Attributes:
+        parts: opened before the answer's first byte, so what it raises on entry is answered as an error.
+        seconds: after which the answer ends, cleanly.
+    """
+
+    parts: AbstractAsyncContextManager[AsyncIterator[bytes]]
+    seconds: float
+    content_type: str = JSON
+
+
+Answer = Response | Streaming
+
+
+class Door(Protocol):
+    """One front door: a spelling of the verbs."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The first segments of the paths that this door answers, such as "/apis"."""
+        ...
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; raises ApiError for every answer that is not success."""
+        ...
+
+
+@dataclass(slots=True)
+class Streams:
+    """The streaming answers that are open now, so that a stopping server can end them.
+
+    Ending one is moving its deadline to now: the same clean end that its time limit brings.
+    """
+
+    _deadlines: set[asyncio.Timeout] = field(default_factory=set)
+    _ending: bool = False
+
+    async def send(
+        self, streaming: Streaming, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
+    ) -> None:
+        """Send a streaming answer until it ends, its time is up, the client goes, or `end_all`."""
+        async with streaming.parts as parts:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            deadline = asyncio.timeout(0 if self._ending else streaming.seconds)
+            self._deadlines.add(deadline)
+            try:
+                await self._pump(parts, deadline, receive, send)
+            finally:
+                self._deadlines.discard(deadline)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pump(self, parts: AsyncIterator[bytes], deadline: asyncio.Timeout, receive: Receive, send: Send) -> None:
+        async def end_when_client_goes() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            _end(deadline)
+
+        try:
+            async with deadline, asyncio.TaskGroup() as group:
+                listener = group.create_task(end_when_client_goes())
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                listener.cancel()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+
+    def end_all(self) -> None:
+        """End every open stream now, and every later one at its start."""
+        self._ending = True
+        for deadline in tuple(self._deadlines):
+            _end(deadline)
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+
+def _end(deadline: asyncio.Timeout) -> None:
+    if not deadline.expired():
+        deadline.reschedule(0.0)

@@ -1,0 +1,214 @@
+"""From a body's bytes to a document: JSON, YAML or protobuf, bounded in size and depth. Pure.
+
+Documents from here are plain JSON values that can be written again: no lone surrogates, no NaN, no sharing, at most
+`DEPTH_MAX` levels. So the recursive code behind (defaults, validation, merging) needs no guards of its own.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import yaml
+
+from skerry.api.errors import BadRequest, UnsupportedMediaType
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.server.kube import protobuf
+from skerry.server.verbs.answers import OBJECT_BYTES_MAX
+from skerry.server.verbs.patches.json_patch import json_patch
+from skerry.server.verbs.patches.merge_patch import merge_patch
+from skerry.server.verbs.patches.patch import Patch
+from skerry.server.verbs.patches.strategic import strategic_patch
+
+BODY_BYTES_MAX = OBJECT_BYTES_MAX
+#: Levels of nesting in one body; no kind needs a tenth of it, and Python's stack carries five times as much.
+DEPTH_MAX = 200
+
+JSON = "application/json"
+YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: "
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A parsed body.
+
+    Attributes:
+        document: the JSON object.
+        duplicates: paths of fields that stood twice; the last one counts.
+    """
+
+    document: Document
+    duplicates: tuple[str, ...] = ()
+
+
+def read_object(content_type: str, raw: bytes) -> Body:
+    """Read the body of a create, replace or delete.
+
+    Raises:
+        BadRequest: the bytes are not what the type says, nested too deep, or no object.
+        UnsupportedMediaType: the type is not read here.
+    """
+    media_type = media_type_of(content_type)
+    if media_type == JSON:
+        value, duplicates = parse_json(raw)
+    elif media_type in YAML:
+        value, duplicates = parse_yaml(raw), ()
+    elif media_type == PROTOBUF:
+        value, duplicates = protobuf.decode(raw), ()
+    else:
+        raise UnsupportedMediaType(f"{_UNKNOWN_FORMAT}{JSON}, application/yaml, {PROTOBUF}")
+    if not isinstance(value, dict):
+        raise BadRequest("the body of the request must be an object")
+    return Body(value, duplicates)
+
+
+def read_patch(content_type: str, raw: bytes, kind: Kind[Any]) -> tuple[Patch, tuple[str, ...]]:
+    """Read the body of a patch; returns it with the paths of duplicate fields.
+
+    Raises:
+        BadRequest: as `read_object`, or it is no well-formed patch.
+        UnsupportedMediaType: this kind is not patched that way.
+        RequestEntityTooLarge: it has too many operations.
+    """
+    media_type = media_type_of(content_type)
+    if media_type == JSON_PATCH:
+        return json_patch(parse_json(raw)[0]), ()
+    if media_type == MERGE_PATCH:
+        value, duplicates = parse_json(raw)
+        return merge_patch(value), duplicates
+    if media_type == STRATEGIC_PATCH and kind.core_semantics:
+        value, duplicates = parse_json(raw)
+        return strategic_patch(value), duplicates
+    accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC_PATCH] if kind.core_semantics else [])]
+    if media_type == APPLY_PATCH:
+        raise UnsupportedMediaType(
+            f"server-side apply is not offered: use client-side apply, or one of {', '.join(accepted)}"
+        )
+    raise UnsupportedMediaType(_UNKNOWN_FORMAT + ", ".join(accepted))
+
+
+def media_type_of(content_type: str) -> str:
+    """Return the media type without its parameters; a body without a type is JSON (python clients send it so)."""
+    return content_type.partition(";")[0].strip().lower() or JSON
+
+
+def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Parse JSON; returns the value and the paths of duplicate fields; raises BadRequest."""
+    _check_brackets(raw)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body of the request is not valid JSON: {error}") from error
+    # orjson lets the last of equal fields win in silence, so they are looked for by a second parser.
+    return value, _duplicates(raw)
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _check_brackets(raw: bytes) -> None:
+    """Refuse deep nesting before any recursive parser sees it."""
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+        return
+    depth = 0
+    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEPTH_MAX:
+            raise _too_deep()
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"the body of the request is nested deeper than {DEPTH_MAX} levels")
+
+
+class _Repeated(dict[str, Any]):
+    """An object in which a field stands twice; keeps the pairs as they stood."""
+
+    pairs: list[tuple[str, Any]]
+
+
+def _duplicates(raw: bytes) -> tuple[str, ...]:
+    found = False
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal found
+        fields = dict(pairs)
+        if len(fields) == len(pairs):
+            return fields
+        found = True
+        repeated = _Repeated(fields)
+        repeated.pairs = pairs
+        return repeated
+
+    value = json.loads(raw, object_pairs_hook=note)
+    return tuple(dict.fromkeys(_duplicate_paths(value, ""))) if found else ()
+
+
+def _duplicate_paths(value: Any, path: str) -> Iterator[str]:
+    match value:
+        case dict():
+            pairs = value.pairs if isinstance(value, _Repeated) else value.items()
+            seen: set[str] = set()
+            for key, item in pairs:
+                below = f"{path}.{key}" if path else key
+                if key in seen:
+                    yield below
+                seen.add(key)
+                yield from _duplicate_paths(item, below)
+        case list():
+            for index, item in enumerate(value):
+                yield from _duplicate_paths(item, f"{path}[{index}]")
+
+
+class _JsonLoader(yaml.CSafeLoader):
+    """YAML as JSON has it: dates stay text."""
+
+
+_JsonLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_yaml(raw: bytes) -> Any:
+    """Parse one YAML document (or JSON, which it contains) into JSON values.
+
+    Aliases are refused: a few of them make a document that no memory holds.
+
+    Raises:
+        BadRequest: it is not valid, nested too deep, or has no JSON form.
+    """
+    try:
+        text = raw.decode()
+        _check_events(text)
+        value = yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - a subclass of the safe loader
+        # Writing it once shows what JSON can't hold: keys that are no text, binary values, lone surrogates.
+        return orjson.loads(orjson.dumps(value))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise BadRequest(f"the body of the request is not valid YAML: {error}") from error
+
+
+def _check_events(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_JsonLoader):
+        match event:
+            case yaml.AliasEvent():
+                raise BadRequest("the body of the request has a YAML alias, which is not accepted here")
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                depth += 1
+                if depth > DEPTH_MAX:
+                    raise _too_deep()
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                depth -= 1
+            case _:
+                pass

@@ -1,0 +1,149 @@
+"""The Kubernetes front door: `/api`, `/apis`, `/openapi` and `/version`.
+
+Finds out what a path names and who answers it. Everything but stored objects is built once, at start.
+"""
+
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from skerry import __version__
+from skerry.api.errors import MethodNotAllowed, NotFound
+from skerry.api.model import Document
+from skerry.kit.clock import Clock
+from skerry.server.access import Access
+from skerry.server.http import JSON, Answer, Request, Response
+from skerry.server.kube import bodies, reviews
+from skerry.server.kube.discovery import Discovery, resource_of, unknown_path
+from skerry.server.kube.logs import LogReader
+from skerry.server.kube.negotiation import accepts, media_ranges
+from skerry.server.kube.openapi.documents import OpenApi, Published
+from skerry.server.kube.paths import GroupPath, ResourcePath, parse_path
+from skerry.server.kube.resources import Resources
+from skerry.server.verbs.verbs import Verbs
+
+#: The Kubernetes version that clients take us for; kubectl's dispatchers choose a client by it.
+KUBERNETES_MAJOR, KUBERNETES_MINOR = "1", "32"
+
+_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+#: A client may keep a document under a URL that carries its hash.
+_FOR_EVER = (b"cache-control", b"public, max-age=31536000, immutable")
+
+
+def version_info() -> Document:
+    """Answer `/version`."""
+    return {
+        "major": KUBERNETES_MAJOR,
+        "minor": KUBERNETES_MINOR,
+        "gitVersion": f"v{KUBERNETES_MAJOR}.{KUBERNETES_MINOR}.0+skerry-{__version__}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "go1.23",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KubeSettings:
+    """What the door needs besides the verbs."""
+
+    access: Access
+    clock: Clock
+    log_reader: LogReader | None = None
+
+
+class KubeDoor:
+    """Answers what kubectl and its kin ask; a `Door`."""
+
+    prefixes = ("/api", "/apis", "/openapi", "/version")
+
+    def __init__(self, verbs: Verbs, settings: KubeSettings) -> None:
+        self._access = settings.access
+        self._kinds = {(kind.group, kind.version, kind.plural): kind for kind in verbs.kinds}
+        self._resources = Resources(verbs, settings.access, settings.clock, settings.log_reader)
+        self._discovery = Discovery([*(resource_of(kind) for kind in verbs.kinds), *reviews.REVIEWS])
+        self._openapi = OpenApi(verbs.kinds, __version__)
+        self._version = orjson.dumps(version_info())
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; see `Door`."""
+        if request.path == "/version":
+            return Response(self._version)
+        if request.path.startswith("/openapi"):
+            return self._describe(request)
+        path = parse_path(request.path)
+        if path is None:
+            raise unknown_path()
+        if isinstance(path, GroupPath):
+            return self._discover(request, path)
+        if not path.plural:
+            return _document(request, self._discovery.resources(path.group, path.version))
+        kind = self._kinds.get((path.group, path.version, path.plural))
+        if kind is not None:
+            return await self._resources.answer(request, kind, path)
+        return await self._review(request, path)
+
+    def _discover(self, request: Request, path: GroupPath) -> Response:
+        if path.group:
+            return _document(request, self._discovery.group(path.group))
+        accept = request.header(b"accept")
+        for version in ("v2", "v2beta1"):
+            if accepts(accept, g="apidiscovery.k8s.io", v=version, **{"as": "APIGroupDiscoveryList"}):
+                document = self._discovery.aggregated(path.root, version)
+                return _document(request, document, _AGGREGATED.format(version=version))
+        if path.root == "api":
+            return _document(request, self._discovery.core_versions())
+        return _document(request, self._discovery.groups())
+
+    async def _review(self, request: Request, path: ResourcePath) -> Response:
+        review = reviews.find_review(path.group, path.version, path.plural)
+        if review is None or path.name or path.namespace:
+            raise unknown_path()
+        if request.method != "POST":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        request.verb, request.resource = "create", f"{review.plural}.{review.group}"
+        raw = await request.body(bodies.BODY_BYTES_MAX)
+        body = bodies.read_object(request.header(b"content-type"), raw).document
+        return Response(orjson.dumps(reviews.answer(review, body, request.user, self._access)), 201)
+
+    def _describe(self, request: Request) -> Response:
+        _only_get(request)
+        if request.path == "/openapi/v2":
+            accept = media_ranges(request.header(b"accept") or JSON)
+            if any("openapi.spec.v2" in media_type for media_type, _ in accept):
+                # An empty message is a valid, empty document: clients then take the third version.
+                return Response(b"", content_type=_PROTOBUF_V2)
+            return _published(request, self._openapi.version_2)
+        if request.path == "/openapi/v3":
+            return _published(request, self._openapi.index)
+        published = self._openapi.by_path.get(request.path.removeprefix("/openapi/v3/"))
+        if published is None:
+            raise NotFound(unknown_path().public)
+        return _published(request, published)
+
+
+def _only_get(request: Request) -> None:
+    if request.method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    request.verb = "get"
+
+
+def _document(request: Request, document: Document, content_type: str = JSON) -> Response:
+    _only_get(request)
+    return Response(orjson.dumps(document), content_type=content_type)
+
+
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def _published(request: Request, published: Published) -> Response:
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", f'"{published.hash}"'.encode()),)
+    if request.query.get("hash") == published.hash:
+        headers = (*headers, _FOR_EVER)
+    if published.hash in _ETAG.findall(request.header(b"if-none-match")):
+        return Response(b"", 304, headers=headers)
+    return Response(published.body, headers=headers)

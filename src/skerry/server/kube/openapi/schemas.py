@@ -1,0 +1,190 @@
+"""From pydantic models to the schemas that Kubernetes' clients read.
+
+Names are Kubernetes': the group's domain reversed, the version, the class, such as
+`dev.apoxy.extensions.v1alpha2.EdgeFunction`. What pydantic says in JSON Schema is brought into the dialect of
+OpenAPI 3.0 that structural schemas use: no null types, no `const`, references inside `allOf`, so that a default or
+description can stand beside them.
+"""
+
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
+
+from pydantic.json_schema import models_json_schema
+
+from skerry.api import model as meta
+from skerry.api.kinds import Kind
+from skerry.api.model import Document, Model
+
+Schemas = dict[str, Document]
+
+REF = "#/components/schemas/"
+META_PREFIX = "io.k8s.apimachinery.pkg.apis.meta.v1"
+LIST_META, STATUS, DELETE_OPTIONS = (f"{META_PREFIX}.{name}" for name in ("ListMeta", "Status", "DeleteOptions"))
+
+_OBJECT: Document = {"type": "object"}
+_STRING: Document = {"type": "string"}
+
+#: The shapes of the API machinery that no model of ours has.
+_MACHINERY: Schemas = {
+    LIST_META: {
+        "description": "ListMeta describes metadata of a list.",
+        "type": "object",
+        "properties": {
+            "continue": {"type": "string", "description": "Asks for the next page; opaque."},
+            "remainingItemCount": {"type": "integer", "format": "int64", "description": "How many objects follow."},
+            "resourceVersion": {"type": "string", "description": "The revision that the list is a snapshot of."},
+        },
+    },
+    STATUS: {
+        "description": "Status is the answer of a call that does not return an object.",
+        "type": "object",
+        "properties": {
+            "apiVersion": _STRING,
+            "kind": _STRING,
+            "metadata": {"allOf": [{"$ref": REF + LIST_META}], "default": {}},
+            "status": {"type": "string", "description": "Success or Failure."},
+            "message": {"type": "string", "description": "What happened, for a person."},
+            "reason": {"type": "string", "description": "What happened, in a word."},
+            "code": {"type": "integer", "format": "int32", "description": "The HTTP status."},
+            "details": {**_OBJECT, "x-kubernetes-preserve-unknown-fields": True},
+        },
+    },
+    DELETE_OPTIONS: {
+        "description": "DeleteOptions tells how an object is deleted.",
+        "type": "object",
+        "properties": {
+            "apiVersion": _STRING,
+            "kind": _STRING,
+            "dryRun": {"type": "array", "items": _STRING},
+            "gracePeriodSeconds": {"type": "integer", "format": "int64"},
+            "preconditions": {"type": "object", "properties": {"uid": _STRING, "resourceVersion": _STRING}},
+            "propagationPolicy": {"type": "string", "description": "Background, Foreground or Orphan."},
+        },
+    },
+}
+
+
+def kind_schemas(kinds: Sequence[Kind[Any]]) -> Schemas:
+    """Return the schemas of some kinds of one group and version, of their lists, and of all they refer to."""
+    prefix = prefix_of(kinds[0])
+    classes = {cls for kind in kinds for cls in _models_in(kind.model)}
+    names = {cls.__name__: _schema_name(cls, prefix) for cls in classes}
+    if len(names) != len(classes):
+        raise ValueError(f"two models under {prefix} share a name: {sorted(cls.__name__ for cls in classes)}")
+    _, found = models_json_schema([(kind.model, "validation") for kind in kinds], by_alias=True, ref_template="{model}")
+    schemas = {names[name]: _translated(schema, names) for name, schema in found["$defs"].items()}
+    for kind in kinds:
+        name = schema_name(kind)
+        own = schemas[name]
+        own["x-kubernetes-group-version-kind"] = [_gvk(kind, kind.kind)]
+        own["properties"].update(_type_properties(kind))
+        own["properties"]["metadata"]["default"] = {}
+        schemas[f"{name}List"] = _list_schema(kind, name)
+    return {**schemas, **_MACHINERY}
+
+
+def prefix_of(kind: Kind[Any]) -> str:
+    """Return the prefix of a group's schema names."""
+    domain = ".".join(reversed(kind.group.split("."))) if kind.group else "io.k8s.api.core"
+    return f"{domain}.{kind.version}"
+
+
+def schema_name(kind: Kind[Any]) -> str:
+    """Return the name of a kind's schema."""
+    return f"{prefix_of(kind)}.{kind.kind}"
+
+
+def _schema_name(cls: type[Model], prefix: str) -> str:
+    return f"{META_PREFIX if cls.__module__ == meta.__name__ else prefix}.{cls.__name__}"
+
+
+def _gvk(kind: Kind[Any], name: str) -> Document:
+    return {"group": kind.group, "version": kind.version, "kind": name}
+
+
+def _type_properties(kind: Kind[Any]) -> Document:
+    return {
+        "apiVersion": {"type": "string", "description": f"The versioned schema of this object: {kind.api_version}."},
+        "kind": {"type": "string", "description": f"The kind of this object: {kind.kind}."},
+    }
+
+
+def _list_schema(kind: Kind[Any], name: str) -> Document:
+    return {
+        "description": f"{kind.kind}List is a list of {kind.kind}.",
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            **_type_properties(kind),
+            "metadata": {"allOf": [{"$ref": REF + LIST_META}], "default": {}},
+            "items": {"type": "array", "items": {"allOf": [{"$ref": REF + name}], "default": {}}},
+        },
+        "x-kubernetes-group-version-kind": [_gvk(kind, f"{kind.kind}List")],
+    }
+
+
+def _models_in(annotation: Any, seen: set[type[Model]] | None = None) -> Iterator[type[Model]]:
+    """Yield every model that an annotation reaches, once."""
+    seen = set() if seen is None else seen
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from _models_in(field.annotation, seen)
+    elif get_origin(annotation) in {Union, UnionType, list, dict, tuple, Annotated}:
+        for part in get_args(annotation):
+            yield from _models_in(part, seen)
+
+
+def _translated(schema: Any, names: dict[str, str]) -> Document:
+    """Bring one schema, and all inside it, into Kubernetes' dialect."""
+    schema = dict(schema)
+    schema.pop("title", None)
+    if schema.get("default", ...) is None or schema.get("default") == "":
+        del schema["default"]
+    if schema.get("additionalProperties") is False:
+        del schema["additionalProperties"]
+    if alternatives := schema.pop("anyOf", None):
+        schema = _without_null(alternatives, names) | _rest(schema, names)
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    if ref := schema.pop("$ref", None):
+        return {"allOf": [{"$ref": REF + names[ref]}], **_rest(schema, names)}
+    return _rest(schema, names)
+
+
+def _without_null(alternatives: list[Document], names: dict[str, str]) -> Document:
+    """An optional field is one that may be absent: of its alternatives, null goes."""
+    left = [item for item in alternatives if item.get("type") != "null"]
+    if len(left) == 1:
+        return _translated(left[0], names)
+    return {"anyOf": [_translated(item, names) for item in left]}
+
+
+def _rest(schema: Document, names: dict[str, str]) -> Document:
+    translated = dict(schema)
+    if "properties" in schema:
+        translated["properties"] = {key: _translated(item, names) for key, item in schema["properties"].items()}
+    for inner in ("items", "additionalProperties"):
+        if isinstance(schema.get(inner), dict):
+            translated[inner] = _translated(schema[inner], names)
+    return translated
+
+
+def as_version_2(schema: Any) -> Any:
+    """Return a schema as OpenAPI 2 has it: references stand alone, under `#/definitions/`."""
+    match schema:
+        case {"allOf": [{"$ref": ref}], **rest}:
+            described = {"description": rest["description"]} if "description" in rest else {}
+            return {"$ref": cast("str", ref).replace(REF, "#/definitions/"), **described}
+        case {"$ref": str(ref)}:
+            return {"$ref": ref.replace(REF, "#/definitions/")}
+        case dict():
+            return {key: as_version_2(item) for key, item in schema.items() if key != "anyOf"}
+        case list():
+            return [as_version_2(item) for item in schema]
+        case _:
+            return schema

@@ -1,0 +1,103 @@
+"""How objects, lists and watch events look on the wire, in the form that the caller accepts.
+
+Objects go out as they are stored: the bytes of the log with the revision spliced in, never parsed. Tables and bare
+metadata are made of the parsed object; a watch event's bytes are kept on its moment, so that all watchers of one
+form share one encoding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from skerry.api.errors import ApiError
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.kit.clock import Clock
+from skerry.server.kube.negotiation import Form, Include
+from skerry.server.kube.tables import partial_metadata, table
+from skerry.server.verbs.requests import Listed
+from skerry.server.verbs.stored import Stored
+from skerry.server.verbs.watching import Bookmark, Observed, Seen
+
+_END_OF_INITIAL = {"k8s.io/initial-events-end": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Renders objects of one kind in one form."""
+
+    kind: Kind[Any]
+    form: Form
+    include: Include
+    clock: Clock
+
+    def object(self, stored: Stored) -> bytes:
+        """Return one object."""
+        match self.form.shape:
+            case "object":
+                return stored.json
+            case "metadata":
+                return orjson.dumps(partial_metadata(stored.document, self.form))
+            case "table":
+                return self._table([stored], {"resourceVersion": str(stored.revision)})
+
+    def list(self, listed: Listed) -> bytes:
+        """Return a page of a list."""
+        metadata: Document = {"resourceVersion": str(listed.revision)}
+        if listed.continue_token:
+            metadata["continue"] = listed.continue_token
+            if listed.remaining is not None:
+                metadata["remainingItemCount"] = listed.remaining
+        match self.form.shape:
+            case "object":
+                items = b",".join([item.json for item in listed.items])
+                return self._list_head(self.kind.api_version, f"{self.kind.kind}List", metadata) + items + b"]}"
+            case "metadata":
+                items = b",".join([orjson.dumps(partial_metadata(i.document, self.form)) for i in listed.items])
+                version = f"meta.k8s.io/{self.form.version}"
+                return self._list_head(version, "PartialObjectMetadataList", metadata) + items + b"]}"
+            case "table":
+                return self._table(listed.items, metadata)
+
+    def _list_head(self, api_version: str, kind: str, metadata: Document) -> bytes:
+        head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})
+        return head[:-1] + b',"items":['
+
+    def _table(self, items: Sequence[Stored], metadata: Document) -> bytes:
+        documents = [item.document for item in items]
+        return orjson.dumps(table(self.kind, documents, metadata, self.form, self.include, self.clock.now()))
+
+    def events(self, seen: Sequence[Seen]) -> bytes:
+        """Return watch events, a line each."""
+        return b"".join([self._event(one) if isinstance(one, Observed) else self._bookmark(one) for one in seen])
+
+    def _event(self, observed: Observed) -> bytes:
+        encoded, key = observed.moment.encoded, (observed.type, self.form, self.include)
+        line = encoded.get(key)
+        if line is None:
+            line = encoded[key] = _line(observed.type, self.object(observed.object))
+        return line
+
+    def _bookmark(self, bookmark: Bookmark) -> bytes:
+        metadata: Document = {"resourceVersion": str(bookmark.revision), "creationTimestamp": None}
+        if bookmark.ends_initial_events:
+            metadata["annotations"] = _END_OF_INITIAL
+        match self.form.shape:
+            case "object":
+                document = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+            case "metadata":
+                document = partial_metadata({"metadata": metadata}, self.form)
+            case "table":
+                document = table(self.kind, [], metadata, self.form, self.include, self.clock.now())
+        return _line("BOOKMARK", orjson.dumps(document))
+
+
+def error_event(error: ApiError) -> bytes:
+    """Return the last line of a watch that can't go on."""
+    return _line("ERROR", orjson.dumps(error.status()))
+
+
+def _line(event_type: str, document: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), document)

@@ -1,0 +1,201 @@
+"""The paths of stored objects: HTTP methods to verbs, and the verbs' outcomes to answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+
+from skerry.api.errors import ApiError, Expired, InternalError, MethodNotAllowed
+from skerry.api.kinds import Kind
+from skerry.kit.clock import Clock
+from skerry.kit.logs import get_logger
+from skerry.server.access import Access, Act, require
+from skerry.server.http import TEXT, Answer, Request, Response, Streaming
+from skerry.server.kube import bodies, options
+from skerry.server.kube.discovery import unknown_path
+from skerry.server.kube.logs import LogReader, log_parts, log_query
+from skerry.server.kube.negotiation import Form, form_of
+from skerry.server.kube.paths import ResourcePath
+from skerry.server.kube.rendering import Renderer, error_event
+from skerry.server.metrics import WATCHERS
+from skerry.server.verbs.requests import Deleted, Target, WatchOptions, Written
+from skerry.server.verbs.verbs import Verbs
+
+log = get_logger(__name__)
+
+_COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+_OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_STATUS_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch"}
+#: Warnings of one answer, and characters of each: a bound for its headers.
+WARNINGS_MAX = 20
+WARNING_CHARACTERS_MAX = 512
+
+
+class Resources:
+    """Answers requests for stored objects.
+
+    Args:
+        verbs: what is done.
+        access: who may.
+        clock: for ages in tables.
+        log_reader: who keeps the lines of `log` subresources; None where nobody does.
+    """
+
+    def __init__(self, verbs: Verbs, access: Access, clock: Clock, log_reader: LogReader | None) -> None:
+        self._verbs = verbs
+        self._access = access
+        self._clock = clock
+        self._log_reader = log_reader
+
+    async def answer(self, request: Request, kind: Kind[Any], path: ResourcePath) -> Answer:
+        """Answer a request for an object or collection; raises ApiError."""
+        target = target_of(kind, path)
+        request.verb, request.resource = verb_of(request, kind, path), kind.resource
+        act = Act(request.verb, kind.group, kind.plural, path.subresource, path.namespace, path.name)
+        require(self._access, request.user, act)
+        match request.verb:
+            case "get" if path.subresource == "log":
+                return await self._log(request, target)
+            case "get":
+                stored = await self._verbs.get(target, request.query.get("resourceVersion", ""))
+                return Response(self._renderer(request, kind).object(stored))
+            case "list":
+                listed = await self._verbs.list(target, options.list_options(request.query))
+                return Response(self._renderer(request, kind).list(listed))
+            case "watch":
+                return self._watch(request, target)
+            case "create":
+                return await self._create(request, target)
+            case "update":
+                return await self._replace(request, target)
+            case "patch":
+                return await self._patch(request, target)
+            case "delete":
+                return await self._delete(request, target)
+            case _:
+                return await self._delete_collection(request, target)
+
+    def _renderer(self, request: Request, kind: Kind[Any]) -> Renderer:
+        form = form_of(request.header(b"accept"))
+        include = options.include(request.query) if form.shape == "table" else "Metadata"
+        return Renderer(kind, form, include, self._clock)
+
+    async def _create(self, request: Request, target: Target) -> Response:
+        body = await _read_object(request)
+        wanted = options.write_options(request.query, request.header(b"user-agent"), body.duplicates)
+        return _written(await self._verbs.create(target, body.document, wanted))
+
+    async def _replace(self, request: Request, target: Target) -> Response:
+        body = await _read_object(request)
+        wanted = options.write_options(request.query, request.header(b"user-agent"), body.duplicates)
+        return _written(await self._verbs.replace(target, body.document, wanted))
+
+    async def _patch(self, request: Request, target: Target) -> Response:
+        raw = await request.body(bodies.BODY_BYTES_MAX)
+        patch, duplicates = bodies.read_patch(request.header(b"content-type"), raw, target.kind)
+        wanted = options.write_options(request.query, request.header(b"user-agent"), duplicates, patch=True)
+        return _written(await self._verbs.patch(target, patch, wanted))
+
+    async def _delete(self, request: Request, target: Target) -> Response:
+        wanted = options.delete_options(request.query, await _read_optional(request))
+        return _deleted(target, await self._verbs.delete(target, wanted))
+
+    async def _delete_collection(self, request: Request, target: Target) -> Response:
+        wanted = options.delete_options(request.query, await _read_optional(request))
+        listed = await self._verbs.delete_collection(target, options.list_options(request.query), wanted)
+        return Response(Renderer(target.kind, Form("object"), "Metadata", self._clock).list(listed))
+
+    async def _log(self, request: Request, target: Target) -> Streaming:
+        if self._log_reader is None:
+            raise unknown_path()
+        await self._verbs.get(target)  # a log of nothing is NotFound
+        parts = log_parts(self._log_reader, target, log_query(request.query))
+        return Streaming(parts, options.WATCH_SECONDS_MAX, TEXT)
+
+    def _watch(self, request: Request, target: Target) -> Streaming:
+        wanted, seconds = options.watch_options(request.query)
+        return Streaming(self._watch_parts(target, wanted, self._renderer(request, target.kind)), seconds)
+
+    @asynccontextmanager
+    async def _watch_parts(
+        self, target: Target, wanted: WatchOptions, renderer: Renderer
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch as lines. History that is gone is told as an ERROR event, as clients expect it."""
+        with WATCHERS.labels(target.kind.resource).track_inprogress():
+            try:
+                async with self._verbs.watch(target, wanted) as batches:
+
+                    async def lines() -> AsyncIterator[bytes]:
+                        try:
+                            async for batch in batches:
+                                yield renderer.events(batch)
+                        except ApiError as error:
+                            yield error_event(error)
+                        except Exception:
+                            log.exception("watch failed", resource=target.kind.resource)
+                            yield error_event(InternalError("the watch failed: start it again"))
+
+                    yield lines()
+            except Expired as error:
+                expired = error_event(error)
+
+                async def only_expired() -> AsyncIterator[bytes]:
+                    yield expired
+
+                yield only_expired()
+
+
+def target_of(kind: Kind[Any], path: ResourcePath) -> Target:
+    """Return what a path names; raises NotFound where this kind has no such path."""
+    if path.namespace and not kind.namespaced:
+        raise unknown_path()
+    if path.name and kind.namespaced and not path.namespace:
+        raise unknown_path()
+    if path.subresource == "status" and kind.has_status:
+        return Target(kind, path.namespace, path.name, "status")
+    if path.subresource and path.subresource not in kind.subresources:
+        raise unknown_path()
+    return Target(kind, path.namespace, path.name)
+
+
+def verb_of(request: Request, kind: Kind[Any], path: ResourcePath) -> str:
+    """Return the verb that a method means on a path; raises MethodNotAllowed."""
+    if path.subresource:
+        verbs = _STATUS_VERBS if path.subresource == "status" else {"GET": "get"}
+    else:
+        verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
+    verb = verbs.get(request.method, "")
+    if not verb or (verb == "create" and kind.namespaced and not path.namespace):
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    return "watch" if verb == "list" and options.wants_watch(request.query) else verb
+
+
+async def _read_object(request: Request) -> bodies.Body:
+    raw = await request.body(bodies.BODY_BYTES_MAX)
+    return bodies.read_object(request.header(b"content-type"), raw)
+
+
+async def _read_optional(request: Request) -> dict[str, Any]:
+    raw = await request.body(bodies.BODY_BYTES_MAX)
+    return bodies.read_object(request.header(b"content-type"), raw).document if raw.strip() else {}
+
+
+def _written(written: Written) -> Response:
+    headers = tuple((b"warning", _warning(text)) for text in written.warnings[:WARNINGS_MAX])
+    return Response(written.object.json, 201 if written.created else 200, headers=headers)
+
+
+def _warning(text: str) -> bytes:
+    """Write a Warning header's value (RFC 7234, 5.5), which kubectl prints."""
+    printable = "".join(c if c.isprintable() else " " for c in text[:WARNING_CHARACTERS_MAX])
+    escaped = printable.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'.encode()
+
+
+def _deleted(target: Target, deleted: Deleted) -> Response:
+    if not deleted.gone or target.kind.resource == "namespaces":
+        return Response(deleted.object.json)
+    details = {**target.details, "uid": deleted.object.metadata["uid"]}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return Response(orjson.dumps(status))

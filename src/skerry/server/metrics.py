@@ -1,0 +1,19 @@
+"""The server's metrics, and their text for Prometheus. Label values come from closed sets only."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+from skerry.server.http import Response
+
+REQUESTS = Counter("skerry_api_requests_total", "Answered requests.", ["verb", "resource", "code"])
+DURATIONS = Histogram(
+    "skerry_api_request_duration_seconds",
+    "Time to an answer; streams are not counted.",
+    ["verb", "resource"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+WATCHERS = Gauge("skerry_api_watchers", "Open watches.", ["resource"])
+
+
+def exposition() -> Response:
+    """Answer `/metrics`."""
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

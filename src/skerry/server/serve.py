@@ -1,0 +1,188 @@
+"""The listening server: uvicorn, embedded, with bounds and an orderly end.
+
+Yields when the port is bound and accepts; on exit it stops accepting, ends the streams, lets running requests
+finish within `drain_seconds`, then cancels them. It installs no signal handlers: the process' owner does that.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from skerry.kit.errors import ConfigurationError, StartError
+from skerry.kit.tasks import background
+from skerry.server.app import App
+from skerry.server.tls import ServerIdentity
+
+#: Request line and headers of one request; Go's server has the same order of size for kubectl's longest requests.
+HEAD_BYTES_MAX = 64 * 1024
+#: How long they may take to arrive.
+HEAD_SECONDS = 30.0
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How the server listens.
+
+    Attributes:
+        host: the address to bind.
+        port: 0 for any free one.
+        keep_alive_seconds: how long an idle connection stays; longer than Go clients keep theirs.
+        drain_seconds: how long running requests may take when the server stops.
+        connections_max: above this, requests get 503: room for the watches of `LogSettings.watchers_max`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 6443
+    keep_alive_seconds: int = 100
+    drain_seconds: int = 5
+    connections_max: int = 11_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"port: {self.port} is not between 0 and 65535")
+        if min(self.keep_alive_seconds, self.drain_seconds, self.connections_max) <= 0:
+            raise ConfigurationError("keep_alive_seconds, drain_seconds and connections_max must be above zero")
+
+
+@dataclass(frozen=True, slots=True)
+class ServingAt:
+    """Where a running server is reached."""
+
+    host: str
+    port: int
+    url: str
+
+
+@asynccontextmanager
+async def serve(app: App, settings: ServeSettings, identity: ServerIdentity) -> AsyncIterator[ServingAt]:
+    """Run the server for the length of the block; raises StartError where the port can't be bound."""
+    listener = _bind(settings)
+    host, port = listener.getsockname()[:2]
+    server = _Server(_configuration(app, settings, identity))
+    stopped = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            stopped.set()
+
+    async with background(("server", run), ("tls", identity.keep_current)):
+        await server.listening.wait()
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            yield ServingAt(host, port, f"https://{shown}:{port}")
+        finally:
+            app.end_streams()
+            server.should_exit = True
+            await stopped.wait()
+
+
+def _bind(settings: ServeSettings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((settings.host, settings.port))
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise StartError(f"the API can't listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    return listener
+
+
+def _configuration(app: App, settings: ServeSettings, identity: ServerIdentity) -> uvicorn.Config:
+    config = uvicorn.Config(
+        cast("Any", app),
+        http=BoundedHttpProtocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=settings.connections_max,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    config.load()
+    config.ssl = identity.context
+    return config
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, less its signal handlers, and telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, with a bound on the size of a request's head and on the time it takes to come.
+
+    The parser gathers a header of any length, and waits for the rest of one without end.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._begin_head()
+
+    def _begin_head(self) -> None:
+        self._head_bytes = 0
+        self._end_head()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _end_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and count them while they belong to a head."""
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer is not None and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response(f"The request's head is over {HEAD_BYTES_MAX} bytes.")
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the head of a further request."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._begin_head()
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting: the head is here."""
+        self._end_head()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._end_head()
+        super().connection_lost(exc)

@@ -1,0 +1,61 @@
+"""How an object is kept in the log, and how it leaves it.
+
+The stored value is the object's JSON without `metadata.resourceVersion`, for that is the revision of the entry.
+Metadata comes first, so the revision is spliced into the bytes on the way out: a get or a list parses nothing.
+
+Invariant: every value in the log starts with `{"metadata":{"`, because `encode` is the only writer.
+"""
+
+from functools import cached_property
+from typing import Any, cast
+
+import orjson
+
+from skerry.api.model import Document
+
+_START = b'{"metadata":{'
+
+
+def encode(document: Document) -> bytes:
+    """Return what is stored of an object; `metadata` must hold a name."""
+    metadata = {key: value for key, value in document["metadata"].items() if key != "resourceVersion"}
+    rest = {key: value for key, value in document.items() if key != "metadata"}
+    return orjson.dumps({"metadata": metadata, **rest})
+
+
+class Stored:
+    """One state of one object.
+
+    Attributes:
+        value: what the log holds.
+        revision: the revision that the caller sees: that of the state, or of the deletion that ended it; 0 for
+            a state that was never written (dry run).
+    """
+
+    def __init__(self, value: bytes, revision: int) -> None:
+        self.value = value
+        self.revision = revision
+
+    @property
+    def json(self) -> bytes:
+        """The object as it is sent, with its resourceVersion."""
+        if not self.revision:
+            return self.value
+        return b'%s"resourceVersion":"%d",%s' % (_START, self.revision, self.value[len(_START) :])
+
+    @cached_property
+    def document(self) -> Document:
+        """The object with its resourceVersion. Shared by every reader of this state: do not change it."""
+        return self.fresh_document()
+
+    def fresh_document(self) -> Document:
+        """Return a copy of the object, with its resourceVersion, to be changed at will."""
+        document = cast("Document", orjson.loads(self.value))
+        if self.revision:
+            document["metadata"]["resourceVersion"] = str(self.revision)
+        return document
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The object's metadata; see `document`."""
+        return cast("dict[str, Any]", self.document["metadata"])

@@ -1,0 +1,180 @@
+"""What create, get, list, replace, patch, delete and watch mean, for every kind: the one implementation.
+
+Every front door and the client in our own process call these; none of them adds a meaning of its own. Owns the
+meaning of the verbs; does not own who may call them (the doors ask that first) or how they are spelled on a wire.
+
+Invariant: what a verb returned is in the log, and what it refused changed nothing.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from skerry.api.errors import AlreadyExists, NotFound
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.kit.clock import Clock
+from skerry.kit.ids import Ids
+from skerry.server.verbs.admission import SYSTEM_NAMESPACES, Surroundings
+from skerry.server.verbs.answers import store_errors
+from skerry.server.verbs.deleting import Deleter
+from skerry.server.verbs.patches.patch import Patch
+from skerry.server.verbs.reading import Reader
+from skerry.server.verbs.requests import (
+    Deleted,
+    DeleteOptions,
+    Listed,
+    ListOptions,
+    Target,
+    WatchOptions,
+    WriteOptions,
+    Written,
+)
+from skerry.server.verbs.stored import Stored
+from skerry.server.verbs.watching import Seen, Watcher
+from skerry.server.verbs.writing import Outcome, Writer
+from skerry.store.log import RevisionLog
+
+
+class Verbs:
+    """The verbs over one log.
+
+    Args:
+        log: the revision log.
+        kinds: every kind that is served; `namespaces` is among them.
+        clock: for creation and deletion times.
+        ids: for uids and generated names.
+
+    All verbs raise `ApiError`s only: besides those named below TooManyRequests and ServiceUnavailable, when the
+    store is at a limit or away.
+    """
+
+    def __init__(self, log: RevisionLog, kinds: Sequence[Kind[Any]], clock: Clock, ids: Ids) -> None:
+        self.kinds = tuple(kinds)
+        self._namespaces = next(kind for kind in kinds if kind.resource == "namespaces")
+        self._writer = Writer(log, Surroundings(log, clock, ids))
+        self._reader = Reader(log)
+        self._watcher = Watcher(log, self._reader)
+        self._deleter = Deleter(log, self.kinds, self._namespaces, clock)
+
+    async def bootstrap(self) -> None:
+        """Make what must exist before the first request, and finish what a crash left half done."""
+        for name in SYSTEM_NAMESPACES:
+            try:
+                await self.create(Target(self._namespaces), {"metadata": {"name": name}}, WriteOptions())
+            except AlreadyExists:
+                continue
+        with store_errors():
+            await self._deleter.resume()
+
+    async def create(self, target: Target, document: Document, options: WriteOptions) -> Written:
+        """Store a new object in the collection `target`.
+
+        Raises:
+            BadRequest: the document is of another kind or namespace, or has unknown fields (Strict).
+            NotFound: the namespace does not exist.
+            Forbidden: the namespace is ending.
+            AlreadyExists: the name is taken.
+            Invalid: with every broken rule.
+        """
+        with store_errors():
+            return await self._writer.create(target, document, options)
+
+    async def get(self, target: Target, resource_version: str = "") -> Stored:
+        """Return an object.
+
+        Args:
+            target: the object.
+            resource_version: the answer is not older than this; "" for the newest.
+
+        Raises:
+            NotFound: there is none.
+            Timeout: the revision has not been written yet.
+        """
+        with store_errors():
+            return await self._reader.get(target, resource_version)
+
+    async def list(self, target: Target, options: ListOptions) -> Listed:
+        """Return a collection, or a page of it.
+
+        Raises:
+            BadRequest: the continue token or the selection can't be read.
+            Expired: the snapshot is not kept any more: start again without a token.
+            Timeout: the revision has not been written yet.
+            Invalid: resourceVersion and resourceVersionMatch do not go together.
+        """
+        with store_errors():
+            return await self._reader.list(target, options)
+
+    async def replace(self, target: Target, document: Document, options: WriteOptions) -> Written:
+        """Put a whole new state (or status) in place of the stored one.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: it is not at the document's resourceVersion, or not of its uid.
+            BadRequest, Invalid: as `create`.
+        """
+        with store_errors():
+            return await self._finish(target, await self._writer.replace(target, document, options))
+
+    async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
+        """Change a part of an object (or of its status); tried again where another writer was quicker.
+
+        Raises:
+            NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
+        """
+        with store_errors():
+            return await self._finish(target, await self._writer.patch(target, patch, options))
+
+    async def _finish(self, target: Target, outcome: Outcome) -> Written:
+        """After an update: see to what an object's removal, or a namespace freed of finalizers, sets off."""
+        if outcome.removed:
+            await self._deleter.after_removal(target)
+        elif target.kind is self._namespaces and b'"deletionTimestamp"' in outcome.written.object.value:
+            await self._deleter.end_namespace(target.name)
+        return outcome.written
+
+    async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
+        """Delete an object: at once, or once its finalizers are done. A second delete changes nothing.
+
+        Dependents are left to the controllers that own them.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: a precondition does not hold.
+            Forbidden: it may not be deleted at all.
+        """
+        with store_errors():
+            deleted = await self._deleter.delete(target, options)
+            if deleted.gone and not options.dry_run:
+                await self._deleter.after_removal(target)
+            return deleted
+
+    async def delete_collection(self, target: Target, listing: ListOptions, options: DeleteOptions) -> Listed:
+        """Delete every selected object of a collection (at most `listing.limit`); return what was selected.
+
+        Raises:
+            BadRequest, Expired, Timeout, Invalid: as `list`.
+            Forbidden: one of them may not be deleted; those before it are.
+        """
+        listed = await self.list(target, listing)
+        for item in listed.items:
+            meta = item.metadata
+            try:
+                await self.delete(Target(target.kind, meta.get("namespace", ""), meta["name"]), options)
+            except NotFound:
+                continue  # another one deleted it meanwhile, which is what was asked for
+        return listed
+
+    @asynccontextmanager
+    async def watch(self, target: Target, options: WatchOptions) -> AsyncIterator[AsyncIterator[Sequence[Seen]]]:
+        """Follow a collection for the length of the block; yields an iterator of batches, in order.
+
+        Raises:
+            Expired: the history since the revision is gone; also while iterating.
+            Timeout: the revision has not been written yet.
+            BadRequest: the selection can't be served.
+        """
+        with store_errors():
+            async with self._watcher.watch(target, options) as seen:
+                yield seen

@@ -1,0 +1,158 @@
+"""Watch: the changes of a collection, as one selection of it sees them.
+
+An object that a change brings into the selection is ADDED, one that it takes out is DELETED (in its last selected
+state, with the revision of the change). The store promises that revisions rise strictly, none missing, none twice.
+
+Ten thousand watchers of one change share one `Moment`: it parses the object once, and the front doors keep its
+encodings on it, so a change costs one encoding for each form, not one for each watcher.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from skerry.server.verbs import answers
+from skerry.server.verbs.reading import Reader, check_selectable, parse_revision
+from skerry.server.verbs.requests import ListOptions, Selection, Target, WatchOptions
+from skerry.server.verbs.stored import Stored
+from skerry.store import errors as store
+from skerry.store.log import RevisionLog
+from skerry.store.records import Event, Progress
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+#: Moments kept for other watchers of the same change; those follow within one turn of the event loop.
+MOMENTS_MAX = 1024
+
+
+@dataclass(slots=True)
+class Moment:
+    """One change of one object, shared by all who watch it.
+
+    Attributes:
+        revision: the revision of the change.
+        current: the new state; None where the object was deleted.
+        previous: the state before, with the revision of the change; None where there was none.
+        encoded: bytes that a front door made of it, by whatever key it chooses.
+    """
+
+    revision: int
+    current: Stored | None
+    previous: Stored | None
+    encoded: dict[Any, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A change as a watcher sees it."""
+
+    type: ChangeType
+    moment: Moment
+
+    @property
+    def object(self) -> Stored:
+        """The state to show: the new one, or the last one of an object that is gone (from the selection)."""
+        state = self.moment.previous if self.type == "DELETED" else self.moment.current
+        assert state is not None  # noqa: S101 - `_observe` makes no other
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Everything up to this revision has been seen.
+
+    Attributes:
+        ends_initial_events: whether the present state has now been told in full.
+    """
+
+    revision: int
+    ends_initial_events: bool = False
+
+
+Seen = Observed | Bookmark
+
+
+class Watcher:
+    """Watches objects of every kind."""
+
+    def __init__(self, log: RevisionLog, reader: Reader) -> None:
+        self._log = log
+        self._reader = reader
+        self._moments: OrderedDict[int, Moment] = OrderedDict()
+
+    @asynccontextmanager
+    async def watch(self, target: Target, options: WatchOptions) -> AsyncIterator[AsyncIterator[Sequence[Seen]]]:
+        """Open a watch; see `Verbs.watch`."""
+        check_selectable(target.kind, options.selection)
+        after = parse_revision(options.resource_version)
+        initial: list[Seen] = []
+        if not after or options.initial_events:
+            version = options.resource_version if after else ""
+            match: Literal["", "NotOlderThan"] = "NotOlderThan" if version else ""
+            listing = ListOptions(options.selection, resource_version=version, version_match=match)
+            listed = await self._reader.list(target, listing)
+            initial += [Observed("ADDED", Moment(item.revision, item, None)) for item in listed.items]
+            after = listed.revision
+            if options.initial_events and options.bookmarks:
+                initial.append(Bookmark(after, ends_initial_events=True))
+        try:
+            async with self._log.watch(
+                target.kind.resource, namespace=target.namespace or None, after_revision=after
+            ) as changes:
+                yield self._follow(target, options, initial, changes, after)
+        except store.Compacted as error:
+            raise answers.too_old(after, error.oldest) from error
+        except store.FutureRevision as error:
+            raise answers.too_new(after, error.current) from error
+
+    async def _follow(
+        self,
+        target: Target,
+        options: WatchOptions,
+        initial: Sequence[Seen],
+        changes: AsyncIterator[Sequence[Event] | Progress],
+        after: int,
+    ) -> AsyncIterator[Sequence[Seen]]:
+        if initial:
+            yield initial
+        try:
+            async for change in changes:
+                if isinstance(change, Progress):
+                    if options.bookmarks:
+                        yield (Bookmark(change.revision),)
+                    continue
+                after = change[-1].revision
+                moments = (self._moment(event) for event in change)
+                if seen := [s for m in moments if (s := _observe(target, m, options.selection))]:
+                    yield seen
+        except store.Compacted as error:
+            raise answers.too_old(after, error.oldest) from error
+
+    def _moment(self, event: Event) -> Moment:
+        moment = self._moments.get(event.revision)
+        if moment is None:
+            moment = _moment_of(event)
+            self._moments[event.revision] = moment
+            if len(self._moments) > MOMENTS_MAX:
+                self._moments.popitem(last=False)
+        return moment
+
+
+def _moment_of(event: Event) -> Moment:
+    current = Stored(event.value, event.revision) if event.kind == "put" and event.value is not None else None
+    previous = Stored(event.previous, event.revision) if event.previous is not None else None
+    return Moment(event.revision, current, previous)
+
+
+def _observe(target: Target, moment: Moment, selection: Selection) -> Observed | None:
+    """Return what a change is to a selection; None where it was outside before and after."""
+
+    def selected(state: Stored | None) -> bool:
+        return state is not None and (not selection or selection.matches(target.kind, state.document))
+
+    before, now = selected(moment.previous), selected(moment.current)
+    if now:
+        return Observed("MODIFIED" if before else "ADDED", moment)
+    return Observed("DELETED", moment) if before else None

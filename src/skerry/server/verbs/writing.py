@@ -1,0 +1,228 @@
+"""Create, replace and patch: from a client's document to a revision of the log.
+
+One loop serves every update: read the object, make its new state, admit it, write it if the object is still
+what was read. A caller that names a resourceVersion gets Conflict where another writer was quicker; for others
+the loop takes the newer state and tries again, up to `RACES_MAX` times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from skerry.api.decoding import decode
+from skerry.api.errors import AlreadyExists, BadRequest, Invalid
+from skerry.api.fields import FieldError, invalid
+from skerry.api.kinds import Kind
+from skerry.api.model import Document, ObjectMeta, from_document, to_document
+from skerry.server.verbs import answers, metadata
+from skerry.server.verbs.admission import Change, Surroundings, admit
+from skerry.server.verbs.patches.patch import Patch
+from skerry.server.verbs.requests import Target, WriteOptions, Written
+from skerry.server.verbs.stored import Stored, encode
+from skerry.store import errors as store
+from skerry.store.log import RevisionLog
+from skerry.store.records import Entry
+
+#: Tries of one write against other writers; Kubernetes' own number for patches.
+RACES_MAX = 5
+
+Make = Callable[[Document], Document]
+"""From the live document (a copy, with its resourceVersion) to the wanted one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an update came to.
+
+    Attributes:
+        written: the answer.
+        removed: whether the write took the last finalizer off an ending object, which removed it.
+    """
+
+    written: Written
+    removed: bool = False
+
+
+class Writer:
+    """Writes objects of every kind."""
+
+    def __init__(self, log: RevisionLog, surroundings: Surroundings) -> None:
+        self._log = log
+        self._surroundings = surroundings
+
+    async def create(self, target: Target, document: Document, options: WriteOptions) -> Written:
+        """Store a new object; see `Verbs.create`."""
+        if not (target.name or _given_name(document)):
+            return await self._create_generated(target, document, options)
+        return await self._create_once(target, document, options)
+
+    async def _create_generated(self, target: Target, document: Document, options: WriteOptions) -> Written:
+        """Try new random names while they are taken."""
+        for _ in range(RACES_MAX - 1):
+            try:
+                return await self._create_once(target, document, options)
+            except AlreadyExists:
+                continue
+        return await self._create_once(target, document, options)
+
+    async def _create_once(self, target: Target, document: Document, options: WriteOptions) -> Written:
+        kind = target.kind
+        document = {key: value for key, value in document.items() if key != "status" or not kind.has_status}
+        metadata.check_type(kind, document)
+        obj, warnings = _decode(target, document, options)
+        if obj.metadata.resource_version not in {None, "", "0"}:
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        metadata.check_place(obj.metadata, target)
+        change = Change("create", target, obj, warnings=warnings)
+        await admit(change, self._surroundings)
+        target = Target(kind, obj.namespace, obj.name)
+        value = _encode(to_document(obj))
+        if options.dry_run:
+            await self._require_absent(target)
+            return Written(Stored(value, 0), created=True, warnings=tuple(change.warnings))
+        try:
+            revision = await self._log.put(target.key, value, expected_revision=0)
+        except store.Conflict as error:
+            raise answers.already_exists(target, deleting=_deleting(error.current)) from error
+        return Written(Stored(value, revision), created=True, warnings=tuple(change.warnings))
+
+    async def _require_absent(self, target: Target) -> None:
+        entry = await self._log.get(target.key)
+        if entry is not None:
+            raise answers.already_exists(target, deleting=_deleting(entry))
+
+    async def replace(self, target: Target, document: Document, options: WriteOptions) -> Outcome:
+        """Put a whole new state in place of the stored one; see `Verbs.replace`."""
+        kind = target.kind
+        metadata.check_type(kind, document)
+
+        def make(live: Document) -> Document:
+            given = document.get("metadata")
+            version = given.get("resourceVersion") if isinstance(given, dict) else None
+            if not version and not kind.core_semantics:
+                wrong = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+                raise Invalid.of(kind.kind, kind.group, live["metadata"]["name"], [wrong])
+            return dict(document)
+
+        return await self._update(target, make, options)
+
+    async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Outcome:
+        """Change parts of an object; see `Verbs.patch`."""
+
+        def make(live: Document) -> Document:
+            patched = patch.apply(live, target.kind)
+            metadata.check_type(target.kind, patched)
+            return patched
+
+        return await self._update(target, make, options)
+
+    async def _update(self, target: Target, make: Make, options: WriteOptions) -> Outcome:
+        entry = await self._log.get(target.key)
+        for _ in range(RACES_MAX):
+            if entry is None:
+                raise answers.not_found(target)
+            try:
+                return await self._update_once(target, entry, make, options)
+            except store.Conflict as error:
+                entry = error.current
+        raise answers.modified(target)
+
+    async def _update_once(self, target: Target, entry: Entry, make: Make, options: WriteOptions) -> Outcome:
+        """Make and write one new state of `entry`; raises the store's Conflict where it is not the newest."""
+        live = Stored(entry.value, entry.revision)
+        old: Document = orjson.loads(entry.value)
+        wanted = make(live.fresh_document())
+        new, warnings = await self._admitted(target, (old, entry.revision), wanted, options)
+        if new == old:
+            return Outcome(Written(live, warnings=warnings))
+        removed = bool(new["metadata"].get("deletionTimestamp")) and not new["metadata"].get("finalizers")
+        value = _encode(new)
+        if options.dry_run:
+            return Outcome(Written(Stored(value, entry.revision), warnings=warnings))
+        if removed and target.kind.resource != "namespaces":  # a namespace stays until it is empty
+            revision = await self._log.delete(target.key, expected_revision=entry.revision)
+            return Outcome(Written(Stored(value, revision), warnings=warnings), removed=True)
+        revision = await self._log.put(target.key, value, expected_revision=entry.revision)
+        return Outcome(Written(Stored(value, revision), warnings=warnings))
+
+    async def _admitted(
+        self, target: Target, live: tuple[Document, int], wanted: Document, options: WriteOptions
+    ) -> tuple[Document, tuple[str, ...]]:
+        """Return the state to store and the warnings, for an object whose state and revision are `live`."""
+        kind, (old, revision) = target.kind, live
+        if kind.has_status and target.subresource != "status":
+            wanted["status"] = old.get("status")
+        elif target.subresource == "status":
+            wanted = {**old, "status": wanted.get("status"), "metadata": wanted.get("metadata")}
+        obj, warnings = _decode(target, wanted, options)
+        old_obj = from_document(kind.model, old)
+        metadata.check_versions(obj.metadata, old_obj.metadata, revision, target)
+        metadata.check_place(obj.metadata, target)
+        if target.subresource == "status":
+            return _with_status(old, to_document(obj).get("status")), tuple(warnings)
+        change = Change("update", target, obj, old_obj, warnings=warnings)
+        await admit(change, self._surroundings)
+        new = to_document(obj)
+        if not kind.core_semantics and _desire(new) != _desire(old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        return new, tuple(change.warnings)
+
+
+def _given_name(document: Document) -> bool:
+    meta = document.get("metadata")
+    return isinstance(meta, dict) and bool(meta.get("name"))
+
+
+def _deleting(entry: Entry | None) -> bool:
+    return entry is not None and "deletionTimestamp" in orjson.loads(entry.value)["metadata"]
+
+
+def _desire(document: Document) -> Document:
+    """What a generation counts the changes of."""
+    return {key: value for key, value in document.items() if key not in {"metadata", "status"}}
+
+
+def _with_status(document: Document, status: Any) -> Document:
+    rest = {key: value for key, value in document.items() if key != "status"}
+    return rest if status is None else {**rest, "status": status}
+
+
+def _encode(document: Document) -> bytes:
+    value = encode(document)
+    if len(value) > answers.OBJECT_BYTES_MAX:
+        raise answers.too_large()
+    return value
+
+
+def _decode(target: Target, document: Document, options: WriteOptions) -> tuple[Any, list[str]]:
+    """Return the model of a document, and what to warn of; every error of structure and name is raised at once."""
+    kind = target.kind
+    try:
+        decoded = decode(kind, document)
+    except Invalid as error:
+        structural = [FieldError(c["reason"], c["field"], c["message"]) for c in error.details["causes"]]
+        more = _metadata_errors(kind, document) if not target.name else []
+        raise Invalid.of(kind.kind, kind.group, error.details["name"], [*more, *structural]) from error
+    told = [
+        *(f'unknown field "{path}"' for path in decoded.unknown),
+        *(f'duplicate field "{path}"' for path in options.duplicates),
+    ]
+    if told and options.field_validation == "Strict":
+        raise BadRequest(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"strict decoding error: {', '.join(told)}"
+        )
+    return decoded.object, told if options.field_validation == "Warn" else []
+
+
+def _metadata_errors(kind: Kind[Any], document: Document) -> list[FieldError]:
+    """Return the errors of metadata that is sound in itself, in a document that is not."""
+    try:
+        meta = ObjectMeta.model_validate(document.get("metadata") or {}, by_alias=True, by_name=False)
+    except ValueError:
+        return []
+    if not meta.name and meta.generate_name:
+        return []
+    return list(metadata.errors(meta, None, kind))

@@ -1,0 +1,102 @@
+"""A whole API server for tests: real TLS, real HTTP, a log in memory (or the one handed in)."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skerry.api.kinds import Kind
+from skerry.api.registry import KINDS
+from skerry.kit.clock import SystemClock
+from skerry.kit.ids import RandomIds
+from skerry.server.access import AdministratorsOnly
+from skerry.server.app import App, Guards
+from skerry.server.credentials import open_administrator, write_kubeconfig
+from skerry.server.health import Health, ReadinessCheck
+from skerry.server.kube.door import KubeDoor, KubeSettings
+from skerry.server.kube.logs import LogReader
+from skerry.server.serve import ServeSettings, ServingAt, serve
+from skerry.server.tls import ServerIdentity, open_authority
+from skerry.server.verbs.verbs import Verbs
+from skerry.store.log import RevisionLog, open_log
+from skerry.store.memory import open_memory
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """A running API server.
+
+    Attributes:
+        at: where it is reached.
+        kubeconfig: opens it as the administrator.
+        token: the administrator's.
+        authority: the path of the certificate to trust.
+        verbs: the same objects, without a wire between.
+        log: what holds them.
+        app: the ASGI application.
+    """
+
+    at: ServingAt
+    kubeconfig: Path
+    token: str
+    authority: Path
+    verbs: Verbs
+    log: RevisionLog
+    app: App
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerParts:
+    """What a test wants to be different.
+
+    Attributes:
+        kinds: what is served.
+        log: holds the objects; None for a new one in memory.
+        log_reader: keeps the lines of `log` subresources.
+        checks: must be ready for `/readyz`.
+        port: 0 for any free one.
+    """
+
+    kinds: Sequence[Kind[Any]] = KINDS
+    log: RevisionLog | None = None
+    log_reader: LogReader | None = None
+    checks: Sequence[ReadinessCheck] = ()
+    port: int = 0
+
+
+@asynccontextmanager
+async def open_verbs(kinds: Sequence[Kind[Any]] = KINDS) -> AsyncIterator[tuple[Verbs, RevisionLog]]:
+    """Open the verbs over an empty log in memory, with the system namespaces in place."""
+    async with open_memory() as driver, open_log(driver) as log:
+        verbs = Verbs(log, kinds, SystemClock(), RandomIds())
+        await verbs.bootstrap()
+        yield verbs, log
+
+
+def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts) -> App:
+    """Put the application together as the composition root does."""
+    clock = SystemClock()
+    door = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader))
+    return App((door,), guards, Health(parts.checks), clock)
+
+
+@asynccontextmanager
+async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -> AsyncIterator[ApiServer]:
+    """Run an API server with its files in `directory` for the length of the block."""
+    parts = parts or ApiServerParts()
+    clock, kubeconfig = SystemClock(), directory / "kubeconfig"
+    async with AsyncExitStack() as stack:
+        log = parts.log
+        if log is None:
+            driver = await stack.enter_async_context(open_memory())
+            log = await stack.enter_async_context(open_log(driver))
+        verbs = Verbs(log, parts.kinds, clock, RandomIds())
+        await verbs.bootstrap()
+        authority = open_authority(directory / "pki", clock)
+        identity = ServerIdentity(directory / "pki", authority, (), clock)
+        administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
+        app = make_app(verbs, Guards((administrator.tokens,), AdministratorsOnly()), parts)
+        at = await stack.enter_async_context(serve(app, ServeSettings(port=parts.port), identity))
+        write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
+        yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)
