@@ -1,0 +1,133 @@
+"""The passage from replay to live, with the database answering as late as it can."""
+
+import asyncio
+
+import pytest
+
+from skerry.store.errors import Overloaded
+from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
+from skerry.store.memory import MemoryDriver
+from skerry.store.records import Batch, Scope
+
+SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001, recent_events_max=5)
+
+
+class LateDriver(MemoryDriver):
+    """Reads at once, and answers the readers of one resource only when told to."""
+
+    def __init__(self, late_resource: str | None) -> None:
+        super().__init__()
+        self.late_resource = late_resource
+        self.has_read = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
+        batch = await super().events_after(revision, scope, limit=limit)
+        if scope.resource == self.late_resource:
+            self.has_read.set()
+            await self.may_answer.wait()
+        return batch
+
+
+async def put(log: RevisionLog, count: int) -> int:
+    revision = await log.revision()
+    for number in range(count):
+        key = Key("secrets", "", f"{revision}-{number}")
+        await log.put(key, b"v", expected_revision=0)
+    return revision + count
+
+
+async def events_until(watch: Watch, revision: int) -> list[int]:
+    found: list[Event] = []
+    async for item in watch:
+        if not isinstance(item, Progress):
+            found += item
+        elif item.revision >= revision:
+            break
+    return [event.revision for event in found]
+
+
+@pytest.mark.parametrize("meanwhile", [3, 30], ids=["within reach of the hub", "beyond its reach"])
+async def test_a_replay_answered_late_joins_without_gap_or_double(meanwhile: int) -> None:
+    driver = LateDriver("secrets")
+    async with (
+        open_log(driver, SETTINGS) as log,
+        log.watch("others", after_revision=0) as live,
+        log.watch("secrets", after_revision=0) as late,
+        asyncio.TaskGroup() as group,
+    ):
+        await events_until(live, 0)
+        last = await put(log, 2) + meanwhile
+        found = group.create_task(events_until(late, last))
+        await driver.has_read.wait()
+        await put(log, meanwhile)
+        await events_until(live, last)
+        driver.may_answer.set()
+        assert await found == list(range(1, last + 1))
+
+
+async def test_a_commit_just_before_the_only_watch_joined_is_not_left_to_the_poll() -> None:
+    driver = LateDriver("secrets")
+    async with (
+        open_log(driver, SETTINGS) as log,
+        log.watch("secrets", after_revision=0) as watch,
+        asyncio.TaskGroup() as group,
+    ):
+        found = group.create_task(events_until(watch, 1))
+        await driver.has_read.wait()
+        await put(log, 1)
+        while log._hub.wakeup._event.is_set():  # noqa: ASYNC110 - a turn without effect tells no event
+            await asyncio.sleep(0)  # the hub's turn, which finds nobody to read for
+        driver.may_answer.set()
+        assert await found == [1]
+
+
+async def test_a_batch_of_the_hub_answered_late_repeats_nothing_to_who_joined_meanwhile() -> None:
+    driver = LateDriver(None)
+    async with open_log(driver, SETTINGS) as log:
+        async with log.watch("others", after_revision=0) as first:
+            await events_until(first, 0)
+            await put(log, 3)
+            await driver.has_read.wait()
+        start = await put(log, 2)
+        async with log.watch("secrets", after_revision=1) as second:
+            found = await events_until(second, start)
+            driver.may_answer.set()
+            last = await put(log, 2)
+            found += await events_until(second, last)
+        assert found == list(range(2, last + 1))
+
+
+async def test_a_batch_larger_than_a_queue_is_read_from_the_driver_instead() -> None:
+    settings = LogSettings(poll_seconds=3_600, progress_seconds=0.001, watcher_bytes_max=10)
+    async with open_log(MemoryDriver(), settings) as log, log.watch(None, after_revision=0) as watch:
+        assert await anext(watch) == Progress(0)
+        await log.put(Key("secrets", "", "large"), bytes(100), expected_revision=0)
+        assert await events_until(watch, 1) == [1]
+
+
+async def test_one_watcher_too_many_is_refused_by_the_limits_name() -> None:
+    async with (
+        open_log(MemoryDriver(), LogSettings(watchers_max=1)) as log,
+        log.watch(None, after_revision=0),
+    ):
+        with pytest.raises(Overloaded, match="watchers_max=1"):
+            async with log.watch(None, after_revision=0):
+                pass
+
+
+async def test_watches_end_when_the_log_closes() -> None:
+    driver = MemoryDriver()
+    async with asyncio.TaskGroup() as group:
+        async with open_log(driver, SETTINGS) as log:
+            watching = asyncio.Event()
+
+            async def follow() -> str:
+                async with log.watch(None, after_revision=0) as watch:
+                    async for _ in watch:
+                        watching.set()
+                return "ended"
+
+            task = group.create_task(follow())
+            await watching.wait()
+        assert await task == "ended"
