@@ -1,8 +1,8 @@
 """Calls into a WebAssembly instance with integers only, as fast as ctypes allows.
 
 `wasmtime.Func.__call__` asks for the function's type and builds a value object for each argument on every call
-(12 µs); a request makes three calls. This module prepares the raw argument buffer once for a function. It is the
-one place that touches the private side of wasmtime-py, pinned by `tests/unit/engine/test_calls.py`.
+(12 µs); a request makes three calls. Here the addresses of the context, the function and the argument buffer are
+taken once. This is the one module that touches the private side of wasmtime-py.
 
 An instance and its functions belong to one thread at a time. The foreign call releases Python's lock.
 """
@@ -14,16 +14,26 @@ from wasmtime import _ffi as ffi
 
 _MASK = 0xFFFFFFFF
 
+#: `wasmtime_func_call_unchecked` with plain addresses: indexing the library gives a function object of our own,
+#: so the types that wasmtime-py set on its one stay as they are.
+_call_unchecked = ffi.dll["wasmtime_func_call_unchecked"]
+_call_unchecked.restype = ctypes.c_void_p
+_call_unchecked.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+
 
 class RawFunction:
     """An exported function of i32 parameters and at most one i32 result."""
 
     def __init__(self, store: Store, function: Func, parameters: int) -> None:
         self._store = store  # keeps the context alive
-        self._context = store._context()  # noqa: SLF001 - the public call path is what this class replaces
-        self._function = ctypes.pointer(function._func)  # noqa: SLF001 - likewise
+        self._function = function._func  # noqa: SLF001 - the public call path is what this class replaces
+        self._context_at = ctypes.cast(store._context(), ctypes.c_void_p).value  # noqa: SLF001 - likewise
+        self._function_at = ctypes.addressof(self._function)
         self._slots = max(parameters, 1)
         self._values = (ffi.wasmtime_val_raw_t * self._slots)()
+        self._values_at = ctypes.addressof(self._values)
+        self._trap = ctypes.c_void_p()
+        self._trap_at = ctypes.addressof(self._trap)
 
     def __call__(self, *arguments: int) -> int:
         """Call; return the i32 result as an unsigned number (meaningless where there is none).
@@ -35,42 +45,53 @@ class RawFunction:
         values = self._values
         for slot, argument in enumerate(arguments):
             values[slot].i32 = argument
-        trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        error = ffi.wasmtime_func_call_unchecked(
-            self._context, self._function, values, self._slots, ctypes.byref(trap)
-        )
-        if error:
-            raise WasmtimeError._from_ptr(error)  # noqa: SLF001 - wasmtime-py's own way to wrap a pointer
-        if trap:
-            raise Trap._from_ptr(trap)  # noqa: SLF001 - likewise
+        error_at = _call_unchecked(self._context_at, self._function_at, self._values_at, self._slots, self._trap_at)
+        if error_at or self._trap.value:
+            self._raise(error_at)
         return int(values[0].i32) & _MASK
+
+    def _raise(self, error_at: int | None) -> None:
+        trap_at, self._trap.value = self._trap.value, None
+        # wasmtime-py's own way to wrap a pointer, which then frees it
+        if error_at:
+            raise WasmtimeError._from_ptr(ctypes.cast(error_at, ctypes.POINTER(ffi.wasmtime_error_t)))  # noqa: SLF001 - see above
+        raise Trap._from_ptr(ctypes.cast(trap_at, ctypes.POINTER(ffi.wasm_trap_t)))  # noqa: SLF001 - see above
 
 
 class GuestMemory:
-    """Bounded reads and writes of an instance's linear memory."""
+    """Bounded reads and writes of an instance's linear memory.
+
+    The memory never moves (`compiled.new_engine` asks for that) and never shrinks, so its address and the last
+    size that was seen stay true.
+    """
 
     def __init__(self, store: Store, memory: Memory) -> None:
         self._store = store
         self._memory = memory
+        self._base = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
+        self._size = 0
 
     @property
     def size_bytes(self) -> int:
         """The present size."""
-        return self._memory.data_len(self._store)
+        self._size = self._memory.data_len(self._store)
+        return self._size
 
     def read(self, address: int, length: int) -> bytes:
         """Copy bytes out; raises IndexError outside of the memory."""
-        return ctypes.string_at(self._locate(address, length), length)
+        if address + length > self._size or address < 0 or length < 0:
+            self._check(address, length)
+        return ctypes.string_at(self._base + address, length)
 
     def write(self, address: int, data: bytes) -> None:
         """Copy bytes in; raises IndexError outside of the memory."""
-        ctypes.memmove(self._locate(address, len(data)), data, len(data))
+        if address + len(data) > self._size or address < 0:
+            self._check(address, len(data))
+        ctypes.memmove(self._base + address, data, len(data))
 
-    def _locate(self, address: int, length: int) -> int:
+    def _check(self, address: int, length: int) -> None:
         if address < 0 or length < 0 or address + length > self.size_bytes:
             raise IndexError(f"{length} bytes at {address} are outside of the guest's memory")
-        base = ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value
-        return (base or 0) + address
 
 
 def exported_function(store: Store, instance: Instance, name: str, parameters: int) -> RawFunction:

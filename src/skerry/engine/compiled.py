@@ -26,7 +26,7 @@ log = get_logger(__name__)
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
 
 #: Everything that changes the compiled code, spelled as text: part of the cache key.
-_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX}"
+_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0"
 
 
 def new_engine() -> Engine:
@@ -35,6 +35,7 @@ def new_engine() -> Engine:
     config.epoch_interruption = True
     config.cranelift_opt_level = "speed"
     config.max_wasm_stack = WASM_STACK_BYTES_MAX
+    config.memory_may_move = False  # `calls.GuestMemory` keeps the address
     return Engine(config)
 
 

@@ -44,9 +44,7 @@ class LoadError(EngineError):
         stack: frames as the engine writes them; may be empty.
     """
 
-    def __init__(
-        self, message: str, *, line: int | None = None, column: int | None = None, stack: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, line: int | None = None, column: int | None = None, stack: str = "") -> None:
         super().__init__(message, detail=stack)
         self.message = message
         self.line = line

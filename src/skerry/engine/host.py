@@ -7,6 +7,7 @@ Calls block their thread and release Python's lock: run them on threads. Invaria
 is dead and must be dropped; its memory is in an unknown state.
 """
 
+import struct
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from skerry.engine import platform_calls
 from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.linking import linked_bundle
 from skerry.engine.platform_calls import LogSink, entered
 
 #: How exact a deadline is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
@@ -34,6 +36,8 @@ _MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
 #: Tables of a store: the component has one, of 20,000 elements.
 _TABLE_ELEMENTS_MAX = 100_000
 
+_PAIR = struct.Struct("<II")  # a list: address and length
+_REPLY = struct.Struct("<IIIII")  # the tuple that `handle` returns: status, head, body
 _WORK_LEFT = 0x10000
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
@@ -85,6 +89,10 @@ class JavaScriptEngine:
         while not self._stopping.wait(TICK_SECONDS):
             self._engine.increment_epoch()
 
+    def link(self, wasm: bytes) -> bytes:
+        """Return the bundle that a function's Wasm binary carries; raises LoadError (see `linking`)."""
+        return linked_bundle(self._engine, wasm)
+
     def start(self, bundle: bytes, env: dict[str, str], *, memory_bytes_max: int, log: LogSink) -> "Instance":
         """Return an instance that has loaded the bundle.
 
@@ -135,7 +143,7 @@ class Instance:
         try:
             self._enter(LOAD_SECONDS_MAX)
             result_at = self._init(*self._give(bundle), *self._give(env))
-            address, length = _words(self.memory.read(result_at, 8))
+            address, length = _PAIR.unpack(self.memory.read(result_at, _PAIR.size))
             problem = orjson.loads(self.memory.read(address, length))["error"]
             self._init_done(result_at)
         except (Trap, WasmtimeError) as error:
@@ -160,7 +168,7 @@ class Instance:
             self._enter(timeout_seconds)
             result_at = self._handle(len(head), *self._give(head + body))
             read = self.memory.read
-            status, head_at, head_length, body_at, body_length = _words(read(result_at, 20))
+            status, head_at, head_length, body_at, body_length = _REPLY.unpack(read(result_at, _REPLY.size))
             reply = Reply(
                 status & ~_WORK_LEFT, read(head_at, head_length), read(body_at, body_length), status >= _WORK_LEFT
             )
@@ -210,10 +218,6 @@ class Instance:
 
     def _memory_message(self) -> str:
         return f"the function needs more memory than its limit of {self._memory_bytes_max >> 20} MiB"
-
-
-def _words(data: bytes) -> memoryview:
-    return memoryview(data).cast("I")
 
 
 def _sentence(problem: dict[str, str]) -> str:

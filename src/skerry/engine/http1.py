@@ -1,0 +1,222 @@
+"""HTTP/1.1 on one blocking socket: requests in, responses out.
+
+Owns: parsing (llhttp, through httptools), its limits, what the function may see of a head, and how a reply is
+written. Does not own connections' lives or what answers.
+
+Envoy keeps its connections to a worker and sends requests of many clients and many functions over one of them.
+So nothing that a function writes may change where its response ends: the head that it gives is checked against one
+expression, and length, connection and trailer headers are ours alone.
+"""
+
+import http
+import re
+import socket
+import time
+from collections import deque
+from typing import Final
+
+import httptools
+import orjson
+
+from skerry.engine.errors import FailureKind
+
+READ_BYTES = 64 * 1024
+HEADERS_MAX = 200
+HEADER_BYTES_MAX = 64 * 1024
+TARGET_BYTES_MAX = 16 * 1024
+#: From a request's first byte to its last.
+REQUEST_SECONDS_MAX = 60.0
+
+_HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
+#: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+)
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REPLY_HEAD = re.compile(rb"(?:" + _TOKEN + rb": [\t\x20-\x7e\x80-\xff]*\r\n)*")
+_REPLY_OURS = re.compile(
+    rb"^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-skerry-[^:]*)"
+    rb":[^\r]*\r\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+_STATUS_LINE: Final = {
+    status: f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ''}\r\n".encode()
+    for status in range(200, 600)
+}
+_NO_BODY_STATUS = frozenset((204, 205, 304))
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestError(Exception):
+    """A request that is answered without a function: status, kind and sentence; the connection ends after it."""
+
+    def __init__(self, status: int, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+
+
+class Request:
+    """One request as it came over the wire."""
+
+    __slots__ = ("body", "headers", "host", "keep_alive", "method", "revision", "scheme", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.headers: list[bytes] = []  # name and value by turns, names in lower case
+        self.host = b""
+        self.scheme = b"http"
+        self.revision: str | None = None
+        self.body = b""
+        self.keep_alive = True
+
+    def head_lines(self) -> bytes:
+        """Return the head as `host.Instance.handle` takes it; raises RequestError for a bad host."""
+        target = self.target
+        if target[:1] == b"/":
+            if not _HOST.fullmatch(self.host):
+                raise RequestError(400, FailureKind.BAD_REQUEST, "the request has no valid Host header")
+            target = self.scheme + b"://" + self.host + target
+        head = b"\n".join((self.method, target, *self.headers))
+        return head if head.isascii() else head.decode("latin-1").encode()
+
+
+class Connection:
+    """Requests of one socket, in order."""
+
+    def __init__(self, sock: socket.socket, *, body_bytes_max: int) -> None:
+        self._socket = sock
+        self._body_bytes_max = body_bytes_max
+        self._parser = httptools.HttpRequestParser(self)
+        self._complete: deque[Request] = deque()  # at most what one read holds
+        self._request = Request()
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._header_bytes = 0
+        self._expects_continue = False
+        self._error: RequestError | None = None
+
+    def next_request(self) -> Request | None:
+        """Wait for a request; None where the peer is done.
+
+        Raises:
+            RequestError: answer it and close.
+            OSError: the connection is broken, or idle for longer than the socket's timeout.
+        """
+        started = 0.0
+        while not self._complete:
+            data = self._socket.recv(READ_BYTES)
+            if not data:
+                return None
+            now = time.monotonic()
+            started = started or now
+            if now - started > REQUEST_SECONDS_MAX:
+                raise RequestError(
+                    408, FailureKind.BAD_REQUEST, f"the request took longer than {REQUEST_SECONDS_MAX:g} s to arrive"
+                )
+            self._feed(data)
+        return self._complete.popleft()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._error = RequestError(501, FailureKind.BAD_REQUEST, "functions do not take upgraded connections")
+        except httptools.HttpParserError as error:
+            if self._error is None:
+                self._error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
+        if self._error is not None and not self._complete:
+            raise self._error
+        if self._expects_continue:
+            self._expects_continue = False
+            self._socket.sendall(_CONTINUE)
+
+    # Called by the parser. An exception here would end it with an opaque error: failures are kept in `_error`.
+
+    def on_url(self, url: bytes) -> None:
+        request = self._request
+        request.target += url
+        if len(request.target) > TARGET_BYTES_MAX:
+            self._fail(414, f"the URL is longer than {TARGET_BYTES_MAX} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._request
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_BYTES_MAX or len(request.headers) >= 2 * HEADERS_MAX:
+            self._fail(431, f"over {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them")
+        name = name.lower()
+        if name.startswith(b"x-skerry-"):
+            if name == b"x-skerry-revision":
+                request.revision = value.decode("latin-1")
+        elif name not in _HOP_BY_HOP:
+            if name == b"host":
+                request.host = value
+            elif name == b"x-forwarded-proto" and value == b"https":
+                request.scheme = b"https"
+            request.headers += (name, value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        request.method = self._parser.get_method()
+        request.keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_bytes_max:
+            self._chunks.clear()
+            self._fail(413, f"the body is larger than {self._body_bytes_max} bytes", FailureKind.BODY_TOO_LARGE)
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        request = self._request
+        if self._chunks:
+            request.body = b"".join(self._chunks)
+            self._chunks.clear()
+        self._complete.append(request)
+        self._request = Request()
+        self._body_bytes = self._header_bytes = 0
+        self._expects_continue = False
+
+    def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
+        self._error = RequestError(status, kind, message)
+        raise self._error  # makes the parser stop
+
+
+def checked_head(head: bytes) -> bytes | None:
+    """Return a function's header lines without those that are ours; None where they are not header lines."""
+    if not head.isascii():
+        try:
+            head = head.decode().encode("latin-1")
+        except UnicodeError:
+            return None
+    if not _REPLY_HEAD.fullmatch(head):
+        return None
+    return _REPLY_OURS.sub(b"", head)
+
+
+def response_bytes(request: Request | None, status: int, head: bytes, body: bytes) -> bytes:
+    """Write a whole response.
+
+    Args:
+        request: what it answers; None for one that could not be read (the connection ends).
+        status: 200 to 599.
+        head: header lines that passed `checked_head`.
+        body: the body; not sent to a HEAD request.
+    """
+    closing = b"" if request is not None and request.keep_alive else b"connection: close\r\n"
+    if status in _NO_BODY_STATUS:
+        return b"".join((_STATUS_LINE[status], head, closing, b"\r\n"))
+    length = b"content-length: %d\r\n" % len(body)
+    if request is not None and request.method == b"HEAD":
+        body = b""
+    return b"".join((_STATUS_LINE[status], head, length, closing, b"\r\n", body))
+
+
+def error_bytes(request: Request | None, status: int, kind: FailureKind, message: str) -> bytes:
+    """Write the answer to a request that no function answered."""
+    head = b"content-type: application/json\r\nx-skerry-error: %s\r\n" % kind.encode()
+    return response_bytes(request, status, head, orjson.dumps({"error": kind, "message": message}))

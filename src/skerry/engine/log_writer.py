@@ -1,0 +1,136 @@
+"""The writing side of a function's log: one JSON line for each console call, appended to one file a function.
+
+    {"time": "2026-01-01T00:00:00.000Z", "function": …, "revision": …, "level": …, "message": …}
+
+Several workers write to the same file: each line is one `write` to a descriptor opened with O_APPEND. A file that
+has reached its size becomes `<function>.log.1` (replacing the one before it) under an exclusive lock, so a
+function's log takes two files of `FILE_BYTES_MAX` at most. A function that floods its log loses lines, and the log
+says how many.
+"""
+
+import fcntl
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import orjson
+
+from skerry.kit.clock import Clock
+
+#: A longer message is cut, with a mark.
+MESSAGE_BYTES_MAX = 16 * 1024
+#: A file is rotated when it has grown beyond this; one older generation is kept.
+FILE_BYTES_MAX = 8 * 1024 * 1024
+#: Lines a second of one function in one worker; a burst may take as many at once.
+LINES_PER_SECOND_MAX = 1000
+#: Open files; the one that was written least recently is closed.
+OPEN_FILES_MAX = 256
+
+LEVELS = ("debug", "info", "warn", "error")
+_CUT_MARK = " …(cut)"
+
+
+class _LogFile:
+    """One function's open file and its rate."""
+
+    def __init__(self, path: Path, now_seconds: float) -> None:
+        self.path = path
+        self.descriptor = _open(path)
+        self.allowance = float(LINES_PER_SECOND_MAX)
+        self.refilled_seconds = now_seconds
+        self.dropped = 0
+
+    def take(self, now_seconds: float) -> bool:
+        """Tell whether one more line may be written now."""
+        gained = (now_seconds - self.refilled_seconds) * LINES_PER_SECOND_MAX
+        self.allowance = min(self.allowance + gained, LINES_PER_SECOND_MAX)
+        self.refilled_seconds = now_seconds
+        if self.allowance < 1:
+            self.dropped += 1
+            return False
+        self.allowance -= 1
+        return True
+
+    def append(self, line: bytes) -> None:
+        """Write one line, into a new file where this one is full or was rotated by another process."""
+        if not _is_still(self.descriptor, self.path) or os.fstat(self.descriptor).st_size > FILE_BYTES_MAX:
+            self._reopen()
+        os.write(self.descriptor, line)
+
+    def _reopen(self) -> None:
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # released by closing
+        if _is_still(self.descriptor, self.path):
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+        os.close(self.descriptor)
+        self.descriptor = _open(self.path)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+class FunctionLogWriter:
+    """Appends console output; called from many threads."""
+
+    def __init__(self, logs_dir: Path, clock: Clock) -> None:
+        logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._logs_dir = logs_dir
+        self._clock = clock
+        self._files: OrderedDict[str, _LogFile] = OrderedDict()
+        self._lock = threading.Lock()
+        self.dropped_lines = 0
+
+    def write(self, function: str, revision: str, level: int, message: bytes) -> None:
+        """Append one line, or count it as dropped.
+
+        Args:
+            function: names the file.
+            revision: told in the line.
+            level: an index of `LEVELS`.
+            message: UTF-8; cut at `MESSAGE_BYTES_MAX`.
+        """
+        text = message[:MESSAGE_BYTES_MAX].decode(errors="replace")
+        if len(message) > MESSAGE_BYTES_MAX:
+            text += _CUT_MARK
+        now_seconds = self._clock.monotonic_seconds()
+        with self._lock:
+            file = self._file(function, now_seconds)
+            if not file.take(now_seconds):
+                self.dropped_lines += 1
+                return
+            if file.dropped:
+                told = f"{file.dropped} lines were dropped: over {LINES_PER_SECOND_MAX} lines a second"
+                file.append(self._line(function, revision, "warn", told))
+                file.dropped = 0
+            file.append(self._line(function, revision, LEVELS[min(level, 3)], text))
+
+    def _file(self, function: str, now_seconds: float) -> _LogFile:
+        file = self._files.get(function)
+        if file is None:
+            if len(self._files) >= OPEN_FILES_MAX:
+                _, oldest = self._files.popitem(last=False)
+                os.close(oldest.descriptor)
+            file = self._files[function] = _LogFile(self._logs_dir / f"{function}.log", now_seconds)
+        self._files.move_to_end(function)
+        return file
+
+    def _line(self, function: str, revision: str, level: str, message: str) -> bytes:
+        time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        document = {
+            "time": time,
+            "function": function,
+            "revision": revision,
+            "level": level,
+            "message": message,
+        }
+        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

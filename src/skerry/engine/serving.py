@@ -1,0 +1,158 @@
+"""From a request to its answer: the revision's instance is called, and what went wrong becomes a response.
+
+Owns: the mapping of failures to status codes, the function's log of them, and the worker's own endpoints
+(`/__skerry/health`, `/__skerry/metrics`, for requests that name no revision). Does not own sockets.
+"""
+
+import socket
+import time
+from pathlib import Path
+
+import orjson
+
+from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError, OverloadedError, UnknownRevisionError
+from skerry.engine.host import Instance, JavaScriptEngine, Reply
+from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
+from skerry.engine.log_writer import FunctionLogWriter
+from skerry.engine.manifest import FunctionManifest, read_manifest
+from skerry.engine.measures import WorkerMeasures
+from skerry.engine.pool import InstancePool, Lease, PoolLimits
+
+#: A function's response body.
+RESPONSE_BODY_BYTES_MAX = 32 * 1024 * 1024
+
+_STATUS = {
+    FailureKind.TRAP: 500,
+    FailureKind.EXCEPTION: 500,
+    FailureKind.MEMORY: 500,
+    FailureKind.LOAD: 500,
+    FailureKind.BAD_RESPONSE: 500,
+    FailureKind.TIMEOUT: 504,
+    FailureKind.OVERLOADED: 503,
+    FailureKind.UNKNOWN_REVISION: 404,
+}
+_ERROR_LEVEL = 3
+_HEALTH, _METRICS = b"/__skerry/health", b"/__skerry/metrics"
+
+
+class FunctionServer:
+    """Answers requests with functions; called from every connection's thread."""
+
+    def __init__(
+        self, engine: JavaScriptEngine, functions_dir: Path, logs: FunctionLogWriter, *, limits: PoolLimits
+    ) -> None:
+        self._engine = engine
+        self._functions_dir = functions_dir
+        self._logs = logs
+        self.measures = WorkerMeasures()
+        self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits)
+
+    def answer(self, request: Request, sock: socket.socket) -> None:
+        """Answer one request on its socket; raises OSError where the peer has gone."""
+        if request.revision is None:
+            sock.sendall(self._own_endpoint(request))
+            return
+        started = time.perf_counter()
+        try:
+            self._call(request, request.revision, sock)
+        except (EngineError, RequestError) as error:
+            kind = _kind(error)
+            self.measures.failed(kind)
+            status = error.status if isinstance(error, RequestError) else _STATUS[kind]
+            sock.sendall(error_bytes(request, status, kind, _sentence(error)))
+        self.measures.answered(time.perf_counter() - started)
+
+    def _call(self, request: Request, revision: str, sock: socket.socket) -> None:
+        head = request.head_lines()
+        with self.pool.lease(revision) as lease:
+            manifest = lease.manifest
+            try:
+                reply = lease.instance.handle(head, request.body, manifest.timeout_seconds)
+                answer = _written(request, reply)
+            except CallError as error:
+                self._tell(manifest, error)
+                raise
+            if reply.work_left:
+                # The response leaves first: nobody waits for what was left to ctx.waitUntil.
+                sock.sendall(answer)
+                self._settle(lease)
+                return
+        sock.sendall(answer)
+
+    def _settle(self, lease: Lease) -> None:
+        try:
+            lease.instance.settle(lease.manifest.timeout_seconds)
+        except CallError as error:
+            lease.discard()
+            self._tell(lease.manifest, error)
+            self.measures.failed(error.kind)
+
+    def _tell(self, manifest: FunctionManifest, error: CallError) -> None:
+        text = f"Uncaught {error.message}" if error.kind is FailureKind.EXCEPTION else error.message
+        if error.stack:
+            text += f"\n{error.stack.strip()}"
+        self._logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode())
+
+    def _load(self, revision: str) -> tuple[FunctionManifest, bytes]:
+        manifest = read_manifest(self._functions_dir, revision)
+        try:
+            wasm = manifest.artifact.read_bytes()
+        except OSError as error:
+            raise LoadError(f"the code of revision {revision!r} cannot be read", stack=str(error)) from error
+        return manifest, self._engine.link(wasm)
+
+    def _start(self, manifest: FunctionManifest, bundle: bytes) -> Instance:
+        def log(level: int, message: bytes) -> None:
+            self._logs.write(manifest.function, manifest.revision, level, message)
+
+        try:
+            return self._engine.start(bundle, manifest.env, memory_bytes_max=manifest.memory_bytes_max, log=log)
+        except LoadError as error:
+            self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
+            raise
+
+    def statistics(self) -> dict[str, int]:
+        """Return the counts of this worker."""
+        return {
+            **self.measures.statistics(),
+            **self.pool.statistics(),
+            "log_lines_dropped_total": self._logs.dropped_lines,
+        }
+
+    def _own_endpoint(self, request: Request) -> bytes:
+        if request.target == _HEALTH:
+            head = b"content-type: application/json\r\n"
+            return response_bytes(request, 200, head, orjson.dumps({"status": "ok", **self.statistics()}))
+        if request.target == _METRICS:
+            gauges = {**self.pool.statistics(), "log_lines_dropped_total": self._logs.dropped_lines}
+            head = b"content-type: text/plain; version=0.0.4\r\n"
+            return response_bytes(request, 200, head, self.measures.exposition(gauges).encode())
+        message = "the request names no revision (header x-skerry-revision)"
+        return error_bytes(request, 404, FailureKind.UNKNOWN_REVISION, message)
+
+
+def _written(request: Request, reply: Reply) -> bytes:
+    if len(reply.body) > RESPONSE_BODY_BYTES_MAX:
+        raise CallError(
+            FailureKind.BAD_RESPONSE, f"the function's response is larger than {RESPONSE_BODY_BYTES_MAX} bytes"
+        )
+    head = checked_head(reply.head)
+    if head is None or not 200 <= reply.status <= 599:
+        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a head that is not HTTP")
+    return response_bytes(request, reply.status, head, reply.body)
+
+
+def _kind(error: EngineError | RequestError) -> FailureKind:
+    match error:
+        case CallError() | RequestError():
+            return error.kind
+        case OverloadedError():
+            return FailureKind.OVERLOADED
+        case UnknownRevisionError():
+            return FailureKind.UNKNOWN_REVISION
+        case _:
+            return FailureKind.LOAD
+
+
+def _sentence(error: EngineError | RequestError) -> str:
+    return error.message if isinstance(error, RequestError) else error.public
