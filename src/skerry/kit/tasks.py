@@ -49,15 +49,21 @@ class Wakeup:
 async def background(*loops: tuple[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
     """Run named loops while the block runs; cancel them and wait for their end on exit.
 
-    A loop that ends by an exception cancels the block, so that a dead part never goes unnoticed.
+    A loop that ends by an exception cancels the block and is raised in an ExceptionGroup, so that a dead part never
+    goes unnoticed. What the block itself raises passes as it is.
     """
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_run(loop), name=name) for name, loop in loops]
         try:
             yield
+        except Exception as error:  # noqa: BLE001 - raised again below, outside of the group that would wrap it
+            failure = error
         finally:
             for task in tasks:
                 task.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:

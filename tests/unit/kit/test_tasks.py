@@ -80,3 +80,9 @@ async def test_a_background_loop_that_dies_ends_the_block():
         async with background(("dies", dies)):
             await asyncio.Event().wait()
     assert raised.group_contains(ValueError, match="dead")
+
+
+async def test_what_the_block_raises_is_not_wrapped():
+    with pytest.raises(KeyError, match="own"):
+        async with background(("idle", asyncio.Event().wait)):  # type: ignore[arg-type]  # ends never, so returns nothing
+            raise KeyError("own")
