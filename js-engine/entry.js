@@ -1,7 +1,7 @@
 // The JavaScript engine component: takes one bundle, then handles requests with it. See world.wit for the contract.
 
 import { readAll } from "./web/body.js";
-import { describeError, write } from "./web/console.js";
+import { authorsFrames, describeError, write } from "./web/console.js";
 import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
 import { Request } from "./web/request.js";
@@ -72,9 +72,9 @@ globalThis.addEventListener = (type, listener, options) => {
 function problem(error) {
   if (!(error instanceof Error)) return { name: "", message: String(error), stack: "" };
   return {
-    name: error.name,
-    message: error.message,
-    stack: `${error.stack ?? ""}`,
+    name: `${error.name}`,
+    message: `${error.message}`,
+    stack: authorsFrames(error),
     line: error.lineNumber ?? null,
     column: error.columnNumber ?? null,
   };
@@ -96,6 +96,13 @@ export function init(source, environment) {
   return encoder.encode(JSON.stringify({ error }));
 }
 
+// The bindings run in a global of their own, whose Uint8Array is not the one that functions know.
+function ownBytes(message, start) {
+  const bytes = new Uint8Array(message.length - start);
+  bytes.set(message.subarray(start));
+  return bytes;
+}
+
 async function bodyBytes(response) {
   const source = responseBody(response).take();
   if (source === null) return NOTHING;
@@ -107,7 +114,7 @@ export async function handle(headLength, message) {
   waiting = [];
   try {
     const lines = decoder.decode(message.subarray(0, headLength)).split("\n");
-    const request = Request.incoming(lines, message.length > headLength ? message.slice(headLength) : NOTHING);
+    const request = Request.incoming(lines, message.length > headLength ? ownBytes(message, headLength) : null);
     const response = await handler(request, env, new ExecutionContext());
     if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
     if (response.status === 0) throw new TypeError("the fetch handler returned Response.error()");

@@ -8,6 +8,9 @@ const ITEMS_MAX = 100; // members of one object
 const MESSAGE_CHARACTERS_MAX = 16 * 1024; // the host's limit of a log line counts bytes, after this one
 const LEVEL = { debug: 0, info: 1, warn: 2, error: 3 };
 
+const FRAMES_MAX = 30;
+const OUR_FRAME = /@(?:engine\.js|.*\/initializer\.js):/;
+
 const encoder = new TextEncoder();
 
 function inspect(value, depth, seen) {
@@ -52,10 +55,17 @@ function some(members, write) {
   return written.length ? ` ${written.join(", ")} ` : "";
 }
 
-// "Name: message" and the frames below it; the engine's `stack` has the frames alone.
+// The frames of the function's own code, innermost first: those of this component say nothing to its author.
+export function authorsFrames(error) {
+  const frames = `${error.stack ?? ""}`.split("\n").filter((frame) => frame && !OUR_FRAME.test(frame));
+  if (frames.length > FRAMES_MAX) frames.splice(FRAMES_MAX, frames.length, `... ${frames.length - FRAMES_MAX} more`);
+  return frames.join("\n");
+}
+
+// "Name: message" and the frames below it.
 export function describeError(error) {
   const head = `${error.name}: ${error.message}`;
-  const frames = `${error.stack ?? ""}`.trim();
+  const frames = authorsFrames(error);
   const cause = error.cause === undefined ? "" : `\ncaused by: ${inspect(error.cause, 1, [error])}`;
   return (frames ? `${head}\n${frames}` : head) + cause;
 }

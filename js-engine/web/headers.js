@@ -4,15 +4,20 @@
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 const EDGES = /^[\t\n\r ]+|[\t\n\r ]+$/g;
+const SPACE = 0x20; // what may be trimmed lies at or below it
+
+const known = new Set(["accept", "cache-control", "content-type", "cookie", "location", "set-cookie", "user-agent"]);
 
 function headerName(name) {
+  if (known.has(name)) return name;
   name = `${name}`;
   if (!NAME.test(name)) throw new TypeError(`Headers: not a header name: ${JSON.stringify(name)}`);
   return name.toLowerCase();
 }
 
 function headerValue(value) {
-  value = `${value}`.replace(EDGES, "");
+  value = `${value}`;
+  if (value.charCodeAt(0) <= SPACE || value.charCodeAt(value.length - 1) <= SPACE) value = value.replace(EDGES, "");
   if (BAD_VALUE.test(value)) throw new TypeError("Headers: a header value has a character that is not allowed");
   return value;
 }
@@ -41,11 +46,16 @@ export class Headers {
     const headers = new Headers();
     const values = headers.#values;
     for (let i = start; i + 1 < lines.length; i += 2) {
-      const known = values.get(lines[i]);
-      if (known) known.push(lines[i + 1]);
+      const earlier = values.get(lines[i]);
+      if (earlier) earlier.push(lines[i + 1]);
       else values.set(lines[i], [lines[i + 1]]);
     }
     return headers;
+  }
+
+  // Sets a header of ours, known to be well-formed, where the author gave none.
+  static setDefault(headers, name, value) {
+    if (!headers.#values.has(name)) headers.#values.set(name, [value]);
   }
 
   // `name: value` lines for the host, one for each value.
@@ -60,8 +70,8 @@ export class Headers {
   append(name, value) {
     name = headerName(name);
     value = headerValue(value);
-    const known = this.#values.get(name);
-    if (known) known.push(value);
+    const values = this.#values.get(name);
+    if (values) values.push(value);
     else this.#values.set(name, [value]);
   }
 

@@ -37,7 +37,7 @@ export class Request {
     this.#signal = init.signal ?? from?.signal ?? null;
     this.#redirect = init.redirect ?? from?.redirect ?? "follow";
     this.#body = this.#takeBody(init, from);
-    if (this.#body.type && !this.#headers.has("content-type")) this.#headers.set("content-type", this.#body.type);
+    if (this.#body.type) Headers.setDefault(this.#headers, "content-type", this.#body.type);
   }
 
   #takeBody(init, from) {
@@ -53,9 +53,9 @@ export class Request {
     bodyOf = (request) => request.#body;
   }
 
-  // lines: method, URL, then name and value of each header by turns; bytes: the body
+  // lines: method, URL, then name and value of each header by turns; bytes: the body, or null
   static incoming(lines, bytes) {
-    return new Request(INCOMING, lines, new Body(bytes.length ? bytes : null, null));
+    return new Request(INCOMING, lines, new Body(bytes, null));
   }
 
   get method() {

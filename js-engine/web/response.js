@@ -16,16 +16,17 @@ export class Response {
   #body;
   #type = "default";
 
-  constructor(body = null, init = {}) {
-    init ??= {};
-    if (init.status !== undefined) this.#status = statusNumber(init.status);
-    if (init.statusText !== undefined) this.#statusText = reasonPhrase(init.statusText);
-    this.#headers = new Headers(init.headers);
+  constructor(body = null, init = undefined) {
+    if (init) {
+      if (init.status !== undefined) this.#status = statusNumber(init.status);
+      if (init.statusText !== undefined) this.#statusText = reasonPhrase(init.statusText);
+    }
+    this.#headers = new Headers(init?.headers);
     this.#body = Body.from(body);
     if (this.#body.source !== null && NULL_BODY_STATUS.has(this.#status)) {
       throw new TypeError(`a response of status ${this.#status} cannot have a body`);
     }
-    if (this.#body.type && !this.#headers.has("content-type")) this.#headers.set("content-type", this.#body.type);
+    if (this.#body.type) Headers.setDefault(this.#headers, "content-type", this.#body.type);
   }
 
   static {
@@ -35,9 +36,9 @@ export class Response {
   static json(data, init) {
     const text = JSON.stringify(data);
     if (text === undefined) throw new TypeError("Response.json: the value has no JSON form");
-    const response = new Response(text, init);
-    if (!new Headers(init?.headers).has("content-type")) response.#headers.set("content-type", "application/json");
-    return response;
+    const headers = new Headers(init?.headers);
+    Headers.setDefault(headers, "content-type", "application/json");
+    return new Response(text, { ...init, headers });
   }
 
   static redirect(url, status = 302) {

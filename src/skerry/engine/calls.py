@@ -51,7 +51,8 @@ class RawFunction:
         return int(values[0].i32) & _MASK
 
     def _raise(self, error_at: int | None) -> None:
-        trap_at, self._trap.value = self._trap.value, None
+        trap_at = self._trap.value or 0
+        self._trap.value = None
         # wasmtime-py's own way to wrap a pointer, which then frees it
         if error_at:
             raise WasmtimeError._from_ptr(ctypes.cast(error_at, ctypes.POINTER(ffi.wasmtime_error_t)))  # noqa: SLF001 - see above

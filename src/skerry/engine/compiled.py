@@ -8,6 +8,7 @@ wasmtime refuses is compiled again.
 The directory must not be writable for others: wasmtime runs what it finds there.
 """
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -52,12 +53,23 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
             f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
         ) from error
     cached = cache_dir / _entry_name(wasm)
-    if cached.exists():
-        try:
-            return Module.deserialize_file(engine, str(cached))
-        except WasmtimeError as error:
-            log.warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
-    return _compile(engine, wasm, cached)
+    found = _deserialize(engine, cached)
+    if found is not None:
+        return found
+    cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (cache_dir / "compile.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers that start together compile once; the others wait here
+        return _deserialize(engine, cached) or _compile(engine, wasm, cached)
+
+
+def _deserialize(engine: Engine, cached: Path) -> Module | None:
+    if not cached.exists():
+        return None
+    try:
+        return Module.deserialize_file(engine, str(cached))
+    except WasmtimeError as error:
+        log.warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
+        return None
 
 
 def _entry_name(wasm: bytes) -> str:
@@ -71,9 +83,11 @@ def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
         module = Module(engine, wasm)
     except WasmtimeError as error:
         raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
-    cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = cached.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(module.serialize())
+    with part.open("wb") as file:
+        file.write(module.serialize())
+        file.flush()
+        os.fsync(file.fileno())  # a name must never stand for half a file, which wasmtime might run
     part.replace(cached)
     # The file's pages are shared by every process that maps it; those of the fresh module are this one's alone.
     return Module.deserialize_file(engine, str(cached))

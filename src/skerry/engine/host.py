@@ -176,7 +176,7 @@ class Instance:
         except (Trap, WasmtimeError) as error:
             raise self._failure(error) from error
         if reply.status == 0:
-            raise _thrown(orjson.loads(reply.body))
+            raise self._thrown(orjson.loads(reply.body))
         return reply
 
     def settle(self, timeout_seconds: float) -> None:
@@ -211,10 +211,14 @@ class Instance:
         nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._memory_bytes_max
         if nearly_full or _OUT_OF_MEMORY.encode() in told:
             return CallError(FailureKind.MEMORY, self._memory_message())
-        reason = code.name.lower() if code else str(error)
-        return CallError(
-            FailureKind.TRAP, f"the function's code trapped: {reason}", stack=told.decode(errors="replace")
-        )
+        reason = code.name.lower().replace("_", " ") if code else "the call could not go on"
+        detail = f"{told.decode(errors='replace')}\n{error}"
+        return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
+
+    def _thrown(self, problem: dict[str, str]) -> CallError:
+        if problem["message"] == _OUT_OF_MEMORY:
+            return CallError(FailureKind.MEMORY, self._memory_message(), stack=problem["stack"])
+        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=problem["stack"])
 
     def _memory_message(self) -> str:
         return f"the function needs more memory than its limit of {self._memory_bytes_max >> 20} MiB"
@@ -222,9 +226,3 @@ class Instance:
 
 def _sentence(problem: dict[str, str]) -> str:
     return f"{problem['name']}: {problem['message']}" if problem["name"] else problem["message"]
-
-
-def _thrown(problem: dict[str, str]) -> CallError:
-    message = _sentence(problem)
-    kind = FailureKind.MEMORY if problem["message"] == _OUT_OF_MEMORY else FailureKind.EXCEPTION
-    return CallError(kind, message, stack=problem["stack"])

@@ -89,6 +89,7 @@ class Connection:
     def __init__(self, sock: socket.socket, *, body_bytes_max: int) -> None:
         self._socket = sock
         self._body_bytes_max = body_bytes_max
+        self._too_large = f"the request's body is larger than the limit of {body_bytes_max} bytes"
         self._parser = httptools.HttpRequestParser(self)
         self._complete: deque[Request] = deque()  # at most what one read holds
         self._request = Request()
@@ -136,12 +137,14 @@ class Connection:
     # Called by the parser. An exception here would end it with an opaque error: failures are kept in `_error`.
 
     def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
         request = self._request
         request.target += url
         if len(request.target) > TARGET_BYTES_MAX:
             self._fail(414, f"the URL is longer than {TARGET_BYTES_MAX} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
         request = self._request
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > HEADER_BYTES_MAX or len(request.headers) >= 2 * HEADERS_MAX:
@@ -155,23 +158,28 @@ class Connection:
                 request.host = value
             elif name == b"x-forwarded-proto" and value == b"https":
                 request.scheme = b"https"
+            elif name == b"content-length" and int(value) > self._body_bytes_max:  # llhttp has checked the digits
+                self._fail(413, self._too_large, FailureKind.BODY_TOO_LARGE)
             request.headers += (name, value)
         elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
 
     def on_headers_complete(self) -> None:
+        """Take what the parser knows by now."""
         request = self._request
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
         self._body_bytes += len(body)
         if self._body_bytes > self._body_bytes_max:
             self._chunks.clear()
-            self._fail(413, f"the body is larger than {self._body_bytes_max} bytes", FailureKind.BODY_TOO_LARGE)
+            self._fail(413, self._too_large, FailureKind.BODY_TOO_LARGE)
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
+        """Keep the request as complete."""
         request = self._request
         if self._chunks:
             request.body = b"".join(self._chunks)

@@ -108,9 +108,9 @@ def read_manifest(functions_dir: Path, revision: str) -> FunctionManifest:
             data = file.read(MANIFEST_BYTES_MAX + 1)
     except FileNotFoundError as error:
         raise UnknownRevisionError(f"no revision {revision!r} is on this node") from error
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise LoadError(f"the manifest of revision {revision!r} is over {MANIFEST_BYTES_MAX} bytes")
     try:
-        if len(data) > MANIFEST_BYTES_MAX:
-            raise ValueError(f"it is over {MANIFEST_BYTES_MAX} bytes")
         return _from_document(orjson.loads(data))
     except (ValueError, KeyError, TypeError) as error:
         raise LoadError(f"the manifest of revision {revision!r} is damaged: {error}") from error

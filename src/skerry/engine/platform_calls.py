@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from wasmtime import FuncType, Linker, Module, Store, ValType
+from wasmtime import FuncType, Linker, Module, Store, Trap, ValType, WasmtimeError
 
 from skerry.engine.calls import GuestMemory, RawFunction
 
@@ -106,26 +106,38 @@ def _drop_pollable(handle: int) -> None:
 
 def _block(handle: int) -> None:
     guest = entered.guest
-    _wait_until(guest, guest.pollables.get(handle, 0))
+    moment = guest.pollables.get(handle, 0)
+    _wait_until(guest, moment)
+    if moment > guest.deadline_ns:
+        _end_call(guest, b"")
 
 
 def _poll(handles_at: int, count: int, result_at: int) -> None:
     guest = entered.guest
     handles = memoryview(guest.memory.read(handles_at, 4 * count)).cast("I")
     moments = [guest.pollables.get(handle, 0) for handle in handles]
-    _wait_until(guest, min(moments, default=0))
+    soonest = min(moments, default=0)
+    _wait_until(guest, soonest)
     now = time.monotonic_ns()
+    # The guest counts on one handle at least, also when it is about to be ended.
     ready = [index for index, moment in enumerate(moments) if moment <= now] or [0]
-    address = guest.allocate(0, 0, 4, 4 * len(ready))
-    guest.memory.write(address, b"".join(index.to_bytes(4, "little") for index in ready))
-    guest.memory.write(result_at, address.to_bytes(4, "little") + len(ready).to_bytes(4, "little"))
+    _give_list(guest, b"".join(index.to_bytes(4, "little") for index in ready), len(ready), result_at)
+    if soonest > guest.deadline_ns:
+        _end_call(guest, b"")
 
 
 def _wait_until(guest: Guest, moment_ns: int) -> None:
-    now = time.monotonic_ns()
-    time.sleep(max(0, min(moment_ns, guest.deadline_ns) - now) / 1e9)
-    if moment_ns > guest.deadline_ns:
-        _end_call(guest, b"")
+    time.sleep(max(0, min(moment_ns, guest.deadline_ns) - time.monotonic_ns()) / 1e9)
+
+
+def _give_list(guest: Guest, data: bytes, items: int, result_at: int) -> None:
+    """Return a list as the canonical ABI does: in memory that the guest allocates, its place at `result_at`."""
+    try:
+        address = guest.allocate(0, 0, 4, len(data)) if data else 4
+        guest.memory.write(address, data)
+        guest.memory.write(result_at, address.to_bytes(4, "little") + items.to_bytes(4, "little"))
+    except (Trap, WasmtimeError):  # out of time or out of memory: the call is over in any case
+        _end_call(guest, b"the engine could not allocate a list\n")
 
 
 def _end_call(guest: Guest, reason: bytes) -> None:
@@ -139,9 +151,7 @@ def _random_bytes(length: int, result_at: int) -> None:
     if not 0 <= length <= RANDOM_BYTES_MAX:
         _end_call(guest, b"too many random bytes asked for at once\n")
         length = 0
-    address = guest.allocate(0, 0, 1, length) if length else 1
-    guest.memory.write(address, os.urandom(length))
-    guest.memory.write(result_at, address.to_bytes(4, "little") + length.to_bytes(4, "little"))
+    _give_list(guest, os.urandom(length), length, result_at)
 
 
 def _random_u64() -> int:

@@ -88,9 +88,7 @@ class FunctionServer:
             self.measures.failed(error.kind)
 
     def _tell(self, manifest: FunctionManifest, error: CallError) -> None:
-        text = f"Uncaught {error.message}" if error.kind is FailureKind.EXCEPTION else error.message
-        if error.stack:
-            text += f"\n{error.stack.strip()}"
+        text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
         self._logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode())
 
     def _load(self, revision: str) -> tuple[FunctionManifest, bytes]:

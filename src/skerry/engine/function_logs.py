@@ -1,0 +1,150 @@
+"""The reading side of a function's log: the last lines, and what comes after them.
+
+Reads what `log_writer` writes: `<function>.log` and one older generation, `<function>.log.1`. Yields whole lines,
+without their ends, oldest first. A follower goes on in the new file after a rotation; lines of a generation that
+was rotated away twice between two looks are lost to it.
+"""
+
+import asyncio
+import datetime as dt
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from skerry.engine.errors import UnknownRevisionError
+from skerry.engine.manifest import is_name
+from skerry.kit.tasks import run_blocking
+
+#: How often a follower looks for new lines.
+FOLLOW_SECONDS = 0.2
+#: One read; also the longest line that is possible (a message of 16 KiB, each byte escaped as six).
+CHUNK_BYTES = 256 * 1024
+#: Both generations may be read at most; the default for a reader that names no number.
+TAIL_LINES_MAX = 100_000
+CONCURRENT_READS_MAX = 4
+
+
+class FunctionLogs:
+    """Reads logs; `close` it at the end."""
+
+    def __init__(self, logs_dir: Path) -> None:
+        self._logs_dir = logs_dir
+        self._executor = ThreadPoolExecutor(CONCURRENT_READS_MAX, thread_name_prefix="function-logs")
+
+    def close(self) -> None:
+        """Stop the reading threads."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def read(
+        self,
+        function: str,
+        *,
+        follow: bool = False,
+        tail_lines: int | None = None,
+        since: dt.datetime | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield lines (JSON documents, see `log_writer`) of one function's log.
+
+        Args:
+            function: its name; one without a log yields nothing (or waits, when following).
+            follow: go on with lines as they are written, until the iterator is closed.
+            tail_lines: only so many of the last lines; None for all that are kept.
+            since: only lines of this time or later.
+
+        Raises:
+            UnknownRevisionError: `function` is not a name.
+        """
+        if not is_name(function):
+            raise UnknownRevisionError(f"not the name of a function: {function[:100]!r}")
+        tail = _Tail(self._logs_dir / f"{function}.log", since)
+        try:
+            count = TAIL_LINES_MAX if tail_lines is None else min(tail_lines, TAIL_LINES_MAX)
+            for line in await run_blocking(self._executor, lambda: tail.last(count)):
+                yield line
+            while follow:
+                lines = await run_blocking(self._executor, tail.more)
+                for line in lines:
+                    yield line
+                if not lines:
+                    await asyncio.sleep(FOLLOW_SECONDS)
+        finally:
+            tail.close()
+
+
+class _Tail:
+    """A position in a log that is being written; used by one thread at a time."""
+
+    def __init__(self, path: Path, since: dt.datetime | None) -> None:
+        self._path = path
+        self._since = since.astimezone(dt.UTC).isoformat(timespec="milliseconds") if since else ""
+        self._file: BinaryIO | None = None
+        self._partial = b""
+
+    def last(self, count: int) -> list[str]:
+        """Return the last lines that are there, and stay behind them."""
+        kept: deque[str] = deque(maxlen=count)
+        older = self._path.with_name(self._path.name + ".1")
+        if older.exists():
+            with older.open("rb") as file:
+                kept.extend(self._wanted(_lines_of(file)))
+        while lines := self.more():
+            kept.extend(lines)
+        return list(kept)
+
+    def more(self) -> list[str]:
+        """Return the lines that were written since the last look, a chunk at most."""
+        if self._file is None and not self._open():
+            return []
+        data = self._read()
+        if not data and self._was_rotated():
+            self.close()
+            return self.more() if self._open() else []
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        return list(self._wanted(lines))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._partial = b""
+
+    def _open(self) -> bool:
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _read(self) -> bytes:
+        return self._file.read(CHUNK_BYTES) if self._file is not None else b""
+
+    def _was_rotated(self) -> bool:
+        if self._file is None:
+            return False
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return os.fstat(self._file.fileno()).st_ino != there.st_ino
+
+    def _wanted(self, lines: Iterator[bytes] | list[bytes]) -> Iterator[str]:
+        for line in lines:
+            if line and (not self._since or _time_of(line) >= self._since):
+                yield line.decode(errors="replace")
+
+
+def _lines_of(file: BinaryIO) -> Iterator[bytes]:
+    for line in file:
+        yield line.rstrip(b"\n")
+
+
+def _time_of(line: bytes) -> str:
+    try:
+        return str(orjson.loads(line)["time"]).replace("Z", "+00:00")
+    except (ValueError, KeyError, TypeError):
+        return ""  # not a line of ours: too old for any `since`

@@ -1,0 +1,190 @@
+"""The engine workers of one machine: their sockets, their processes, and whether they answer.
+
+Owns the listening Unix sockets. A worker inherits its socket, so while a killed worker is being started again its
+clients' connections wait in the backlog instead of being refused. Invariant: when `run_workers` yields, every
+worker has answered a request.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from skerry.kit.errors import ConfigurationError, StartError
+from skerry.kit.logs import get_logger
+from skerry.kit.processes import Command, Supervised, supervise
+
+log = get_logger(__name__)
+
+#: sun_path of sockaddr_un has 108 bytes on Linux, its end mark included; other systems have 104.
+SOCKET_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
+BACKLOG = 1024
+#: The first start of a machine compiles the engine, which takes 10 s on an idle core.
+START_SECONDS_MAX = 120.0
+HEALTH_SECONDS_MAX = 5.0
+_HEALTH_RETRY_SECONDS = 0.02
+_HEALTH_BYTES_MAX = 64 * 1024
+_HEALTH_REQUEST = b"GET /__skerry/health HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What the workers of one machine need.
+
+    Attributes:
+        run_dir: where the sockets are made.
+        functions_dir: where manifests are (see `manifest`).
+        logs_dir: where the functions' console output goes.
+        engine_cache: where compiled code is kept; readable and writable for this user only.
+        component: the JavaScript engine component, `js-engine/dist/skerry-js-engine.wasm`.
+        count: how many processes.
+        threads_max: connections that one worker serves at once.
+        request_body_bytes_max: a larger request body is answered with 413.
+        drain_seconds: how long running requests may take after SIGTERM.
+    """
+
+    run_dir: Path
+    functions_dir: Path
+    logs_dir: Path
+    engine_cache: Path
+    component: Path
+    count: int = 1
+    threads_max: int = 256
+    request_body_bytes_max: int = 10 * 1024 * 1024
+    drain_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.threads_max < 1 or self.request_body_bytes_max < 1:
+            raise ConfigurationError("engine workers: count, threads_max and request_body_bytes_max must be positive")
+        longest = len(os.fsencode(self.socket_path(self.count - 1).absolute()))
+        if longest > SOCKET_PATH_BYTES_MAX:
+            raise ConfigurationError(
+                f"the path of the engine workers' sockets, {self.socket_path(self.count - 1).absolute()}, has "
+                f"{longest} bytes and the system takes {SOCKET_PATH_BYTES_MAX}: choose a shorter data directory"
+            )
+
+    def socket_path(self, index: int) -> Path:
+        """Return the socket of the worker of this index, from 0."""
+        return self.run_dir / f"engine-{index}.sock"
+
+
+class Workers:
+    """Running workers, as `run_workers` yields them."""
+
+    def __init__(self, socket_paths: tuple[Path, ...], processes: tuple[Supervised, ...]) -> None:
+        self.socket_paths = socket_paths
+        self._processes = processes
+
+    @property
+    def pids(self) -> tuple[int | None, ...]:
+        """The process ids; None for a worker between two lives."""
+        return tuple(process.pid for process in self._processes)
+
+    async def statistics(self) -> list[dict[str, int]]:
+        """Return what each worker counts; raises OSError or TimeoutError where one does not answer."""
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(_health(path)) for path in self.socket_paths]
+        return [task.result() for task in asked]
+
+
+@asynccontextmanager
+async def run_workers(settings: WorkerSettings) -> AsyncIterator[Workers]:
+    """Run the workers for the length of the block; they drain on exit.
+
+    Raises:
+        StartError: a socket cannot be made, the component is missing, or a worker does not answer in time.
+    """
+    if not settings.component.is_file():
+        raise StartError(f"there is no JavaScript engine at {settings.component}: run `make setup` to build it")
+    async with AsyncExitStack() as stack:
+        sockets = [_listen(settings.socket_path(index)) for index in range(settings.count)]
+        for index, sock in enumerate(sockets):
+            stack.callback(_close, sock, settings.socket_path(index))
+        processes = []
+        for index, sock in enumerate(sockets):
+            processes.append(await stack.enter_async_context(supervise(_command(settings, index, sock))))
+        paths = tuple(settings.socket_path(index) for index in range(settings.count))
+        await _wait_until_ready(paths)
+        log.info("engine workers are ready", workers=settings.count)
+        yield Workers(paths, tuple(processes))
+
+
+def _listen(path: Path) -> socket.socket:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of a life that was killed; the data directory's lock keeps out a living one
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path.absolute()))
+        path.chmod(0o600)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise StartError(f"the engine worker's socket {path} cannot be made: {error.strerror}") from error
+    return sock
+
+
+def _close(sock: socket.socket, path: Path) -> None:
+    sock.close()
+    path.unlink(missing_ok=True)
+
+
+def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Command:
+    arguments = [
+        *(sys.executable, "-m", "skerry.engine.worker"),
+        *("--listen-fd", str(sock.fileno())),
+        *("--functions-dir", str(settings.functions_dir.absolute())),
+        *("--logs-dir", str(settings.logs_dir.absolute())),
+        *("--engine-cache", str(settings.engine_cache.absolute())),
+        *("--component", str(settings.component.absolute())),
+        *("--threads", str(settings.threads_max)),
+        *("--request-body-bytes-max", str(settings.request_body_bytes_max)),
+        *("--drain-seconds", str(settings.drain_seconds)),
+    ]
+    return Command(
+        name=f"engine-{index}",
+        arguments=arguments,
+        pass_fds=(sock.fileno(),),
+        drain_seconds=settings.drain_seconds + 1,
+    )
+
+
+async def _wait_until_ready(paths: tuple[Path, ...]) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS_MAX), asyncio.TaskGroup() as group:
+            for path in paths:
+                group.create_task(_until_healthy(path))
+    except TimeoutError as error:
+        raise StartError(
+            f"the engine workers did not answer within {START_SECONDS_MAX:g} s; their messages say why"
+        ) from error
+
+
+async def _until_healthy(path: Path) -> None:
+    while True:
+        try:
+            await _health(path, START_SECONDS_MAX)
+        except (OSError, ValueError):  # it ended before it answered: the supervisor starts it again
+            await asyncio.sleep(_HEALTH_RETRY_SECONDS)
+        else:
+            return
+
+
+async def _health(path: Path, seconds: float = HEALTH_SECONDS_MAX) -> dict[str, int]:
+    async with asyncio.timeout(seconds):
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=_HEALTH_BYTES_MAX)
+        try:
+            writer.write(_HEALTH_REQUEST)
+            answer = await reader.read(_HEALTH_BYTES_MAX)
+        finally:
+            writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise ValueError(f"worker {path.name} is not healthy: {head[:100]!r}")
+    numbers = orjson.loads(body)
+    return {name: value for name, value in numbers.items() if isinstance(value, int)}
