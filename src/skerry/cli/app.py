@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
+import uvloop
 import yaml
 from rich.console import Console
 
@@ -110,7 +111,7 @@ def up(
             await _apply_and_wait(access, manifests, running.http_url)
         sys.stdout.flush()
 
-    asyncio.run(run_up(settings, when_ready))
+    uvloop.run(run_up(settings, when_ready))
 
 
 @app.command()

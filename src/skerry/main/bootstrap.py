@@ -18,6 +18,7 @@ from skerry.api.gateway_v1 import (
 )
 from skerry.api.model import ObjectMeta, R
 from skerry.client.client import Client
+from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL
 from skerry.main.configuration import Address
 
 CLASS_NAME = "skerry"
@@ -51,7 +52,7 @@ def _default_gateway(address: Address) -> Gateway:
         allowed_routes=AllowedRoutes(namespaces=RouteNamespaces(from_="All")),
     )
     return Gateway(
-        metadata=ObjectMeta(name=GATEWAY_NAME, namespace=GATEWAY_NAMESPACE),
+        metadata=ObjectMeta(name=GATEWAY_NAME, namespace=GATEWAY_NAMESPACE, labels={DEFAULT_FUNCTIONS_LABEL: "true"}),
         spec=GatewaySpec(gateway_class_name=CLASS_NAME, listeners=[listener], addresses=[_bound_to(address)]),
     )
 

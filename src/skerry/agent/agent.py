@@ -1,0 +1,127 @@
+"""The node's loop: read the log, stage code, translate, hand over, wait until it is in force, report.
+
+Owns the order of these steps, and the processes: Envoy, its xDS server, the engine workers. Does not own what the
+steps mean (`gateway`, `engine`, `functions`, `report`).
+
+Invariant: one turn does it all, from the present state, whatever woke it; so the first turn after a start is the same
+as every other, and many changes at once are one turn.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import Histogram
+
+from skerry.agent.functions import ArtifactSource, FunctionStage
+from skerry.agent.report import Reporter
+from skerry.agent.slice import NodeSlice
+from skerry.client.client import Client
+from skerry.engine.workers import WorkerSettings, run_workers
+from skerry.gateway.envoy import Envoy, run_envoy
+from skerry.gateway.envoy_bootstrap import EnvoySettings
+from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.resources import NodeFacts
+from skerry.gateway.translate import translate
+from skerry.gateway.xds import XdsServer, serve_xds
+from skerry.kit.clock import Clock
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
+
+log = get_logger(__name__)
+TURN_SECONDS = Histogram("skerry_agent_turn_seconds", "Time from a wake-up until the change is in force.")
+
+#: Envoy takes a change within milliseconds; one that is away is back within seconds, and the turn is tried again.
+APPLY_SECONDS_MAX = 10.0
+#: Everything is looked at again this often; also how soon manifests that are no longer needed are removed.
+RESYNC_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How a node runs.
+
+    Attributes:
+        functions_dir: for the manifests of the engine workers.
+        workers: how the engine workers run.
+        envoy: how Envoy runs.
+        default_address: the IP address of Gateways that name none.
+        start_seconds_max: how long the first configuration may take.
+    """
+
+    functions_dir: Path
+    workers: WorkerSettings
+    envoy: EnvoySettings
+    default_address: str = "127.0.0.1"
+    start_seconds_max: float = 60.0
+
+
+class Agent:
+    """A running node, as `run_agent` yields it: it serves what the log asked for."""
+
+    def __init__(
+        self, settings: AgentSettings, node_slice: NodeSlice, stage: FunctionStage, xds: XdsServer, reporter: Reporter
+    ) -> None:
+        self._settings = settings
+        self._slice = node_slice
+        self._stage = stage
+        self._xds = xds
+        self._reporter = reporter
+        self._facts = NodeFacts(default_address=settings.default_address)
+        self.applied = asyncio.Event()
+
+    def use_engine(self, sockets: tuple[str, ...]) -> None:
+        """Say where the engine workers are."""
+        self._facts = NodeFacts(engine_sockets=sockets, default_address=self._settings.default_address)
+
+    async def turn(self) -> None:
+        """Bring Envoy and the engine to the present state of the log, and report what is in force."""
+        with TURN_SECONDS.time():
+            functions = await self._stage.stage(self._slice.functions)
+            resources = self._slice.resources(functions, self._facts)
+            translation = translate(resources)
+            snapshot = build_snapshot(translation.ir, EdgeSettings(str(self._settings.envoy.access_log)))
+            generation = self._xds.set_snapshot(snapshot)
+            rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
+        self.applied.set()
+        await self._reporter.report(functions, translation, rejections)
+        await self._stage.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
+
+
+@asynccontextmanager
+async def run_agent(
+    settings: AgentSettings, client: Client, artifacts: ArtifactSource, clock: Clock
+) -> AsyncIterator[Envoy]:
+    """Run a node for the length of the block; it begins when the node serves what the log asks for.
+
+    Raises:
+        StartError: a worker or Envoy did not start in time.
+    """
+    wakeup = Wakeup()
+    node_slice = NodeSlice(client)
+    node_slice.on_change(wakeup.set)
+    async with AsyncExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
+        await run_blocking(executor, partial(settings.functions_dir.mkdir, parents=True, exist_ok=True))
+        await stack.enter_async_context(background(*node_slice.loops))
+        xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
+        stage = FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor)
+        agent = Agent(settings, node_slice, stage, xds, Reporter(client, node_slice, clock))
+        envoy = await stack.enter_async_context(run_envoy(settings.envoy))
+        workers = await stack.enter_async_context(run_workers(settings.workers))
+        agent.use_engine(tuple(str(path) for path in workers.socket_paths))
+        await node_slice.synced()
+        turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
+        await stack.enter_async_context(background(("agent", turns)))
+        await _until_applied(agent, envoy, settings.start_seconds_max)
+        yield envoy
+
+
+async def _until_applied(agent: Agent, envoy: Envoy, seconds_max: float) -> None:
+    await envoy.ready(timeout_seconds=seconds_max)
+    async with asyncio.timeout(seconds_max):
+        await agent.applied.wait()

@@ -1,0 +1,88 @@
+"""What a node tells the log: which revisions serve, and the statuses of Gateways, classes and routes.
+
+Owns the writing, and nothing about the content: `gateway.status` says what a status holds. A status that would say
+the same again is not written.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from skerry.agent.slice import NodeSlice
+from skerry.api.errors import ApiError, NotFound
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.gateway_http_route_v1 import HTTPRoute
+from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.model import R
+from skerry.client.client import Client
+from skerry.gateway.decisions import Decision, GatewayReport, ParentReport
+from skerry.gateway.status import class_status, gateway_status, route_status
+from skerry.gateway.translate import Translation
+from skerry.gateway.xds_stream import Rejection
+from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class Reporter:
+    """Writes the report of each turn.
+
+    Args:
+        client: where it goes.
+        node_slice: the objects with their present statuses.
+        clock: stamps conditions.
+    """
+
+    def __init__(self, client: Client, node_slice: NodeSlice, clock: Clock) -> None:
+        self._client = client
+        self._slice = node_slice
+        self._clock = clock
+
+    async def report(
+        self, served: Iterable[EdgeFunction], translation: Translation, rejections: Sequence[Rejection]
+    ) -> None:
+        """Tell what is in force: the functions as they are served, and what was decided and refused on the way."""
+        now = rfc3339(self._clock.now())
+        for function in served:
+            await self._tell_serving(function)
+        conditions = translation.conditions
+        for gateway_class in self._slice.gateway_classes:
+            if decision := conditions.classes.get(gateway_class.name):
+                await self._write(gateway_class, partial(_set_class, decision, now))
+        for gateway in self._slice.gateways:
+            if report := conditions.gateways.get((gateway.namespace, gateway.name)):
+                await self._write(gateway, partial(_set_gateway, report, rejections, now))
+        for route in self._slice.http_routes:
+            parents = conditions.routes.get((route.namespace, route.name), ())
+            await self._write(route, partial(_set_route, parents, now))
+
+    async def _tell_serving(self, served: EdgeFunction) -> None:
+        current = self._slice.functions.get(served.name)
+        revision = served.status.live_revision
+        if current is not None and current.uid == served.uid and current.status.serving_revision != revision:
+            await self._write(current, partial(_set_serving, revision))
+
+    async def _write(self, obj: R, mutate: Callable[[R], None]) -> None:
+        """Write one status; a failure hurts no other object's, and the next turn tries again."""
+        try:
+            await self._client.change_status(obj, mutate)
+        except NotFound:
+            return  # deleted meanwhile
+        except ApiError as error:
+            log.warning("status not written", kind=obj.kind, name=obj.name, error=error.public)
+
+
+def _set_serving(revision: str | None, function: EdgeFunction) -> None:
+    function.status.serving_revision = revision
+
+
+def _set_class(decision: Decision, now: str, gateway_class: GatewayClass) -> None:
+    gateway_class.status = class_status(gateway_class, decision, now)
+
+
+def _set_gateway(report: GatewayReport, rejections: Sequence[Rejection], now: str, gateway: Gateway) -> None:
+    gateway.status = gateway_status(gateway, report, rejections, now)
+
+
+def _set_route(parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> None:
+    route.status = route_status(route, parents, now)

@@ -1,0 +1,68 @@
+"""The part of the log that a node follows: everything that bears on its traffic."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from skerry.api.apoxy_core_v1alpha2 import Backend
+from skerry.api.apoxy_extensions_direct_response import DirectResponse
+from skerry.api.core_v1 import Namespace, Secret
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.gateway_http_route_v1 import HTTPRoute
+from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.client.client import Client
+from skerry.client.informer import Informer
+from skerry.gateway.resources import NodeFacts, Resources
+
+
+class NodeSlice:
+    """Informers of what a node reads; `loops` keeps them fresh."""
+
+    def __init__(self, client: Client) -> None:
+        self.functions = Informer(client, EdgeFunction)
+        self.revisions = Informer(client, EdgeFunctionRevision)
+        self.gateway_classes = Informer(client, GatewayClass)
+        self.gateways = Informer(client, Gateway)
+        self.http_routes = Informer(client, HTTPRoute)
+        self.backends = Informer(client, Backend)
+        self.direct_responses = Informer(client, DirectResponse)
+        self.secrets = Informer(client, Secret)
+        self.namespaces = Informer(client, Namespace)
+        self._all: tuple[Informer[EdgeFunction], ...] = (  # type: ignore[assignment]  # each of another model
+            self.functions,
+            self.revisions,
+            self.gateway_classes,
+            self.gateways,
+            self.http_routes,
+            self.backends,
+            self.direct_responses,
+            self.secrets,
+            self.namespaces,
+        )
+
+    @property
+    def loops(self) -> tuple[tuple[str, Callable[[], Awaitable[None]]], ...]:
+        """The informers' loops, for `kit.tasks.background`."""
+        return tuple((f"informer:{index}", informer.run) for index, informer in enumerate(self._all))
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` at every change of anything here."""
+        for informer in self._all:
+            informer.on_change(lambda _: listener())
+
+    async def synced(self) -> None:
+        """Wait until every first list is complete."""
+        for informer in self._all:
+            await informer.synced()
+
+    def resources(self, functions: Iterable[EdgeFunction], node: NodeFacts) -> Resources:
+        """Return what the translator reads, with the functions as the node serves them."""
+        return Resources(
+            gateway_classes=tuple(self.gateway_classes),
+            gateways=tuple(self.gateways),
+            http_routes=tuple(self.http_routes),
+            backends=tuple(self.backends),
+            direct_responses=tuple(self.direct_responses),
+            functions=tuple(functions),
+            secrets=tuple(self.secrets),
+            namespace_labels={n.name: n.metadata.labels or {} for n in self.namespaces},
+            node=node,
+        )

@@ -1,0 +1,63 @@
+"""Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from skerry.artifacts.digest import Digest
+from skerry.artifacts.errors import BundleRefusedError
+from skerry.artifacts.keep import ArtifactKeep
+from skerry.engine.check import BundleChecker
+from skerry.engine.errors import LoadError
+from skerry.engine.function_logs import FunctionLogs
+from skerry.kit.clock import Clock
+from skerry.server.kube.logs import LogQuery
+from skerry.server.verbs.requests import Target
+from skerry.server.verbs.verbs import Verbs
+
+
+class EngineBundleCheck:
+    """`artifacts.javascript.BundleCheck`, by the engine."""
+
+    def __init__(self, checker: BundleChecker) -> None:
+        self._checker = checker
+
+    async def check(self, wasm: bytes) -> None:
+        """Load a bundle once; raises BundleRefusedError where the engine refuses it."""
+        try:
+            await self._checker.check(wasm)
+        except LoadError as error:
+            raise BundleRefusedError(error.message, line=error.line or 0, column=error.column or 0) from error
+
+
+class LocalArtifacts:
+    """`agent.functions.ArtifactSource`, for a node that shares the control plane's keep."""
+
+    def __init__(self, keep: ArtifactKeep) -> None:
+        self._keep = keep
+
+    async def fetch(self, digest: str) -> Path:
+        """Return the path of an artifact, verified."""
+        return await self._keep.verify(Digest.parse(digest))
+
+
+class LocalFunctionLogs:
+    """`server.kube.logs.LogReader`, for functions that run on this machine."""
+
+    def __init__(self, logs: FunctionLogs, verbs: Verbs, clock: Clock) -> None:
+        self._logs = logs
+        self._verbs = verbs
+        self._clock = clock
+
+    @asynccontextmanager
+    async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[str]]:
+        """Open a function's log; raises NotFound where there is no such function."""
+        await self._verbs.get(Target(target.kind, name=target.name))
+        since = self._clock.now() - timedelta(seconds=query.since_seconds) if query.since_seconds is not None else None
+        lines = self._logs.read(target.name, follow=query.follow, tail_lines=query.tail_lines, since=since)
+        try:
+            yield lines
+        finally:
+            if isinstance(lines, AsyncGenerator):
+                await lines.aclose()

@@ -1,0 +1,203 @@
+"""`skerry up`: everything on one machine, in one process with its Envoy and its engine workers.
+
+Owns the wiring and the order of start and stop. Decides nothing: every rule lives in the room that it is about.
+
+Invariant: `when_ready` is called once every port is bound and a request would be answered; a start that fails raises
+StartError after everything that had started is stopped again.
+"""
+
+import asyncio
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.agent.agent import AgentSettings, run_agent
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.registry import KINDS
+from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
+from skerry.artifacts.keep import ArtifactKeep
+from skerry.client.client import Client
+from skerry.client.informer import Informer
+from skerry.controllers.artifacts import ArtifactCollector
+from skerry.controllers.edge_functions import EdgeFunctionController
+from skerry.controllers.function_code import FunctionCodeBuilder
+from skerry.engine.check import BundleChecker
+from skerry.engine.function_logs import FunctionLogs
+from skerry.engine.workers import WorkerSettings
+from skerry.gateway.envoy_bootstrap import EnvoySettings
+from skerry.kit import logs
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import StartError
+from skerry.kit.ids import RandomIds
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import background
+from skerry.main import data_dir as directories
+from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs
+from skerry.main.bootstrap import ensure_default_gateway
+from skerry.main.configuration import Address, Settings
+from skerry.main.data_dir import DataDir
+from skerry.main.ports import free_address
+from skerry.server.access import AdministratorsOnly
+from skerry.server.app import App, Guards
+from skerry.server.credentials import open_administrator, write_kubeconfig
+from skerry.server.health import Health
+from skerry.server.kube.door import KubeDoor, KubeSettings
+from skerry.server.local import LocalTransport
+from skerry.server.serve import ServeSettings, serve
+from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
+from skerry.server.verbs.verbs import Verbs
+from skerry.store.log import open_log
+from skerry.store.sqlite import open_sqlite
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a ready Skerry is reached."""
+
+    api_url: str
+    http_url: str
+    kubeconfig: Path
+
+
+async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[None]]) -> None:
+    """Run until SIGTERM or SIGINT; then drain and return.
+
+    Args:
+        settings: what is set.
+        when_ready: called once, when everything is ready.
+
+    Raises:
+        StartError: a part could not start.
+    """
+    logs.configure(style="json" if settings.log_style == "json" else "text", level=settings.log_level)
+    life = asyncio.current_task()
+    assert life is not None  # noqa: S101 - a coroutine runs in a task
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        life.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        with directories.opened(settings.data_dir) as data_dir:
+            async with everything(settings, data_dir) as running:
+                directories.write_run_note(data_dir, api=running.api_url, http=running.http_url)
+                try:
+                    await when_ready(running)
+                    await asyncio.Event().wait()
+                finally:
+                    data_dir.run_note.unlink(missing_ok=True)
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+
+
+@asynccontextmanager
+async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
+    """Start all parts, lowest first; stop them in the opposite order."""
+    http_address = await free_address(settings.http_address, "--http-address")
+    api_address = await free_address(settings.api_address, "--api-address")
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        driver = await stack.enter_async_context(open_sqlite(data_dir.database))
+        revision_log = await stack.enter_async_context(open_log(driver, clock=clock))
+        verbs = Verbs(revision_log, KINDS, clock, RandomIds())
+        await verbs.bootstrap()
+        client = Client(LocalTransport(verbs, manager="skerry"))
+        await ensure_default_gateway(client, http_address)
+        keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
+        api_url = await stack.enter_async_context(api_server(settings, data_dir, verbs, api_address))
+        await stack.enter_async_context(controllers(settings, data_dir, client, keep))
+        sockets = stack.enter_context(directories.run_dir(data_dir))
+        agent = agent_settings(settings, data_dir, sockets)
+        await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
+        yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)
+
+
+@asynccontextmanager
+async def api_server(settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address) -> AsyncIterator[str]:
+    """Serve the API; yields its URL, with the administrator's kubeconfig written."""
+    clock = SystemClock()
+    authority = open_authority(data_dir.pki, clock)
+    identity = ServerIdentity(data_dir.pki, authority, [*LOCAL_NAMES, address.host], clock)
+    administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
+    access = AdministratorsOnly()
+    function_logs = FunctionLogs(data_dir.logs / "functions")
+    reader = LocalFunctionLogs(function_logs, verbs, clock)
+    door = KubeDoor(verbs, KubeSettings(access, clock, reader))
+    app = App([door], Guards((administrator.tokens,), access), Health([]), clock)
+    serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
+    try:
+        async with serve(app, serving, identity) as at:
+            write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
+            yield at.url
+    finally:
+        function_logs.close()
+
+
+@asynccontextmanager
+async def controllers(settings: Settings, data_dir: DataDir, client: Client, keep: ArtifactKeep) -> AsyncIterator[None]:
+    """Run every controller."""
+    functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
+    build = JavaScriptSettings(
+        node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.cache / "builds"
+    )
+    checker = BundleChecker(component_of(settings), data_dir.cache / "engine")
+    collector = ArtifactCollector(keep, revisions)
+    async with checker, JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript:
+        builder = FunctionCodeBuilder(javascript, keep)
+        controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
+        loops = (("functions", functions.run), ("revisions", revisions.run), ("artifacts", collector.run))
+        async with background(*loops), controller.running():
+            yield
+
+
+def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> AgentSettings:
+    """Return how the node of this machine runs."""
+    workers = WorkerSettings(
+        run_dir=sockets,
+        functions_dir=data_dir.functions,
+        logs_dir=data_dir.logs / "functions",
+        engine_cache=data_dir.cache / "engine",
+        component=component_of(settings),
+        count=settings.workers,
+        drain_seconds=settings.drain_seconds,
+    )
+    envoy = EnvoySettings(
+        node_id="local",
+        run_directory=sockets,
+        log_directory=data_dir.logs,
+        xds_socket=str(sockets / "xds.sock"),
+        drain_seconds=settings.drain_seconds,
+    )
+    return AgentSettings(
+        functions_dir=data_dir.functions,
+        workers=workers,
+        envoy=envoy,
+        default_address=settings.http_address.host,
+        start_seconds_max=settings.start_seconds_max,
+    )
+
+
+def component_of(settings: Settings) -> Path:
+    """Return the JavaScript engine component."""
+    return settings.js_engine_dir / "dist" / "skerry-js-engine.wasm"
+
+
+def find_node() -> Path:
+    """Return the Node.js beside this Python (`make setup` puts one there), else the one on the PATH."""
+    beside = Path(sys.executable).with_name("node")
+    if beside.exists():
+        return beside
+    found = shutil.which("node")
+    if found is None:
+        raise StartError("Node.js is missing, which bundles JavaScript: run `make setup`, or install Node 20 or newer")
+    return Path(found)
