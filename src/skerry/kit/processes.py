@@ -77,6 +77,7 @@ class Supervised:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT if output else None,
                 pass_fds=command.pass_fds,
+                start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
                 env={**os.environ, **dict(command.environment)},  # noqa: TID251 - handed on, not read
             )
         finally:
