@@ -4,6 +4,7 @@ Owns what all front doors share: authentication, the audit id, errors as Status 
 end. The path to a door is kept short: no middleware, one table of prefixes.
 """
 
+import asyncio
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from skerry.api.errors import ApiError, InternalError, NotFound
+from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server import health
@@ -26,6 +27,8 @@ log = get_logger(__name__)
 
 #: Paths that tell nothing of anyone's: they are answered without a credential.
 _ANONYMOUS_PATHS = health.PATHS | {"/version"}
+#: How long an answer may take, streams aside; Kubernetes' own time.
+REQUEST_SECONDS = 60.0
 _AUDIT_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 Headers = list[tuple[bytes, bytes]]
@@ -64,7 +67,7 @@ class App:
         request = Request(scope, receive, ANONYMOUS)
         shared: Headers = [(b"audit-id", _audit_id(scope["headers"])), (b"cache-control", b"no-cache, private")]
         try:
-            answer = await self._answer(request)
+            answer = await self._answer_in_time(request)
             if isinstance(answer, Streaming):
                 headers = [(b"content-type", answer.content_type.encode()), *shared]
                 await self._streams.send(answer, headers, receive, send)
@@ -83,6 +86,13 @@ class App:
         REQUESTS.labels(verb, resource, code).inc()
         if verb != "watch":
             DURATIONS.labels(verb, resource).observe(self._clock.monotonic_seconds() - started)
+
+    async def _answer_in_time(self, request: Request) -> Answer:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await self._answer(request)
+        except TimeoutError as error:
+            raise Timeout(f"the request took longer than {REQUEST_SECONDS:.0f}s; a write may still be done") from error
 
     async def _answer(self, request: Request) -> Answer:
         if request.path not in _ANONYMOUS_PATHS:

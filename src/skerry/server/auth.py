@@ -7,7 +7,7 @@ plain digest is enough: there is nothing to guess that a slow hash would slow do
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from skerry.api.errors import Unauthorized
@@ -42,7 +42,7 @@ class Authenticator(Protocol):
     """One way to tell who asks."""
 
     def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> User | None:
-        """Return the user whose credential the headers carry; None where they carry none of this kind."""
+        """Return the `authenticated` user whose credential the headers carry; None where it is none of this kind."""
         ...
 
 
@@ -66,7 +66,7 @@ class StaticTokens:
     """
 
     def __init__(self, records: Sequence[TokenRecord]) -> None:
-        self._records = tuple(records)
+        self._records = tuple(TokenRecord(record.sha256, authenticated(record.user)) for record in records)
 
     def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> User | None:
         """Return the user of the bearer token, if it is known; see `Authenticator`."""
@@ -87,5 +87,10 @@ def require_user(authenticators: Sequence[Authenticator], headers: Sequence[tupl
     for authenticator in authenticators:
         user = authenticator.authenticate(headers)
         if user is not None:
-            return User(user.name, user.uid, tuple(dict.fromkeys((*user.groups, AUTHENTICATED))), user.extra)
+            return user
     raise Unauthorized("Unauthorized")
+
+
+def authenticated(user: User) -> User:
+    """Return the user as a member of the group that every known user belongs to."""
+    return replace(user, groups=tuple(dict.fromkeys((*user.groups, AUTHENTICATED))))

@@ -13,7 +13,10 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge, Timeout
+from skerry.kit.logs import get_logger
 from skerry.server.auth import User
+
+log = get_logger(__name__)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -174,6 +177,9 @@ class Streams:
             self._deadlines.add(deadline)
             try:
                 await self._pump(parts, deadline, receive, send)
+            except Exception:
+                # The head is sent, so all that can be told is that it ends here.
+                log.exception("a streaming answer failed")
             finally:
                 self._deadlines.discard(deadline)
         await send({"type": "http.response.body", "body": b"", "more_body": False})

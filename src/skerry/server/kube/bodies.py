@@ -17,15 +17,13 @@ from skerry.api.errors import BadRequest, UnsupportedMediaType
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.server.kube import protobuf
-from skerry.server.verbs.answers import OBJECT_BYTES_MAX
+from skerry.server.verbs.limits import DEPTH_MAX, OBJECT_BYTES_MAX, too_deep
 from skerry.server.verbs.patches.json_patch import json_patch
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.patches.strategic import strategic_patch
 
 BODY_BYTES_MAX = OBJECT_BYTES_MAX
-#: Levels of nesting in one body; no kind needs a tenth of it, and Python's stack carries five times as much.
-DEPTH_MAX = 200
 
 JSON = "application/json"
 YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
@@ -124,11 +122,7 @@ def _check_brackets(raw: bytes) -> None:
     for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", raw)):
         depth += 1 if bracket in b"[{" else -1
         if depth > DEPTH_MAX:
-            raise _too_deep()
-
-
-def _too_deep() -> BadRequest:
-    return BadRequest(f"the body of the request is nested deeper than {DEPTH_MAX} levels")
+            raise too_deep()
 
 
 class _Repeated(dict[str, Any]):
@@ -207,7 +201,7 @@ def _check_events(text: str) -> None:
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 depth += 1
                 if depth > DEPTH_MAX:
-                    raise _too_deep()
+                    raise too_deep()
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 depth -= 1
             case _:

@@ -1,7 +1,7 @@
 """The `log` subresource: lines of text from whoever keeps them. Does not own where logs are."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,10 +49,10 @@ def log_query(query: Query) -> LogQuery:
 @asynccontextmanager
 async def log_parts(reader: LogReader, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[bytes]]:
     """Open an object's log as the bytes of an answer."""
-    async with reader.read(target, query) as lines:
+    async with reader.read(target, query) as lines, aclosing(_encoded(lines)) as parts:
+        yield parts
 
-        async def parts() -> AsyncIterator[bytes]:
-            async for line in lines:
-                yield line.encode(errors="replace") + b"\n"
 
-        yield parts()
+async def _encoded(lines: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+    async for line in lines:
+        yield line.encode(errors="replace") + b"\n"

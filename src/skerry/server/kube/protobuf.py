@@ -174,7 +174,7 @@ def _message(data: memoryview, fields: Message) -> Document:
         field = fields.get(number)
         if field is None:
             continue
-        expected = _VARINT if field.type in {"int", "bool"} else _BYTES
+        expected = _VARINT if field.type in ("int", "bool") else _BYTES
         if wire_type != expected:
             raise ValueError(f"{field.name} has wire type {wire_type}")
         value = _value(raw, field)

@@ -1,7 +1,7 @@
 """The paths of stored objects: HTTP methods to verbs, and the verbs' outcomes to answers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from skerry.server.kube.rendering import Renderer, error_event
 from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.requests import Deleted, Target, WatchOptions, Written
 from skerry.server.verbs.verbs import Verbs
+from skerry.server.verbs.watching import Seen
 
 log = get_logger(__name__)
 
@@ -124,26 +125,26 @@ class Resources:
         """Open a watch as lines. History that is gone is told as an ERROR event, as clients expect it."""
         with WATCHERS.labels(target.kind.resource).track_inprogress():
             try:
-                async with self._verbs.watch(target, wanted) as batches:
-
-                    async def lines() -> AsyncIterator[bytes]:
-                        try:
-                            async for batch in batches:
-                                yield renderer.events(batch)
-                        except ApiError as error:
-                            yield error_event(error)
-                        except Exception:
-                            log.exception("watch failed", resource=target.kind.resource)
-                            yield error_event(InternalError("the watch failed: start it again"))
-
-                    yield lines()
+                async with self._verbs.watch(target, wanted) as batches, aclosing(_lines(batches, renderer)) as lines:
+                    yield lines
             except Expired as error:
-                expired = error_event(error)
+                yield _only(error_event(error))
 
-                async def only_expired() -> AsyncIterator[bytes]:
-                    yield expired
 
-                yield only_expired()
+async def _lines(batches: AsyncIterator[Sequence[Seen]], renderer: Renderer) -> AsyncGenerator[bytes, None]:
+    """Turn batches into lines; what ends a watch early is its last line."""
+    try:
+        async for batch in batches:
+            yield renderer.events(batch)
+    except ApiError as error:
+        yield error_event(error)
+    except Exception:
+        log.exception("watch failed", resource=renderer.kind.resource)
+        yield error_event(InternalError("the watch failed: start it again"))
+
+
+async def _only(line: bytes) -> AsyncIterator[bytes]:
+    yield line
 
 
 def target_of(kind: Kind[Any], path: ResourcePath) -> Target:

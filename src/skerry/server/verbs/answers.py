@@ -20,9 +20,6 @@ from skerry.api.errors import (
 from skerry.server.verbs.requests import Target
 from skerry.store import errors as store
 
-#: The largest body and the largest stored object. etcd's own bound is 1.5 MiB; Kubernetes names this one.
-OBJECT_BYTES_MAX = 3 * 1024 * 1024
-
 
 def not_found(target: Target) -> NotFound:
     """There is no such object."""
@@ -53,11 +50,6 @@ def forbidden(target: Target, why: str, *causes: dict[str, Any]) -> Forbidden:
     """The act is not allowed, whoever asks."""
     details = target.details | ({"causes": list(causes)} if causes else {})
     return Forbidden(f'{target.kind.resource} "{target.name}" is forbidden: {why}', details=details)
-
-
-def too_large() -> RequestEntityTooLarge:
-    """A body or object is over `OBJECT_BYTES_MAX`."""
-    return RequestEntityTooLarge(f"Request entity too large: limit is {OBJECT_BYTES_MAX}")
 
 
 def too_old(asked: int, oldest: int) -> Expired:

@@ -8,8 +8,8 @@ encodings on it, so a change costs one encoding for each form, not one for each 
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,8 +23,12 @@ from skerry.store.records import Event, Progress
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
-#: Moments kept for other watchers of the same change; those follow within one turn of the event loop.
+#: Moments kept for other watchers of the same change, and the bytes of the states in them. Live watchers follow
+#: within a turn of the event loop; one that comes later makes its own.
 MOMENTS_MAX = 1024
+MOMENTS_BYTES_MAX = 16 * 1024 * 1024
+#: How often a quiet watcher that wants bookmarks gets one.
+BOOKMARK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -80,7 +84,7 @@ class Watcher:
     def __init__(self, log: RevisionLog, reader: Reader) -> None:
         self._log = log
         self._reader = reader
-        self._moments: OrderedDict[int, Moment] = OrderedDict()
+        self._moments = Moments()
 
     @asynccontextmanager
     async def watch(self, target: Target, options: WatchOptions) -> AsyncIterator[AsyncIterator[Sequence[Seen]]]:
@@ -98,45 +102,68 @@ class Watcher:
             if options.initial_events and options.bookmarks:
                 initial.append(Bookmark(after, ends_initial_events=True))
         try:
-            async with self._log.watch(
-                target.kind.resource, namespace=target.namespace or None, after_revision=after
-            ) as changes:
-                yield self._follow(target, options, initial, changes, after)
+            async with (
+                self._log.watch(
+                    target.kind.resource,
+                    namespace=target.namespace or None,
+                    after_revision=after,
+                    progress_seconds=BOOKMARK_SECONDS,
+                ) as changes,
+                aclosing(self._follow(target, options.selection, (after, changes))) as seen,
+            ):
+                yield _wanted(initial, seen, bookmarks=options.bookmarks)
         except store.Compacted as error:
             raise answers.too_old(after, error.oldest) from error
         except store.FutureRevision as error:
             raise answers.too_new(after, error.current) from error
 
     async def _follow(
-        self,
-        target: Target,
-        options: WatchOptions,
-        initial: Sequence[Seen],
-        changes: AsyncIterator[Sequence[Event] | Progress],
-        after: int,
-    ) -> AsyncIterator[Sequence[Seen]]:
-        if initial:
-            yield initial
+        self, target: Target, selection: Selection, since: tuple[int, AsyncIterator[Sequence[Event] | Progress]]
+    ) -> AsyncGenerator[Sequence[Seen], None]:
+        """Turn the store's events into what a selection sees of them."""
+        after, changes = since
         try:
             async for change in changes:
                 if isinstance(change, Progress):
-                    if options.bookmarks:
-                        yield (Bookmark(change.revision),)
+                    yield (Bookmark(change.revision),)
                     continue
                 after = change[-1].revision
-                moments = (self._moment(event) for event in change)
-                if seen := [s for m in moments if (s := _observe(target, m, options.selection))]:
+                moments = map(self._moments.of, change)
+                if seen := [one for moment in moments if (one := _observe(target, moment, selection))]:
                     yield seen
         except store.Compacted as error:
             raise answers.too_old(after, error.oldest) from error
 
-    def _moment(self, event: Event) -> Moment:
-        moment = self._moments.get(event.revision)
-        if moment is None:
-            moment = _moment_of(event)
-            self._moments[event.revision] = moment
-            if len(self._moments) > MOMENTS_MAX:
-                self._moments.popitem(last=False)
+
+async def _wanted(
+    initial: Sequence[Seen], seen: AsyncIterator[Sequence[Seen]], *, bookmarks: bool
+) -> AsyncIterator[Sequence[Seen]]:
+    """Put the present state first, and leave out bookmarks that nobody asked for."""
+    if initial:
+        yield initial
+    async for batch in seen:
+        if bookmarks or not isinstance(batch[0], Bookmark):
+            yield batch
+
+
+class Moments:
+    """The latest moments, bounded in number and bytes; the oldest are forgotten first."""
+
+    def __init__(self) -> None:
+        self._moments: OrderedDict[int, tuple[Moment, int]] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, event: Event) -> Moment:
+        """Return the moment of an event: a shared one while it is remembered."""
+        known = self._moments.get(event.revision)
+        if known is not None:
+            return known[0]
+        moment, size = _moment_of(event), len(event.value or b"") + len(event.previous or b"")
+        self._moments[event.revision] = moment, size
+        self._bytes += size
+        while len(self._moments) > MOMENTS_MAX or self._bytes > MOMENTS_BYTES_MAX:
+            _, (_, forgotten) = self._moments.popitem(last=False)
+            self._bytes -= forgotten
         return moment
 
 

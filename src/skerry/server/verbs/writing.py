@@ -18,6 +18,7 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document, ObjectMeta, from_document, to_document
 from skerry.server.verbs import answers, metadata
 from skerry.server.verbs.admission import Change, Surroundings, admit
+from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
 from skerry.server.verbs.stored import Stored, encode
@@ -191,8 +192,8 @@ def _with_status(document: Document, status: Any) -> Document:
 
 def _encode(document: Document) -> bytes:
     value = encode(document)
-    if len(value) > answers.OBJECT_BYTES_MAX:
-        raise answers.too_large()
+    if len(value) > OBJECT_BYTES_MAX:
+        raise too_large()
     return value
 
 
