@@ -42,7 +42,7 @@ class HttpTransport:
 
     async def create(self, target: Target, document: Document) -> Document:
         """Store a new object and return it as stored."""
-        return await self._send("POST", target, document)
+        return await self._send("POST", Target(target.kind, target.namespace), document)
 
     async def replace(self, target: Target, document: Document) -> Document:
         """Replace an object (or its subresource) and return it as stored."""

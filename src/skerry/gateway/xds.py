@@ -119,7 +119,7 @@ class XdsServer:
                 stream.retry()
 
     async def _push(self, stream: Stream, context: Any) -> None:
-        while True:
+        while self._generation:  # before the first snapshot there is nothing to say, not even that there is nothing
             snapshot = self._snapshot
             for response in stream.due(snapshot):
                 PUSHES.labels(response.type_url.rpartition(".")[2]).inc()

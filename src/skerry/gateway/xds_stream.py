@@ -43,10 +43,12 @@ class Stream:
     def __init__(self) -> None:
         self._nonces = itertools.count(1)
         self._subscribed: dict[str, set[str]] = {}
+        self._greeted: set[str] = set()
         self._offered: dict[_Key, str] = {}
         self._held: dict[_Key, str] = {}
         self._refused: dict[_Key, Rejection] = {}
         self._flying: dict[str, tuple[_Key, str]] = {}
+        self._answered: set[str] = set()
 
     def receive(self, request: DeltaDiscoveryRequest) -> None:
         """Take a request: subscriptions, and the answer to a response."""
@@ -92,10 +94,17 @@ class Stream:
                 key = (type_url, resource.name)
                 if self._wants(key) and self._offered.get(key) != resource.version:
                     yield self._response(key, resource)
+            if type_url in WILDCARD_TYPES and type_url in self._subscribed and type_url not in self._greeted:
+                # Nothing to send is an answer too: without one Envoy waits for its timeout of 15 s before it goes on.
+                self._greeted.add(type_url)
+                yield DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
             for name in self._subscribed.get(type_url, set()) - {"*"} - snapshot.resources[type_url].keys():
                 # Asked for and not there: say so, or Envoy waits for it until its own timeout.
                 if (type_url, name) not in self._offered:
                     yield self._response((type_url, name), None)
+            if type_url in WILDCARD_TYPES & self._subscribed.keys() - self._answered:
+                # There is none of this type: say so, or Envoy holds back everything else until its own timeout.
+                yield self._empty_response(type_url)
         for type_url in reversed(PUSH_ORDER):
             if type_url in WILDCARD_TYPES:
                 for key in self._gone(type_url, snapshot):
@@ -110,16 +119,22 @@ class Stream:
         return names is not None and (key[0] in WILDCARD_TYPES or key[1] in names)
 
     def _response(self, key: _Key, resource: XdsResource | None) -> DeltaDiscoveryResponse:
+        self._greeted.add(key[0])
         nonce = str(next(self._nonces))
         version = resource.version if resource else _ABSENT
         self._offered[key] = version
         self._flying[nonce] = (key, version)
+        self._answered.add(key[0])
         response = DeltaDiscoveryResponse(type_url=key[0], nonce=nonce)
         if resource:
             response.resources.append(Resource(name=key[1], version=version, resource=resource.body))
         else:
             response.removed_resources.append(key[1])
         return response
+
+    def _empty_response(self, type_url: str) -> DeltaDiscoveryResponse:
+        self._answered.add(type_url)
+        return DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
 
     def retry(self) -> None:
         """Offer again what was refused: a port may have become free since."""
