@@ -45,6 +45,7 @@ class ListenerReport:
         attached_routes: how many routes are attached.
         decisions: Accepted, Conflicted, ResolvedRefs.
         bindings: names of the bindings that serve it; empty where it can't be served.
+        table: name of its route table.
     """
 
     name: str
@@ -52,11 +53,12 @@ class ListenerReport:
     attached_routes: int
     decisions: tuple[Decision, ...]
     bindings: tuple[str, ...] = ()
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
-    """What was decided about a Gateway: Accepted, and each listener's report."""
+    """What was decided about a Gateway: Accepted, each listener's report, and the addresses that it serves."""
 
     accepted: Decision
     listeners: tuple[ListenerReport, ...]

@@ -11,7 +11,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
-from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
+from envoy.config.core.v3.address_pb2 import Address, CidrRange, Pipe, SocketAddress
 from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
@@ -184,8 +184,7 @@ def _connection_manager(table: str, settings: EdgeSettings, *, scheme: str) -> h
         stream_idle_timeout=_duration(STREAM_IDLE_SECONDS_MAX),
         request_headers_timeout=_duration(REQUEST_HEADERS_SECONDS_MAX),
         drain_timeout=_duration(DRAIN_SECONDS),
-        # No address is trusted for being private: x-envoy-* headers of clients are dropped.
-        internal_address_config=hcm.HttpConnectionManager.InternalAddressConfig(),
+        internal_address_config=_nobody_is_internal(),
         access_log=[_access_log(settings.access_log)],
     )
     manager.use_remote_address.value = True
@@ -199,6 +198,17 @@ def _connection_manager(table: str, settings: EdgeSettings, *, scheme: str) -> h
     manager.http2_protocol_options.initial_stream_window_size.value = HTTP2_STREAM_WINDOW_BYTES
     manager.http2_protocol_options.initial_connection_window_size.value = HTTP2_CONNECTION_WINDOW_BYTES
     return manager
+
+
+def _nobody_is_internal() -> hcm.HttpConnectionManager.InternalAddressConfig:
+    """Trust no client for its private address: x-envoy-* headers, which set timeouts and retries, are dropped.
+
+    An empty list would mean the private ranges (Envoy, `InternalAddressConfig::isInternalAddress`), so the list names
+    an address that no client has.
+    """
+    nobody = CidrRange(address_prefix="0.0.0.0")  # noqa: S104 - nothing is bound here
+    nobody.prefix_len.value = 32
+    return hcm.HttpConnectionManager.InternalAddressConfig(cidr_ranges=[nobody])
 
 
 def _strip_internal_headers() -> HeaderMutation:

@@ -44,13 +44,14 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, translated."""
+    """One rule, translated; `sound` unless it asks for what is not done here, and answers 500 for it."""
 
     index: int
     matches: tuple[ir.RouteMatch, ...]
     action: ir.Action
     request_headers: ir.HeaderChanges = ir.NO_CHANGES
     response_headers: ir.HeaderChanges = ir.NO_CHANGES
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class TranslatedRoute:
     """A route's rules, translated once for all its parents.
 
     Attributes:
-        rules: those that can be served.
+        rules: in their order; one whose matches make no sense has none.
         clusters: every cluster that they name.
         problems: decisions on ResolvedRefs that are False.
         unsupported: what the rules ask for that is not done here, in words.
@@ -74,8 +75,8 @@ class TranslatedRoute:
         found = [accepted]
         if self.unsupported and accepted.status == "True":
             message = "; ".join(self.unsupported)
-            if self.rules:
-                found.append(yes("PartiallyInvalid", "UnsupportedValue", f"Dropped Rule: {message}"))
+            if any(rule.sound for rule in self.rules):
+                found.append(yes("PartiallyInvalid", "UnsupportedValue", message))
             else:
                 found = [no("Accepted", "UnsupportedValue", message)]
         if self.problems:
@@ -87,17 +88,25 @@ class TranslatedRoute:
 
 
 def translate_route(route: HTTPRoute, catalog: Catalog) -> TranslatedRoute:
-    """Translate every rule of a route; a rule that asks for the unsupported is left out."""
+    """Translate every rule of a route.
+
+    A rule that asks for the unsupported answers 500: its requests may not reach a backend past a filter that they were
+    meant to pass (Gateway API, HTTPRouteFilter). A rule whose matches make no sense fits no request.
+    """
     rules: list[Rule] = []
     clusters: dict[str, ir.Cluster] = {}
     problems: list[Decision] = []
     unsupported: list[str] = []
     for index, spec in enumerate(route.spec.rules):
         builder = _RuleBuilder(catalog)
+        matches: tuple[ir.RouteMatch, ...] = ()
         try:
-            rules.append(builder.build(index, spec))
+            matches = tuple(_match(match) for match in spec.matches) or (ir.EVERYTHING,)
+            rules.append(builder.build(index, spec, matches))
         except Unsupported as reason:
             unsupported.append(f"rules[{index}]: {reason}")
+            answer = _error(500, "this route asks for something that the gateway does not do")
+            rules.append(Rule(index, matches, answer, sound=False))
             continue
         clusters |= {cluster.name: cluster for cluster in builder.clusters}
         problems += builder.problems
@@ -112,9 +121,8 @@ class _RuleBuilder:
         self.clusters: list[ir.Cluster] = []
         self.problems: list[Decision] = []
 
-    def build(self, index: int, spec: HTTPRouteRule) -> Rule:
+    def build(self, index: int, spec: HTTPRouteRule, matches: tuple[ir.RouteMatch, ...]) -> Rule:
         """Translate the rule; raises Unsupported."""
-        matches = tuple(_match(match) for match in spec.matches) or (ir.EVERYTHING,)
         filters = spec.filters or []
         action: ir.Action = self._answer(filters) or self._forward(spec)
         return Rule(

@@ -28,12 +28,14 @@ class Attached:
         hostnames: patterns, at least one.
         rules: in their order.
         age: what decides between equal matches: creation time, namespace, name; the lesser wins.
+        accepted: whether it counts as attached; one that is not may still answer 500.
     """
 
     name: str
     hostnames: tuple[str, ...]
     rules: tuple[Rule, ...]
     age: tuple[str, str, str]
+    accepted: bool = True
 
 
 def build_table(

@@ -59,7 +59,7 @@ def translate(resources: Resources) -> Translation:
         if report:
             reports[route.namespace, route.name] = report
             clusters |= {cluster.name: cluster for cluster in translated.clusters}
-    counts = {place: len({route.name for route in routes}) for place, routes in attached.items()}
+    counts = {place: sum(route.accepted for route in routes) for place, routes in attached.items()}
     for plan in plans:
         clusters |= _attach_functions(plan, catalog, resources.node, attached)
     conditions = Conditions(classes, {plan.key: _report(plan, counts) for plan in plans}, reports)
@@ -78,21 +78,21 @@ def _attach_route(
     attached: _Attachments,
 ) -> tuple[ParentReport, ...]:
     """Attach a route to the listeners that take it, in `attached`; return its report."""
-    here = Attached(
-        name=f"httproute/{route.namespace}/{route.name}",
-        hostnames=tuple(route.spec.hostnames or (ANY,)),
-        rules=translated.rules,
-        age=_age(route),
-    )
     reports = []
     for attachment in attachments_of(route, gateways, namespace_labels):
         decisions = translated.decisions(attachment.accepted)
         reports.append(ParentReport(attachment.parent, decisions))
-        if decisions[0].status == "True":
-            for listener in attachment.listeners:
-                routes = attached.setdefault((listener.gateway, listener.spec.name), [])
-                if here not in routes[-1:]:  # two parentRefs may name one listener
-                    routes.append(here)
+        here = Attached(
+            name=f"httproute/{route.namespace}/{route.name}",
+            hostnames=tuple(route.spec.hostnames or (ANY,)),
+            rules=translated.rules,
+            age=_age(route),
+            accepted=decisions[0].status == "True",
+        )
+        for listener in attachment.listeners:
+            routes = attached.setdefault((listener.gateway, listener.spec.name), [])
+            if here not in routes[-1:]:  # two parentRefs may name one listener
+                routes.append(here)
     return tuple(reports)
 
 
@@ -139,10 +139,12 @@ def _report(plan: GatewayPlan, counts: Mapping[tuple[Key, str], int]) -> Gateway
             attached_routes=counts.get((plan.key, listener.spec.name), 0),
             decisions=listener.decisions,
             bindings=plan.bindings_of(listener),
+            table=listener.table,
         )
         for listener in plan.listeners
     )
-    return GatewayReport(plan.accepted, listeners, plan.addresses)
+    addresses = plan.addresses if any(listener.usable for listener in plan.listeners) else ()
+    return GatewayReport(plan.accepted, listeners, addresses)
 
 
 def _assemble(plans: Sequence[GatewayPlan], attached: _Attachments, clusters: Mapping[str, ir.Cluster]) -> ir.Ir:

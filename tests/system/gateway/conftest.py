@@ -46,7 +46,8 @@ def load(text: str, node: NodeFacts) -> Resources:
         obj = decode(kind, document).object
         complete(kind, obj, None)
         found[FIELD_OF_KIND[document["kind"]]].append(obj)
-    return Resources(**{name: tuple(items) for name, items in found.items()}, node=node)
+    given: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
+    return Resources(**given, node=node)
 
 
 def free_port() -> int:
@@ -112,7 +113,6 @@ class Upstream:
         return 200, json.dumps(told | {"size": len(request.body)})
 
     async def listen_unix(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
         self.server = await asyncio.start_unix_server(self.handle, path)
 
     async def listen_tcp(self) -> int:
@@ -140,6 +140,10 @@ class Edge:
     settings: EnvoySettings
     edge_settings: EdgeSettings
 
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     async def apply(self, text: str) -> tuple[Translation, tuple[Rejection, ...]]:
         """Translate resources and wait until Envoy has taken them."""
         translation = translate(load(text.replace("PORT", str(self.port)), self.node))
@@ -150,18 +154,17 @@ class Edge:
         """Send a request to `host/path` through Envoy."""
         host, _, path = url.partition("/")
         headers = {"host": host} | more.pop("headers", {})
-        return await self.client.request(more.pop("method", "GET"), f"/{path}", headers=headers, **more)
+        return await self.client.request(more.pop("method", "GET"), f"{self.base_url}/{path}", headers=headers, **more)
 
 
 @asynccontextmanager
 async def start_edge(directory: Path, text: str, node: NodeFacts | None = None, port: int = 0) -> AsyncIterator[Edge]:
     """Run an Envoy with resources; PORT in their text becomes a free port."""
-    directory.mkdir(parents=True, exist_ok=True)
     socket_path = str(directory / "xds.sock")
     settings = EnvoySettings("test", directory / "run", directory / "logs", socket_path, drain_seconds=2.0)
     edge_settings = EdgeSettings(access_log=str(settings.access_log))
     port = port or free_port()
-    client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS)
+    client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
     async with serve_xds(socket_path) as xds, client:
         translation = translate(load(text.replace("PORT", str(port)), node or NodeFacts()))
         generation = xds.set_snapshot(build_snapshot(translation.ir, edge_settings))
@@ -179,7 +182,13 @@ EdgeStarter = Callable[..., AbstractAsyncContextManager[Edge]]
 def edge_with(tmp_path: Path) -> EdgeStarter:
     """Start an Envoy in the test's own directory."""
     counter = iter(range(100))
-    return lambda *args, **more: start_edge(tmp_path / str(next(counter)), *args, **more)
+
+    def start(text: str, node: NodeFacts | None = None, port: int = 0) -> AbstractAsyncContextManager[Edge]:
+        directory = tmp_path / str(next(counter))
+        directory.mkdir()
+        return start_edge(directory, text, node, port)
+
+    return start
 
 
 @asynccontextmanager

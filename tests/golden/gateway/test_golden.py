@@ -1,0 +1,134 @@
+"""One input a case: tests/golden/gateway/<case>/input.yaml, and what becomes of it in output.yaml.
+
+`pytest tests/golden/gateway --update-golden` writes the outputs anew; read the difference before committing it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import symbol_database
+from google.protobuf.json_format import MessageToJson
+
+from skerry.api.decoding import complete, decode
+from skerry.api.registry import find_kind
+from skerry.gateway.decisions import Conditions, Decision
+from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.resources import NodeFacts, Resources
+from skerry.gateway.snapshot import Snapshot
+from skerry.gateway.translate import translate
+
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
+NODE = NodeFacts(engine_sockets=("/run/worker-0.sock", "/run/worker-1.sock"))
+FIELD_OF_KIND = {
+    "GatewayClass": "gateway_classes",
+    "Gateway": "gateways",
+    "HTTPRoute": "http_routes",
+    "Backend": "backends",
+    "DirectResponse": "direct_responses",
+    "EdgeFunction": "functions",
+    "Secret": "secrets",
+}
+CLASS = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "GatewayClass",
+    "metadata": {"name": "skerry"},
+    "spec": {"controllerName": "skerry.dev/gateway-controller"},
+}
+
+
+def read(path: Path) -> Resources:
+    found: dict[str, Any] = {name: [] for name in FIELD_OF_KIND.values()}
+    labels: dict[str, dict[str, str]] = {"default": {}}
+    for document in [CLASS, *yaml.safe_load_all(path.read_text())]:
+        if document["kind"] == "Namespace":
+            labels[document["metadata"]["name"]] = document["metadata"].get("labels", {})
+            continue
+        kind = find_kind(document["apiVersion"], document["kind"])
+        assert kind is not None, document
+        obj = decode(kind, document).object
+        complete(kind, obj, None)
+        if kind.namespaced and not obj.namespace:
+            obj.metadata.namespace = "default"
+        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+    return Resources(**{name: tuple(items) for name, items in found.items()}, namespace_labels=labels, node=NODE)
+
+
+def told(decision: Decision) -> str:
+    return f"{decision.type}={decision.status} {decision.reason}: {decision.message}"
+
+
+def conditions_document(conditions: Conditions) -> dict[str, Any]:
+    return {
+        "classes": {name: told(decision) for name, decision in conditions.classes.items()},
+        "gateways": {
+            "/".join(key): {
+                "accepted": told(report.accepted),
+                "addresses": list(report.addresses),
+                "listeners": {
+                    listener.name: {
+                        "supportedKinds": list(listener.supported_kinds),
+                        "attachedRoutes": listener.attached_routes,
+                        "bindings": list(listener.bindings),
+                        "decisions": [told(decision) for decision in listener.decisions],
+                    }
+                    for listener in report.listeners
+                },
+            }
+            for key, report in conditions.gateways.items()
+        },
+        "routes": {
+            "/".join(key): [
+                {
+                    "parent": {k: v for k, v in asdict_of(report.parent).items() if k not in {"group", "kind"}},
+                    "decisions": [told(decision) for decision in report.decisions],
+                }
+                for report in reports
+            ]
+            for key, reports in conditions.routes.items()
+        },
+    }
+
+
+def asdict_of(model: Any) -> dict[str, Any]:
+    document: dict[str, Any] = model.model_dump(by_alias=True, exclude_none=True)
+    return document
+
+
+def envoy_document(snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for type_url, resources in snapshot.resources.items():
+        name = type_url.rpartition("/")[2]
+        message_class = symbol_database.Default().GetSymbol(name)
+        kind = name.rpartition(".")[2]
+        document[kind] = {}
+        for resource in resources.values():
+            message = message_class()
+            resource.body.Unpack(message)
+            shown = json.loads(MessageToJson(message, preserving_proto_field_name=True, sort_keys=True))
+            if kind == "Listener" and not whole:
+                shown = {"address": shown["address"], "chains": [_chain(chain) for chain in shown["filter_chains"]]}
+            document[kind][resource.name] = shown
+    return document
+
+
+def _chain(chain: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a filter chain that differ between cases."""
+    return {key: value for key, value in chain.items() if key != "filters"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_translation_is_as_recorded(case: Path, request: pytest.FixtureRequest) -> None:
+    translation = translate(read(case / "input.yaml"))
+    snapshot = build_snapshot(translation.ir, EdgeSettings(access_log="/logs/access.log"))
+    output = {
+        "conditions": conditions_document(translation.conditions),
+        "envoy": envoy_document(snapshot, whole=case.name == "http"),
+    }
+    text = yaml.safe_dump(output, sort_keys=False, width=120, allow_unicode=True)
+    recorded = case / "output.yaml"
+    if request.config.getoption("--update-golden", default=False):
+        recorded.write_text(text)
+    assert recorded.read_text() == text
