@@ -98,10 +98,6 @@ class FieldSelector:
         """Return the text that a field must equal, or None where it is free."""
         return next((r.value for r in self.requirements if r.path == path and r.equal), None)
 
-    def without(self, *paths: str) -> "FieldSelector":
-        """Return the selector less the equalities on some fields."""
-        return FieldSelector(tuple(r for r in self.requirements if not (r.path in paths and r.equal)))
-
 
 EVERYTHING = LabelSelector()
 ANY_FIELDS = FieldSelector()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 async def hello(kubectl: Any, function: Any) -> None:
     await kubectl.ok("create", "-f", "-", stdin=json.dumps(function(labels={"app": "web"})))
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for a state of the server, which tells nobody of it."""
+    while not reached():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0.01)
 
 
 def words(line: str) -> list[str]:
@@ -94,8 +101,7 @@ async def test_wait_returns_when_the_condition_is_met(kubectl: Any, server: ApiS
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
     async with kubectl.lines("wait", "--for=condition=Ready", "ef/hello", "--timeout=60s") as lines:
-        while not server.app.statistics()["streams"]:
-            await asyncio.sleep(0)  # until the wait has opened its watch
+        await until(lambda: server.app.statistics()["streams"] == 1)  # the wait has opened its watch
         target = Target(EDGE_FUNCTION, "", "hello", "status")
         await server.verbs.patch(target, MergePatch({"status": {"conditions": [condition]}}), WriteOptions())
         assert await lines.readline() == b"edgefunction.extensions.apoxy.dev/hello condition met\n"

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from skerry.testing.api_server import ApiServer
-
 pytestmark = pytest.mark.system
 
 
@@ -132,7 +130,7 @@ async def test_a_finalizer_holds_an_object_until_it_is_taken_off(kubectl: Any, f
     assert "not found" in await kubectl.fails("get", "ef", "hello")
 
 
-async def test_a_namespace_goes_with_its_contents(kubectl: Any, server: ApiServer) -> None:
+async def test_a_namespace_goes_with_its_contents(kubectl: Any) -> None:
     await kubectl.ok("create", "ns", "team")
     await kubectl.ok("create", "cm", "c", "-n", "team")
     await kubectl.ok("delete", "ns", "team")
