@@ -1,5 +1,7 @@
 // The body of a Request or a Response, as https://fetch.spec.whatwg.org/#bodyinit-unions: text and bytes are kept as
-// they were given, and become a stream only when somebody asks for one. Multipart forms are left to the engine.
+// they were given, and become a stream only when somebody asks for one.
+
+import { parseMultipart } from "./multipart.js";
 
 const NativeResponse = globalThis.Response;
 const encoder = new TextEncoder();
@@ -76,8 +78,14 @@ export class Body {
   }
 
   async formData(type) {
-    if (!type) throw new TypeError("formData() needs a content-type of a form");
-    return await new NativeResponse(await this.bytes(), { headers: { "content-type": type } }).formData();
+    const essence = `${type ?? ""}`.split(";")[0].trim().toLowerCase();
+    if (essence === "multipart/form-data") return parseMultipart(await this.bytes(), type);
+    if (essence !== "application/x-www-form-urlencoded") {
+      throw new TypeError("formData(): the content-type is not that of a form");
+    }
+    const form = new FormData();
+    for (const [name, value] of new URLSearchParams(await this.text())) form.append(name, value);
+    return form;
   }
 
   clone() {

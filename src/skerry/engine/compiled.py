@@ -14,13 +14,14 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wasmtime import Config, Engine, Module, WasmtimeError
 
 from skerry.kit.errors import StartError
-from skerry.kit.logs import get_logger
 
-log = get_logger(__name__)
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 #: Room for deep JavaScript recursion; wasmtime refuses more than its 2 MiB for asynchronous stacks, used or not.
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
@@ -68,7 +69,7 @@ def _deserialize(engine: Engine, cached: Path) -> Module | None:
     try:
         return Module.deserialize_file(engine, str(cached))
     except WasmtimeError as error:
-        log.warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
+        _logger().warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
         return None
 
 
@@ -78,7 +79,7 @@ def _entry_name(wasm: bytes) -> str:
 
 
 def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
-    log.info("compiling the JavaScript engine for this machine, once (about 10 s)")
+    _logger().info("compiling the JavaScript engine for this machine, once (about 10 s)")
     try:
         module = Module(engine, wasm)
     except WasmtimeError as error:
@@ -91,3 +92,10 @@ def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
     part.replace(cached)
     # The file's pages are shared by every process that maps it; those of the fresh module are this one's alone.
     return Module.deserialize_file(engine, str(cached))
+
+
+def _logger() -> "BoundLogger":
+    # Imported here because it takes longer than all else that a worker does before it serves.
+    from skerry.kit.logs import get_logger
+
+    return get_logger(__name__)

@@ -108,6 +108,8 @@ class Connection:
         """
         started = 0.0
         while not self._complete:
+            if self._error is not None:
+                raise self._error
             data = self._socket.recv(READ_BYTES)
             if not data:
                 return None
@@ -124,12 +126,10 @@ class Connection:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._error = RequestError(501, FailureKind.BAD_REQUEST, "functions do not take upgraded connections")
+            self._complete[-1].keep_alive = False  # answered as if it had not asked; what follows is not HTTP
         except httptools.HttpParserError as error:
             if self._error is None:
                 self._error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
-        if self._error is not None and not self._complete:
-            raise self._error
         if self._expects_continue:
             self._expects_continue = False
             self._socket.sendall(_CONTINUE)

@@ -1,0 +1,181 @@
+"""The real engine, built once, and functions written in a line or two."""
+
+import http.client
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+
+from skerry.artifacts.wasm_module import javascript_module
+from skerry.engine.host import Instance, JavaScriptEngine, Reply
+from skerry.engine.manifest import FunctionManifest, write_manifest
+from skerry.engine.workers import Workers, WorkerSettings, run_workers
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
+#: Shared by all runs of the tests: compiling takes 10 s.
+CACHE = ROOT / ".cache" / "engine"
+
+Headers = list[tuple[str, str]]
+
+
+def bundled(body: str) -> str:
+    """Return what esbuild makes of a module whose members `body` returns."""
+    return f'"use strict";\nvar skerryModule = (() => {{\n{body}\n}})();\nskerryModule;'
+
+
+def handler(body: str) -> str:
+    """Return a bundle whose fetch handler has this body."""
+    return bundled(f"return {{default: {{async fetch(request, env, ctx) {{\n{body}\n}}}}}};")
+
+
+@dataclass
+class Said:
+    """What a function said on its console."""
+
+    lines: list[tuple[int, str]] = field(default_factory=list)
+
+    def take(self, level: int, message: bytes) -> None:
+        self.lines.append((level, message.decode()))
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+def answered(reply: Reply) -> Answer:
+    lines = reply.head.decode().split("\r\n")[:-1]
+    return Answer(reply.status, [(line.partition(": ")[0], line.partition(": ")[2]) for line in lines], reply.body)
+
+
+@dataclass
+class Loaded:
+    """One instance with one bundle."""
+
+    instance: Instance
+    said: Said
+
+    def call(
+        self,
+        method: str = "GET",
+        url: str = "http://hello.test/",
+        *,
+        headers: Headers | None = None,
+        body: bytes = b"",
+        timeout_seconds: float = 30,
+    ) -> Answer:
+        lines = [method, url, *(part for header in headers or [] for part in header)]
+        return answered(self.instance.handle("\n".join(lines).encode(), body, timeout_seconds))
+
+
+class Loader:
+    def __init__(self, engine: JavaScriptEngine) -> None:
+        self.engine = engine
+
+    def handler(self, body: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
+        """Load a fetch handler of this body."""
+        return self.bundle(handler(body), env, memory_mib=memory_mib)
+
+    def module(self, body: str, env: dict[str, str] | None = None) -> Loaded:
+        """Load a bundle whose module code is this."""
+        return self.bundle(bundled(body), env)
+
+    def bundle(self, bundle: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
+        said = Said()
+        instance = self.engine.start(bundle.encode(), env or {}, memory_bytes_max=memory_mib << 20, log=said.take)
+        return Loaded(instance, said)
+
+
+@pytest.fixture(scope="session")
+def component() -> Path:
+    """Build the engine where it is missing or out of date."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.fail("these tests need Node on PATH to build the engine component: run `make setup`")
+    subprocess.run([node, "build.mjs"], cwd=ROOT / "js-engine", check=True, timeout=300)
+    return COMPONENT
+
+
+@pytest.fixture(scope="session")
+def engine(component: Path) -> Iterator[JavaScriptEngine]:
+    with JavaScriptEngine(component, CACHE) as engine:
+        yield engine
+
+
+@pytest.fixture
+def load(engine: JavaScriptEngine) -> Loader:
+    return Loader(engine)
+
+
+class Node:
+    """Running workers, and the directories that they read."""
+
+    def __init__(self, settings: WorkerSettings, workers: Workers) -> None:
+        self.settings = settings
+        self.workers = workers
+
+    def deploy(self, revision: str, body: str, *, timeout_seconds: float = 30, memory_mib: int = 128) -> None:
+        """Make a revision known whose fetch handler has this body."""
+        artifact = self.settings.run_dir / f"{revision}.wasm"
+        artifact.write_bytes(javascript_module(handler(body)))
+        manifest = FunctionManifest(
+            revision=revision,
+            function=revision.rpartition("-")[0],
+            artifact=artifact,
+            timeout_seconds=timeout_seconds,
+            memory_bytes_max=memory_mib << 20,
+        )
+        write_manifest(self.settings.functions_dir, manifest)
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Look until a condition of other processes holds, for ten seconds at most."""
+        with anyio.fail_after(10):
+            while not await condition():  # noqa: ASYNC110 - another process has no event to give
+                await anyio.sleep(0.01)
+
+    def request(self, revision: str, *, method: str = "GET", body: bytes = b"", worker: int = 0) -> Answer:
+        connection = _UnixConnection(self.workers.socket_paths[worker])
+        try:
+            headers = {"x-skerry-revision": revision, "host": "hello.test"}
+            connection.request(method, "/", body=body or None, headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.getheaders(), response.read())
+        finally:
+            connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@pytest.fixture
+async def node(component: Path, tmp_path: Path) -> AsyncIterator[Node]:
+    settings = WorkerSettings(
+        run_dir=tmp_path / "run",
+        functions_dir=tmp_path / "functions",
+        logs_dir=tmp_path / "logs",
+        engine_cache=CACHE,
+        component=component,
+        count=1,
+        drain_seconds=5,
+    )
+    async with run_workers(settings) as workers:
+        yield Node(settings, workers)

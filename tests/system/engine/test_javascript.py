@@ -1,0 +1,381 @@
+"""What a function can rely on, against the real engine."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skerry.engine.errors import CallError, FailureKind, LoadError
+
+if TYPE_CHECKING:
+    from tests.system.engine.conftest import Loader
+
+ALL_BYTES = bytes(range(256)) * 8
+
+
+def test_a_handler_sees_method_url_headers_body_and_env(load: "Loader"):
+    function = load.handler(
+        """const seen = {method: request.method, url: request.url, agent: request.headers.get("User-Agent"),
+           all: [...request.headers], text: await request.text(), env};
+           return Response.json(seen, {status: 201});""",
+        {"GREETING": "grüß dich"},
+    )
+    answer = function.call(
+        "POST",
+        "https://hello.test:8080/a?b=c",
+        headers=[("user-agent", "curl"), ("x-two", "1"), ("x-two", "2")],
+        body="grüß 🦀".encode(),
+    )
+    assert answer.status == 201
+    assert answer.header("content-type") == "application/json"
+    assert json.loads(answer.body) == {
+        "method": "POST",
+        "url": "https://hello.test:8080/a?b=c",
+        "agent": "curl",
+        "all": [["user-agent", "curl"], ["x-two", "1, 2"]],
+        "text": "grüß 🦀",
+        "env": {"GREETING": "grüß dich"},
+    }
+
+
+def test_a_fetch_event_listener_is_a_handler(load: "Loader"):
+    function = load.module(
+        """addEventListener("fetch", (event) => {
+             event.respondWith(new Response(`event ${event.request.method}`));
+           });"""
+    )
+    assert function.call().body == b"event GET"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return new Response(await request.arrayBuffer());",
+        "return new Response(await request.bytes());",
+        "return new Response(await request.blob());",
+        "return new Response(request.body);",
+        "return new Response(request.clone().body);",
+        "return new Response(request.body.pipeThrough(new TransformStream()));",
+        "const copy = new Request(request); return new Response(await copy.arrayBuffer());",
+        "return new Response(new Response(request.body).clone().body);",
+    ],
+)
+def test_bytes_come_back_as_they_went_in(load: "Loader", body: str):
+    assert load.handler(body).call("POST", body=ALL_BYTES).body == ALL_BYTES
+
+
+def test_megabytes_pass_both_ways(load: "Loader"):
+    body = ALL_BYTES * 2048  # 4 MiB
+    assert load.handler("return new Response(await request.arrayBuffer());").call("POST", body=body).body == body
+    text = "grüß 🦀 " * 200_000
+    answer = load.handler("return new Response(await request.text());").call("POST", body=text.encode())
+    assert answer.body.decode() == text
+
+
+def test_a_stream_that_takes_its_time_is_a_body(load: "Loader"):
+    function = load.handler(
+        """let part = 0;
+           const encoder = new TextEncoder();
+           return new Response(new ReadableStream({
+             async pull(controller) {
+               await new Promise((done) => setTimeout(done, 1));
+               controller.enqueue(encoder.encode(`part ${part++};`));
+               if (part === 3) controller.close();
+             },
+           }));"""
+    )
+    assert function.call().body == b"part 0;part 1;part 2;"
+
+
+def test_a_body_can_be_read_once(load: "Loader"):
+    function = load.handler("await request.text(); return new Response(await request.text());")
+    with pytest.raises(CallError, match="read already") as failed:
+        function.call("POST", body=b"x")
+    assert failed.value.kind is FailureKind.EXCEPTION
+
+
+def test_each_cookie_that_is_set_is_a_header_of_its_own(load: "Loader"):
+    function = load.handler(
+        """const response = new Response(null, {status: 204, headers: {"set-cookie": "a=1"}});
+           response.headers.append("Set-Cookie", "b=2");
+           response.headers.append("x-cookies", response.headers.getSetCookie().length);
+           return response;"""
+    )
+    assert function.call().headers == [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-cookies", "2")]
+
+
+def test_a_form_with_a_file_is_read_and_a_form_can_be_sent(load: "Loader"):
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nskerry\r\n--b\r\n'
+        b'Content-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n\x00\xff\r\n--b--\r\n"
+    )
+    function = load.handler(
+        """const form = await request.formData();
+           const file = form.get("file");
+           const bytes = new Uint8Array(await file.arrayBuffer());
+           return Response.json([form.get("name"), file.name, file instanceof File, [...bytes]]);"""
+    )
+    answer = function.call("POST", headers=[("content-type", "multipart/form-data; boundary=b")], body=form)
+    assert json.loads(answer.body) == ["skerry", "a.bin", True, [0, 255]]
+    sender = load.handler(
+        """const form = new FormData();
+           form.set("a", "1");
+           form.set("f", new File([new Uint8Array([0, 255])], "f.bin"));
+           return new Response(form);"""
+    )
+    answer = sender.call()
+    assert (answer.header("content-type") or "").startswith("multipart/form-data; boundary=")
+    assert b'name="f"; filename="f.bin"' in answer.body
+    assert b"\r\n\r\n\x00\xff\r\n" in answer.body
+    encoded = load.handler("return Response.json([...await request.formData()]);").call(
+        "POST", headers=[("content-type", "application/x-www-form-urlencoded")], body=b"a=1&b=%C3%BC"
+    )
+    assert json.loads(encoded.body) == [["a", "1"], ["b", "ü"]]
+
+
+def test_timers_run_in_their_order_and_can_be_cleared(load: "Loader"):
+    function = load.handler(
+        """const seen = [];
+           await new Promise((done) => {
+             setTimeout(() => seen.push("second"), 20);
+             setTimeout((word) => seen.push(word), 5, "first");
+             const never = setTimeout(() => seen.push("never"), 10);
+             clearTimeout(never);
+             let ticks = 0;
+             const ticker = setInterval(() => {
+               if (++ticks === 3) { clearInterval(ticker); setTimeout(done, 20); }
+             }, 5);
+           });
+           queueMicrotask(() => seen.push("micro"));
+           await null;
+           return Response.json(seen);"""
+    )
+    assert json.loads(function.call().body) == ["first", "second", "micro"]
+
+
+def test_the_clock_and_randomness_are_real(load: "Loader"):
+    function = load.handler(
+        """const before = performance.now();
+           await new Promise((done) => setTimeout(done, 30));
+           const random = crypto.getRandomValues(new Uint8Array(16));
+           const passed = performance.now() - before;
+           return Response.json([passed, Date.now(), crypto.randomUUID(), random.toHex(), Math.random()]);"""
+    )
+    passed, now, uuid, random, number = json.loads(function.call().body)
+    assert passed >= 29
+    assert now > 1_700_000_000_000
+    again = json.loads(function.call().body)
+    assert again[2] != uuid
+    assert again[3] != random
+    other = load.handler("return Response.json(Math.random());")
+    assert json.loads(other.call().body) != number
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("atob(btoa('hello'))", "hello"),
+        ("new URL('../x?y=1', 'https://a.test/b/c').href", "https://a.test/x?y=1"),
+        ("new URLSearchParams({a: 'b c'}).toString()", "a=b+c"),
+        ("structuredClone({a: [1, new Date(0)]})", {"a": [1, "1970-01-01T00:00:00.000Z"]}),
+        ("new TextDecoder('utf-16le').decode(new Uint8Array([104, 0]))", "h"),
+        ("await new Blob(['a', new Uint8Array([98])]).text()", "ab"),
+        (
+            "new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode('a'))).toHex().slice(0, 8)",
+            "ca978112",
+        ),
+        ("(() => { const c = new AbortController(); c.abort(); return c.signal.aborted; })()", True),
+        (
+            (
+                "(() => { let n = 0; const t = new EventTarget(); t.addEventListener('x', () => n++); "
+                "t.dispatchEvent(new Event('x')); return n; })()"
+            ),
+            1,
+        ),
+        (
+            (
+                "await new Response(new Blob(['x']).stream().pipeThrough(new CompressionStream('gzip'))"
+                ".pipeThrough(new DecompressionStream('gzip'))).text()"
+            ),
+            "x",
+        ),
+        (
+            (
+                "await (async () => { let all = ''; "
+                "for await (const part of ReadableStream.from(['a', 'b'])) all += part; return all; })()"
+            ),
+            "ab",
+        ),
+        ("await new Response(ReadableStream.from(['ü']).pipeThrough(new TextEncoderStream())).text()", "ü"),
+        ("[...new Headers({b: '1', A: ' 2 '})]", [["a", "2"], ["b", "1"]]),
+        ("Response.redirect('https://a.test/', 303).headers.get('location')", "https://a.test/"),
+        (
+            "[new Request('https://a.test', {method: 'post', body: 'x'}).method, new Response() instanceof Response]",
+            ["POST", True],
+        ),
+        ("typeof performance.now() + typeof navigator.userAgent", "numberstring"),
+    ],
+)
+def test_the_web_apis_work(load: "Loader", expression: str, value: object):
+    function = load.handler(f"return Response.json({expression});")
+    assert json.loads(function.call().body) == value
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "new Headers({'a b': '1'})",
+        "new Headers({a: 'b\\nc'})",
+        "new Response('x', {status: 99})",
+        "new Response('x', {status: 204})",
+        "new Request('not a url')",
+        "new Request('https://a.test', {method: 'GET', body: 'x'})",
+        "new Response('x', {statusText: 'a\\nb'})",
+    ],
+)
+def test_wrong_values_are_refused_where_they_are_given(load: "Loader", code: str):
+    function = load.handler(
+        f"try {{ {code} }} catch (error) {{ return new Response(error.name); }} return new Response('taken');"
+    )
+    assert function.call().body in {b"TypeError", b"RangeError"}
+
+
+def test_console_lines_have_their_level_and_are_bounded(load: "Loader"):
+    function = load.handler(
+        """console.log("text", 1, {a: [1, "b"], f: null}, new Map([["k", new Set([1])]]));
+           console.warn("%s is %d", "x", 5); console.error(new TypeError("bad")); console.debug(undefined, 1n);
+           const loop = {}; loop.self = loop; console.info(loop);
+           console.log({get bad() { throw new Error("no"); }});
+           console.log("x".repeat(1e6));
+           return new Response();"""
+    )
+    function.call()
+    lines = function.said.lines
+    assert lines[0] == (1, 'text 1 { a: [ 1, "b" ], f: null } Map(1) { "k" => Set(1) { 1 } }')
+    assert lines[1] == (2, "x is 5")
+    assert lines[2][0] == 3
+    assert lines[2][1].startswith("TypeError: bad\nfetch@function.js:")
+    assert lines[3] == (0, "undefined 1n")
+    assert lines[4] == (1, "{ self: [Circular] }")
+    assert "could not write" in lines[5][1]
+    assert len(lines[6][1]) == 16 * 1024
+
+
+def test_work_left_to_wait_until_runs_after_the_answer(load: "Loader"):
+    function = load.handler(
+        """ctx.waitUntil((async () => { await new Promise((done) => setTimeout(done, 5)); console.log("later"); })());
+           ctx.waitUntil(Promise.reject(new Error("lost")));
+           ctx.passThroughOnException();
+           return new Response("now");"""
+    )
+    reply = function.instance.handle(b"GET\nhttp://hello.test/", b"", 5)
+    assert (reply.body, reply.work_left) == (b"now", True)
+    assert function.said.lines == []
+    function.instance.settle(5)
+    assert function.said.lines[0] == (1, "later")
+    assert "Uncaught (in waitUntil) Error: lost" in function.said.lines[1][1]
+
+
+def test_globals_last_from_request_to_request(load: "Loader"):
+    function = load.module("let n = 0; return {default: {fetch() { return new Response(String(++n)); }}};")
+    assert [function.call().body for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+def test_fetch_says_that_it_is_not_there_yet(load: "Loader"):
+    function = load.handler("return fetch('https://a.test/');")
+    with pytest.raises(CallError, match="cannot make outgoing requests yet"):
+        function.call()
+
+
+def test_a_timer_that_throws_is_told_and_hurts_nobody(load: "Loader"):
+    function = load.handler(
+        """setTimeout(() => { throw new Error('in a timer') }, 1);
+           await new Promise((done) => setTimeout(done, 10));
+           return new Response('fine');"""
+    )
+    assert function.call().body == b"fine"
+    assert "Uncaught (in a timer) Error: in a timer" in function.said.lines[0][1]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("null.x;", "TypeError: can't access property"),
+        ("throw new RangeError('too far');", "RangeError: too far"),
+        ("throw 'a string';", "a string"),
+        ("await Promise.reject(new Error('later'));", "Error: later"),
+        ("return 'text';", "did not return a Response"),
+        ("return Response.error();", "Response.error"),
+        ("await new Promise(() => {});", "will never answer"),
+        ("const f = () => f() + 1; f();", "too much recursion"),
+    ],
+)
+def test_an_exception_or_rejection_is_told_with_its_message(load: "Loader", body: str, message: str):
+    with pytest.raises(CallError, match=message) as failed:
+        load.handler(body).call()
+    assert failed.value.kind is FailureKind.EXCEPTION
+
+
+def test_the_stack_of_an_exception_has_the_authors_frames_only(load: "Loader"):
+    with pytest.raises(CallError) as failed:
+        load.handler("const inner = () => { throw new Error('x'); };\ninner();").call()
+    assert failed.value.stack.split("\n") == ["inner@function.js:4:29", "fetch@function.js:5:1"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "for (;;) {}",
+        "await new Promise((done) => setTimeout(done, 1e6));",
+        "await new Promise(() => setInterval(() => {}, 1));",
+        "const spin = () => Promise.resolve().then(spin); await spin();",
+        "/(a+)+$/.test('a'.repeat(100) + 'b');",
+    ],
+)
+def test_computing_and_waiting_both_end_at_the_time_limit(load: "Loader", body: str):
+    function = load.handler(body)
+    with pytest.raises(CallError) as failed:
+        function.call(timeout_seconds=0.3)
+    assert failed.value.kind is FailureKind.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "const all = []; for (;;) all.push(new Uint8Array(1e6).fill(1));",
+        "const all = []; for (;;) all.push({a: 1});",
+        "let text = 'x'; for (;;) text = (text + text).replace('x', 'y');",
+    ],
+)
+def test_memory_ends_at_its_limit(load: "Loader", body: str):
+    function = load.handler(body, memory_mib=64)
+    with pytest.raises(CallError, match="64 MiB|allocation size|longer than|too long") as failed:
+        function.call()
+    assert failed.value.kind in {FailureKind.MEMORY, FailureKind.EXCEPTION}
+    assert function.instance.memory.size_bytes <= 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("bundle", "message"),
+    [
+        ("const x = ;", "SyntaxError"),
+        ("return {default: {}};", "has no handler"),
+        ("throw new Error('at load');", "Error: at load"),
+        ("missing();", "ReferenceError: missing is not defined"),
+        ("for (;;) {}", None),
+    ],
+)
+def test_a_bundle_that_does_not_load_says_why(
+    load: "Loader", bundle: str, message: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("skerry.engine.host.LOAD_SECONDS_MAX", 0.3)
+    with pytest.raises(LoadError, match=message or "within") as failed:
+        load.module(bundle)
+    if message and "handler" not in message:
+        assert failed.value.line == 3
+
+
+def test_one_instance_knows_nothing_of_another(load: "Loader"):
+    bundle = "globalThis.n = (globalThis.n ?? 0) + 1; return new Response(String(globalThis.n));"
+    assert [load.handler(bundle).call().body for _ in range(2)] == [b"1", b"1"]

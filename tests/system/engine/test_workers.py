@@ -1,0 +1,192 @@
+"""Workers as processes: what reaches a client, and who is hurt by whom."""
+
+import json
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import pytest
+
+from skerry.engine.function_logs import FunctionLogs
+from skerry.engine.manifest import remove_manifest
+
+if TYPE_CHECKING:
+    from tests.system.engine.conftest import Answer, Node
+
+pytestmark = pytest.mark.system
+
+HELLO = "return new Response('hello');"
+
+
+async def ask(node: "Node", revision: str, *, method: str = "GET", body: bytes = b"") -> "Answer":
+    return await anyio.to_thread.run_sync(lambda: node.request(revision, method=method, body=body))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ("throw new Error('oh no');", 500, "exception"),
+        ("await Promise.reject(new Error('oh no'));", 500, "exception"),
+        ("for (;;) {}", 504, "timeout"),
+        ("await new Promise((done) => setTimeout(done, 1e6));", 504, "timeout"),
+        ("const all = []; for (;;) all.push(new Uint8Array(1e6).fill(1));", 500, "memory"),
+    ],
+)
+async def test_a_failure_is_answered_with_its_kind_and_the_next_request_with_a_fresh_instance(
+    node: "Node", body: str, status: int, kind: str
+):
+    good = "return new Response(String(globalThis.n = (globalThis.n ?? 0) + 1));"
+    choose = f"if (request.method === 'GET') {{ {good} }} {body}"
+    node.deploy("bad-1", choose, timeout_seconds=0.5 if kind == "timeout" else 30)
+    assert (await ask(node, "bad-1")).body == b"1"
+    failed = await ask(node, "bad-1", method="POST")
+    assert (failed.status, failed.header("x-skerry-error")) == (status, kind)
+    told = json.loads(failed.body)
+    assert told["error"] == kind
+    assert told["message"]
+    assert (await ask(node, "bad-1")).body == b"1"
+    (statistics,) = await node.workers.statistics()
+    assert statistics[f"failures_{kind}_total"] == 1
+
+
+async def test_a_looping_function_hurts_no_other(node: "Node"):
+    node.deploy("loop-1", "for (;;) {}", timeout_seconds=2)
+    node.deploy("hello-1", HELLO)
+    with ThreadPoolExecutor(4) as threads:
+        loops = [threads.submit(node.request, "loop-1") for _ in range(4)]
+        answers = [await ask(node, "hello-1") for _ in range(20)]
+        assert not any(loop.done() for loop in loops)
+        assert {answer.body for answer in answers} == {b"hello"}
+        assert {loop.result().status for loop in loops} == {504}
+
+
+async def test_an_unknown_revision_is_404_and_a_removed_one_becomes_it(node: "Node"):
+    assert (await ask(node, "none-1")).header("x-skerry-error") == "unknown-revision"
+    node.deploy("hello-1", HELLO)
+    assert (await ask(node, "hello-1")).status == 200
+    remove_manifest(node.settings.functions_dir, "hello-1")
+
+    async def is_unknown() -> bool:
+        answer = await ask(node, "hello-1")
+        return (answer.status, answer.header("x-skerry-error")) == (404, "unknown-revision")
+
+    await node.until(is_unknown)
+
+
+async def test_a_revision_whose_code_is_missing_or_throws_says_so(node: "Node"):
+    node.deploy("gone-1", HELLO)
+    os.unlink(node.settings.run_dir / "gone-1.wasm")  # noqa: PTH108 - a test may block
+    assert (await ask(node, "gone-1")).header("x-skerry-error") == "load"
+
+
+async def test_a_body_over_the_limit_is_413_and_one_at_the_limit_passes(node: "Node"):
+    node.deploy("size-1", "return new Response(String((await request.arrayBuffer()).byteLength));")
+    limit = node.settings.request_body_bytes_max
+    assert (await ask(node, "size-1", method="POST", body=b"x" * limit)).body == str(limit).encode()
+    refused = await ask(node, "size-1", method="POST", body=b"x" * (limit + 1))
+    assert (refused.status, refused.header("x-skerry-error")) == (413, "body-too-large")
+
+
+async def test_binary_bodies_cookies_and_head_requests_pass_the_wire(node: "Node"):
+    node.deploy(
+        "echo-1",
+        """return new Response(await request.arrayBuffer(),
+             {status: 202, headers: [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["x-skerry-error", "none"]]});""",
+    )
+    body = bytes(range(256)) * 1000
+    answer = await ask(node, "echo-1", method="POST", body=body)
+    assert (answer.status, answer.body) == (202, body)
+    assert [value for name, value in answer.headers if name == "set-cookie"] == ["a=1", "b=2"]
+    assert answer.header("x-skerry-error") is None
+    head = await ask(node, "echo-1", method="HEAD")
+    assert (head.header("content-length"), head.body) == ("0", b"")
+
+
+async def test_a_hundred_functions_live_in_one_worker(node: "Node"):
+    for number in range(100):
+        node.deploy(f"many-{number}", f"return new Response('I am {number}');")
+    for _ in range(2):
+        for number in range(100):
+            assert (await ask(node, f"many-{number}")).body == f"I am {number}".encode()
+    (statistics,) = await node.workers.statistics()
+    assert statistics["cold_starts_total"] == 100
+    assert statistics["instances_idle"] == 100
+
+
+async def test_a_killed_worker_is_back_and_answers_what_was_sent_meanwhile(node: "Node"):
+    node.deploy("hello-1", HELLO)
+    assert (await ask(node, "hello-1")).body == b"hello"
+    (pid,) = node.workers.pids
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    async def is_noticed() -> bool:
+        return node.workers.pids != (pid,)
+
+    await node.until(is_noticed)
+    assert (await ask(node, "hello-1")).body == b"hello"  # waited in the backlog
+    assert node.workers.pids != (pid,)
+
+
+async def test_a_running_request_finishes_when_its_worker_is_told_to_stop(node: "Node"):
+    node.deploy("slow-1", "await new Promise((done) => setTimeout(done, 500)); return new Response('done');")
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(node.request, "slow-1")
+
+        async def is_running() -> bool:
+            return (await node.workers.statistics())[0]["instances"] == 1
+
+        await node.until(is_running)
+        (pid,) = node.workers.pids
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        answer = await anyio.to_thread.run_sync(slow.result)
+    assert answer.body == b"done"
+    assert answer.header("connection") is None or answer.header("connection") == "close"
+
+
+async def test_an_idle_connection_does_not_hold_up_a_worker_that_stops(node: "Node"):
+    with socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(str(node.workers.socket_paths[0]))
+        await ask(node, "none-1")
+        (pid,) = node.workers.pids
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        idle.settimeout(4)  # less than the drain time
+        assert await anyio.to_thread.run_sync(lambda: idle.recv(1)) == b""
+
+
+async def test_what_a_function_says_and_how_it_failed_is_in_its_log(node: "Node"):
+    node.deploy("talk-1", "console.warn('careful', {a: 1}); throw new TypeError('oh no');")
+    await ask(node, "talk-1")
+    logs = FunctionLogs(node.settings.logs_dir)
+    lines = [json.loads(line) async for line in logs.read("talk")]
+    logs.close()
+    assert [(line["level"], line["revision"]) for line in lines] == [("warn", "talk-1"), ("error", "talk-1")]
+    assert lines[0]["message"] == "careful { a: 1 }"
+    assert lines[1]["message"].startswith("TypeError: oh no\nfetch@function.js:4:")
+
+
+async def test_metrics_are_what_prometheus_reads(node: "Node"):
+    node.deploy("hello-1", HELLO)
+    await ask(node, "hello-1")
+
+    def scrape() -> str:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(node.workers.socket_paths[0]))
+            sock.sendall(b"GET /__skerry/metrics HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n")
+            with sock.makefile("rb") as file:
+                return file.read().decode()
+
+    text = await anyio.to_thread.run_sync(scrape)
+    assert "\nskerry_engine_requests_total 1\n" in text
+    assert 'skerry_engine_request_duration_seconds_bucket{le="+Inf"} 1\n' in text
+    assert "\nskerry_engine_instances_idle 1\n" in text
+
+
+async def test_a_socket_is_for_its_owner_alone(node: "Node"):
+    (path,) = node.workers.socket_paths
+    assert os.stat(path).st_mode & 0o777 == 0o600  # noqa: PTH116 - a test may block

@@ -1,0 +1,120 @@
+"""Both sides of a function's log: what is written is read, whole, in order, and bounded."""
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skerry.engine import log_writer
+from skerry.engine.errors import UnknownRevisionError
+from skerry.engine.function_logs import FunctionLogs
+from skerry.engine.log_writer import LINES_PER_SECOND_MAX, MESSAGE_BYTES_MAX, FunctionLogWriter
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+class TickingClock:
+    """A second for each look."""
+
+    def __init__(self, step_seconds: float = 1.0) -> None:
+        self.seconds = 0.0
+        self.step_seconds = step_seconds
+
+    def now(self) -> dt.datetime:
+        return START + dt.timedelta(seconds=self.seconds)
+
+    def monotonic_seconds(self) -> float:
+        self.seconds += self.step_seconds
+        return self.seconds
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[FunctionLogs]:
+    reader = FunctionLogs(tmp_path)
+    yield reader
+    reader.close()
+
+
+async def messages(logs: FunctionLogs, **options: object) -> list[str]:
+    lines = logs.read("hello", **options)  # type: ignore[arg-type]
+    return [json.loads(line)["message"] async for line in lines]
+
+
+def test_a_line_says_when_who_and_how_bad(tmp_path: Path):
+    FunctionLogWriter(tmp_path, TickingClock()).write("hello", "hello-1", 2, "grüß\ndich".encode())
+    assert json.loads((tmp_path / "hello.log").read_bytes()) == {
+        "time": "2026-01-01T00:00:01.000Z",
+        "function": "hello",
+        "revision": "hello-1",
+        "level": "warn",
+        "message": "grüß\ndich",
+    }
+
+
+async def test_the_last_lines_and_those_since_a_moment_are_found(tmp_path: Path, logs: FunctionLogs):
+    writer = FunctionLogWriter(tmp_path, TickingClock())
+    for number in range(1, 6):
+        writer.write("hello", "hello-1", 1, str(number).encode())
+    assert await messages(logs) == ["1", "2", "3", "4", "5"]
+    assert await messages(logs, tail_lines=2) == ["4", "5"]
+    assert await messages(logs, since=START + dt.timedelta(seconds=4)) == ["4", "5"]
+
+
+async def test_a_function_that_never_said_anything_has_no_lines(logs: FunctionLogs):
+    assert await messages(logs) == []
+
+
+async def test_a_name_never_becomes_a_path(logs: FunctionLogs):
+    with pytest.raises(UnknownRevisionError):
+        await anext(logs.read("../hello"))
+
+
+async def test_a_log_is_two_files_of_a_bounded_size_and_is_read_across_both(
+    tmp_path: Path, logs: FunctionLogs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log_writer, "FILE_BYTES_MAX", 1000)
+    writers = [FunctionLogWriter(tmp_path, TickingClock()) for _ in range(2)]  # as two processes
+    for number in range(40):
+        writers[number % 2].write("hello", "hello-1", 1, str(number).encode())
+    read = await messages(logs)
+    assert read == [str(number) for number in range(40)][-len(read) :]
+    assert 10 < len(read) < 40
+    sizes = {name: os.stat(tmp_path / name).st_size for name in os.listdir(tmp_path)}  # noqa: PTH116, PTH208 - a test may block
+    assert sorted(sizes) == ["hello.log", "hello.log.1"]
+    assert max(sizes.values()) < 1300
+
+
+async def test_a_follower_gets_what_is_written_later_and_survives_a_rotation(
+    tmp_path: Path, logs: FunctionLogs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log_writer, "FILE_BYTES_MAX", 300)
+    writer = FunctionLogWriter(tmp_path, TickingClock())
+    writer.write("hello", "hello-1", 1, b"0")
+    lines = logs.read("hello", follow=True)
+    for number in range(8):
+        assert json.loads(await anext(lines))["message"] == str(number)
+        writer.write("hello", "hello-1", 1, str(number + 1).encode())
+    await lines.aclose()  # type: ignore[attr-defined]
+
+
+def test_a_long_message_is_cut_with_a_mark(tmp_path: Path):
+    FunctionLogWriter(tmp_path, TickingClock()).write("hello", "hello-1", 1, b"x" * (MESSAGE_BYTES_MAX + 1))
+    message = json.loads((tmp_path / "hello.log").read_bytes())["message"]
+    assert message.startswith("x" * MESSAGE_BYTES_MAX)
+    assert message.endswith("(cut)")
+
+
+def test_a_flood_loses_lines_and_the_log_says_how_many(tmp_path: Path):
+    clock = TickingClock(step_seconds=0.0)
+    writer = FunctionLogWriter(tmp_path, clock)
+    for _ in range(LINES_PER_SECOND_MAX + 25):
+        writer.write("hello", "hello-1", 1, b"noise")
+    clock.seconds += 1
+    writer.write("hello", "hello-1", 1, b"after")
+    *_, told, after = (json.loads(line) for line in (tmp_path / "hello.log").read_bytes().splitlines())
+    assert told["message"].startswith("25 lines were dropped")
+    assert after["message"] == "after"
+    assert writer.dropped_lines == 25

@@ -1,0 +1,177 @@
+"""Requests are fed through a real socket pair, whole and byte by byte."""
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import pytest
+
+from skerry.engine.errors import FailureKind
+from skerry.engine.http1 import (
+    HEADER_BYTES_MAX,
+    TARGET_BYTES_MAX,
+    Connection,
+    Request,
+    RequestError,
+    checked_head,
+    error_bytes,
+    response_bytes,
+)
+
+Pair = tuple[socket.socket, Connection]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(10)
+        ours.settimeout(10)
+        yield theirs, Connection(ours, body_bytes_max=1000)
+
+
+def received(pair: Pair, data: bytes, *, step: int | None = None) -> Request:
+    peer, connection = pair
+    pieces = [data[start : start + (step or len(data))] for start in range(0, len(data), step or len(data))]
+    sender = threading.Thread(target=lambda: deque(map(peer.sendall, pieces), maxlen=0))
+    sender.start()
+    request = connection.next_request()
+    sender.join()
+    assert request is not None
+    return request
+
+
+GET = (
+    b"GET /a?b=%20c HTTP/1.1\r\nHost: hello.test:8080\r\nX-Skerry-Revision: hello-1\r\nX-Skerry-Admin: yes\r\n"
+    b"Connection: keep-alive\r\nX-Forwarded-Proto: https\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n"
+)
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+def test_the_function_sees_the_url_and_headers_but_not_ours(pair: Pair):
+    request = received(pair, GET)
+    assert request.revision == "hello-1"
+    assert request.head_lines().split(b"\n") == [
+        b"GET",
+        b"https://hello.test:8080/a?b=%20c",
+        *(b"host", b"hello.test:8080"),
+        *(b"x-forwarded-proto", b"https"),
+        *(b"cookie", b"a=1"),
+        *(b"cookie", b"b=2"),
+    ]
+    assert request.keep_alive
+
+
+@pytest.mark.parametrize("step", [1, 7, None])
+def test_a_chunked_body_is_whole_however_it_arrives(pair: Pair, step: int | None):
+    assert received(pair, CHUNKED, step=step).body == b"abcde"
+
+
+def test_pipelined_requests_come_out_in_order(pair: Pair):
+    peer, connection = pair
+    peer.sendall(CHUNKED + GET + GET.replace(b"hello-1", b"hello-2"))
+    peer.shutdown(socket.SHUT_WR)
+    seen = []
+    while (request := connection.next_request()) is not None:
+        seen.append((request.method, request.revision, request.body))
+    assert seen == [(b"POST", None, b"abcde"), (b"GET", "hello-1", b""), (b"GET", "hello-2", b"")]
+
+
+def test_a_request_before_a_broken_one_is_still_answered(pair: Pair):
+    peer, connection = pair
+    peer.sendall(GET + b"not http at all\r\n\r\n")
+    assert connection.next_request() is not None
+    with pytest.raises(RequestError, match="HTTP"):
+        connection.next_request()
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_so(pair: Pair):
+    peer, connection = pair
+    peer.sendall(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+    peer.sendall(b"abc")
+    request = connection.next_request()
+    assert request is not None
+    assert request.body == b"abc"
+    assert b"expect" not in request.head_lines()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "kind"),
+    [
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1001\r\n\r\n", 413, FailureKind.BODY_TOO_LARGE),
+        (
+            b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001,
+            413,
+            FailureKind.BODY_TOO_LARGE,
+        ),
+        (b"GET /" + b"x" * TARGET_BYTES_MAX + b" HTTP/1.1\r\n", 414, FailureKind.BAD_REQUEST),
+        (
+            b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * HEADER_BYTES_MAX + b"\r\n\r\n",
+            431,
+            FailureKind.BAD_REQUEST,
+        ),
+        (b"GET / HTTP/1.1\r\nhost: a\r\n" + b"x: y\r\n" * 201 + b"\r\n", 431, FailureKind.BAD_REQUEST),
+        (
+            b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            FailureKind.BAD_REQUEST,
+        ),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", 400, FailureKind.BAD_REQUEST),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: a\x00b\r\n\r\n", 400, FailureKind.BAD_REQUEST),
+        (b"\x16\x03\x01\x02\x00", 400, FailureKind.BAD_REQUEST),
+    ],
+)
+def test_a_request_over_a_limit_or_against_the_grammar_is_refused(
+    pair: Pair, data: bytes, status: int, kind: FailureKind
+):
+    peer, connection = pair
+    peer.sendall(data)
+    with pytest.raises(RequestError) as refused:
+        connection.next_request()
+    assert (refused.value.status, refused.value.kind) == (status, kind)
+
+
+def test_an_upgrade_is_answered_as_a_plain_request_that_ends_the_connection(pair: Pair):
+    data = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x01\x02"
+    assert not received(pair, data).keep_alive
+
+
+@pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"a@b", b"a?b"])
+def test_a_host_that_would_change_the_url_is_refused(pair: Pair, host: bytes):
+    request = received(pair, b"GET / HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
+    with pytest.raises(RequestError, match="Host"):
+        request.head_lines()
+
+
+def test_nothing_that_a_function_writes_can_end_its_response_early():
+    assert checked_head(b"a: b\r\n\r\nHTTP/1.1 200 OK\r\n") is None
+    assert checked_head(b"a: b\nc: d\r\n") is None
+    assert checked_head(b"a b: c\r\n") is None
+    assert checked_head("a: 🦀\r\n".encode()) is None
+    assert checked_head(b"a: \xff\xfe\r\n") is None
+
+
+def test_length_connection_and_our_own_headers_of_a_function_are_dropped():
+    head = b"content-length: 1\r\na: b\r\nTransfer-Encoding: chunked\r\nconnection: close\r\nx-skerry-error: none\r\n"
+    assert checked_head(head) == b"a: b\r\n"
+    assert checked_head("a: é\r\n".encode()) == b"a: \xe9\r\n"
+
+
+def test_the_body_of_a_response_to_head_is_only_measured():
+    request = Request()
+    request.method = b"HEAD"
+    assert (
+        response_bytes(request, 200, b"a: b\r\n", b"12345") == b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 5\r\n\r\n"
+    )
+
+
+def test_a_status_without_a_body_has_no_length():
+    assert response_bytes(Request(), 204, b"", b"") == b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+def test_an_answer_to_what_could_not_be_read_ends_the_connection():
+    answer = error_bytes(None, 413, FailureKind.BODY_TOO_LARGE, "too big")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert b"\r\nx-skerry-error: body-too-large\r\n" in answer
+    assert answer.endswith(b'{"error":"body-too-large","message":"too big"}')

@@ -1,0 +1,178 @@
+"""The pool's rules, with instances that are only names."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from skerry.engine.errors import LoadError, OverloadedError, UnknownRevisionError
+from skerry.engine.host import Instance
+from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
+from skerry.engine.pool import InstancePool, PoolLimits
+
+
+class Engine:
+    """Counts what the pool asks for."""
+
+    def __init__(self, functions_dir: Path) -> None:
+        self.functions_dir = functions_dir
+        self.started: list[str] = []
+        self.fails = False
+
+    def load(self, revision: str) -> tuple[FunctionManifest, bytes]:
+        return read_manifest(self.functions_dir, revision), b"bundle"
+
+    def start(self, manifest: FunctionManifest, _bundle: bytes) -> Instance:
+        if self.fails:
+            raise LoadError("it throws")
+        self.started.append(manifest.revision)
+        return cast("Instance", f"{manifest.revision}#{len(self.started)}")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    for name in ("a-1", "a-2", "b-1"):
+        write_manifest(tmp_path, FunctionManifest(revision=name, function="f", artifact=Path("/x")))
+    return Engine(tmp_path)
+
+
+@pytest.fixture
+def make(engine: Engine) -> Callable[..., InstancePool]:
+    def build(**limits: float) -> InstancePool:
+        given = PoolLimits(**limits)  # type: ignore[arg-type]
+        return InstancePool(engine.functions_dir, engine.load, engine.start, limits=given)
+
+    return build
+
+
+Make = Callable[..., InstancePool]
+
+
+def test_an_instance_that_answered_is_used_again(make: Make):
+    pool = make()
+    with pool.lease("a-1") as first:
+        pass
+    with pool.lease("a-1") as second:
+        assert second.instance is first.instance
+    assert pool.statistics()["cold_starts_total"] == 1
+
+
+def test_an_instance_never_serves_another_revision(make: Make, engine: Engine):
+    pool = make()
+    with pool.lease("a-1"), pool.lease("a-2"):
+        pass
+    with pool.lease("a-2") as lease:
+        assert str(lease.instance).startswith("a-2")
+    assert engine.started == ["a-1", "a-2"]
+
+
+def test_a_failed_call_takes_its_instance_with_it(make: Make):
+    pool = make()
+    with pytest.raises(ZeroDivisionError), pool.lease("a-1"):
+        raise ZeroDivisionError
+    assert pool.statistics()["instances"] == 0
+    with pool.lease("a-1") as lease:
+        lease.discard()
+    assert pool.statistics()["instances"] == 0
+
+
+def test_an_instance_that_does_not_start_takes_no_place(make: Make, engine: Engine):
+    pool = make(instances_max=1)
+    engine.fails = True
+    for _ in range(3):
+        with pytest.raises(LoadError), pool.lease("a-1"):
+            pass
+    assert pool.statistics()["instances"] == 0
+
+
+def test_a_full_pool_drops_an_idle_instance_of_another_revision(make: Make):
+    pool = make(instances_max=2)
+    with pool.lease("a-1"):
+        pass
+    with pool.lease("a-2"):
+        pass
+    with pool.lease("b-1"):
+        assert pool.statistics()["instances"] == 2
+    with pool.lease("a-2"):
+        assert pool.statistics()["cold_starts_total"] == 3  # a-1, asked for least recently, was the one to go
+
+
+def test_with_all_busy_and_the_queue_full_the_next_is_refused_at_once(make: Make):
+    pool = make(instances_per_revision_max=1, waiting_per_revision_max=0)
+    with (
+        pool.lease("a-1"),
+        pytest.raises(OverloadedError, match="0 requests wait"),
+        pool.lease("a-1"),
+    ):
+        pass
+
+
+def test_a_waiting_request_gives_up_after_its_time(make: Make):
+    pool = make(instances_per_revision_max=1, waiting_seconds_max=0.01)
+    with pool.lease("a-1"), pytest.raises(OverloadedError, match=r"within 0\.01 s"), pool.lease("a-1"):
+        pass
+
+
+def test_a_waiting_request_gets_the_instance_that_becomes_free(make: Make):
+    pool = make(instances_per_revision_max=1)
+    got: list[object] = []
+
+    def wait() -> None:
+        with pool.lease("a-1") as lease:
+            got.append(lease.instance)
+
+    with pool.lease("a-1") as held:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not pool.statistics()["requests_waiting"]:
+            pass
+    thread.join()
+    assert got == [held.instance]
+
+
+def test_the_limits_hold_under_many_threads(make: Make):
+    pool = make(instances_max=3, instances_per_revision_max=2, waiting_per_revision_max=100)
+    over: list[int] = []
+
+    def use(index: int) -> None:
+        with pool.lease(("a-1", "a-2", "b-1")[index % 3]) as lease:
+            if pool.statistics()["instances"] > 3:
+                over.append(index)
+            if index % 7 == 0:
+                lease.discard()
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(use, range(500)))
+    assert over == []
+    statistics = pool.statistics()
+    assert statistics["instances"] == statistics["instances_idle"] <= 3
+
+
+def test_a_revision_whose_manifest_is_gone_is_dropped_and_then_unknown(make: Make, engine: Engine):
+    pool = make()
+    with ExitStack() as running:
+        running.enter_context(pool.lease("a-1"))
+        remove_manifest(engine.functions_dir, "a-1")
+        pool.sweep()  # the running request goes on
+        assert pool.statistics()["instances"] == 1
+    assert pool.statistics()["instances"] == 0
+    with pytest.raises(UnknownRevisionError), pool.lease("a-1"):
+        pass
+
+
+def test_what_nobody_asks_for_is_dropped(make: Make):
+    pool = make(idle_seconds_max=0)
+    with pool.lease("a-1"):
+        pass
+    pool.sweep()
+    assert pool.statistics() == {
+        "revisions": 0,
+        "instances": 0,
+        "instances_idle": 0,
+        "requests_waiting": 0,
+        "cold_starts_total": 1,
+    }
