@@ -15,8 +15,14 @@ def repository() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def cache_dir() -> Path:
+    """The compiled engine, shared by all: compiling it takes longer than most tests."""
+    return ROOT / ".cache"
+
+
 @pytest.fixture(scope="module")
-def skerry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkerryProcess]:
+def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[SkerryProcess]:
     """One Skerry for the tests of a module, which use names of their own."""
-    with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data") as running:
+    with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data", cache_dir=cache_dir) as running:
         yield running

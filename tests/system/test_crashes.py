@@ -27,8 +27,8 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("moment", ["idle", "building", "writing"])
-def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Path, moment: str):
-    with SkerryProcess.started(tmp_path / "data") as skerry:
+def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Path, cache_dir: Path, moment: str):
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
         acknowledged = ["kept"]
@@ -37,7 +37,7 @@ def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Pa
             acknowledged.append("late")
         if moment == "writing":
             names = [f"w{number}" for number in range(40)]
-            manifests = "\n---\n".join(edge_function(name, answering(name)) for name in names)
+            manifests = "\n".join(edge_function(name, answering(name)) for name in names)
             acknowledged += (
                 skerry.kubectl("create", "-f", "-", "-o", "name", stdin=manifests)
                 .replace("edgefunction.extensions.apoxy.dev/", "")
@@ -55,8 +55,8 @@ def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Pa
         assert not (tmp_path / "data" / "run.json").exists()
 
 
-def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path):
-    with SkerryProcess.started(tmp_path / "data", "--workers", "2") as skerry:
+def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path, cache_dir: Path):
+    with SkerryProcess.started(tmp_path / "data", "--workers", "2", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("steady", answering("steady")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "--timeout=60s")
         assert skerry.process is not None
@@ -71,8 +71,8 @@ def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path):
             assert {(answer.status_code, answer.text) for answer in answers} == {(200, "steady")}
 
 
-def test_envoy_comes_back_with_its_configuration(tmp_path: Path):
-    with SkerryProcess.started(tmp_path / "data") as skerry:
+def test_envoy_comes_back_with_its_configuration(tmp_path: Path, cache_dir: Path):
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("back", answering("back")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/back", "--timeout=60s")
         assert skerry.process is not None
@@ -88,17 +88,17 @@ def test_envoy_comes_back_with_its_configuration(tmp_path: Path):
         assert answer.text == "back"
 
 
-def test_a_second_process_on_the_same_data_directory_is_refused(tmp_path: Path):
+def test_a_second_process_on_the_same_data_directory_is_refused(tmp_path: Path, cache_dir: Path):
     with (
-        SkerryProcess.started(tmp_path / "data") as first,
+        SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as first,
         pytest.raises(CommandFailedError, match="another skerry runs on the data directory"),
     ):
         SkerryProcess(tmp_path / "data").start()
     assert first.process is None
 
 
-def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(tmp_path: Path):
-    with SkerryProcess.started(tmp_path / "first") as first:
+def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(tmp_path: Path, cache_dir: Path):
+    with SkerryProcess.started(tmp_path / "first", cache_dir=cache_dir) as first:
         port = first.http.rpartition(":")[2].rstrip("/")
         second = SkerryProcess(tmp_path / "second", ("--http-address", f"127.0.0.1:{port}"))
         with pytest.raises(CommandFailedError, match=f"can't listen on 127.0.0.1:{port}"):
@@ -108,8 +108,8 @@ def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(tmp_path: Pat
         assert not (tmp_path / "second" / "run.json").exists()
 
 
-def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path):
-    with SkerryProcess.started(tmp_path / "data") as skerry:
+def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path, cache_dir: Path):
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
         assert skerry.stop() == 0

@@ -109,7 +109,7 @@ def test_a_broken_update_leaves_the_old_revision_serving_and_says_why(skerry: Sk
         "wait", '--for=jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed', "ef/broken", "--timeout=60s"
     )
     message = json.loads(skerry.kubectl("get", "ef", "broken", "-o", f"jsonpath={latest}"))["message"]
-    assert "index.js:2:" in message
+    assert "index.js:3:1: Expected" in message
     assert live_revision(skerry, "broken") == before
     assert skerry.get(url).text == "works"
 
@@ -229,7 +229,7 @@ def test_a_body_over_the_limit_gets_413(skerry: SkerryProcess):
 
 def test_a_hundred_functions_at_once_all_answer(skerry: SkerryProcess):
     names = [f"many-{number}" for number in range(FUNCTIONS_AT_ONCE)]
-    skerry.kubectl("apply", "-f", "-", stdin="\n---\n".join(edge_function(n, answering(n)) for n in names))
+    skerry.kubectl("apply", "-f", "-", stdin="\n".join(edge_function(n, answering(n)) for n in names))
     skerry.kubectl("wait", READY, *(f"edgefunction/{n}" for n in names), "--timeout=80s")
     for name in names:
         assert skerry.get(f"http://{name}.functions.localhost").text == name

@@ -59,6 +59,8 @@ class Settings:
     """Where the default gateway listens."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Engine worker processes; one a core."""
+    cache_dir: Path | None = None
+    """Where the compiled engine is kept; `cache` in the data directory where it is not set."""
     drain_seconds: float = 10.0
     """How long requests in flight may take after SIGTERM."""
     start_seconds_max: float = 60.0
@@ -94,6 +96,7 @@ _READERS: dict[str, Any] = {
     "api_address": Address.parse,
     "http_address": Address.parse,
     "workers": int,
+    "cache_dir": Path,
     "drain_seconds": float,
     "start_seconds_max": float,
     "log_level": str.upper,

@@ -53,9 +53,9 @@ class DataDir:
         return self.root / "functions"
 
     @property
-    def cache(self) -> Path:
-        """What can be made again: the compiled engine."""
-        return self.root / "cache"
+    def builds(self) -> Path:
+        """Sources that are being built."""
+        return self.root / "builds"
 
     @property
     def kubeconfig(self) -> Path:

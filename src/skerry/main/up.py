@@ -148,9 +148,9 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
     """Run every controller."""
     functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
     build = JavaScriptSettings(
-        node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.cache / "builds"
+        node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
-    checker = BundleChecker(component_of(settings), data_dir.cache / "engine")
+    checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
     collector = ArtifactCollector(keep, revisions)
     async with checker, JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript:
         builder = FunctionCodeBuilder(javascript, keep)
@@ -166,7 +166,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         run_dir=sockets,
         functions_dir=data_dir.functions,
         logs_dir=data_dir.logs / "functions",
-        engine_cache=data_dir.cache / "engine",
+        engine_cache=engine_cache_of(settings, data_dir),
         component=component_of(settings),
         count=settings.workers,
         drain_seconds=settings.drain_seconds,
@@ -190,6 +190,11 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
 def component_of(settings: Settings) -> Path:
     """Return the JavaScript engine component."""
     return settings.js_engine_dir / "dist" / "skerry-js-engine.wasm"
+
+
+def engine_cache_of(settings: Settings, data_dir: DataDir) -> Path:
+    """Return where the compiled engine is kept."""
+    return (settings.cache_dir or data_dir.root / "cache") / "engine"
 
 
 def find_node() -> Path:

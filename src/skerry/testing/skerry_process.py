@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -36,15 +37,16 @@ class SkerryProcess:
 
     data_dir: Path
     flags: tuple[str, ...] = ()
+    cache_dir: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     api: str = ""
     http: str = ""
 
     @classmethod
     @contextmanager
-    def started(cls, data_dir: Path, *flags: str) -> Iterator["SkerryProcess"]:
-        """Run one for the length of the block."""
-        skerry = cls(data_dir, flags)
+    def started(cls, data_dir: Path, *flags: str, cache_dir: Path | None = None) -> Iterator["SkerryProcess"]:
+        """Run one for the length of the block; a shared `cache_dir` spares each the compiling of the engine."""
+        skerry = cls(data_dir, flags, cache_dir)
         try:
             skerry.start()
             yield skerry
@@ -63,6 +65,7 @@ class SkerryProcess:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
+                env=self._environment(),
             )
         deadline = time.monotonic() + START_SECONDS_MAX
         note_path = self.data_dir / "run.json"
@@ -113,22 +116,25 @@ class SkerryProcess:
         """Run a `skerry` command against it; as `kubectl`."""
         return self._run(sys.executable, "-m", "skerry", *arguments, stdin=stdin, fails=fails)
 
-    def _run(self, *command: str, stdin: str, fails: bool) -> str:
+    def _environment(self) -> dict[str, str]:
         home = self.data_dir.parent / "home"  # kubectl caches discovery there
         home.mkdir(exist_ok=True)
-        environment = {
+        return {
             **os.environ,  # noqa: TID251 - handed on, not read
             "HOME": str(home),
             "KUBECONFIG": str(self.data_dir / "kubeconfig"),
             "SKERRY_DATA_DIR": str(self.data_dir),
+            **({"SKERRY_CACHE_DIR": str(self.cache_dir)} if self.cache_dir else {}),
         }
+
+    def _run(self, *command: str, stdin: str, fails: bool) -> str:
         done = subprocess.run(
             command,
             input=stdin,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS_MAX,
-            env=environment,
+            env=self._environment(),
             check=False,
         )
         output = done.stdout + done.stderr
@@ -136,15 +142,15 @@ class SkerryProcess:
             raise CommandFailedError(f"{' '.join(command)}: exit code {done.returncode}\n{output}")
         return output
 
-    def get(self, url: str, **options: object) -> httpx.Response:
+    def get(self, url: str, **options: Any) -> httpx.Response:
         """Send a GET through the gateway; as `request`."""
         return self.request("GET", url, **options)
 
-    def request(self, method: str, url: str, **options: object) -> httpx.Response:
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send a request through the gateway, whatever the URL's host resolves to; the host goes into its header."""
         parts = urlsplit(url)
         gateway = urlsplit(self.http)
         at_gateway = urlunsplit(("http", gateway.netloc, parts.path or "/", parts.query, ""))
-        headers = {"Host": parts.netloc, **(options.pop("headers", None) or {})}  # type: ignore[dict-item]
+        headers = {"Host": parts.netloc, **(options.pop("headers", None) or {})}
         with httpx.Client(trust_env=False, timeout=30.0) as http:
-            return http.request(method, at_gateway, headers=headers, **options)  # type: ignore[arg-type]
+            return http.request(method, at_gateway, headers=headers, **options)
