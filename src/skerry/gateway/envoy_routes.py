@@ -11,6 +11,7 @@ Envoy's traps that this module knows, each from Envoy's documentation or source:
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent
@@ -38,6 +39,9 @@ RETRY_HOST_DRAWS_MAX = 3
 #: A body up to this size is kept for a retry; a longer one is sent once.
 RETRY_BODY_BYTES_MAX = 1024 * 1024
 
+#: A change usually touches one host of a table: the messages of the others are kept (some kilobytes each).
+VIRTUAL_HOSTS_KEPT_MAX = 4096
+
 #: Always safe: the request has not reached the worker. A reset tells nothing about that.
 _RETRY_UNSENT = "connect-failure,refused-stream"
 _RETRY_RESET = f"{_RETRY_UNSENT},reset"
@@ -56,17 +60,17 @@ def route_configuration(table: ir.RouteTable) -> RouteConfiguration:
     """Write a route table."""
     return RouteConfiguration(
         name=table.name,
-        virtual_hosts=[
-            rc.VirtualHost(
-                name=host.hostname,
-                domains=[host.hostname],
-                routes=[message for route in host.routes for message in _routes(route)],
-            )
-            for host in table.hosts
-        ],
+        virtual_hosts=[_virtual_host(host) for host in table.hosts],
         ignore_port_in_host_matching=True,
         most_specific_header_mutations_wins=True,
     )
+
+
+@lru_cache(maxsize=VIRTUAL_HOSTS_KEPT_MAX)
+def _virtual_host(host: ir.VirtualHost) -> rc.VirtualHost:
+    """Write a virtual host. The message is shared: it is copied into tables, and never changed."""
+    messages = [message for route in host.routes for message in _routes(route)]
+    return rc.VirtualHost(name=host.hostname, domains=[host.hostname], routes=messages)
 
 
 def _routes(route: ir.Route) -> Iterator[rc.Route]:

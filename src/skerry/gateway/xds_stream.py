@@ -90,25 +90,29 @@ class Stream:
         Each yielded response counts as sent. What was refused is not sent again until it changes or `retry` is called.
         """
         for type_url in PUSH_ORDER:
-            for resource in list(snapshot.resources[type_url].values()):
-                key = (type_url, resource.name)
-                if self._wants(key) and self._offered.get(key) != resource.version:
-                    yield self._response(key, resource)
-            if type_url in WILDCARD_TYPES and type_url in self._subscribed and type_url not in self._greeted:
-                # Nothing to send is an answer too: without one Envoy waits for its timeout of 15 s before it goes on.
-                self._greeted.add(type_url)
-                yield DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
-            for name in self._subscribed.get(type_url, set()) - {"*"} - snapshot.resources[type_url].keys():
-                # Asked for and not there: say so, or Envoy waits for it until its own timeout.
-                if (type_url, name) not in self._offered:
-                    yield self._response((type_url, name), None)
-            if type_url in WILDCARD_TYPES & self._subscribed.keys() - self._answered:
-                # There is none of this type: say so, or Envoy holds back everything else until its own timeout.
-                yield self._empty_response(type_url)
+            if type_url in self._subscribed:
+                yield from self._additions(type_url, snapshot)
         for type_url in reversed(PUSH_ORDER):
             if type_url in WILDCARD_TYPES:
                 for key in self._gone(type_url, snapshot):
                     yield self._response(key, None)
+
+    def _additions(self, type_url: str, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
+        present = snapshot.resources[type_url]
+        for resource in present.values():
+            key = (type_url, resource.name)
+            if self._wants(key) and self._offered.get(key) != resource.version:
+                yield self._response(key, resource)
+        if type_url in WILDCARD_TYPES:
+            if type_url not in self._greeted:
+                # Nothing to send is an answer too: without one Envoy waits for its timeout of 15 s before it goes on.
+                self._greeted.add(type_url)
+                yield DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
+            return
+        for name in sorted(self._subscribed[type_url] - present.keys()):
+            # Asked for and not there: say so, or Envoy waits for it until its own timeout.
+            if (type_url, name) not in self._offered:
+                yield self._response((type_url, name), None)
 
     def _gone(self, type_url: str, snapshot: Snapshot) -> list[_Key]:
         present = snapshot.resources[type_url]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,7 @@ from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
 
 TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.005
 
 FIELD_OF_KIND = {
     "GatewayClass": "gateway_classes",
@@ -219,3 +221,18 @@ def engine_with(tmp_path: Path) -> EngineStarter:
 def new_upstream() -> Callable[[str], Upstream]:
     """Make an upstream that does not listen yet."""
     return Upstream
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    """Wait for a state of another process or task, given as a condition, which may be async."""
+
+    async def wait(condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while True:
+                holds = condition()
+                if await holds if inspect.isawaitable(holds) else holds:
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+
+    return wait

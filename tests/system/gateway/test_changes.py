@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from skerry.gateway.envoy_config import build_snapshot
-from skerry.gateway.snapshot import LISTENER_TYPE, Snapshot
+from skerry.gateway.resources import Resources
+from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
 from skerry.gateway.translate import translate
 
 pytestmark = pytest.mark.system
@@ -62,14 +65,13 @@ async def load_on(edge: Any, host: str, *, clients: int) -> AsyncIterator[list[t
         running = False
 
 
-async def test_updates_under_load_fail_no_request(edge_with: Any, engine_with: Any) -> None:
+async def test_updates_under_load_fail_no_request(edge_with: Any, engine_with: Any, until: Any) -> None:
     async with engine_with() as (_, node), edge_with(GATEWAY + function("f", "f-0"), node) as edge:
         async with load_on(edge, "f.functions.localhost", clients=4) as seen:
             for number in range(1, 21):
                 before = len(seen)
                 await edge.apply(GATEWAY + function("f", f"f-{number}") + function(f"g{number}", "g-1"))
-                while len(seen) < before + 8:
-                    await asyncio.sleep(0)
+                await until(lambda: len(seen) >= before + 8)  # noqa: B023 - awaited within the turn
                 assert seen[-1] == (200, f"f-{number}")
         assert {status for status, _ in seen} == {200}
 
@@ -125,10 +127,6 @@ async def test_a_refused_update_leaves_the_last_good_one_serving(edge_with: Any,
 
 def _with_bad_route_table(good: Snapshot) -> Snapshot:
     """Put an expression into a route table that RE2 does not take."""
-    from envoy.config.route.v3.route_pb2 import RouteConfiguration
-
-    from skerry.gateway.snapshot import ROUTE_TYPE, pack
-
     [table] = good.resources[ROUTE_TYPE].values()
     message = RouteConfiguration()
     table.body.Unpack(message)
@@ -137,15 +135,14 @@ def _with_bad_route_table(good: Snapshot) -> Snapshot:
     return Snapshot.of([*others, pack(table.name, message, users=table.users)])
 
 
-async def test_an_envoy_that_was_killed_comes_back_with_everything(edge_with: Any, engine_with: Any) -> None:
-    import os
-    import signal
+async def test_an_envoy_that_was_killed_comes_back_with_everything(
+    edge_with: Any, engine_with: Any, until: Any
+) -> None:
 
     async with engine_with() as (_, node), edge_with(GATEWAY + function("f", "f-1"), node) as edge:
         pid = edge.envoy.pid
         os.kill(pid, signal.SIGKILL)
-        while edge.envoy.pid in {None, pid}:
-            await asyncio.sleep(0)
+        await until(lambda: edge.envoy.pid not in {None, pid})
         await edge.apply(GATEWAY + function("f", "f-2"))
         await edge.envoy.ready(timeout_seconds=10)
         told = (await edge.get("f.functions.localhost/")).json()
@@ -162,31 +159,28 @@ async def test_a_running_request_ends_well_when_the_process_is_drained(edge_with
             answer: tuple[int, str] = await worker.echo(request)
             return answer
 
-        async with edge_with(GATEWAY + function("f", "f-1"), node) as edge, httpx.AsyncClient() as client:
+        async with edge_with(GATEWAY + function("f", "f-1"), node) as edge, asyncio.TaskGroup() as group:
             worker.answer = slow
-            url, headers = f"{edge.base_url}/", {"host": "f.functions.localhost"}
-            asking = asyncio.ensure_future(client.get(url, headers=headers))
+            asking = group.create_task(edge.get("f.functions.localhost/"))
             await arrived.wait()
-            draining = asyncio.ensure_future(edge.envoy.drain())
-            while not (await edge.envoy.statistics("http.")).get(f"http.default/edge/{edge.port}.downstream_rq_active"):
-                await asyncio.sleep(0)
+            draining = group.create_task(edge.envoy.drain())
+            assert not draining.done()
             go_on.set()
             assert (await asking).status_code == 200
             await draining
 
 
-async def test_the_access_log_tells_route_and_revision(edge_with: Any, engine_with: Any) -> None:
+async def test_the_access_log_tells_route_and_revision(edge_with: Any, engine_with: Any, until: Any) -> None:
     async with engine_with() as (_, node), edge_with(GATEWAY + function("f", "f-1"), node) as edge:
         await edge.get("f.functions.localhost/path")
         log = edge.settings.access_log
-        while not (log.exists() and log.read_text().endswith("\n")):
-            await asyncio.sleep(0.01)
+        await until(lambda: log.exists() and log.read_text().endswith("\n"))
         entry = json.loads(log.read_text().splitlines()[0])
         assert entry["route_name"] == "edgefunction/f/rule/0/match/0"
         assert (entry["x-skerry-revision"], entry["response_code"]) == ("f-1", 200)
 
 
-async def test_full_logs_are_moved_and_begun_anew(edge_with: Any, engine_with: Any) -> None:
+async def test_full_logs_are_moved_and_begun_anew(edge_with: Any, engine_with: Any, until: Any) -> None:
     async with engine_with() as (_, node), edge_with(GATEWAY + function("f", "f-1"), node) as edge:
         log = edge.settings.access_log
         with log.open("a") as file:
@@ -194,8 +188,7 @@ async def test_full_logs_are_moved_and_begun_anew(edge_with: Any, engine_with: A
         await edge.envoy.rotate_logs()
         assert log.with_name("access.log.1").stat().st_size == edge.settings.log_bytes_max
         await edge.get("f.functions.localhost/")
-        while not (log.exists() and log.stat().st_size):
-            await asyncio.sleep(0.01)
+        await until(lambda: log.exists() and log.stat().st_size)
 
 
 async def test_translation_is_idempotent_on_the_wire(edge_with: Any, engine_with: Any) -> None:
@@ -206,6 +199,5 @@ async def test_translation_is_idempotent_on_the_wire(edge_with: Any, engine_with
 
 
 def test_an_empty_world_translates_to_nothing() -> None:
-    from skerry.gateway.resources import Resources
 
     assert translate(Resources()).ir.bindings == ()

@@ -131,7 +131,7 @@ async def test_matches_lead_to_their_own_backends(edge_with: Any, engine_with: A
         assert await ask("/m?q=2") == "other"
 
 
-async def test_filters_change_requests_and_answers(edge_with: Any, new_upstream: Any) -> None:
+async def test_filters_change_requests_and_answers(edge_with: Any, new_upstream: Any, until: Any) -> None:
     upstream, copy = new_upstream("main"), new_upstream("copy")
     port, copy_port = await upstream.listen_tcp(), await copy.listen_tcp()
     ref = backend_ref("main", port)
@@ -163,8 +163,7 @@ async def test_filters_change_requests_and_answers(edge_with: Any, new_upstream:
         assert (headers["x-set"], headers["x-add"], "x-gone" in headers) == ("50%", "b", False)
         assert answer.headers["x-answer"] == "yes"
         assert answer.headers["server"] == "skerry"
-        while not copy.requests:
-            await asyncio.sleep(0)
+        await until(lambda: copy.requests)
         assert copy.requests[0].path == "/headers"
 
         async def rewritten(path: str) -> tuple[str, str]:
@@ -262,7 +261,7 @@ async def test_timeouts_of_rules_end_requests(edge_with: Any, new_upstream: Any)
 
 
 async def test_a_killed_worker_is_retried_on_another_and_on_its_return(
-    edge_with: Any, engine_with: Any, tmp_path: Path
+    edge_with: Any, engine_with: Any, until: Any, tmp_path: Path
 ) -> None:
     async with engine_with(workers=2) as (workers, node), edge_with(GATEWAY + function("f", "f-4"), node) as edge:
 
@@ -274,13 +273,21 @@ async def test_a_killed_worker_is_retried_on_another_and_on_its_return(
         while workers[0].server.is_serving():
             assert (await edge.get("f.functions.localhost/")).status_code == 200  # the second worker answers
         workers[1].kill()
-        asking = [asyncio.ensure_future(edge.get("f.functions.localhost/", method=m)) for m in ("GET", "PUT", "POST")]
-        while not (await edge.envoy.statistics("cluster.engine.upstream_rq_retry"))["cluster.engine.upstream_rq_retry"]:
-            await asyncio.sleep(0)
-        workers[1].server = None
-        (tmp_path / "worker-1.sock").unlink(missing_ok=True)
-        await workers[1].listen_unix(tmp_path / "worker-1.sock")
-        assert [(await response).status_code for response in asking] == [200, 200, 200]
+        async with asyncio.TaskGroup() as group:
+            asking = [
+                group.create_task(edge.get("f.functions.localhost/", method=method))
+                for method in ("GET", "PUT", "POST")
+            ]
+
+            async def are_retried() -> bool:
+                name = "cluster.engine.upstream_rq_retry"
+                count: int = (await edge.envoy.statistics(name))[name]
+                return count >= 4
+
+            await until(are_retried)
+            (tmp_path / "worker-1.sock").unlink(missing_ok=True)
+            await workers[1].listen_unix(tmp_path / "worker-1.sock")
+        assert [task.result().status_code for task in asking] == [200, 200, 200]
 
 
 async def test_a_request_that_may_have_been_handled_is_not_sent_twice(edge_with: Any, engine_with: Any) -> None:
