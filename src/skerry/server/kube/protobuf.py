@@ -18,6 +18,7 @@ from skerry.api.model import Document
 from skerry.kit.clock import rfc3339
 
 _MAGIC = b"k8s\0"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _VARINT_BYTES_MAX = 10
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -214,7 +215,7 @@ def _time(raw: memoryview) -> str | None:
     """Read a Time or Timestamp {1: seconds, 2: nanoseconds}; the zero time is absent."""
     found = _message(raw, {1: Field("seconds", "int"), 2: Field("nanos", "int")})
     seconds = found.get("seconds", 0)
-    return rfc3339(dt.datetime.fromtimestamp(seconds, dt.UTC)) if seconds > 0 else None
+    return rfc3339(_EPOCH + dt.timedelta(seconds=seconds)) if seconds > 0 else None
 
 
 def _parts(data: memoryview) -> Iterator[tuple[int, int, Any]]:
