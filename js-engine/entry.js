@@ -3,9 +3,8 @@
 import { readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
 import { install } from "./web/globals.js";
-import { Headers } from "./web/headers.js";
 import { Request } from "./web/request.js";
-import { Response, responseBody } from "./web/response.js";
+import { Response, responseBody, responseHead } from "./web/response.js";
 
 const WORK_LEFT = 0x10000; // added to the status: `settle` has something to do
 const FAILED = 0;
@@ -103,27 +102,42 @@ function ownBytes(message, start) {
   return bytes;
 }
 
-async function bodyBytes(response) {
-  const source = responseBody(response).take();
-  if (source === null) return NOTHING;
-  if (typeof source === "string") return encoder.encode(source);
-  return source instanceof Uint8Array ? source : await readAll(source);
-}
-
-export async function handle(headLength, message) {
+// Answers at once where nothing has to be waited for: a promise costs more here than most of a small function.
+export function handle(headLength, message) {
   waiting = [];
   try {
     const lines = decoder.decode(message.subarray(0, headLength)).split("\n");
     const request = Request.incoming(lines, message.length > headLength ? ownBytes(message, headLength) : null);
-    const response = await handler(request, env, new ExecutionContext());
-    if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
-    if (response.status === 0) throw new TypeError("the fetch handler returned Response.error()");
-    const body = await bodyBytes(response);
-    const status = waiting.length ? response.status + WORK_LEFT : response.status;
-    return [status, encoder.encode(Headers.toLines(response.headers)), body];
+    const response = handler(request, env, new ExecutionContext());
+    return response instanceof Response ? answered(response) : Promise.resolve(response).then(answered, failure);
   } catch (error) {
-    return [FAILED, NOTHING, encoder.encode(JSON.stringify(problem(error)))];
+    return failure(error);
   }
+}
+
+function answered(response) {
+  try {
+    return reply(response);
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+function reply(response) {
+  if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
+  if (response.status === 0) throw new TypeError("the fetch handler returned Response.error()");
+  const source = responseBody(response).take();
+  if (source instanceof ReadableStream) return readAll(source).then((bytes) => envelope(response, bytes)).catch(failure);
+  return envelope(response, typeof source === "string" ? encoder.encode(source) : (source ?? NOTHING));
+}
+
+function envelope(response, body) {
+  const status = waiting.length ? response.status + WORK_LEFT : response.status;
+  return [status, responseHead(response), body];
+}
+
+function failure(error) {
+  return [FAILED, NOTHING, encoder.encode(JSON.stringify(problem(error)))];
 }
 
 export async function settle() {

@@ -7,30 +7,40 @@ const NULL_BODY_STATUS = new Set([101, 204, 205, 304]);
 const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 
+const encoder = new TextEncoder();
+const NO_LINES = new Uint8Array(0);
+const TEXT_LINE = encoder.encode("content-type: text/plain;charset=UTF-8\r\n");
+
 let bodyOf;
+let headOf; // the header lines of a response for the host
 
 export class Response {
   #status = 200;
   #statusText = "";
-  #headers;
+  #headers = null; // made when somebody looks, where none were given
   #body;
   #type = "default";
 
   constructor(body = null, init = undefined) {
-    if (init) {
-      if (init.status !== undefined) this.#status = statusNumber(init.status);
-      if (init.statusText !== undefined) this.#statusText = reasonPhrase(init.statusText);
-    }
-    this.#headers = new Headers(init?.headers);
     this.#body = Body.from(body);
+    if (init) this.#initialize(init);
+  }
+
+  #initialize(init) {
+    if (init.status !== undefined) this.#status = statusNumber(init.status);
+    if (init.statusText !== undefined) this.#statusText = reasonPhrase(init.statusText);
+    if (init.headers !== undefined) {
+      this.#headers = new Headers(init.headers);
+      if (this.#body.type) Headers.setDefault(this.#headers, "content-type", this.#body.type);
+    }
     if (this.#body.source !== null && NULL_BODY_STATUS.has(this.#status)) {
       throw new TypeError(`a response of status ${this.#status} cannot have a body`);
     }
-    if (this.#body.type) Headers.setDefault(this.#headers, "content-type", this.#body.type);
   }
 
   static {
     bodyOf = (response) => response.#body;
+    headOf = (response) => (response.#headers === null ? typeLine(response.#body.type) : encodedLines(response.#headers));
   }
 
   static json(data, init) {
@@ -66,6 +76,10 @@ export class Response {
   }
 
   get headers() {
+    if (this.#headers === null) {
+      this.#headers = new Headers();
+      if (this.#body.type) Headers.setDefault(this.#headers, "content-type", this.#body.type);
+    }
     return this.#headers;
   }
 
@@ -82,7 +96,7 @@ export class Response {
   }
 
   clone() {
-    const copy = new Response(null, { status: this.#status || 200, statusText: this.#statusText, headers: this.#headers });
+    const copy = new Response(null, { status: this.#status || 200, statusText: this.#statusText, headers: this.headers });
     copy.#status = this.#status;
     copy.#type = this.#type;
     copy.#body = this.#body.clone();
@@ -92,6 +106,15 @@ export class Response {
   get [Symbol.toStringTag]() {
     return "Response";
   }
+}
+
+function encodedLines(headers) {
+  return encoder.encode(Headers.toLines(headers));
+}
+
+function typeLine(type) {
+  if (type === null) return NO_LINES;
+  return type === "text/plain;charset=UTF-8" ? TEXT_LINE : encoder.encode(`content-type: ${type}\r\n`);
 }
 
 function statusNumber(status) {
@@ -110,4 +133,4 @@ function reasonPhrase(text) {
 
 mixBodyInto(Response.prototype, (response) => bodyOf(response));
 
-export { bodyOf as responseBody };
+export { bodyOf as responseBody, headOf as responseHead };
