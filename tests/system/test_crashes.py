@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import httpx
@@ -106,6 +107,26 @@ def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(tmp_path: Pat
         assert second.process is not None
         assert second.process.returncode == 1
         assert not (tmp_path / "second" / "run.json").exists()
+
+
+def test_sigterm_lets_requests_in_flight_end(tmp_path: Path, cache_dir: Path):
+    source = """export default { async fetch() {
+      console.log("begun");
+      await new Promise((done) => setTimeout(done, 1500));
+      return new Response("finished");
+    } };"""
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("slow", source))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/slow", "--timeout=60s")
+        answers: list[httpx.Response] = []
+        thread = threading.Thread(target=lambda: answers.append(skerry.get("http://slow.functions.localhost")))
+        thread.start()
+        console = tmp_path / "data" / "logs" / "functions" / "slow.log"
+        while not (console.exists() and b"begun" in console.read_bytes()):
+            assert thread.is_alive()
+        assert skerry.stop() == 0
+        thread.join()
+        assert [answer.text for answer in answers] == ["finished"]
 
 
 def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path, cache_dir: Path):

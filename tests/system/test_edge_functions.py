@@ -48,7 +48,7 @@ def test_a_route_of_the_users_own_leads_to_the_function(skerry: SkerryProcess, r
 
 def wait_for_status(skerry: SkerryProcess, url: str, status: int) -> None:
     """Ask until the answer has a status: routes follow their conditions within milliseconds."""
-    for _ in range(500):
+    for _ in range(5000):
         if skerry.get(url).status_code == status:
             return
     raise AssertionError(f"{url} never answered {status}")
@@ -230,10 +230,10 @@ def test_a_body_over_the_limit_gets_413(skerry: SkerryProcess):
 def test_a_hundred_functions_at_once_all_answer(skerry: SkerryProcess):
     names = [f"many-{number}" for number in range(FUNCTIONS_AT_ONCE)]
     skerry.kubectl("apply", "-f", "-", stdin="\n".join(edge_function(n, answering(n)) for n in names))
-    skerry.kubectl("wait", READY, *(f"edgefunction/{n}" for n in names), "--timeout=80s")
-    for name in names:
+    for name in names:  # not by `kubectl wait`, which asks five times a second at most
+        wait_for_status(skerry, f"http://{name}.functions.localhost", 200)
         assert skerry.get(f"http://{name}.functions.localhost").text == name
-    skerry.kubectl("delete", "ef", *names)
+    skerry.kubectl("delete", "ef", *names, "--wait=false")
 
 
 def test_console_output_can_be_read_through_the_log_subresource(skerry: SkerryProcess):

@@ -111,9 +111,10 @@ async def run_agent(
         xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
         stage = FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor)
         agent = Agent(settings, node_slice, stage, xds, Reporter(client, node_slice, clock))
-        envoy = await stack.enter_async_context(run_envoy(settings.envoy))
+        # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
         agent.use_engine(tuple(str(path) for path in workers.socket_paths))
+        envoy = await stack.enter_async_context(run_envoy(settings.envoy))
         await node_slice.synced()
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         await stack.enter_async_context(background(("agent", turns)))

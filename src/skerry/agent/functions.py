@@ -76,11 +76,10 @@ class FunctionStage:
             revision = await self._staged_revision(function.name, name)
             if revision:
                 break
-        served = function.model_copy(deep=True)
-        served.status.live_revision = revision.name if revision else None
-        if revision:
-            served.spec.template = revision.spec
-        return served
+        # Shallow copies: a turn makes one of every function, and nothing below is changed.
+        status = function.status.model_copy(update={"live_revision": revision.name if revision else None})
+        spec = function.spec.model_copy(update={"template": revision.spec}) if revision else function.spec
+        return function.model_copy(update={"spec": spec, "status": status})
 
     async def _staged_revision(self, function: str, name: str) -> EdgeFunctionRevision | None:
         revision = self._revisions.get(name)

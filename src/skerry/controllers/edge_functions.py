@@ -36,8 +36,9 @@ from skerry.kit.tasks import KeyedWorkers
 log = get_logger(__name__)
 BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to stored artifact.", ["outcome"])
 
-#: Functions worked on at once; the builder has a bound of its own below this one.
-CONCURRENCY = 16
+#: Functions worked on at once. High, because a turn is cheap but for its build, which has a bound of its own: a
+#: function whose code is built must not wait behind others that are still to be.
+CONCURRENCY = 1024
 CONDITION_MESSAGE_CHARACTERS_MAX = 4096
 #: Every function is looked at again this often, whatever happened.
 RESYNC_SECONDS = 600.0
