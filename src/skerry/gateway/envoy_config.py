@@ -20,6 +20,8 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.clusters.common.dns.v3.dns_pb2 import DnsLookupFamily
+from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation, Mutations
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
@@ -61,6 +63,11 @@ BACKEND_CONNECTIONS_MAX = 1024
 BACKEND_PENDING_REQUESTS_MAX = 1024
 BACKEND_REQUESTS_MAX = 1024
 BACKEND_RETRIES_MAX = 16
+
+#: How often a backend's name is resolved where the answer has no time to live; Apoxy's default.
+DNS_REFRESH_SECONDS = 60.0
+DNS_RETRY_FIRST_SECONDS = 1.0
+DNS_RETRY_MAX_SECONDS = 10.0
 
 #: Headers with this prefix are between Skerry's own parts: those of clients are dropped.
 INTERNAL_HEADER_PREFIX = "x-skerry-"
@@ -252,12 +259,24 @@ def _network_cluster(model: ir.NetworkCluster, settings: EdgeSettings) -> Cluste
         endpoints.append(LbEndpoint(endpoint=Endpoint(address=address, hostname=host.address)))
     message = _cluster(model.name, endpoints, connect_seconds=CONNECT_SECONDS_MAX)
     if model.dns:
-        message.type = Cluster.STRICT_DNS
-        message.respect_dns_ttl = True
+        dns = _any(_resolution())
+        message.cluster_type.CopyFrom(Cluster.CustomClusterType(name="envoy.cluster.dns", typed_config=dns))
     _limit(message, BACKEND_CONNECTIONS_MAX, BACKEND_PENDING_REQUESTS_MAX, BACKEND_REQUESTS_MAX, BACKEND_RETRIES_MAX)
     _speak(message, model.protocol)
     if model.protocol in {"tls", "h2"}:
         message.transport_socket.CopyFrom(_verified_tls(model.protocol, settings))
+    return message
+
+
+def _resolution() -> DnsCluster:
+    """Prefer IPv4: with both families, a host without an IPv6 route would lose a share of its requests."""
+    message = DnsCluster(
+        respect_dns_ttl=True,
+        dns_refresh_rate=_duration(DNS_REFRESH_SECONDS),
+        dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
+    )
+    message.dns_failure_refresh_rate.base_interval.CopyFrom(_duration(DNS_RETRY_FIRST_SECONDS))
+    message.dns_failure_refresh_rate.max_interval.CopyFrom(_duration(DNS_RETRY_MAX_SECONDS))
     return message
 
 

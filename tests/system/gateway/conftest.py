@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from skerry.gateway.xds_stream import Rejection
 
 TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.005
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 FIELD_OF_KIND = {
     "GatewayClass": "gateway_classes",
@@ -46,6 +48,8 @@ def load(text: str, node: NodeFacts) -> Resources:
         kind = find_kind(document["apiVersion"], document["kind"])
         assert kind is not None, document
         obj = decode(kind, document).object
+        if kind.namespaced and not obj.namespace:
+            obj.metadata.namespace = "default"
         complete(kind, obj, None)
         found[FIELD_OF_KIND[document["kind"]]].append(obj)
     given: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
@@ -117,8 +121,8 @@ class Upstream:
     async def listen_unix(self, path: Path) -> None:
         self.server = await asyncio.start_unix_server(self.handle, path)
 
-    async def listen_tcp(self) -> int:
-        self.server = await asyncio.start_server(self.handle, "127.0.0.1", 0)
+    async def listen_tcp(self, context: ssl.SSLContext | None = None) -> int:
+        self.server = await asyncio.start_server(self.handle, "127.0.0.1", 0, ssl=context)
         port: int = self.server.sockets[0].getsockname()[1]
         return port
 
@@ -160,11 +164,13 @@ class Edge:
 
 
 @asynccontextmanager
-async def start_edge(directory: Path, text: str, node: NodeFacts | None = None, port: int = 0) -> AsyncIterator[Edge]:
+async def start_edge(
+    directory: Path, text: str, node: NodeFacts | None = None, port: int = 0, trusted_ca: str = SYSTEM_CA
+) -> AsyncIterator[Edge]:
     """Run an Envoy with resources; PORT in their text becomes a free port."""
     socket_path = str(directory / "xds.sock")
     settings = EnvoySettings("test", directory / "run", directory / "logs", socket_path, drain_seconds=2.0)
-    edge_settings = EdgeSettings(access_log=str(settings.access_log))
+    edge_settings = EdgeSettings(access_log=str(settings.access_log), trusted_ca=trusted_ca)
     port = port or free_port()
     client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
     async with serve_xds(socket_path) as xds, client:
@@ -185,10 +191,12 @@ def edge_with(tmp_path: Path) -> EdgeStarter:
     """Start an Envoy in the test's own directory."""
     counter = iter(range(100))
 
-    def start(text: str, node: NodeFacts | None = None, port: int = 0) -> AbstractAsyncContextManager[Edge]:
+    def start(
+        text: str, node: NodeFacts | None = None, port: int = 0, trusted_ca: str = SYSTEM_CA
+    ) -> AbstractAsyncContextManager[Edge]:
         directory = tmp_path / str(next(counter))
         directory.mkdir()
-        return start_edge(directory, text, node, port)
+        return start_edge(directory, text, node, port, trusted_ca)
 
     return start
 
@@ -236,3 +244,9 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
                 await asyncio.sleep(POLL_SECONDS)
 
     return wait
+
+
+@pytest.fixture
+def load_resources() -> Callable[[str, NodeFacts], Resources]:
+    """Read YAML documents as checked resources."""
+    return load

@@ -303,14 +303,19 @@ async def test_a_request_that_may_have_been_handled_is_not_sent_twice(edge_with:
         assert len(worker.requests) == 1
 
 
+def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    """Make a self-signed certificate for a DNS name; returns the paths of the chain and the key."""
+    chain, key = directory / f"{name}.crt", directory / f"{name}.key"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-days", "1", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    subprocess.run([*make, "-keyout", key, "-out", chain], check=True, capture_output=True)
+    return chain, key
+
+
 async def test_tls_listeners_present_the_certificate_of_the_name(edge_with: Any, tmp_path: Path) -> None:
     secrets = ""
     for name in ("a", "b"):
-        files = (tmp_path / f"{name}.key", tmp_path / f"{name}.crt")
-        make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        make += ["-days", "1", "-subj", f"/CN={name}.test", "-addext", f"subjectAltName=DNS:{name}.test"]
-        subprocess.run([*make, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)  # noqa: ASYNC221
-        key, chain = (file.read_text().replace("\n", "\\n") for file in files)
+        chain, key = (path.read_text().replace("\n", "\\n") for path in make_certificate(tmp_path, f"{name}.test"))
         secrets += f"""
 ---
 apiVersion: v1
@@ -325,12 +330,25 @@ stringData: {{tls.key: "{key}", tls.crt: "{chain}"}}
 """
     gateway = GATEWAY.replace(" [{name: http, port: PORT, protocol: HTTP}]", listeners)
     async with edge_with(gateway + secrets) as edge:
-        for name in ("a", "b"):
+        for name in ("a.test", "b.test"):
             context = ssl.create_default_context(cafile=str(tmp_path / f"{name}.crt"))
             async with httpx.AsyncClient(verify=context) as client:
-                response = await client.get(
-                    f"https://127.0.0.1:{edge.port}/",
-                    headers={"host": f"{name}.test"},
-                    extensions={"sni_hostname": f"{name}.test"},
-                )
+                sni = {"sni_hostname": name}
+                response = await client.get(f"https://127.0.0.1:{edge.port}/", headers={"host": name}, extensions=sni)
             assert response.status_code == 404
+
+
+@pytest.mark.parametrize(("certified", "status"), [("localhost", 200), ("other.test", 503)])
+async def test_a_tls_backend_is_resolved_and_verified_by_its_name(
+    edge_with: Any, new_upstream: Any, tmp_path: Path, certified: str, status: int
+) -> None:
+    chain, key = make_certificate(tmp_path, certified)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    upstream = new_upstream("tls")
+    port = await upstream.listen_tcp(context)
+    text = GATEWAY + route("tls", f"  rules:\n  - backendRefs: [{backend_ref('tls', port)}]\n")
+    text += backend("tls").replace("{endpoints: [{ip: 127.0.0.1}]}", "{protocol: tls, endpoints: [{fqdn: localhost}]}")
+    async with edge_with(text, trusted_ca=str(chain)) as edge:
+        assert (await edge.get("a.test/")).status_code == status
+    upstream.kill()

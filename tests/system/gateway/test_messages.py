@@ -1,0 +1,49 @@
+"""Everything that the golden cases come to is taken by a real Envoy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from skerry.gateway.envoy_config import build_snapshot
+from skerry.gateway.resources import NodeFacts
+from skerry.gateway.snapshot import LISTENER_TYPE, Snapshot, XdsResource, pack
+from skerry.gateway.translate import translate
+
+pytestmark = pytest.mark.system
+
+CASES = sorted((Path(__file__).parents[2] / "golden" / "gateway").glob("*/input.yaml"))
+CLASS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: skerry}
+spec: {controllerName: skerry.dev/gateway-controller}
+---
+"""
+
+
+def at_any_port(resource: XdsResource) -> XdsResource:
+    """Let a listener take any free port: those of the cases may be taken on this machine."""
+    if resource.type_url != LISTENER_TYPE:
+        return resource
+    message = Listener()
+    resource.body.Unpack(message)
+    message.address.socket_address.port_value = 0
+    return pack(resource.name, message)
+
+
+async def test_envoy_refuses_nothing_of_any_golden_case(edge_with: Any, load_resources: Any, tmp_path: Path) -> None:
+    node = NodeFacts(engine_sockets=(str(tmp_path / "worker.sock"),))
+    assert CASES
+    async with edge_with(CLASS.rstrip("-\n"), node) as edge:
+        for case in CASES:
+            kept = [d for d in yaml.safe_load_all(case.read_text()) if d["kind"] != "Namespace"]
+            model = translate(load_resources(CLASS + yaml.safe_dump_all(kept), node)).ir
+            snapshot = build_snapshot(model, edge.edge_settings)
+            moved = [at_any_port(r) for by_name in snapshot.resources.values() for r in by_name.values()]
+            generation = edge.xds.set_snapshot(Snapshot.of(moved))
+            assert await edge.xds.wait_until_applied(generation, timeout_seconds=10) == (), case.parent.name
+        log = edge.settings.log_file.read_text()
+    assert "deprecated" not in log.lower(), log
