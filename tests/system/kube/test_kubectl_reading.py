@@ -61,7 +61,8 @@ async def test_selectors(kubectl: Any) -> None:
         await kubectl.ok("label", "cm", name, label)
 
     async def names(*arguments: str) -> list[str]:
-        return (await kubectl.ok("get", "cm", "-o", "jsonpath={.items[*].metadata.name}", *arguments)).split()
+        listed: str = await kubectl.ok("get", "cm", "-o", "jsonpath={.items[*].metadata.name}", *arguments)
+        return listed.split()
 
     assert await names("-l", "tier=front") == ["a"]
     assert await names("-l", "tier in (front, back)") == ["a", "b"]

@@ -60,7 +60,7 @@ def app(verbs: Verbs, check: Check) -> App:
 @pytest.fixture
 async def http(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """The administrator's client."""
-    transport: Any = httpx.ASGITransport(app=app)  # type: ignore[arg-type] # a narrower ASGI than httpx's
+    transport: Any = httpx.ASGITransport(app=app)
     headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://skerry", headers=headers) as client:
         yield client

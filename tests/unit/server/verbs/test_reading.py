@@ -12,6 +12,7 @@ from skerry.api.selectors import parse_field_selector, parse_label_selector
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.server.verbs.requests import ListOptions, Selection, Target, WriteOptions
+from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
 from skerry.store.memory import open_memory
@@ -126,7 +127,8 @@ async def test_pages_add_up_to_the_list(names: set[int], limit: int, *, odd: boo
             await verbs.create(target, document, WriteOptions())
         selection = labels("odd=1") if odd else Selection()
         whole = await verbs.list(target, ListOptions(selection))
-        found, token = [], ""
+        found: list[Stored] = []
+        token = ""
         while True:
             page = await verbs.list(target, ListOptions(selection, limit, token))
             found += page.items
