@@ -101,9 +101,9 @@ class EdgeFunctionController:
                 await workers.stop()
 
     async def _resync(self, workers: KeyedWorkers[str]) -> None:
-        await self._functions.synced()
-        await self._revisions.synced()
         while True:
+            await self._functions.synced()
+            await self._revisions.synced()
             for name in {f.name for f in self._functions} | {_function_of(r) for r in self._revisions}:
                 workers.add(name)
             await asyncio.sleep(RESYNC_SECONDS)
@@ -114,6 +114,8 @@ class EdgeFunctionController:
 
     async def reconcile(self, name: str) -> None:
         """Bring one function, its revisions and its status to what its template asks for."""
+        await self._functions.synced()  # a cache that is still being filled would make orphans of living revisions
+        await self._revisions.synced()
         function = self._functions.get(name)
         if function is None or function.metadata.deletion_timestamp:
             await self._remove_orphans(name)
@@ -126,6 +128,8 @@ class EdgeFunctionController:
         await self._trim(function, latest)
 
     async def _remove_orphans(self, name: str) -> None:
+        if await self._client.find(EdgeFunction, name) is not None:
+            return  # made anew a moment ago: its own turn follows
         for revision in self._revisions:
             if _function_of(revision) == name:
                 await self._client.delete(revision)

@@ -93,15 +93,21 @@ def latest_reason(function: EdgeFunction) -> str:
 
 @asynccontextmanager
 async def running(builder: FakeBuilder | None = None) -> AsyncIterator[World]:
-    async with memory_control_plane() as client:
-        functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
-        builder = builder or FakeBuilder()
-        world = World(client, functions, revisions, builder, asyncio.Event())
-        functions.on_change(lambda _: world.changed.set())
-        revisions.on_change(lambda _: world.changed.set())
-        controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
-        async with background(("functions", functions.run), ("revisions", revisions.run)), controller.running():
-            yield world
+    async with memory_control_plane() as client, controlled(client, builder) as world:
+        yield world
+
+
+@asynccontextmanager
+async def controlled(client: Client, builder: FakeBuilder | None = None) -> AsyncIterator[World]:
+    """One life of the controller."""
+    functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
+    builder = builder or FakeBuilder()
+    world = World(client, functions, revisions, builder, asyncio.Event())
+    functions.on_change(lambda _: world.changed.set())
+    revisions.on_change(lambda _: world.changed.set())
+    controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
+    async with background(("revisions", revisions.run), ("functions", functions.run)), controller.running():
+        yield world
 
 
 async def test_a_function_goes_live_when_its_revision_is_built_and_ready_when_it_is_served():
@@ -215,3 +221,19 @@ async def test_a_build_for_a_template_that_moved_on_does_not_go_live():
         gate.set()
         function = await world.until("a", lambda f: latest_reason(f) == "Live")
         assert function.status.live_revision == revision_name(function)
+
+
+async def test_a_restart_neither_builds_anew_nor_removes_a_revision():
+    async with memory_control_plane() as client:
+        async with controlled(client) as world:
+            for number in range(20):
+                await world.apply(f"f{number}", str(number))
+            for number in range(20):
+                await world.until(f"f{number}", lambda f: latest_reason(f) == "Live")
+            before = {revision.uid for revision in world.revisions}
+        for _ in range(3):
+            async with controlled(client) as world:
+                await world.apply("new", str(_))
+                await world.until("new", lambda f: latest_reason(f) == "Live")
+                await world.until("new", lambda _: before <= {revision.uid for revision in world.revisions})
+                assert len(world.builder.built) == 1
