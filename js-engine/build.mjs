@@ -3,7 +3,6 @@
 
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,8 +47,7 @@ async function bundleEntry(outfile) {
 // jco takes a component apart: the first core module is the engine itself, the others are the adapter of WASI
 // preview 1 and its glue, for which our host stands in.
 async function coreModule(component) {
-  const require = createRequire(import.meta.resolve("@bytecodealliance/componentize-js"));
-  const { transpile } = await import(require.resolve("@bytecodealliance/jco"));
+  const { transpile } = await import("@bytecodealliance/jco");
   const { files } = await transpile(component, { name: "engine", instantiation: "async" });
   const core = Object.entries(files).find(([name]) => name.endsWith("engine.core.wasm"));
   if (!core) throw new Error(`no core module among ${Object.keys(files)}`);

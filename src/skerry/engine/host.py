@@ -36,6 +36,10 @@ _MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
 #: Tables of a store: the component has one, of 20,000 elements.
 _TABLE_ELEMENTS_MAX = 100_000
 
+#: The engine's bindings never free the 20 bytes that a call returns its lists in: an instance is retired before
+#: that adds up to much (8 MB with malloc's overhead).
+CALLS_MAX = 250_000
+
 _PAIR = struct.Struct("<II")  # a list: address and length
 _REPLY = struct.Struct("<IIIII")  # the tuple that `handle` returns: status, head, body
 _WORK_LEFT = 0x10000
@@ -131,6 +135,7 @@ class Instance:
         self.diagnostics = bytearray()
         self.log = log
         self._memory_bytes_max = memory_bytes_max
+        self._calls = 0
         self._init = exported_function(store, instance, "init", 4)
         self._init_done = exported_function(store, instance, "cabi_post_init", 1)
         self._handle = exported_function(store, instance, "handle", 3)
@@ -147,7 +152,10 @@ class Instance:
             problem = orjson.loads(self.memory.read(address, length))["error"]
             self._init_done(result_at)
         except (Trap, WasmtimeError) as error:
-            raise LoadError(self._failure(error).message) from error
+            failure = self._failure(error)
+            if failure.kind is FailureKind.TIMEOUT:
+                raise LoadError(f"the bundle did not load within {LOAD_SECONDS_MAX:g} s") from error
+            raise LoadError(failure.message, stack=failure.stack) from error
         if problem is not None:
             raise LoadError(
                 _sentence(problem), line=problem.get("line"), column=problem.get("column"), stack=problem["stack"]
@@ -164,6 +172,7 @@ class Instance:
         Raises:
             CallError: the call failed; this instance is dead.
         """
+        self._calls += 1
         try:
             self._enter(timeout_seconds)
             result_at = self._handle(len(head), *self._give(head + body))
@@ -178,6 +187,11 @@ class Instance:
         if reply.status == 0:
             raise self._thrown(orjson.loads(reply.body))
         return reply
+
+    @property
+    def is_worn_out(self) -> bool:
+        """Whether this instance has answered enough and is to be replaced by a fresh one."""
+        return self._calls >= CALLS_MAX
 
     def settle(self, timeout_seconds: float) -> None:
         """Run what the function left to `ctx.waitUntil`; raises CallError as `handle` does."""

@@ -104,15 +104,21 @@ class FunctionLogWriter:
             text += _CUT_MARK
         now_seconds = self._clock.monotonic_seconds()
         with self._lock:
-            file = self._file(function, now_seconds)
-            if not file.take(now_seconds):
+            try:
+                self._append(function, revision, LEVELS[min(level, len(LEVELS) - 1)], text, now_seconds)
+            except OSError:  # a full disk must not fail requests; the count tells of it
                 self.dropped_lines += 1
-                return
-            if file.dropped:
-                told = f"{file.dropped} lines were dropped: over {LINES_PER_SECOND_MAX} lines a second"
-                file.append(self._line(function, revision, "warn", told))
-                file.dropped = 0
-            file.append(self._line(function, revision, LEVELS[min(level, 3)], text))
+
+    def _append(self, function: str, revision: str, level: str, text: str, now_seconds: float) -> None:
+        file = self._file(function, now_seconds)
+        if not file.take(now_seconds):
+            self.dropped_lines += 1
+            return
+        if file.dropped:
+            told = f"{file.dropped} lines were dropped: over {LINES_PER_SECOND_MAX} lines a second"
+            file.append(self._line(function, revision, "warn", told))
+            file.dropped = 0
+        file.append(self._line(function, revision, level, text))
 
     def _file(self, function: str, now_seconds: float) -> _LogFile:
         file = self._files.get(function)

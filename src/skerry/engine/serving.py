@@ -72,6 +72,8 @@ class FunctionServer:
             except CallError as error:
                 self._tell(manifest, error)
                 raise
+            if lease.instance.is_worn_out:
+                lease.discard()
             if reply.work_left:
                 # The response leaves first: nobody waits for what was left to ctx.waitUntil.
                 sock.sendall(answer)

@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 
 from skerry.engine.host import JavaScriptEngine
@@ -39,6 +40,7 @@ SEND_SECONDS_MAX = 30.0
 REQUEST_BODY_BYTES_MAX_DEFAULT = 10 * 1024 * 1024
 DRAIN_SECONDS_DEFAULT = 10.0
 BACKLOG = 1024
+ACCEPT_RETRY_SECONDS = 0.1
 #: After a refused request: how long, and how often, its remaining bytes are read before the connection ends.
 LINGER_SECONDS_MAX = 1.0
 LINGER_READS_MAX = 1000
@@ -62,7 +64,12 @@ class Worker:
         while not self.stopping.is_set():
             with self._ended:
                 self._ended.wait_for(lambda: self._connections < self._threads_max)
-            sock, _ = listener.accept()
+            try:
+                sock, _ = listener.accept()
+            except OSError as error:  # out of descriptors, or the peer has gone: both pass
+                sys.stderr.write(f"skerry engine worker: accept failed: {error}\n")
+                time.sleep(ACCEPT_RETRY_SECONDS)
+                continue
             with self._ended:
                 self._connections += 1
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()

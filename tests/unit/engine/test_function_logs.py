@@ -118,3 +118,10 @@ def test_a_flood_loses_lines_and_the_log_says_how_many(tmp_path: Path):
     assert told["message"].startswith("25 lines were dropped")
     assert after["message"] == "after"
     assert writer.dropped_lines == 25
+
+
+def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(tmp_path: Path):
+    writer = FunctionLogWriter(tmp_path, TickingClock())
+    (tmp_path / "hello.log").mkdir()
+    writer.write("hello", "hello-1", 1, b"lost")
+    assert writer.dropped_lines == 1
