@@ -15,7 +15,6 @@ from skerry.kit.ids import RandomIds
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, WatchOptions, WriteOptions, Written
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
-from skerry.store.driver import Driver
 from skerry.store.log import RevisionLog, open_log
 from skerry.store.memory import open_memory
 from skerry.store.sqlite import open_sqlite
@@ -24,11 +23,8 @@ from skerry.store.sqlite import open_sqlite
 @pytest.fixture(params=["memory", "sqlite"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RevisionLog]:
     async with AsyncExitStack() as stack:
-        driver: Driver
-        if request.param == "memory":
-            driver = await stack.enter_async_context(open_memory())
-        else:
-            driver = await stack.enter_async_context(open_sqlite(tmp_path / "log.db"))
+        opened: Any = open_memory() if request.param == "memory" else open_sqlite(tmp_path / "log.db")
+        driver = await stack.enter_async_context(opened)
         yield await stack.enter_async_context(open_log(driver))
 
 

@@ -127,8 +127,7 @@ async def test_pages_add_up_to_the_list(names: set[int], limit: int, *, odd: boo
             await verbs.create(target, document, WriteOptions())
         selection = labels("odd=1") if odd else Selection()
         whole = await verbs.list(target, ListOptions(selection))
-        found: list[Stored] = []
-        token = ""
+        found, token = list[Stored](), ""
         while True:
             page = await verbs.list(target, ListOptions(selection, limit, token))
             found += page.items
