@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
+import orjson
 from pydantic import Field
 
 from skerry.api.durations import parse_seconds
@@ -26,7 +27,7 @@ from skerry.api.gateway_v1 import (
     repeated,
 )
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, LIST_SET, Condition, Int32, Model, Port, Resource, list_map
+from skerry.api.model import LIST_ATOMIC, LIST_SET, Condition, Document, Int32, Model, Port, Resource, list_map
 
 #: The most matches that all rules of one route may have together.
 MATCHES_MAX = 128
@@ -448,6 +449,12 @@ def _validate_route(route: HTTPRoute, _: HTTPRoute | None) -> Iterator[FieldErro
         yield invalid("spec.rules", matches, detail)
 
 
+def _hostnames(document: Document) -> str | None:
+    """Write the hostnames as JSON, as the table of a CRD does with a list."""
+    hostnames = value_at(".spec.hostnames")(document)
+    return orjson.dumps(hostnames).decode() if hostnames else None
+
+
 HTTP_ROUTE = Kind(
     group=GROUP,
     version=VERSION,
@@ -455,6 +462,6 @@ HTTP_ROUTE = Kind(
     plural="httproutes",
     namespaced=True,
     categories=("gateway-api",),
-    columns=(Column("Hostnames", value_at(".spec.hostnames"), description="The hosts of the requests."),),
+    columns=(Column("Hostnames", _hostnames, description="The hosts of the requests."),),
     validate=_validate_route,
 )

@@ -35,7 +35,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
-from skerry.gateway.envoy_routes import route_configuration
+from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX, route_configuration
 from skerry.gateway.snapshot import Snapshot, XdsResource, pack
 
 # Downstream. The edge's defaults follow Envoy's guide "Configuring Envoy as an edge proxy".
@@ -43,7 +43,6 @@ REQUEST_HEADERS_KIB_MAX = 60
 REQUEST_HEADERS_MAX = 100
 REQUEST_HEADERS_SECONDS_MAX = 10.0
 CONNECTION_IDLE_SECONDS_MAX = 300.0
-STREAM_IDLE_SECONDS_MAX = 300.0
 CONNECTION_BUFFER_BYTES_MAX = 1024 * 1024
 HTTP2_STREAMS_MAX = 100
 HTTP2_STREAM_WINDOW_BYTES = 64 * 1024

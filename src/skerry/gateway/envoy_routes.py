@@ -36,6 +36,9 @@ RETRY_DELAY_MAX_SECONDS = 0.5
 #: How often another worker is drawn before the same one is taken again.
 RETRY_HOST_DRAWS_MAX = 3
 
+#: How long neither side of a request may send anything; a route that may take longer is given its own time.
+STREAM_IDLE_SECONDS_MAX = 300.0
+
 #: A body up to this size is kept for a retry; a longer one is sent once.
 RETRY_BODY_BYTES_MAX = 1024 * 1024
 
@@ -147,6 +150,8 @@ def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteA
         timeout=_duration(action.timeout_seconds),
         request_mirror_policies=[_mirror(mirror) for mirror in action.mirrors],
     )
+    if action.timeout_seconds > STREAM_IDLE_SECONDS_MAX:
+        message.idle_timeout.CopyFrom(_duration(action.timeout_seconds))
     if action.host:
         message.host_rewrite_literal = action.host
     if action.path:

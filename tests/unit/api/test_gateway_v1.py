@@ -214,3 +214,9 @@ def test_columns_are_those_of_upstream() -> None:
     assert [c.name for c in GATEWAY.columns] == ["Class", "Address", "Programmed"]
     assert [c.name for c in HTTP_ROUTE.columns] == ["Hostnames"]
     assert GATEWAY_CLASS.columns[2].priority == 1
+
+
+def test_hostnames_are_shown_as_a_crd_shows_a_list() -> None:
+    [column] = HTTP_ROUTE.columns
+    assert column.value({"spec": {"hostnames": ["a.test", "b.test"]}}) == '["a.test","b.test"]'
+    assert column.value({"spec": {}}) is None
