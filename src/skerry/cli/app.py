@@ -88,6 +88,8 @@ def up(
     Port 0 stands for any free port. When every part is ready, prints `ready` and the addresses, and writes them to
     run.json in the data directory. Stops on Ctrl-C or SIGTERM, after the requests in flight.
     """
+    # gRPC reads this when it is imported: what it does around a fork is of no use to us, since every fork is an exec.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from skerry.main.configuration import load_settings
     from skerry.main.up import Running, run_up
 
