@@ -1,0 +1,196 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from skerry.api.core_v1 import CONFIG_MAP, ConfigMap
+from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Invalid, NotFound, Timeout
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
+from skerry.api.model import Document, ObjectMeta
+from skerry.client.client import PAGE_OBJECTS, Client
+from skerry.client.informer import Informer
+from skerry.client.transport import Target, Transport, WatchEvent
+from skerry.kit.tasks import background
+
+CONFIGS = Target(CONFIG_MAP, "default")
+
+
+def config(name: str, **data: str) -> Document:
+    return {"metadata": {"name": name}, "data": data}
+
+
+def named(name: str) -> Target:
+    return Target(CONFIG_MAP, "default", name)
+
+
+async def test_what_was_created_can_be_read_replaced_patched_and_deleted(transport: Transport):
+    created = await transport.create(CONFIGS, config("a", key="1"))
+    assert await transport.get(named("a")) == created
+    replaced = await transport.replace(named("a"), created | {"data": {"key": "2"}})
+    assert replaced["data"] == {"key": "2"}
+    patched = await transport.merge_patch(named("a"), {"data": {"key": None, "other": "3"}})
+    assert patched["data"] == {"other": "3"}
+    await transport.delete(named("a"))
+    with pytest.raises(NotFound):
+        await transport.get(named("a"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (NotFound, 404, "NotFound"),
+        (AlreadyExists, 409, "AlreadyExists"),
+        (Conflict, 409, "Conflict"),
+        (Invalid, 422, "Invalid"),
+    ],
+)
+async def test_refusals_are_the_same_errors(transport: Transport, error: type[ApiError], code: int, reason: str):
+    created = await transport.create(CONFIGS, config("a"))
+    await transport.replace(named("a"), created | {"data": {"key": "newer"}})
+    acts: dict[type[ApiError], Any] = {
+        NotFound: lambda: transport.get(named("absent")),
+        AlreadyExists: lambda: transport.create(CONFIGS, config("a")),
+        Conflict: lambda: transport.replace(named("a"), created | {"data": {"key": "stale"}}),
+        Invalid: lambda: transport.create(CONFIGS, config("Not_A_Name")),
+    }
+    with pytest.raises(error) as raised:
+        await acts[error]()
+    status = raised.value.status()
+    assert (status["code"], status["reason"]) == (code, reason)
+    assert status["message"]
+
+
+async def test_every_error_of_an_object_crosses_with_its_field(transport: Transport):
+    with pytest.raises(Invalid) as raised:
+        await transport.create(
+            Target(EDGE_FUNCTION), {"metadata": {"name": "a"}, "spec": {"template": {"code": {}, "mode": "x"}}}
+        )
+    fields = {cause["field"] for cause in raised.value.details["causes"]}
+    assert fields == {"spec.template.mode", "spec.template.code"}
+
+
+async def test_pages_add_up_to_the_list(transport: Transport):
+    names = [f"c{number:02}" for number in range(7)]
+    for name in names:
+        await transport.create(CONFIGS, config(name))
+    found, token = [], ""
+    while True:
+        page = await transport.list(CONFIGS, label_selector="", limit=3, continue_token=token)
+        found += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue", "")
+        if not token:
+            break
+    assert found == names
+
+
+async def test_labels_select(transport: Transport):
+    for name, colour in (("a", "red"), ("b", "blue")):
+        await transport.create(CONFIGS, {"metadata": {"name": name, "labels": {"colour": colour}}})
+    page = await transport.list(CONFIGS, label_selector="colour in (blue, green)", limit=10, continue_token="")
+    assert [item["metadata"]["name"] for item in page["items"]] == ["b"]
+
+
+async def test_a_watch_tells_each_change_once_and_in_order(transport: Transport):
+    start = (await transport.list(CONFIGS, label_selector="", limit=1, continue_token=""))["metadata"]
+    created = await transport.create(CONFIGS, config("a"))
+    async with transport.watch(CONFIGS, resource_version=start["resourceVersion"]) as events:
+        await transport.replace(named("a"), created | {"data": {"key": "1"}})
+        await transport.delete(named("a"))
+        seen = []
+        async with asyncio.timeout(20):
+            async for event in events:
+                if event.type != "BOOKMARK":
+                    seen.append((event.type, int(event.document["metadata"]["resourceVersion"])))
+                if event.type == "DELETED":
+                    break
+    assert [kind for kind, _ in seen] == ["ADDED", "MODIFIED", "DELETED"]
+    versions = [version for _, version in seen]
+    assert versions == sorted(set(versions))
+
+
+async def test_a_watch_from_the_future_is_refused(transport: Transport):
+    async def first() -> WatchEvent:
+        async with transport.watch(CONFIGS, resource_version="999999") as events:
+            return await anext(aiter(events))
+
+    with pytest.raises(Timeout, match="Too large resource version: 999999"):
+        await first()
+
+
+async def test_read_modify_write_loops_lose_nothing(transport: Transport):
+    client = Client(transport)
+    counter = await client.create(ConfigMap(metadata=ObjectMeta(name="counter", namespace="default"), data={"n": "0"}))
+
+    def add_one(found: ConfigMap) -> None:
+        assert found.data is not None
+        found.data["n"] = str(int(found.data["n"]) + 1)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(client.change(counter, add_one))
+    assert (await client.get(ConfigMap, "counter", namespace="default")).data == {"n": "8"}
+
+
+async def test_a_change_that_changes_nothing_writes_nothing(transport: Transport):
+    client = Client(transport)
+    before = await client.create(ConfigMap(metadata=ObjectMeta(name="still", namespace="default")))
+    after = await client.change(before, lambda _: None)
+    assert after.metadata.resource_version == before.metadata.resource_version
+
+
+async def test_an_informer_follows_from_before_to_after(transport: Transport):
+    client = Client(transport)
+    for number in range(3):
+        await transport.create(CONFIGS, config(f"old-{number}"))
+    informer = Informer(client, ConfigMap)
+    changed = asyncio.Event()
+    informer.on_change(lambda _: changed.set())
+
+    async def until(names: set[str]) -> None:
+        async with asyncio.timeout(20):
+            while {obj.name for obj in informer} != names:
+                changed.clear()
+                await changed.wait()
+
+    async with background(("informer", informer.run)):
+        await informer.synced()
+        await until({"old-0", "old-1", "old-2"})
+        await transport.create(CONFIGS, config("new"))
+        await transport.delete(named("old-1"))
+        await until({"old-0", "old-2", "new"})
+
+
+class Expiring:
+    """The transport of another, whose first watch finds its history gone."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.lists = 0
+        self.watches = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    async def list(self, target: Target, **options: Any) -> Document:
+        self.lists += 1
+        assert options["limit"] == PAGE_OBJECTS
+        return await self._transport.list(target, **options)
+
+    def watch(self, target: Target, *, resource_version: str) -> Any:
+        self.watches += 1
+        if self.watches == 1:
+            raise Expired("too old resource version")
+        return self._transport.watch(target, resource_version=resource_version)
+
+
+async def test_an_informer_lists_again_when_its_history_is_gone(transport: Transport):
+    expiring = Expiring(transport)
+    informer = Informer(Client(expiring), ConfigMap)
+    seen = asyncio.Event()
+    informer.on_change(lambda _: seen.set())
+    async with background(("informer", informer.run)):
+        await informer.synced()
+        await transport.create(CONFIGS, config("a"))
+        async with asyncio.timeout(20):
+            await seen.wait()
+    assert expiring.lists == 2
