@@ -138,6 +138,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in tuple(self.server_state.connections):
+            cast("BoundedHttpProtocol", connection).abort()
+        await asyncio.sleep(0)  # lets the transports notice
+
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP, with a bound on the size of a request's head and on the time it takes to come.
@@ -181,6 +187,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Stop waiting: the head is here."""
         self._end_head()
         super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        """Close the connection, or let its running request be the last.
+
+        An idle one is cut at once: a TLS farewell would wait for the client, and idle clients don't listen.
+        """
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().shutdown()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""

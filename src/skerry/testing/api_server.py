@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,14 @@ class ApiServerParts:
         log: holds the objects; None for a new one in memory.
         log_reader: keeps the lines of `log` subresources.
         checks: must be ready for `/readyz`.
-        port: 0 for any free one.
+        serving: how it listens.
     """
 
     kinds: Sequence[Kind[Any]] = KINDS
     log: RevisionLog | None = None
     log_reader: LogReader | None = None
     checks: Sequence[ReadinessCheck] = ()
-    port: int = 0
+    serving: ServeSettings = field(default_factory=lambda: ServeSettings(port=0))
 
 
 @asynccontextmanager
@@ -97,6 +97,6 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
         app = make_app(verbs, Guards((administrator.tokens,), AdministratorsOnly()), parts)
-        at = await stack.enter_async_context(serve(app, ServeSettings(port=parts.port), identity))
+        at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
         yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)

@@ -55,7 +55,7 @@ async def test_a_client_that_trusts_the_authority_is_served(server: ApiServer) -
 
 async def test_a_taken_port_is_a_start_error(server: ApiServer, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=f"the API can't listen on 127.0.0.1:{server.at.port}"):
-        async with run_api_server(tmp_path / "second", ApiServerParts(port=server.at.port)):
+        async with run_api_server(tmp_path / "second", ApiServerParts(serving=ServeSettings(port=server.at.port))):
             pass
 
 
@@ -132,6 +132,16 @@ async def test_stopping_ends_watches_cleanly_and_at_once(tmp_path: Path) -> None
         assert await answer.aread() == b""
         late = await http.get(f"{CONFIGS}?watch=true")
         assert (late.status_code, late.content) == (200, b"")
+
+
+async def test_stopping_does_not_wait_for_clients_that_idle(tmp_path: Path) -> None:
+    never = ApiServerParts(serving=ServeSettings(port=0, drain_seconds=3600))
+    async with run_api_server(tmp_path, never) as server, raw(server) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await reader.readuntil(b"ok")
+        transport: Any = writer.transport
+        transport.pause_reading()  # from here on the client hears no farewell
+    assert server.app.statistics() == {"streams": 0}
 
 
 async def test_many_watchers_see_the_same_events_in_the_same_order(server: ApiServer) -> None:
