@@ -30,6 +30,8 @@ log = get_logger(__name__)
 _ANONYMOUS_PATHS = health.PATHS | {"/version"}
 #: How long an answer may take, streams aside; Kubernetes' own time.
 REQUEST_SECONDS = 60.0
+#: What is answered is true now; the few documents that may be kept say so themselves.
+_NOT_KEPT = (b"cache-control", b"no-cache, private")
 _AUDIT_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 #: An audit id is a name, not a secret: asking the system for randomness would cost a fifth of a get.
@@ -69,11 +71,13 @@ class App:
             raise NotImplementedError(f"no {scope['type']} here")
         started = self._clock.monotonic_seconds()
         request = Request(scope, receive, ANONYMOUS)
-        shared: Headers = [(b"audit-id", _audit_id(scope["headers"])), (b"cache-control", b"no-cache, private")]
+        shared: Headers = [(b"audit-id", _audit_id(scope["headers"]))]
+        streamed = False
         try:
             answer = await self._answer_in_time(request)
+            streamed = isinstance(answer, Streaming)
             if isinstance(answer, Streaming):
-                headers = [(b"content-type", answer.content_type.encode()), *shared]
+                headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
                 await self._streams.send(answer, headers, receive, send)
                 code = 200
             else:
@@ -88,7 +92,7 @@ class App:
             await _send(_refusal(InternalError("an error on the server: see its log")), shared, request.method, send)
         verb, resource = request.verb or "other", request.resource
         REQUESTS.labels(verb, resource, code).inc()
-        if verb != "watch":
+        if not streamed:
             DURATIONS.labels(verb, resource).observe(self._clock.monotonic_seconds() - started)
 
     async def _answer_in_time(self, request: Request) -> Answer:
@@ -139,5 +143,7 @@ async def _send(response: Response, shared: Headers, method: str, send: Send) ->
         *shared,
         *response.headers,
     ]
+    if not any(name == _NOT_KEPT[0] for name, _ in response.headers):
+        headers.append(_NOT_KEPT)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

@@ -105,20 +105,22 @@ class Deleter:
 
     async def end_namespace(self, namespace: str) -> bool:
         """Delete what is in an ending namespace, then itself; returns False while something holds it back."""
-        held = [kind.plural for kind in self._contents if not await self._empty(kind, namespace)]
         target = Target(self._namespace_kind, "", namespace)
-        entry = await self._log.get(target.key)
-        if entry is None:
+        for _ in range(RACES_MAX):
+            held = [kind.plural for kind in self._contents if not await self._empty(kind, namespace)]
+            entry = await self._log.get(target.key)
+            if entry is None:
+                return True
+            meta = orjson.loads(entry.value)["metadata"]
+            if held or "deletionTimestamp" not in meta or meta.get("finalizers"):
+                log.info("namespace is ending, and held back", namespace=namespace, by=held or meta.get("finalizers"))
+                return False
+            try:
+                await self._log.delete(target.key, expected_revision=entry.revision)
+            except store.Conflict:
+                continue  # written meanwhile: look again
             return True
-        meta = orjson.loads(entry.value)["metadata"]
-        if held or "deletionTimestamp" not in meta or meta.get("finalizers"):
-            log.info("namespace is ending, and held back", namespace=namespace, by=held or meta.get("finalizers"))
-            return False
-        try:
-            await self._log.delete(target.key, expected_revision=entry.revision)
-        except store.Conflict:
-            return await self.end_namespace(namespace)  # written meanwhile: look again
-        return True
+        return False
 
     async def _empty(self, kind: Kind[Any], namespace: str) -> bool:
         """Delete every object of a kind in a namespace; returns whether none is left."""

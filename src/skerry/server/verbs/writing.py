@@ -102,7 +102,7 @@ class Writer:
         def make(live: Document) -> Document:
             given = document.get("metadata")
             version = given.get("resourceVersion") if isinstance(given, dict) else None
-            if not version and not kind.core_semantics:
+            if version in (None, "", "0") and not kind.core_semantics:
                 wrong = invalid("metadata.resourceVersion", 0, "must be specified for an update")
                 raise Invalid.of(kind.kind, kind.group, live["metadata"]["name"], [wrong])
             return dict(document)

@@ -59,7 +59,8 @@ async def test_openapi_is_served_with_its_hash(http: httpx.AsyncClient) -> None:
     url = index.json()["paths"]["api/v1"]["serverRelativeURL"]
     answer = await http.get(url)
     assert answer.json()["openapi"] == "3.0.0"
-    assert "immutable" in answer.headers.get_list("cache-control")[-1]
+    assert answer.headers.get_list("cache-control") == ["public, max-age=31536000, immutable"]
+    assert index.headers.get_list("cache-control") == ["no-cache, private"]
     assert (await http.get(url, headers={"if-none-match": answer.headers["etag"]})).status_code == 304
 
 

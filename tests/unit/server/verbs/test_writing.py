@@ -133,8 +133,11 @@ async def test_dry_runs_store_nothing(client: Any) -> None:
 
 async def test_replace_needs_a_version_for_custom_kinds_only(client: Any) -> None:
     await client.create(client.functions, client.function())
-    with pytest.raises(Invalid, match="metadata.resourceVersion: Invalid value: 0: must be specified for an update"):
-        await client.verbs.replace(client.one(client.functions, "f"), client.function(), NOW)
+    for absent in (client.function(), client.function(resourceVersion="0")):
+        with pytest.raises(
+            Invalid, match="metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+        ):
+            await client.verbs.replace(client.one(client.functions, "f"), absent, NOW)
     await client.create(client.configs, client.config("c"))
     written = await client.verbs.replace(client.one(client.configs, "c"), {"data": {"a": "b"}}, NOW)
     assert written.object.document["data"] == {"a": "b"}
