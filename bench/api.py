@@ -27,6 +27,7 @@ CLIENTS = 32
 GETS = 3_000
 LISTS = 10
 WATCHERS = 100
+FAN_OUTS = 20
 COLLECTION = "/api/v1/namespaces/default/configmaps"
 
 
@@ -104,7 +105,7 @@ async def timed(
     print(f"{label:<44} {rate:10.0f}/s   p50 {centiles[49] * 1e3:8.2f} ms   p99 {centiles[98] * 1e3:8.2f} ms")
 
 
-async def fan_out(access: Access) -> None:
+async def fan_out(access: Access, first: int) -> None:
     """Time from a create's start until every watcher has seen it."""
     clients = [await Connection.open(access) for _ in range(WATCHERS)]
     writer = await Connection.open(access)
@@ -114,9 +115,9 @@ async def fan_out(access: Access) -> None:
         client.send("GET", f"{COLLECTION}?watch=true&resourceVersion={version}")
         assert (await client.answer_head())[0] == 200
     seconds = []
-    for turn in range(20):
+    for turn in range(FAN_OUTS):
         started = time.perf_counter()
-        create = asyncio.ensure_future(writer.call("POST", COLLECTION, config_map(1_000_000 + turn)))
+        create = asyncio.ensure_future(writer.call("POST", COLLECTION, config_map(first + turn)))
         for client in clients:
             await client.chunk()
         seconds.append(time.perf_counter() - started)
@@ -159,7 +160,7 @@ async def measure(access: Access, pid: int) -> None:
         await timed(f"get among {size}, {CLIENTS} clients", clients, GETS, get)
         await timed(f"list all {size}, 1 client", one, LISTS, lists)
         await timed(f"list a page of 500 among {size}, 1 client", one, LISTS, pages)
-        await fan_out(access)
+        await fan_out(access, 1_000_000 * size)
         print(f"{f'memory of skerry up with {size} objects':<44} {resident_mib(pid):10.0f} MiB")
     for client in clients:
         client.writer.close()

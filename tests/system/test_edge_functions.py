@@ -269,3 +269,20 @@ def test_binary_data_survives_base64_in_a_function(skerry: SkerryProcess):
     source = "export default { async fetch(r) { return new Response(btoa(await r.text())); } };"
     url = deploy(skerry, edge_function("encode", source))
     assert base64.b64decode(skerry.request("POST", url, content=b"hello").text) == b"hello"
+
+
+def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess, repository: Path):
+    assert f"ready (pid {skerry.process.pid})" in skerry.skerry("status", "--wait")  # type: ignore[union-attr]
+    assert "created" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
+    assert "unchanged" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
+    assert "configured" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("smaller")))
+    skerry.kubectl("wait", READY, "edgefunction/small", "--timeout=60s")
+    assert "LIVE REVISION" in skerry.skerry("get", "ef", "small")
+    assert json.loads(skerry.skerry("get", "ef", "small", "-o", "json"))["metadata"]["name"] == "small"
+    assert "small" in skerry.skerry("get", "ef", "-o", "name")
+    assert "deleted" in skerry.skerry("delete", "ef", "small")
+    assert 'edgefunctions.extensions.apoxy.dev "small" not found' in skerry.skerry("delete", "ef", "small", fails=True)
+
+
+def test_readiness_tells_of_the_node(skerry: SkerryProcess):
+    assert "[+]node ok" in skerry.kubectl("get", "--raw", "/readyz?verbose")

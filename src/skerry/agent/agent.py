@@ -21,7 +21,7 @@ from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.report import Reporter
 from skerry.agent.slice import NodeSlice
 from skerry.client.client import Client
-from skerry.engine.workers import WorkerSettings, run_workers
+from skerry.engine.workers import Workers, WorkerSettings, run_workers
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
@@ -29,6 +29,7 @@ from skerry.gateway.resources import NodeFacts
 from skerry.gateway.translate import translate
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
+from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
 
@@ -60,23 +61,38 @@ class AgentSettings:
     start_seconds_max: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The processes of a node, and what feeds them."""
+
+    xds: XdsServer
+    workers: Workers
+    envoy: Envoy
+
+
 class Agent:
     """A running node, as `run_agent` yields it: it serves what the log asked for."""
 
     def __init__(
-        self, settings: AgentSettings, node_slice: NodeSlice, stage: FunctionStage, xds: XdsServer, reporter: Reporter
+        self, settings: AgentSettings, node_slice: NodeSlice, stage: FunctionStage, reporter: Reporter, parts: Parts
     ) -> None:
         self._settings = settings
         self._slice = node_slice
         self._stage = stage
-        self._xds = xds
         self._reporter = reporter
-        self._facts = NodeFacts(default_address=settings.default_address)
+        self._parts = parts
+        self._xds = parts.xds
+        sockets = tuple(str(path) for path in parts.workers.socket_paths)
+        self._facts = NodeFacts(engine_sockets=sockets, default_address=settings.default_address)
         self.applied = asyncio.Event()
 
-    def use_engine(self, sockets: tuple[str, ...]) -> None:
-        """Say where the engine workers are."""
-        self._facts = NodeFacts(engine_sockets=sockets, default_address=self._settings.default_address)
+    async def missing(self) -> str:
+        """Return "" where a request would be answered, else what keeps it."""
+        if not await self._parts.envoy.is_live():
+            return "Envoy is not live"
+        if all(pid is None for pid in self._parts.workers.pids):
+            return "no engine worker runs"
+        return ""
 
     async def turn(self) -> None:
         """Bring Envoy and the engine to the present state of the log, and report what is in force."""
@@ -95,7 +111,7 @@ class Agent:
 @asynccontextmanager
 async def run_agent(
     settings: AgentSettings, client: Client, artifacts: ArtifactSource, clock: Clock
-) -> AsyncIterator[Envoy]:
+) -> AsyncIterator[Agent]:
     """Run a node for the length of the block; it begins when the node serves what the log asks for.
 
     Raises:
@@ -110,19 +126,22 @@ async def run_agent(
         await stack.enter_async_context(background(*node_slice.loops))
         xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
         stage = FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor)
-        agent = Agent(settings, node_slice, stage, xds, Reporter(client, node_slice, clock))
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
-        agent.use_engine(tuple(str(path) for path in workers.socket_paths))
         envoy = await stack.enter_async_context(run_envoy(settings.envoy))
         await node_slice.synced()
+        reporter = Reporter(client, node_slice, clock)
+        agent = Agent(settings, node_slice, stage, reporter, Parts(xds, workers, envoy))
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         await stack.enter_async_context(background(("agent", turns)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
-        yield envoy
+        yield agent
 
 
 async def _until_applied(agent: Agent, envoy: Envoy, seconds_max: float) -> None:
     await envoy.ready(timeout_seconds=seconds_max)
-    async with asyncio.timeout(seconds_max):
-        await agent.applied.wait()
+    try:
+        async with asyncio.timeout(seconds_max):
+            await agent.applied.wait()
+    except TimeoutError as error:
+        raise StartError(f"the gateway was not configured within {seconds_max:g} s; see its log") from error

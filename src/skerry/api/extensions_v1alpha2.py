@@ -42,7 +42,6 @@ MODES = (BACKEND, FILTER)
 TIMEOUT_SECONDS_DEFAULT = 30.0
 #: Longer than any client waits; a bound, so that no instance is held for ever.
 TIMEOUT_SECONDS_MAX = 3600.0
-PORT_DEFAULT = 8080
 REVISION_HISTORY_LIMIT_DEFAULT = 10
 REVISION_HISTORY_LIMIT_MAX = 1000
 #: A revision's name is the function's, a dash and at most ten characters, within the 253 of a name.
@@ -299,13 +298,13 @@ _SAFE_DIGITS = str.maketrans("0123456789", "456789bcdf")
 
 
 def default_template(template: EdgeFunctionRevisionSpec) -> None:
-    """Complete a template in place: mode, port, and the write-only password."""
+    """Complete a template in place: mode, and the write-only password.
+
+    The port's default is not written down, as Apoxy does: a later change of the mode would have to take it away.
+    """
     if not template.mode:
         template.mode = FILTER if template.code.go_plugin_source else BACKEND
     template.mode = template.mode.lower()
-    template.runtime = template.runtime or EdgeFunctionRuntime()
-    if template.mode == BACKEND and template.runtime.port is None:
-        template.runtime.port = PORT_DEFAULT
     go = template.code.go_plugin_source
     if go and go.oci and go.oci.credentials and go.oci.credentials.password:
         credentials = go.oci.credentials

@@ -15,6 +15,10 @@ from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogQuery
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skerry.agent.agent import Agent
 
 
 class EngineBundleCheck:
@@ -61,3 +65,16 @@ class LocalFunctionLogs:
         finally:
             if isinstance(lines, AsyncGenerator):
                 await lines.aclose()
+
+
+class NodeReadiness:
+    """`server.health.ReadinessCheck`, by the node of this machine; `agent` is set once it runs."""
+
+    name = "node"
+
+    def __init__(self) -> None:
+        self.agent: Agent | None = None
+
+    async def ready(self) -> str:
+        """Return "" where a request would be answered, else what is missing."""
+        return await self.agent.missing() if self.agent else "the node is starting"

@@ -36,7 +36,7 @@ from skerry.kit.ids import RandomIds
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
-from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs
+from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs, NodeReadiness
 from skerry.main.bootstrap import ensure_default_gateway
 from skerry.main.configuration import Address, Settings
 from skerry.main.data_dir import DataDir
@@ -114,16 +114,19 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         client = Client(LocalTransport(verbs, manager="skerry"))
         await ensure_default_gateway(client, http_address)
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
-        api_url = await stack.enter_async_context(api_server(settings, data_dir, verbs, api_address))
+        node = NodeReadiness()
+        api_url = await stack.enter_async_context(api_server(settings, data_dir, verbs, api_address, node))
         await stack.enter_async_context(controllers(settings, data_dir, client, keep))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
-        await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
+        node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
         yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)
 
 
 @asynccontextmanager
-async def api_server(settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address) -> AsyncIterator[str]:
+async def api_server(
+    settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address, node: NodeReadiness
+) -> AsyncIterator[str]:
     """Serve the API; yields its URL, with the administrator's kubeconfig written."""
     clock = SystemClock()
     authority = open_authority(data_dir.pki, clock)
@@ -133,7 +136,7 @@ async def api_server(settings: Settings, data_dir: DataDir, verbs: Verbs, addres
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
     door = KubeDoor(verbs, KubeSettings(access, clock, reader))
-    app = App([door], Guards((administrator.tokens,), access), Health([]), clock)
+    app = App([door], Guards((administrator.tokens,), access), Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
         async with serve(app, serving, identity) as at:

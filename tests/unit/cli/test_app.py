@@ -1,0 +1,66 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from skerry.cli import app
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["skerry", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KUBECONFIG", "SKERRY_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["status"], 1, "no skerry is ready on .skerry"),
+        (["status", "--wait", "--timeout", "soon"], 2, "--timeout: 'soon' must be a duration"),
+        (["get", "ef"], 2, "no kubeconfig found (looked for .skerry/kubeconfig): is `skerry up` running?"),
+        (["get", "pods"], 2, "there is no kind 'pods'; known are namespaces, secrets"),
+        (["get", "ef", "-o", "xml"], 2, "--output: 'xml' is not one of table, wide, yaml, json, name"),
+        (["delete"], 2, "name a kind and its objects, or give --filename"),
+        (["apply", "-f", "absent.yaml"], 2, "there is no file or folder absent.yaml"),
+        (["deploy", "absent"], 2, "absent is not a folder"),
+        (["up", "--workers", "0"], 2, "workers: must be between 1 and 256, not 0"),
+        (["up", "--api-address", "nowhere"], 2, "--api-address: 'nowhere' does not fit: must be HOST:PORT"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+):
+    assert run(monkeypatch, *arguments) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "status", "logs", "deploy", "apply", "get", "delete", "version", "config"]
+)
+def test_every_command_teaches_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+):
+    assert run(monkeypatch, *filter(None, [command, "--help"])) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_config_prints_what_would_be_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("SKERRY_WORKERS", "3")
+    assert run(monkeypatch, "config", "--data-dir", "elsewhere") == 0
+    printed = capsys.readouterr().out
+    assert "workers = 3\n" in printed
+    assert "data_dir = elsewhere\n" in printed
