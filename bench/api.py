@@ -160,7 +160,7 @@ async def measure(access: Access, pid: int) -> None:
         await timed(f"get among {size}, {CLIENTS} clients", clients, GETS, get)
         await timed(f"list all {size}, 1 client", one, LISTS, lists)
         await timed(f"list a page of 500 among {size}, 1 client", one, LISTS, pages)
-        await fan_out(access, 1_000_000 * size)
+        await fan_out(access, 1_000_000 + 100 * size)
         print(f"{f'memory of skerry up with {size} objects':<44} {resident_mib(pid):10.0f} MiB")
     for client in clients:
         client.writer.close()

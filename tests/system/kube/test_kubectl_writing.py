@@ -79,9 +79,9 @@ async def test_edit_of_a_core_and_a_custom_kind(kubectl: Any, function: Any) -> 
     await kubectl.ok("create", "cm", "c", "--from-literal=a=before")
     await kubectl.ok("create", "-f", "-", stdin=json.dumps(function()))
     assert await kubectl.ok("edit", "cm", "c", EDITOR="sed -i s/before/after/") == "configmap/c edited\n"
-    await kubectl.ok("edit", "ef", "hello", EDITOR="sed -i s/10$/100/")
+    await kubectl.ok("edit", "ef", "hello", EDITOR="sed -i s/backend/filter/")
     assert (await kubectl.json("get", "cm", "c"))["data"] == {"a": "after"}
-    assert (await kubectl.json("get", "ef", "hello"))["spec"]["revisionHistoryLimit"] == 100
+    assert (await kubectl.json("get", "ef", "hello"))["spec"]["template"]["mode"] == "filter"
 
 
 async def test_replace_needs_the_newest_version(kubectl: Any, function: Any) -> None:
