@@ -1,0 +1,129 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skerry.agent.functions import GRACE_SECONDS, FunctionStage
+from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunction, EdgeFunctionRevision
+from skerry.api.model import ObjectMeta, from_document
+from skerry.client.client import Client
+from skerry.client.informer import Informer
+from skerry.engine.manifest import list_manifests, read_manifest
+from skerry.kit.errors import SkerryError
+from skerry.kit.tasks import background
+from skerry.testing.clock import FakeClock
+from skerry.testing.control_plane import memory_control_plane
+from skerry.testing.manifests import answering, edge_function
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass
+class FakeArtifacts:
+    missing: set[str] = field(default_factory=set)
+    fetched: list[str] = field(default_factory=list)
+
+    async def fetch(self, digest: str) -> Path:
+        self.fetched.append(digest)
+        if digest in self.missing:
+            raise SkerryError("it is not here")
+        return Path("/artifacts") / digest
+
+
+@dataclass
+class World:
+    client: Client
+    stage: FunctionStage
+    revisions: Informer[EdgeFunctionRevision]
+    artifacts: FakeArtifacts
+    clock: FakeClock
+    directory: Path
+
+    async def add_revision(self, name: str, *, limit: str = "5s", digest: str = DIGEST) -> None:
+        function = self.function()
+        spec = function.spec.template.model_copy(deep=True)
+        assert spec.runtime is not None
+        spec.runtime.timeout = limit
+        stored = await self.client.create(EdgeFunctionRevision(metadata=ObjectMeta(name=name), spec=spec))
+        artifact = Artifact(digest=digest, size_bytes=1)
+        await self.client.change_status(stored, lambda r: setattr(r.status, "artifact", artifact))
+        changed = asyncio.Event()
+        self.revisions.on_change(lambda _: changed.set())
+        async with asyncio.timeout(10):
+            while (found := self.revisions.get(name)) is None or found.status.artifact is None:
+                changed.clear()
+                await changed.wait()
+
+    def function(self, live: str | None = None, serving: str | None = None) -> EdgeFunction:
+        document = json.loads(edge_function("f", answering("x"), env={"A": "1"}, timeout="60s"))
+        function = from_document(EdgeFunction, document)
+        function.status.live_revision = live
+        function.status.serving_revision = serving
+        return function
+
+
+@asynccontextmanager
+async def staging(directory: Path) -> AsyncIterator[World]:
+    async with memory_control_plane() as client:
+        revisions = Informer(client, EdgeFunctionRevision)
+        artifacts, clock = FakeArtifacts(), FakeClock()
+        with ThreadPoolExecutor(1) as executor:
+            stage = FunctionStage(directory, revisions, artifacts, clock, executor)
+            async with background(("revisions", revisions.run)):
+                await revisions.synced()
+                yield World(client, stage, revisions, artifacts, clock, directory)
+
+
+async def test_a_staged_revision_has_its_manifest_and_its_own_settings(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1", limit="5s")
+        [served] = await world.stage.stage([world.function(live="f-1")])
+        assert served.status.live_revision == "f-1"
+        assert served.spec.template.timeout_seconds == 5, "the template may have moved on"
+        manifest = read_manifest(tmp_path, "f-1")
+        assert (manifest.function, manifest.env, manifest.timeout_seconds) == ("f", {"A": "1"}, 5)
+
+
+async def test_a_revision_that_cannot_be_staged_leaves_the_one_before(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        missing = "sha256:" + "1" * 64
+        world.artifacts.missing.add(missing)
+        await world.add_revision("f-1")
+        await world.add_revision("f-2", digest=missing)
+        [served] = await world.stage.stage([world.function(live="f-2", serving="f-1")])
+        assert served.status.live_revision == "f-1"
+        world.artifacts.missing.clear()
+        [served] = await world.stage.stage([world.function(live="f-2", serving="f-1")])
+        assert served.status.live_revision == "f-2"
+
+
+async def test_a_function_without_any_revision_here_is_served_by_none(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        [served] = await world.stage.stage([world.function(live="f-9")])
+        assert served.status.live_revision is None
+
+
+async def test_an_artifact_is_fetched_once(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1")
+        for _ in range(3):
+            await world.stage.stage([world.function(live="f-1")])
+        assert world.artifacts.fetched == [DIGEST]
+
+
+async def test_a_manifest_outlives_its_last_route_by_the_grace_and_no_more(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1")
+        await world.stage.stage([world.function(live="f-1")])
+        await world.stage.remove_idle({"f-1"})
+        world.clock.advance(GRACE_SECONDS * 2)
+        await world.stage.remove_idle(set())
+        assert list_manifests(tmp_path) == ["f-1"], "requests in flight still name it"
+        world.clock.advance(GRACE_SECONDS)
+        await world.stage.remove_idle(set())
+        assert list_manifests(tmp_path) == []
+        await world.stage.stage([world.function(live="f-1")])
+        assert list_manifests(tmp_path) == ["f-1"], "a rollback brings it back"
