@@ -10,26 +10,23 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import orjson
 import typer
 import uvloop
-import yaml
-from rich.console import Console
 
 import skerry
-from skerry.api.errors import ApiError, NotFound
-from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction
+from skerry.api.errors import NotFound
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.kinds import Kind
-from skerry.api.model import Document, condition_of, from_document, to_document
+from skerry.api.model import Document, to_document
 from skerry.api.registry import KINDS
 from skerry.cli import run_notes
 from skerry.cli.connection import Access, connected, find_kubeconfig, read_access
 from skerry.cli.folder import function_from_folder
-from skerry.cli.manifests import Manifest, apply_document, read_manifests, target_of
-from skerry.cli.tables import table_of
+from skerry.cli.manifests import apply_document, read_manifests, target_of
+from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
+from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.client.http import HttpTransport, error_of
 from skerry.client.transport import Target
-from skerry.kit.clock import SystemClock
 from skerry.kit.errors import ConfigurationError, SkerryError
 
 T = TypeVar("T")
@@ -39,8 +36,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 DataDirFlag = Annotated[
     str | None, typer.Option("--data-dir", metavar="DIR", help="Where Skerry keeps everything. Default: ./.skerry")
@@ -54,7 +49,6 @@ FileFlag = Annotated[
     list[str], typer.Option("--filename", "-f", metavar="FILE|DIR|-", help="Files with objects, YAML or JSON.")
 ]
 PAGE_OBJECTS = 500
-WAIT_POLL_SECONDS = 0.1
 
 
 def main() -> None:
@@ -110,7 +104,7 @@ def up(
         out.print(f"  kubeconfig  {running.kubeconfig}")
         if manifests:
             access = read_access(running.kubeconfig)
-            await _apply_and_wait(access, manifests, running.http_url)
+            await apply_and_wait(access, manifests, running.http_url)
         sys.stdout.flush()
 
     uvloop.run(run_up(settings, when_ready))
@@ -193,7 +187,7 @@ def deploy(
             outcome = await apply_document(transport, target, to_document(function))
             out.print(f"edgefunction/{function.name} {outcome}")
             if wait_seconds:
-                await _wait_ready(transport, function.name, wait_seconds)
+                await wait_until_ready(transport, function.name, wait_seconds)
 
     _run(send())
 
@@ -213,7 +207,7 @@ def apply(
             for manifest in manifests:
                 target = target_of(manifest, namespace)
                 outcome = await apply_document(HttpTransport(http), target, manifest.document)
-                out.print(f"{_spoken(target)} {outcome}")
+                out.print(f"{spoken(target)} {outcome}")
 
     _run(send())
 
@@ -230,8 +224,8 @@ def get(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Print objects: a small `kubectl get`."""
-    if output not in {"table", "wide", "yaml", "json", "name"}:
-        raise ConfigurationError(f"--output: {output!r} is not one of table, wide, yaml, json, name")
+    if output not in OUTPUTS:
+        raise ConfigurationError(f"--output: {output!r} is not one of {', '.join(OUTPUTS)}")
     kind = _find_kind(resource)
     target = Target(kind, namespace if kind.namespaced and not all_namespaces else "", name or "")
 
@@ -242,7 +236,7 @@ def get(
                 return [await transport.get(target)]
             return await _list_all(transport, target, selector)
 
-    _print_objects(kind, _run(fetch()), output, single=name is not None)
+    print_objects(kind, _run(fetch()), output, single=name is not None)
 
 
 @app.command()
@@ -272,7 +266,7 @@ def delete(
                     if not ignore_not_found:
                         raise
                 else:
-                    out.print(f"{_spoken(target)} deleted")
+                    out.print(f"{spoken(target)} deleted")
 
     _run(send())
 
@@ -319,11 +313,6 @@ def _find_kind(word: str) -> Kind[Any]:
     raise ConfigurationError(f"there is no kind {word!r}; known are {known}")
 
 
-def _spoken(target: Target) -> str:
-    group = f".{target.kind.group}" if target.kind.group else ""
-    return f"{target.kind.singular}{group}/{target.name}"
-
-
 def _pairs(texts: list[str]) -> dict[str, str]:
     pairs = {}
     for text in texts:
@@ -343,69 +332,3 @@ async def _list_all(transport: HttpTransport, target: Target, selector: str) -> 
         token = page["metadata"].get("continue", "")
         if not token:
             return items
-
-
-def _print_objects(kind: Kind[Any], documents: list[Document], output: str, *, single: bool) -> None:
-    whole: Document | list[Document]
-    whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
-    match output:
-        case "json":
-            out.print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), markup=False)
-        case "yaml":
-            out.print(yaml.safe_dump(whole, sort_keys=False).rstrip(), markup=False)
-        case "name":
-            for document in documents:
-                out.print(_spoken(Target(kind, name=document["metadata"]["name"])), markup=False)
-        case _ if not documents:
-            err.print(f"no {kind.plural} found")
-        case _:
-            out.print(table_of(kind, documents, clock=SystemClock(), wide=output == "wide"))
-
-
-async def _apply_and_wait(access: Access, manifests: list[Manifest], http_url: str) -> None:
-    """Apply objects to the Skerry that just came up; a bad one is told and leaves it running."""
-    async with connected(access) as http:
-        transport = HttpTransport(http)
-        for manifest in manifests:
-            target = target_of(manifest, access.namespace)
-            try:
-                outcome = await apply_document(transport, target, manifest.document)
-                out.print(f"{_spoken(target)} {outcome}")
-                if target.kind is EDGE_FUNCTION:
-                    await _wait_ready(transport, target.name, run_notes.seconds("60s"))
-                    out.print(f"  {_function_url(http_url, target.name)}")
-            except (ApiError, SkerryError) as error:
-                err.print(f"error: {error.public}", markup=False)
-
-
-def _function_url(http_url: str, name: str) -> str:
-    return f"http://{name}.functions.localhost:{http_url.rpartition(':')[2].rstrip('/')}/"
-
-
-async def _wait_ready(transport: HttpTransport, name: str, timeout_seconds: float) -> None:
-    """Wait until a function's present template serves; raises SkerryError that says why it does not."""
-    with err.status(f"waiting for edgefunction/{name} to be ready"):
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                function = await _until_settled(transport, name)
-        except TimeoutError as error:
-            raise SkerryError(f"edgefunction/{name} was not ready within {timeout_seconds:g}s") from error
-    latest = condition_of(function.status.conditions, "Latest")
-    if latest and latest.status == "False":
-        raise SkerryError(f"edgefunction/{name}: {latest.message}")
-    out.print(f"edgefunction/{name} ready, revision {function.status.live_revision}")
-
-
-async def _until_settled(transport: HttpTransport, name: str) -> EdgeFunction:
-    target = Target(EDGE_FUNCTION, name=name)
-    while True:
-        function = from_document(EdgeFunction, await transport.get(target))
-        latest = condition_of(function.status.conditions, "Latest")
-        ready = condition_of(function.status.conditions, "Ready")
-        generation = function.metadata.generation
-        if latest and latest.observed_generation == generation:
-            failed = latest.status == "False" and latest.reason == "Failed"
-            served = ready is not None and ready.status == "True" and ready.observed_generation == generation
-            if failed or (latest.status == "True" and served):
-                return function
-        await asyncio.sleep(WAIT_POLL_SECONDS)

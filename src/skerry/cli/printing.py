@@ -1,0 +1,42 @@
+"""What commands print: sentences and tables to standard output, errors and progress to standard error."""
+
+from typing import Any
+
+import orjson
+import yaml
+from rich.console import Console
+
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.cli.tables import table_of
+from skerry.client.transport import Target
+from skerry.kit.clock import SystemClock
+
+OUTPUTS = ("table", "wide", "yaml", "json", "name")
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def spoken(target: Target) -> str:
+    """Name an object as kubectl does: `edgefunction.extensions.apoxy.dev/hello`."""
+    group = f".{target.kind.group}" if target.kind.group else ""
+    return f"{target.kind.singular}{group}/{target.name}"
+
+
+def print_objects(kind: Kind[Any], documents: list[Document], output: str, *, single: bool) -> None:
+    """Print objects as one of `OUTPUTS`; `single` for the one that was asked for by name."""
+    whole: Document | list[Document]
+    whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
+    match output:
+        case "json":
+            out.print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), markup=False)
+        case "yaml":
+            out.print(yaml.safe_dump(whole, sort_keys=False).rstrip(), markup=False)
+        case "name":
+            for document in documents:
+                out.print(spoken(Target(kind, name=document["metadata"]["name"])), markup=False)
+        case _ if not documents:
+            err.print(f"no {kind.plural} found")
+        case _:
+            out.print(table_of(kind, documents, clock=SystemClock(), wide=output == "wide"))
