@@ -12,7 +12,8 @@ import ctypes
 from wasmtime import Func, Instance, Memory, Store, Trap, WasmtimeError
 from wasmtime import _ffi as ffi
 
-_MASK = 0xFFFFFFFF
+#: A raw value takes 16 bytes; the first four are an i32.
+_WORDS_PER_VALUE = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 4
 
 #: `wasmtime_func_call_unchecked` with plain addresses: indexing the library gives a function object of our own,
 #: so the types that wasmtime-py set on its one stay as they are.
@@ -32,6 +33,7 @@ class RawFunction:
         self._slots = max(parameters, 1)
         self._values = (ffi.wasmtime_val_raw_t * self._slots)()
         self._values_at = ctypes.addressof(self._values)
+        self._words = memoryview(self._values).cast("B").cast("I")  # indexing ctypes makes an object each time
         self._trap = ctypes.c_void_p()
         self._trap_at = ctypes.addressof(self._trap)
 
@@ -42,13 +44,15 @@ class RawFunction:
             Trap: the code trapped.
             WasmtimeError: the call could not be made or was ended by the host.
         """
-        values = self._values
-        for slot, argument in enumerate(arguments):
-            values[slot].i32 = argument
+        words = self._words
+        at = 0
+        for argument in arguments:
+            words[at] = argument
+            at += _WORDS_PER_VALUE
         error_at = _call_unchecked(self._context_at, self._function_at, self._values_at, self._slots, self._trap_at)
         if error_at or self._trap.value:
             self._raise(error_at)
-        return int(values[0].i32) & _MASK
+        return words[0]
 
     def _raise(self, error_at: int | None) -> None:
         trap_at = self._trap.value or 0
@@ -71,24 +75,29 @@ class GuestMemory:
         self._memory = memory
         self._base = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
         self._size = 0
+        self._view = memoryview(b"")
 
     @property
     def size_bytes(self) -> int:
         """The present size."""
-        self._size = self._memory.data_len(self._store)
-        return self._size
+        size = self._memory.data_len(self._store)
+        if size != self._size:
+            self._size = size
+            # Plain bytes, where ctypes' own functions would be a foreign call for each copy.
+            self._view = memoryview((ctypes.c_char * size).from_address(self._base)).cast("B")
+        return size
 
     def read(self, address: int, length: int) -> bytes:
         """Copy bytes out; raises IndexError outside of the memory."""
         if address + length > self._size or address < 0 or length < 0:
             self._check(address, length)
-        return ctypes.string_at(self._base + address, length)
+        return bytes(self._view[address : address + length])
 
     def write(self, address: int, data: bytes) -> None:
         """Copy bytes in; raises IndexError outside of the memory."""
         if address + len(data) > self._size or address < 0:
             self._check(address, len(data))
-        ctypes.memmove(self._base + address, data, len(data))
+        self._view[address : address + len(data)] = data
 
     def _check(self, address: int, length: int) -> None:
         if address < 0 or length < 0 or address + length > self.size_bytes:

@@ -10,6 +10,7 @@ is dead and must be dropped; its memory is in an unknown state.
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -65,6 +66,10 @@ class Reply(NamedTuple):
     work_left: bool
 
 
+def _wait_silently() -> None:
+    """Tell nobody of a wait: the calling thread has nothing else to do."""
+
+
 class JavaScriptEngine:
     """The compiled engine component; a context manager that owns the epoch ticker's thread."""
 
@@ -97,7 +102,15 @@ class JavaScriptEngine:
         """Return the bundle that a function's Wasm binary carries; raises LoadError (see `linking`)."""
         return linked_bundle(self._engine, wasm)
 
-    def start(self, bundle: bytes, env: dict[str, str], *, memory_bytes_max: int, log: LogSink) -> "Instance":
+    def start(
+        self,
+        bundle: bytes,
+        env: dict[str, str],
+        *,
+        memory_bytes_max: int,
+        log: LogSink,
+        before_wait: Callable[[], None] = _wait_silently,
+    ) -> "Instance":
         """Return an instance that has loaded the bundle.
 
         Args:
@@ -105,6 +118,7 @@ class JavaScriptEngine:
             env: the variables that the handler gets as its second argument.
             memory_bytes_max: the limit of the instance's linear memory.
             log: takes (level, UTF-8 text) for each console call; called on the calling thread.
+            before_wait: called on the calling thread before the guest waits for time to pass; must not raise.
 
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
@@ -118,7 +132,7 @@ class JavaScriptEngine:
             tables=10,
             memories=1,
         )
-        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, log)
+        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, log, before_wait)
         instance.load(bundle, orjson.dumps(env))
         return instance
 
@@ -126,7 +140,14 @@ class JavaScriptEngine:
 class Instance:
     """One JavaScript world: it loads one bundle, then answers one request at a time."""
 
-    def __init__(self, store: Store, instance: WasmInstance, memory_bytes_max: int, log: LogSink) -> None:
+    def __init__(
+        self,
+        store: Store,
+        instance: WasmInstance,
+        memory_bytes_max: int,
+        log: LogSink,
+        before_wait: Callable[[], None],
+    ) -> None:
         self.store = store
         self.memory = exported_memory(store, instance)
         self.allocate = exported_function(store, instance, "cabi_realloc", 4)
@@ -134,6 +155,7 @@ class Instance:
         self.pollables: dict[int, int] = {}
         self.diagnostics = bytearray()
         self.log = log
+        self.before_wait = before_wait
         self._memory_bytes_max = memory_bytes_max
         self._calls = 0
         self._init = exported_function(store, instance, "init", 4)

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one blocking socket: requests in, responses out.
+"""HTTP/1.1: requests out of bytes, responses into bytes.
 
 Owns: parsing (llhttp, through httptools), its limits, what the function may see of a head, and how a reply is
-written. Does not own connections' lives or what answers.
+written. Does not own sockets, time limits or what answers.
 
 Envoy keeps its connections to a worker and sends requests of many clients and many functions over one of them.
 So nothing that a function writes may change where its response ends: the head that it gives is checked against one
@@ -10,8 +10,6 @@ expression, and length, connection and trailer headers are ours alone.
 
 import http
 import re
-import socket
-import time
 from collections import deque
 from typing import Final
 
@@ -20,12 +18,9 @@ import orjson
 
 from skerry.engine.errors import FailureKind
 
-READ_BYTES = 64 * 1024
 HEADERS_MAX = 200
 HEADER_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 16 * 1024
-#: From a request's first byte to its last.
-REQUEST_SECONDS_MAX = 60.0
 
 _HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
 #: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
@@ -44,7 +39,7 @@ _STATUS_LINE: Final = {
     for status in range(200, 600)
 }
 _NO_BODY_STATUS = frozenset((204, 205, 304))
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestError(Exception):
@@ -83,58 +78,38 @@ class Request:
         return head if head.isascii() else head.decode("latin-1").encode()
 
 
-class Connection:
-    """Requests of one socket, in order."""
+class RequestReader:
+    """The requests of one connection, in order.
 
-    def __init__(self, sock: socket.socket, *, body_bytes_max: int) -> None:
-        self._socket = sock
+    Attributes:
+        requests: what has arrived and is not answered yet; at most what one `feed` holds.
+        error: why there is nothing to be read after these; answer it and end the connection.
+        wants_continue: the peer waits for `CONTINUE` before it sends the body; the caller answers and resets it.
+    """
+
+    def __init__(self, *, body_bytes_max: int) -> None:
+        self.requests: deque[Request] = deque()
+        self.error: RequestError | None = None
+        self.wants_continue = False
         self._body_bytes_max = body_bytes_max
         self._too_large = f"the request's body is larger than the limit of {body_bytes_max} bytes"
         self._parser = httptools.HttpRequestParser(self)
-        self._complete: deque[Request] = deque()  # at most what one read holds
         self._request = Request()
         self._chunks: list[bytes] = []
         self._body_bytes = 0
         self._header_bytes = 0
-        self._expects_continue = False
-        self._error: RequestError | None = None
 
-    def next_request(self) -> Request | None:
-        """Wait for a request; None where the peer is done.
-
-        Raises:
-            RequestError: answer it and close.
-            OSError: the connection is broken, or idle for longer than the socket's timeout.
-        """
-        started = 0.0
-        while not self._complete:
-            if self._error is not None:
-                raise self._error
-            data = self._socket.recv(READ_BYTES)
-            if not data:
-                return None
-            now = time.monotonic()
-            started = started or now
-            if now - started > REQUEST_SECONDS_MAX:
-                raise RequestError(
-                    408, FailureKind.BAD_REQUEST, f"the request took longer than {REQUEST_SECONDS_MAX:g} s to arrive"
-                )
-            self._feed(data)
-        return self._complete.popleft()
-
-    def _feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
+        """Take what was read from the peer."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._complete[-1].keep_alive = False  # answered as if it had not asked; what follows is not HTTP
+            self.requests[-1].keep_alive = False  # answered as if it had not asked; what follows is not HTTP
         except httptools.HttpParserError as error:
-            if self._error is None:
-                self._error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
-        if self._expects_continue:
-            self._expects_continue = False
-            self._socket.sendall(_CONTINUE)
+            if self.error is None:
+                self.error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
 
-    # Called by the parser. An exception here would end it with an opaque error: failures are kept in `_error`.
+    # Called by the parser. An exception here would end it with an opaque error: failures are kept in `error`.
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -162,7 +137,7 @@ class Connection:
                 self._fail(413, self._too_large, FailureKind.BODY_TOO_LARGE)
             request.headers += (name, value)
         elif name == b"expect" and value.lower() == b"100-continue":
-            self._expects_continue = True
+            self.wants_continue = True
 
     def on_headers_complete(self) -> None:
         """Take what the parser knows by now."""
@@ -184,14 +159,14 @@ class Connection:
         if self._chunks:
             request.body = b"".join(self._chunks)
             self._chunks.clear()
-        self._complete.append(request)
+        self.requests.append(request)
         self._request = Request()
         self._body_bytes = self._header_bytes = 0
-        self._expects_continue = False
+        self.wants_continue = False
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
-        self._error = RequestError(status, kind, message)
-        raise self._error  # makes the parser stop
+        self.error = RequestError(status, kind, message)
+        raise self.error  # makes the parser stop
 
 
 def checked_head(head: bytes) -> bytes | None:

@@ -41,6 +41,7 @@ class Guest(Protocol):
     pollables: dict[int, int]
     diagnostics: bytearray
     log: LogSink
+    before_wait: Callable[[], None]
 
 
 class _Entered(threading.local):
@@ -127,7 +128,10 @@ def _poll(handles_at: int, count: int, result_at: int) -> None:
 
 
 def _wait_until(guest: Guest, moment_ns: int) -> None:
-    time.sleep(max(0, min(moment_ns, guest.deadline_ns) - time.monotonic_ns()) / 1e9)
+    wait_ns = min(moment_ns, guest.deadline_ns) - time.monotonic_ns()
+    if wait_ns > 0:
+        guest.before_wait()
+        time.sleep(wait_ns / 1e9)
 
 
 def _give_list(guest: Guest, data: bytes, items: int, result_at: int) -> None:

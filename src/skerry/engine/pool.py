@@ -1,7 +1,7 @@
 """Warm instances, by revision: made on demand, reused, bounded, thrown away.
 
 Owns: which instance answers a request, when one is made and when one is dropped. Does not own how a call runs
-(`host`) or what is said over HTTP (`worker`).
+(`host`) or what is said over HTTP (`serving`).
 
 Invariants: an instance serves one revision for all of its life, and one request at a time. A call that failed
 takes its instance with it. `instances` counts every instance that exists, in use or idle; it never exceeds
@@ -11,10 +11,11 @@ takes its instance with it. `instances` counts every instance that exists, in us
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from skerry.engine.errors import OverloadedError
 from skerry.engine.host import Instance
@@ -31,7 +32,7 @@ class PoolLimits:
     Attributes:
         instances_max: all revisions together; a small one takes 3 MB, a busy one up to its memory limit.
         instances_per_revision_max: how many requests of one revision run at once.
-        waiting_per_revision_max: how many more may wait for one of these; each holds a connection's thread.
+        waiting_per_revision_max: how many more may wait for one of these; each holds a thread.
         waiting_seconds_max: how long they wait.
         idle_seconds_max: an instance without a request for so long is dropped.
     """
@@ -50,81 +51,126 @@ class _Revision:
     idle: deque[tuple[Instance, float]] = field(default_factory=deque)  # newest last, with the time of return
     instances: int = 0
     waiting: int = 0
+    is_slow: bool = False
 
 
 class Lease:
-    """An instance for the length of one request."""
+    """An instance for the length of one request.
 
-    __slots__ = ("instance", "keep", "manifest")
+    A context manager: the instance goes back to the pool at the block's end, or is gone where an exception ends it.
 
-    def __init__(self, manifest: FunctionManifest, instance: Instance) -> None:
-        self.manifest = manifest
+    Attributes:
+        manifest: of the revision.
+        instance: no one else has it.
+        goes_on: set in the block: it does not end the lease, a second block will.
+    """
+
+    __slots__ = ("_keep", "_pool", "_revision", "goes_on", "instance", "manifest")
+
+    def __init__(self, pool: "InstancePool", revision: _Revision, instance: Instance) -> None:
+        self._pool = pool
+        self._revision = revision
+        self._keep = True
+        self.manifest = revision.manifest
         self.instance = instance
-        self.keep = True
+
+    def __enter__(self) -> Self:
+        self.goes_on = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None or not self.goes_on:
+            self._pool.give_back(self._revision, self.instance if self._keep and kind is None else None)
 
     def discard(self) -> None:
         """Say that the instance must not be used again."""
-        self.keep = False
+        self._keep = False
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the revision's last call took long, as the caller has said here."""
+        return self._revision.is_slow
+
+    @is_slow.setter
+    def is_slow(self, slow: bool) -> None:
+        self._revision.is_slow = slow
 
 
 class InstancePool:
-    """The instances of one worker; called from many threads."""
+    """The instances of one worker; called from many threads.
 
-    def __init__(self, functions_dir: Path, load: LoadRevision, start: StartInstance, *, limits: PoolLimits) -> None:
+    Args:
+        functions_dir: of the manifests.
+        load: reads a revision; called without a lock, as `start` is.
+        start: makes an instance.
+        limits: how much is kept.
+        before_wait: called before a request waits for an instance, with the lock held.
+    """
+
+    def __init__(
+        self,
+        functions_dir: Path,
+        load: LoadRevision,
+        start: StartInstance,
+        *,
+        limits: PoolLimits,
+        before_wait: Callable[[], None],
+    ) -> None:
         self._functions_dir = functions_dir
         self._load = load
         self._start = start
         self._limits = limits
+        self._before_wait = before_wait
         self._revisions: OrderedDict[str, _Revision] = OrderedDict()  # least recently used first
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._instances = 0
         self._waiting = 0
         self._cold_starts = 0
 
-    @contextmanager
-    def lease(self, revision_name: str) -> Iterator[Lease]:
-        """Lend an instance of a revision for one request; an exception in the block discards it.
+    def lease(self, revision_name: str) -> Lease:
+        """Lend an instance of a revision for one request, until the end of the `with` block that must follow.
 
         Raises:
             UnknownRevisionError: there is no manifest of this name.
             LoadError: its code does not load.
             OverloadedError: the limits are reached.
         """
-        revision = self._revision(revision_name)
-        instance = self._take(revision)
-        keep = False
-        try:
-            if instance is None:
-                instance = self._start(revision.manifest, revision.bundle)
-            lease = Lease(revision.manifest, instance)
-            yield lease
-            keep = lease.keep
-        finally:
-            self._give_back(revision, instance if keep else None)
-
-    def _revision(self, name: str) -> _Revision:
-        with self._changed:
-            revision = self._revisions.get(name)
+        with self._lock:
+            revision = self._revisions.get(revision_name)
             if revision is not None:
-                self._revisions.move_to_end(name)
-                return revision
+                self._revisions.move_to_end(revision_name)
+                if revision.idle:
+                    return Lease(self, revision, revision.idle.pop()[0])
+        if revision is None:
+            revision = self._loaded(revision_name)
+        return Lease(self, revision, self._take(revision) or self._started(revision))
+
+    def _loaded(self, name: str) -> _Revision:
         manifest, bundle = self._load(name)  # two threads may both load it: the first one's stays
-        with self._changed:
+        with self._lock:
             return self._revisions.setdefault(name, _Revision(manifest, bundle))
 
     def _take(self, revision: _Revision) -> Instance | None:
         """Return an idle instance, or None with the right to start one."""
-        with self._changed:
+        with self._lock:
+            if not revision.idle and not self._has_room(revision):
+                self._wait(revision)
             if revision.idle:
                 return revision.idle.pop()[0]
-            if not self._has_room(revision):
-                self._wait(revision)
-                if revision.idle:
-                    return revision.idle.pop()[0]
             revision.instances += 1
             self._instances += 1
             self._cold_starts += 1
             return None
+
+    def _started(self, revision: _Revision) -> Instance:
+        try:
+            return self._start(revision.manifest, revision.bundle)
+        except BaseException:
+            self.give_back(revision, None)
+            raise
 
     def _has_room(self, revision: _Revision) -> bool:
         if revision.instances >= self._limits.instances_per_revision_max:
@@ -137,6 +183,7 @@ class InstancePool:
             raise OverloadedError(
                 f"all instances are busy and {limits.waiting_per_revision_max} requests wait for one already"
             )
+        self._before_wait()
         revision.waiting += 1
         self._waiting += 1
         try:
@@ -160,8 +207,9 @@ class InstancePool:
         revision.instances -= 1
         self._instances -= 1
 
-    def _give_back(self, revision: _Revision, instance: Instance | None) -> None:
-        with self._changed:
+    def give_back(self, revision: _Revision, instance: Instance | None) -> None:
+        """Take an instance back; None for one that is gone. `Lease` calls it."""
+        with self._lock:
             if instance is None or self._revisions.get(revision.manifest.revision) is not revision:
                 revision.instances -= 1
                 self._instances -= 1
@@ -172,11 +220,11 @@ class InstancePool:
 
     def sweep(self) -> None:
         """Drop what has been idle for too long and revisions whose manifest is gone; call it every second."""
-        with self._changed:
+        with self._lock:
             names = list(self._revisions)
         gone = [name for name in names if not manifest_path(self._functions_dir, name).exists()]
         stale = time.monotonic() - self._limits.idle_seconds_max
-        with self._changed:
+        with self._lock:
             for name in gone:
                 revision = self._revisions.pop(name)
                 while revision.idle:
@@ -189,7 +237,7 @@ class InstancePool:
 
     def statistics(self) -> dict[str, int]:
         """Return the present counts."""
-        with self._changed:
+        with self._lock:
             idle = sum(len(revision.idle) for revision in self._revisions.values())
             return {
                 "revisions": len(self._revisions),

@@ -1,18 +1,21 @@
 """From a request to its answer: the revision's instance is called, and what went wrong becomes a response.
 
 Owns: the mapping of failures to status codes, the function's log of them, and the worker's own endpoints
-(`/__skerry/health`, `/__skerry/metrics`, for requests that name no revision). Does not own sockets.
+(`/__skerry/health`, `/__skerry/metrics`, for requests that name no revision). Does not own sockets or threads; it
+says when a request is about to wait or to take long, so that the event loop does not wait for it.
 """
 
-import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError, OverloadedError, UnknownRevisionError
 from skerry.engine.host import Instance, JavaScriptEngine, Reply
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
+from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.manifest import FunctionManifest, read_manifest
 from skerry.engine.measures import WorkerMeasures
@@ -20,6 +23,8 @@ from skerry.engine.pool import InstancePool, Lease, PoolLimits
 
 #: A function's response body.
 RESPONSE_BODY_BYTES_MAX = 32 * 1024 * 1024
+#: A revision whose last call took longer than this is called beside the event loop, not inside of it.
+SLOW_SECONDS = 0.003
 
 _STATUS = {
     FailureKind.TRAP: 500,
@@ -35,65 +40,99 @@ _ERROR_LEVEL = 3
 _HEALTH, _METRICS = b"/__skerry/health", b"/__skerry/metrics"
 
 
+class Answer(NamedTuple):
+    """What a request is answered with.
+
+    Attributes:
+        data: the whole response.
+        work: what the function left to `ctx.waitUntil`; to be called once the response is on its way, since nobody
+            waits for it. It holds the instance.
+    """
+
+    data: bytes
+    work: Callable[[], None] | None = None
+
+
 class FunctionServer:
-    """Answers requests with functions; called from every connection's thread."""
+    """Answers requests with functions; called from many threads."""
 
     def __init__(
-        self, engine: JavaScriptEngine, functions_dir: Path, logs: FunctionLogWriter, *, limits: PoolLimits
+        self,
+        engine: JavaScriptEngine,
+        functions_dir: Path,
+        logs: FunctionLogWriter,
+        *,
+        limits: PoolLimits,
+        leadership: Leadership,
     ) -> None:
         self._engine = engine
         self._functions_dir = functions_dir
         self._logs = logs
+        self._leadership = leadership
+        self._step_aside = leadership.hand_over
         self.measures = WorkerMeasures()
-        self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits)
+        self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits, before_wait=self._step_aside)
 
-    def answer(self, request: Request, sock: socket.socket) -> None:
-        """Answer one request on its socket; raises OSError where the peer has gone."""
+    def answer(self, request: Request) -> Answer:
+        """Answer one request."""
         if request.revision is None:
-            sock.sendall(self._own_endpoint(request))
-            return
+            return Answer(self._own_endpoint(request))
         started = time.perf_counter()
         try:
-            self._call(request, request.revision, sock)
+            answer = self._call(request, request.revision)
         except (EngineError, RequestError) as error:
             kind = _kind(error)
             self.measures.failed(kind)
             status = error.status if isinstance(error, RequestError) else _STATUS[kind]
-            sock.sendall(error_bytes(request, status, kind, _sentence(error)))
+            answer = Answer(error_bytes(request, status, kind, _sentence(error)))
         self.measures.answered(time.perf_counter() - started)
+        return answer
 
-    def _call(self, request: Request, revision: str, sock: socket.socket) -> None:
+    def refuse(self, error: RequestError) -> bytes:
+        """Answer what is no request, or one that may not be; the connection ends after it."""
+        self.measures.failed(error.kind)
+        return error_bytes(None, error.status, error.kind, error.message)
+
+    def _call(self, request: Request, revision: str) -> Answer:
         head = request.head_lines()
         with self.pool.lease(revision) as lease:
-            manifest = lease.manifest
             try:
-                reply = lease.instance.handle(head, request.body, manifest.timeout_seconds)
-                answer = _written(request, reply)
+                reply = self._handle(lease, head, request.body)
+                data = _written(request, reply)
             except CallError as error:
-                self._tell(manifest, error)
+                self._tell(lease.manifest, error)
                 raise
             if lease.instance.is_worn_out:
                 lease.discard()
             if reply.work_left:
-                # The response leaves first: nobody waits for what was left to ctx.waitUntil.
-                sock.sendall(answer)
-                self._settle(lease)
-                return
-        sock.sendall(answer)
+                lease.goes_on = True
+                return Answer(data, lambda: self._settle(lease))
+        return Answer(data)
+
+    def _handle(self, lease: Lease, head: bytes, body: bytes) -> Reply:
+        if lease.is_slow:
+            self._step_aside()
+        started = time.perf_counter()
+        try:
+            return lease.instance.handle(head, body, lease.manifest.timeout_seconds)
+        finally:
+            lease.is_slow = time.perf_counter() - started > SLOW_SECONDS
 
     def _settle(self, lease: Lease) -> None:
-        try:
-            lease.instance.settle(lease.manifest.timeout_seconds)
-        except CallError as error:
-            lease.discard()
-            self._tell(lease.manifest, error)
-            self.measures.failed(error.kind)
+        with lease:
+            try:
+                lease.instance.settle(lease.manifest.timeout_seconds)
+            except CallError as error:
+                lease.discard()
+                self._tell(lease.manifest, error)
+                self.measures.failed(error.kind)
 
     def _tell(self, manifest: FunctionManifest, error: CallError) -> None:
         text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
         self._logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode())
 
     def _load(self, revision: str) -> tuple[FunctionManifest, bytes]:
+        self._step_aside()
         manifest = read_manifest(self._functions_dir, revision)
         try:
             wasm = manifest.artifact.read_bytes()
@@ -102,11 +141,19 @@ class FunctionServer:
         return manifest, self._engine.link(wasm)
 
     def _start(self, manifest: FunctionManifest, bundle: bytes) -> Instance:
+        self._step_aside()
+
         def log(level: int, message: bytes) -> None:
             self._logs.write(manifest.function, manifest.revision, level, message)
 
         try:
-            return self._engine.start(bundle, manifest.env, memory_bytes_max=manifest.memory_bytes_max, log=log)
+            return self._engine.start(
+                bundle,
+                manifest.env,
+                memory_bytes_max=manifest.memory_bytes_max,
+                log=log,
+                before_wait=self._step_aside,
+            )
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise
@@ -116,6 +163,7 @@ class FunctionServer:
         return {
             **self.measures.statistics(),
             **self.pool.statistics(),
+            **self._leadership.statistics(),
             "log_lines_dropped_total": self._logs.dropped_lines,
         }
 
@@ -124,7 +172,8 @@ class FunctionServer:
             head = b"content-type: application/json\r\n"
             return response_bytes(request, 200, head, orjson.dumps({"status": "ok", **self.statistics()}))
         if request.target == _METRICS:
-            gauges = {**self.pool.statistics(), "log_lines_dropped_total": self._logs.dropped_lines}
+            leadership = self._leadership.statistics()
+            gauges = {**self.pool.statistics(), **leadership, "log_lines_dropped_total": self._logs.dropped_lines}
             head = b"content-type: text/plain; version=0.0.4\r\n"
             return response_bytes(request, 200, head, self.measures.exposition(gauges).encode())
         message = "the request names no revision (header x-skerry-revision)"

@@ -63,6 +63,46 @@ async def test_a_looping_function_hurts_no_other(node: "Node"):
         assert {loop.result().status for loop in loops} == {504}
 
 
+async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_looping_ones(node: "Node"):
+    node.deploy("hello-1", HELLO)
+    node.deploy("loop-1", "for (const end = Date.now() + 500; Date.now() < end;); return new Response('looped');")
+    for number in range(10):
+        body = "await new Promise((done) => setTimeout(done, 5000)); return new Response('waited');"
+        node.deploy(f"wait-{number}", body)
+    with ThreadPoolExecutor(101) as threads:
+        waiting = [threads.submit(node.request, f"wait-{number % 10}") for number in range(100)]
+
+        async def have_all_begun() -> bool:
+            (statistics,) = await node.workers.statistics()
+            return statistics["instances"] - statistics["instances_idle"] == 100
+
+        await node.until(have_all_begun)
+        assert not any(each.done() for each in waiting)
+        looping = threads.submit(node.request, "loop-1")
+        assert {(await ask(node, "hello-1")).body for _ in range(20)} == {b"hello"}
+        assert (await anyio.to_thread.run_sync(looping.result)).body == b"looped"
+        assert {each.result().body for each in waiting} == {b"waited"}
+    (statistics,) = await node.workers.statistics()
+    assert statistics["handovers_total"] >= 100
+
+
+async def test_what_is_left_to_wait_until_does_not_hold_the_answer_back(node: "Node"):
+    left = "ctx.waitUntil(new Promise((done) => setTimeout(done, 1000)).then(() => console.log('settled')));"
+    node.deploy("left-1", f"{left} return new Response('left');")
+    node.deploy("hello-1", HELLO)
+    assert (await ask(node, "left-1")).body == b"left"
+    assert (await ask(node, "hello-1")).body == b"hello"
+
+    async def has_settled() -> bool:
+        (statistics,) = await node.workers.statistics()
+        return statistics["instances"] == statistics["instances_idle"] == 2
+
+    await node.until(has_settled)
+    logs = FunctionLogs(node.settings.logs_dir)
+    assert [json.loads(line)["message"] async for line in logs.read("left")] == ["settled"]
+    logs.close()
+
+
 async def test_an_unknown_revision_is_404_and_a_removed_one_becomes_it(node: "Node"):
     assert (await ask(node, "none-1")).header("x-skerry-error") == "unknown-revision"
     node.deploy("hello-1", HELLO)

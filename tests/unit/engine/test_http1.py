@@ -1,9 +1,4 @@
-"""Requests are fed through a real socket pair, whole and byte by byte."""
-
-import socket
-import threading
-from collections import deque
-from collections.abc import Iterator
+"""Requests are fed whole and byte by byte."""
 
 import pytest
 
@@ -11,35 +6,26 @@ from skerry.engine.errors import FailureKind
 from skerry.engine.http1 import (
     HEADER_BYTES_MAX,
     TARGET_BYTES_MAX,
-    Connection,
     Request,
     RequestError,
+    RequestReader,
     checked_head,
     error_bytes,
     response_bytes,
 )
 
-Pair = tuple[socket.socket, Connection]
-
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.settimeout(10)
-        ours.settimeout(10)
-        yield theirs, Connection(ours, body_bytes_max=1000)
+def reader() -> RequestReader:
+    return RequestReader(body_bytes_max=1000)
 
 
-def received(pair: Pair, data: bytes, *, step: int | None = None) -> Request:
-    peer, connection = pair
-    pieces = [data[start : start + (step or len(data))] for start in range(0, len(data), step or len(data))]
-    sender = threading.Thread(target=lambda: deque(map(peer.sendall, pieces), maxlen=0))
-    sender.start()
-    request = connection.next_request()
-    sender.join()
-    assert request is not None
-    return request
+def received(reader: RequestReader, data: bytes, *, step: int | None = None) -> Request:
+    size = step or len(data)
+    for start in range(0, len(data), size):
+        assert not reader.requests
+        reader.feed(data[start : start + size])
+    return reader.requests.popleft()
 
 
 GET = (
@@ -49,8 +35,8 @@ GET = (
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 
 
-def test_the_function_sees_the_url_and_headers_but_not_ours(pair: Pair):
-    request = received(pair, GET)
+def test_the_function_sees_the_url_and_headers_but_not_ours(reader: RequestReader):
+    request = received(reader, GET)
     assert request.revision == "hello-1"
     assert request.head_lines().split(b"\n") == [
         b"GET",
@@ -64,34 +50,27 @@ def test_the_function_sees_the_url_and_headers_but_not_ours(pair: Pair):
 
 
 @pytest.mark.parametrize("step", [1, 7, None])
-def test_a_chunked_body_is_whole_however_it_arrives(pair: Pair, step: int | None):
-    assert received(pair, CHUNKED, step=step).body == b"abcde"
+def test_a_chunked_body_is_whole_however_it_arrives(reader: RequestReader, step: int | None):
+    assert received(reader, CHUNKED, step=step).body == b"abcde"
 
 
-def test_pipelined_requests_come_out_in_order(pair: Pair):
-    peer, connection = pair
-    peer.sendall(CHUNKED + GET + GET.replace(b"hello-1", b"hello-2"))
-    peer.shutdown(socket.SHUT_WR)
-    seen = []
-    while (request := connection.next_request()) is not None:
-        seen.append((request.method, request.revision, request.body))
+def test_pipelined_requests_come_out_in_order(reader: RequestReader):
+    reader.feed(CHUNKED + GET + GET.replace(b"hello-1", b"hello-2"))
+    seen = [(request.method, request.revision, request.body) for request in reader.requests]
     assert seen == [(b"POST", None, b"abcde"), (b"GET", "hello-1", b""), (b"GET", "hello-2", b"")]
 
 
-def test_a_request_before_a_broken_one_is_still_answered(pair: Pair):
-    peer, connection = pair
-    peer.sendall(GET + b"not http at all\r\n\r\n")
-    assert connection.next_request() is not None
-    with pytest.raises(RequestError, match="HTTP"):
-        connection.next_request()
+def test_a_request_before_a_broken_one_is_still_answered(reader: RequestReader):
+    reader.feed(GET + b"not http at all\r\n\r\n")
+    assert len(reader.requests) == 1
+    assert "HTTP" in str(reader.error)
 
 
-def test_a_client_that_asks_whether_to_go_on_is_told_so(pair: Pair):
-    peer, connection = pair
-    peer.sendall(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
-    peer.sendall(b"abc")
-    request = connection.next_request()
-    assert request is not None
+def test_a_client_that_asks_whether_to_go_on_is_told_so(reader: RequestReader):
+    reader.feed(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+    assert reader.wants_continue
+    request = received(reader, b"abc")
+    assert not reader.wants_continue
     assert request.body == b"abc"
     assert b"expect" not in request.head_lines()
 
@@ -123,23 +102,22 @@ def test_a_client_that_asks_whether_to_go_on_is_told_so(pair: Pair):
     ],
 )
 def test_a_request_over_a_limit_or_against_the_grammar_is_refused(
-    pair: Pair, data: bytes, status: int, kind: FailureKind
+    reader: RequestReader, data: bytes, status: int, kind: FailureKind
 ):
-    peer, connection = pair
-    peer.sendall(data)
-    with pytest.raises(RequestError) as refused:
-        connection.next_request()
-    assert (refused.value.status, refused.value.kind) == (status, kind)
+    reader.feed(data)
+    assert not reader.requests
+    assert reader.error is not None
+    assert (reader.error.status, reader.error.kind) == (status, kind)
 
 
-def test_an_upgrade_is_answered_as_a_plain_request_that_ends_the_connection(pair: Pair):
+def test_an_upgrade_is_answered_as_a_plain_request_that_ends_the_connection(reader: RequestReader):
     data = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x01\x02"
-    assert not received(pair, data).keep_alive
+    assert not received(reader, data).keep_alive
 
 
 @pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"a@b", b"a?b"])
-def test_a_host_that_would_change_the_url_is_refused(pair: Pair, host: bytes):
-    request = received(pair, b"GET / HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
+def test_a_host_that_would_change_the_url_is_refused(reader: RequestReader, host: bytes):
+    request = received(reader, b"GET / HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
     with pytest.raises(RequestError, match="Host"):
         request.head_lines()
 

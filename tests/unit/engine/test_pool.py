@@ -22,6 +22,10 @@ class Engine:
         self.functions_dir = functions_dir
         self.started: list[str] = []
         self.fails = False
+        self.waits = 0
+
+    def before_wait(self) -> None:
+        self.waits += 1
 
     def load(self, revision: str) -> tuple[FunctionManifest, bytes]:
         return read_manifest(self.functions_dir, revision), b"bundle"
@@ -44,7 +48,9 @@ def engine(tmp_path: Path) -> Engine:
 def make(engine: Engine) -> Callable[..., InstancePool]:
     def build(**limits: float) -> InstancePool:
         given = PoolLimits(**limits)  # type: ignore[arg-type]
-        return InstancePool(engine.functions_dir, engine.load, engine.start, limits=given)
+        return InstancePool(
+            engine.functions_dir, engine.load, engine.start, limits=given, before_wait=engine.before_wait
+        )
 
     return build
 
@@ -78,6 +84,16 @@ def test_a_failed_call_takes_its_instance_with_it(make: Make):
     with pool.lease("a-1") as lease:
         lease.discard()
     assert pool.statistics()["instances"] == 0
+
+
+def test_a_lease_that_goes_on_keeps_its_instance_until_its_second_block_ends(make: Make):
+    pool = make()
+    with pool.lease("a-1") as lease:
+        lease.goes_on = True
+    assert pool.statistics()["instances_idle"] == 0
+    with lease:
+        pass
+    assert pool.statistics()["instances_idle"] == 1
 
 
 def test_an_instance_that_does_not_start_takes_no_place(make: Make, engine: Engine):
@@ -117,7 +133,7 @@ def test_a_waiting_request_gives_up_after_its_time(make: Make):
         pass
 
 
-def test_a_waiting_request_gets_the_instance_that_becomes_free(make: Make):
+def test_a_waiting_request_gets_the_instance_that_becomes_free_and_says_that_it_waits(make: Make, engine: Engine):
     pool = make(instances_per_revision_max=1)
     got: list[object] = []
 
@@ -131,6 +147,7 @@ def test_a_waiting_request_gets_the_instance_that_becomes_free(make: Make):
         while not pool.statistics()["requests_waiting"]:
             pass
     thread.join()
+    assert engine.waits == 1
     assert got == [held.instance]
 
 
