@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 import uvloop
@@ -55,12 +55,27 @@ def main() -> None:
     """Run the command line; every expected failure is one sentence and an exit code."""
     try:
         app()
-    except ConfigurationError as error:
-        err.print(f"error: {error.public}", markup=False)
-        sys.exit(2)
     except SkerryError as error:
-        err.print(f"error: {error.public}", markup=False)
-        sys.exit(1)
+        _fail(error)
+    except ExceptionGroup as group:  # a part died while others ran: its own error is what matters
+        expected = group.subgroup(SkerryError)
+        if expected is None or group.split(SkerryError)[1] is not None:
+            raise
+        _fail(_first(expected))
+
+
+def _first(error: Exception) -> SkerryError:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SkerryError)  # noqa: S101 - the group was picked by this type
+    return error
+
+
+def _fail(error: SkerryError) -> NoReturn:
+    err.print(f"error: {error.public}", markup=False)
+    if error.detail:
+        err.print(error.detail, markup=False)
+    sys.exit(2 if isinstance(error, ConfigurationError) else 1)
 
 
 @app.command()

@@ -10,6 +10,7 @@ the one before it alone.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal, Protocol
 
 from prometheus_client import Histogram
@@ -31,7 +32,7 @@ from skerry.client.informer import Informer, Key
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers
+from skerry.kit.tasks import KeyedWorkers, background
 
 log = get_logger(__name__)
 BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to stored artifact.", ["outcome"])
@@ -92,12 +93,10 @@ class EdgeFunctionController:
         workers = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
         self._functions.on_change(lambda key: workers.add(key[1]))
         self._revisions.on_change(lambda key: workers.add(self._owner_name(key)))
-        async with asyncio.TaskGroup() as group:
-            resync = group.create_task(self._resync(workers))
+        async with background(("edge-functions:resync", partial(self._resync, workers))):
             try:
                 yield
             finally:
-                resync.cancel()
                 await workers.stop()
 
     async def _resync(self, workers: KeyedWorkers[str]) -> None:
