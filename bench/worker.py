@@ -1,10 +1,11 @@
 """The engine worker against workerd, with the same function, side by side in one run.
 
-    npm ci --prefix bench && .venv/bin/python bench/worker.py [--seconds 5] [--rounds 3]
+    npm ci --prefix bench && .venv/bin/python bench/worker.py [--seconds 5] [--rounds 3] [--pin] [--envoy]
 
 Prints requests per second and latencies under `wrk`, the time of a cold start and of a warm call, and the memory of
 one worker with 1, 10 and 100 functions. The rounds alternate between the servers, so that a busy machine hurts all
-alike: read the ratios.
+alike: read the ratios. With `--pin` the servers share core 0 and `wrk` has core 1: one core against one core. With
+`--envoy` a whole `skerry up` runs too, and is asked through its gateway.
 """
 
 import argparse
@@ -21,11 +22,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.manifest import FunctionManifest, write_manifest
+from skerry.testing.manifests import edge_function
+from skerry.testing.skerry_process import SkerryProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
@@ -33,6 +38,7 @@ CACHE = ROOT / ".cache" / "engine"
 WORKERD = ROOT / "bench" / "node_modules" / ".bin" / "workerd"
 CONNECTIONS = 16
 START_SECONDS_MAX = 60.0
+SERVER_CORE, CLIENT_CORE = 0, 1
 
 FETCH = 'async fetch(request, env, ctx) { return new Response("Hello from Skerry\\n"); }'
 MODULE = f"export default {{ {FETCH} }};"
@@ -67,6 +73,26 @@ def process(arguments: list[str], **options: object) -> Iterator[subprocess.Pope
     finally:
         running.terminate()
         running.wait(15)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `wrk` asks."""
+
+    port: int
+    header: str = "x-skerry-revision: hello-0"
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Have what is started in the block run on one core; None for any."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -118,10 +144,21 @@ def ask(port: int, revision: str) -> None:
     assert answer.startswith(b"HTTP/1.1 200 "), answer
 
 
-def wrk(port: int, seconds: int) -> tuple[float, float, float]:
+@contextmanager
+def behind_envoy(directory: Path) -> Iterator[Target]:
+    """Yield the gateway of a whole Skerry that serves the function."""
+    with SkerryProcess.started(directory / "skerry", cache_dir=CACHE.parent) as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("hello", MODULE))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/hello", "--timeout=60s")
+        port = urlsplit(skerry.http).port
+        assert port is not None
+        yield Target(port, "Host: hello.functions.localhost")
+
+
+def wrk(target: Target, seconds: int) -> tuple[float, float, float]:
     """Return requests per second, p50 and p99 in milliseconds."""
-    arguments = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency", "-H", "x-skerry-revision: hello-0"]
-    done = subprocess.run([*arguments, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True)
+    arguments = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency", "-H", target.header]
+    done = subprocess.run([*arguments, f"http://127.0.0.1:{target.port}/"], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     assert rate, done.stdout
@@ -134,21 +171,27 @@ def _milliseconds(text: str, percentile: str) -> float:
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
 
 
-def compare_rates(directory: Path, *, seconds: int, rounds: int) -> None:
+def compare_rates(directory: Path, options: argparse.Namespace) -> None:
+    server_core, client_core = (SERVER_CORE, CLIENT_CORE) if options.pin else (None, None)
     with ExitStack() as stack:
-        ports = {
-            "workerd, 1 process": stack.enter_context(workerd(directory)),
-            "skerry, 1 worker": stack.enter_context(skerry_worker(directory))[0],
-            "skerry, 2 workers": stack.enter_context(skerry_worker(directory, 2))[0],
-        }
-        results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ports}
-        for port in ports.values():
-            wrk(port, 1)  # warm
-        for _ in range(rounds):
-            for name, port in ports.items():
-                results[name].append(wrk(port, seconds))
+        with on_core(server_core):
+            targets = {
+                "workerd, 1 process": Target(stack.enter_context(workerd(directory))),
+                "skerry, 1 worker": Target(stack.enter_context(skerry_worker(directory))[0]),
+                "skerry, 2 workers": Target(stack.enter_context(skerry_worker(directory, 2))[0]),
+            }
+            if options.envoy:
+                targets["skerry, behind Envoy"] = stack.enter_context(behind_envoy(directory))
+        stack.enter_context(on_core(client_core))
+        results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in targets}
+        for target in targets.values():
+            wrk(target, 1)  # warm
+        for _ in range(options.rounds):
+            for name, target in targets.items():
+                results[name].append(wrk(target, options.seconds))
     base = statistics.median(rate for rate, _, _ in results["workerd, 1 process"])
-    print(f"\nhello function, wrk with {CONNECTIONS} connections on the same machine, median of {rounds} rounds")
+    where = "on another core; each server on one" if options.pin else "on the same machine"
+    print(f"\nhello function, wrk with {CONNECTIONS} connections {where}, median of {options.rounds} rounds")
     print(f"{'':22}{'requests/s':>12}{'of workerd':>12}{'p50 ms':>9}{'p99 ms':>9}")
     for name, measured in results.items():
         rate, p50, p99 = (statistics.median(each) for each in zip(*measured, strict=True))
@@ -224,6 +267,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=5, help="length of one wrk run")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pin", action="store_true", help="servers on core 0, wrk on core 1")
+    parser.add_argument("--envoy", action="store_true", help="ask a whole `skerry up` too, through its gateway")
     options = parser.parse_args()
     for tool, fix in ((shutil.which("wrk"), "apt-get install wrk"), (WORKERD.exists(), "npm ci --prefix bench")):
         if not tool:
@@ -231,7 +276,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as name:
         directory = Path(name)
         deploy(directory, 100)
-        compare_rates(directory, seconds=options.seconds, rounds=options.rounds)
+        compare_rates(directory, options)
         time_starts(directory)
         weigh(directory)
         time_restart(directory)

@@ -14,7 +14,7 @@ DURATION_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 
 class WorkerMeasures:
-    """Counters of one worker; written by every connection's thread."""
+    """Counters of one worker; written by every thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -44,7 +44,7 @@ class WorkerSettings:
         engine_cache: where compiled code is kept; readable and writable for this user only.
         component: the JavaScript engine component, `js-engine/dist/skerry-js-engine.wasm`.
         count: how many processes.
-        threads_max: connections that one worker serves at once.
+        threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
         request_body_bytes_max: a larger request body is answered with 413.
         drain_seconds: how long running requests may take after SIGTERM.
     """
