@@ -103,8 +103,8 @@ class Agent:
             snapshot = build_snapshot(translation.ir, EdgeSettings(str(self._settings.envoy.access_log)))
             generation = self._xds.set_snapshot(snapshot)
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
-        self.applied.set()
         await self._reporter.report(functions, translation, rejections)
+        self.applied.set()
         await self._stage.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
 
 

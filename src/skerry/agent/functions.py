@@ -67,13 +67,13 @@ class FunctionStage:
         Each has `status.liveRevision` and the template of the revision that is staged: the live one, or the one
         before it where the live one can't be staged; functions of which there is neither have no live revision.
         """
-        return [await self._as_served(function) for function in functions if function.spec.template.mode == BACKEND]
+        return [await self._as_served(function) for function in functions]
 
     async def _as_served(self, function: EdgeFunction) -> EdgeFunction:
         wanted = (function.status.live_revision, function.status.serving_revision)
         revision = None
         for name in dict.fromkeys(name for name in wanted if name):
-            revision = await self._staged_revision(function.name, name)
+            revision = await self._staged_revision(function, name)
             if revision:
                 break
         # Shallow copies: a turn makes one of every function, and nothing below is changed.
@@ -81,10 +81,12 @@ class FunctionStage:
         spec = function.spec.model_copy(update={"template": revision.spec}) if revision else function.spec
         return function.model_copy(update={"spec": spec, "status": status})
 
-    async def _staged_revision(self, function: str, name: str) -> EdgeFunctionRevision | None:
+    async def _staged_revision(self, function: EdgeFunction, name: str) -> EdgeFunctionRevision | None:
         revision = self._revisions.get(name)
-        if revision is None or revision.status.artifact is None:
+        if revision is None or revision.status.artifact is None or revision.spec.mode != BACKEND:
             return None
+        if all(owner.uid != function.uid for owner in revision.metadata.owner_references or ()):
+            return None  # a status can be written by hand: it must not make a function serve another's code
         staged = self._staged.get(name)
         if staged is not None and staged.uid == revision.uid:
             return staged
@@ -92,7 +94,7 @@ class FunctionStage:
             artifact = await self._artifacts.fetch(revision.status.artifact.digest)
             manifest = FunctionManifest(
                 revision=name,
-                function=function,
+                function=function.name,
                 artifact=artifact,
                 env={variable.name: variable.value for variable in revision.spec.env or ()},
                 timeout_seconds=revision.spec.timeout_seconds,

@@ -28,6 +28,7 @@ from skerry.api.model import (
     list_map,
     to_document,
 )
+from skerry.api.names import LABEL_CHARACTERS_MAX, SUBDOMAIN_CHARACTERS_MAX
 
 GROUP = "extensions.apoxy.dev"
 VERSION = "v1alpha2"
@@ -44,8 +45,8 @@ TIMEOUT_SECONDS_DEFAULT = 30.0
 TIMEOUT_SECONDS_MAX = 3600.0
 REVISION_HISTORY_LIMIT_DEFAULT = 10
 REVISION_HISTORY_LIMIT_MAX = 1000
-#: A revision's name is the function's, a dash and at most ten characters, within the 253 of a name.
-FUNCTION_NAME_CHARACTERS_MAX = 242
+#: The function's name is the value of a label of its revisions.
+FUNCTION_NAME_CHARACTERS_MAX = LABEL_CHARACTERS_MAX
 ASSET_FILES_MAX = 1000
 ENV_VARS_MAX = 1000
 
@@ -437,7 +438,7 @@ def _default_function(function: EdgeFunction) -> None:
 
 
 def _validate_function(function: EdgeFunction, _: EdgeFunction | None) -> Iterator[FieldError]:
-    if len(function.name) > FUNCTION_NAME_CHARACTERS_MAX:
+    if FUNCTION_NAME_CHARACTERS_MAX < len(function.name) <= SUBDOMAIN_CHARACTERS_MAX:  # longer is no name at all
         detail = f"must be no more than {FUNCTION_NAME_CHARACTERS_MAX} characters"
         yield invalid("metadata.name", function.name, detail)
     yield from _validate_template(function.spec.template, "spec.template")

@@ -25,7 +25,7 @@ from skerry.cli.folder import function_from_folder
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
-from skerry.client.http import HttpTransport, error_of
+from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
 
@@ -42,7 +42,9 @@ DataDirFlag = Annotated[
 ]
 KubeconfigFlag = Annotated[
     Path | None,
-    typer.Option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, then the data directory's own."),
+    typer.Option(
+        "--kubeconfig", metavar="FILE", help="Default: that of --data-dir, else $KUBECONFIG, else ./.skerry/kubeconfig"
+    ),
 ]
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[
@@ -154,16 +156,13 @@ def logs(
     query = {"follow": "true"} if follow else {}
     if tail is not None:
         query["tailLines"] = str(tail)
-    path = EDGE_FUNCTION.path(name=function, subresource="log")
 
     async def stream() -> None:
         async with (
             connected(_access(kubeconfig, data_dir)) as http,
-            http.stream("GET", path, params=query, timeout=None if follow else 30.0) as response,
+            HttpTransport(http).lines(Target(EDGE_FUNCTION, name=function, subresource="log"), query) as lines,
         ):
-            if response.status_code >= 400:
-                raise error_of(response.status_code, await response.aread())
-            async for line in response.aiter_lines():
+            async for line in lines:
                 out.print(line, markup=False)
 
     _run(stream())
@@ -316,7 +315,7 @@ def _data_dir(flag: str | None) -> Path:
 
 
 def _access(kubeconfig: Path | None, data_dir: str | None) -> Access:
-    return read_access(find_kubeconfig(kubeconfig, os.environ, _data_dir(data_dir)))
+    return read_access(find_kubeconfig(kubeconfig, data_dir, os.environ))
 
 
 def _find_kind(word: str) -> Kind[Any]:

@@ -1,7 +1,7 @@
 """How a command finds its server: a kubeconfig, as kubectl reads it.
 
-Order: `--kubeconfig`, the KUBECONFIG variable, the data directory's own. Only what Skerry writes is read: a server,
-an embedded CA, a bearer token.
+Order: `--kubeconfig`, `--data-dir`, the KUBECONFIG variable, the default data directory. Only what Skerry writes is
+read: a server, an embedded CA, a bearer token.
 """
 
 import base64
@@ -30,15 +30,21 @@ class Access:
     namespace: str = "default"
 
 
-def find_kubeconfig(given: Path | None, environment: Mapping[str, str], data_dir: Path) -> Path:
-    """Return the kubeconfig to use; raises ConfigurationError that says where it was looked for."""
+def find_kubeconfig(given: Path | None, data_dir: str | None, environment: Mapping[str, str]) -> Path:
+    """Return the kubeconfig to use; raises ConfigurationError where that file is not there.
+
+    The first that is set: `--kubeconfig`, `--data-dir`, KUBECONFIG, SKERRY_DATA_DIR, the default data directory.
+    """
     listed = environment.get("KUBECONFIG", "").split(":")[0]
-    candidates = [given] if given else [Path(p) for p in (listed,) if p] + [data_dir / "kubeconfig"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    tried = ", ".join(map(str, candidates))
-    raise ConfigurationError(f"no kubeconfig found (looked for {tried}): is `skerry up` running? Or give --kubeconfig")
+    if given:
+        path = given
+    elif data_dir or not listed:
+        path = Path(data_dir or environment.get("SKERRY_DATA_DIR") or ".skerry") / "kubeconfig"
+    else:
+        path = Path(listed)
+    if not path.is_file():
+        raise ConfigurationError(f"there is no kubeconfig at {path}: is `skerry up` running? Or give --kubeconfig")
+    return path
 
 
 def read_access(path: Path) -> Access:

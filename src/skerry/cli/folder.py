@@ -62,6 +62,8 @@ def read_sources(folder: Path) -> dict[str, str]:
         hidden = any(part.startswith(".") or part in SKIPPED_FOLDERS for part in relative.parts)
         if hidden or path.suffix not in SUFFIXES or not path.is_file() or path.stat().st_size == 0:
             continue
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ConfigurationError(f"{path} is a link that leads out of {folder}: copy the file, or remove the link")
         size += path.stat().st_size
         if size > SOURCE_BYTES_MAX:
             raise ConfigurationError(f"{folder}: its sources are larger than {SOURCE_BYTES_MAX} bytes, at {relative}")

@@ -1,5 +1,6 @@
 """What commands print: sentences and tables to standard output, errors and progress to standard error."""
 
+import sys
 from typing import Any
 
 import orjson
@@ -14,7 +15,8 @@ from skerry.kit.clock import SystemClock
 
 OUTPUTS = ("table", "wide", "yaml", "json", "name")
 
-out = Console(soft_wrap=True, highlight=False)
+#: In a pipe a table is as wide as it needs to be: nothing is cut off.
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 10_000)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

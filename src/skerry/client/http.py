@@ -19,6 +19,8 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
 WATCH_SILENCE_SECONDS_MAX = 150.0
 MERGE_PATCH = "application/merge-patch+json"
+#: A field that the server does not know is a mistake of whoever wrote it.
+_STRICT = {"fieldValidation": "Strict"}
 
 
 class HttpTransport:
@@ -42,11 +44,11 @@ class HttpTransport:
 
     async def create(self, target: Target, document: Document) -> Document:
         """Store a new object and return it as stored."""
-        return await self._send("POST", Target(target.kind, target.namespace), document)
+        return await self._send("POST", Target(target.kind, target.namespace), document, query=_STRICT)
 
     async def replace(self, target: Target, document: Document) -> Document:
         """Replace an object (or its subresource) and return it as stored."""
-        return await self._send("PUT", target, document)
+        return await self._send("PUT", target, document, query=_STRICT)
 
     async def merge_patch(self, target: Target, patch: Document) -> Document:
         """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
@@ -66,6 +68,18 @@ class HttpTransport:
                 if response.status_code >= httpx.codes.BAD_REQUEST:
                     raise error_of(response.status_code, await response.aread())
                 yield _events(response)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from error
+
+    @asynccontextmanager
+    async def lines(self, target: Target, query: dict[str, str]) -> AsyncIterator[AsyncIterator[str]]:
+        """Read a subresource that is text, line by line, for as long as the server sends."""
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=None)
+        try:
+            async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
+                if response.status_code >= httpx.codes.BAD_REQUEST:
+                    raise error_of(response.status_code, await response.aread())
+                yield response.aiter_lines()
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 

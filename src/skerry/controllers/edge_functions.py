@@ -15,9 +15,8 @@ from typing import Literal, Protocol
 
 from prometheus_client import Histogram
 
-from skerry.api.errors import AlreadyExists
+from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.extensions_v1alpha2 import (
-    BACKEND,
     EDGE_FUNCTION,
     FUNCTION_LABEL,
     Artifact,
@@ -59,6 +58,10 @@ class CodeBuilder(Protocol):
             SourceError: the source is at fault.
             SkerryError: anything else; the build is tried again, with backoff.
         """
+        ...
+
+    async def is_stored(self, artifact: Artifact) -> bool:
+        """Tell whether an artifact is at hand and whole: a disk can lose what a status still names."""
         ...
 
 
@@ -113,6 +116,12 @@ class EdgeFunctionController:
 
     async def reconcile(self, name: str) -> None:
         """Bring one function, its revisions and its status to what its template asks for."""
+        try:
+            await self._reconcile(name)
+        except NotFound:
+            log.info("object was deleted while it was worked on", function=name)  # its deletion brings another turn
+
+    async def _reconcile(self, name: str) -> None:
         await self._functions.synced()  # a cache that is still being filled would make orphans of living revisions
         await self._revisions.synced()
         function = self._functions.get(name)
@@ -120,11 +129,34 @@ class EdgeFunctionController:
             await self._remove_orphans(name)
             return
         latest = await self._latest_revision(function)
-        if not _is_settled(latest):
+        if not await self._is_done(latest):
             function = await self._client.change_status(function, lambda f: self._tell_building(f, latest))
             latest = await self._ingest(latest)
-        function = await self._client.change_status(function, lambda f: self._tell(f, latest))
+        live = await self._live_revision(function, latest)
+        function = await self._client.change_status(function, lambda f: self._tell(f, latest, live))
+        await self._tell_superseded(function, latest)
         await self._trim(function, latest)
+
+    async def _is_done(self, revision: EdgeFunctionRevision) -> bool:
+        """Tell whether there is nothing to build: it failed for good, or it is built and its artifact is there."""
+        ready = condition_of(revision.status.conditions, "Ready")
+        if ready is None or ready.status == "Unknown":
+            return False
+        artifact = revision.status.artifact
+        return ready.status == "False" or (artifact is not None and await self._builder.is_stored(artifact))
+
+    async def _live_revision(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> EdgeFunctionRevision | None:
+        """Return the revision that shall be live: the latest if it is ready, else the one that is, if it still exists.
+
+        The one that is live is built again where its artifact was lost.
+        """
+        if is_true(latest.status.conditions, "Ready"):
+            return latest
+        name = function.status.live_revision
+        live = await self._client.find(EdgeFunctionRevision, name) if name else None
+        if live is None or not _is_owned(live, function):
+            return None
+        return live if await self._is_done(live) else await self._ingest(live)
 
     async def _remove_orphans(self, name: str) -> None:
         if await self._client.find(EdgeFunction, name) is not None:
@@ -165,6 +197,14 @@ class EdgeFunctionController:
         log.info("revision is ready", revision=revision.name, digest=artifact.digest)
         return await self._client.change_status(revision, lambda r: self._tell_ready(r, artifact))
 
+    async def _tell_superseded(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
+        """Say of revisions whose build a restart cut short that nobody waits for it; a rollback builds them."""
+        for revision in self._revisions:
+            ready = condition_of(revision.status.conditions, "Ready")
+            waits = ready is None or (ready.status == "Unknown" and ready.reason != "Superseded")
+            if waits and revision.name != latest.name and _is_owned(revision, function):
+                await self._client.change_status(revision, self._set_superseded)
+
     async def _trim(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
         """Remove the oldest revisions over the history limit, never the live one nor the latest."""
         owned = [r for r in self._revisions if _is_owned(r, function)]
@@ -182,6 +222,9 @@ class EdgeFunctionController:
         self._set(revision, "Ingest", "False", "Failed", "")
         self._set(revision, "Ready", "False", "Failed", message)
 
+    def _set_superseded(self, revision: EdgeFunctionRevision) -> None:
+        self._set(revision, "Ready", "Unknown", "Superseded", "not built: the function's template has moved on")
+
     def _tell_delayed(self, revision: EdgeFunctionRevision, message: str) -> None:
         self._set(revision, "Ready", "Unknown", "Retrying", f"the build will be tried again: {message}")
 
@@ -198,14 +241,15 @@ class EdgeFunctionController:
         if condition_of(function.status.conditions, "Ready") is None:
             self._set(function, "Ready", "False", "Building", f"revision {latest.name} is being built")
 
-    def _tell(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
-        """Write a function's status from its own and its latest revision's; `Ready` waits for the gateway."""
+    def _tell(
+        self, function: EdgeFunction, latest: EdgeFunctionRevision, live_revision: EdgeFunctionRevision | None
+    ) -> None:
+        """Write a function's status from its latest and its live revision; `Ready` waits for the gateway."""
         if revision_name(function) != latest.name:
             return  # the template has moved on: another turn follows
         ready = condition_of(latest.status.conditions, "Ready")
         failure = ready.message if ready and ready.status == "False" else ""
-        if is_true(latest.status.conditions, "Ready"):
-            function.status.live_revision = latest.name
+        function.status.live_revision = live_revision.name if live_revision else None
         function.status.observed_generation = function.metadata.generation
         live, serving = function.status.live_revision, function.status.serving_revision
         if failure:
@@ -214,7 +258,7 @@ class EdgeFunctionController:
             self._set(function, "Latest", "True", "Live", "")
         if live is None:
             self._set(function, "Ready", "False", "Failed", failure)
-        elif serving is None and function.spec.template.mode == BACKEND:
+        elif serving is None:
             self._set(function, "Ready", "False", "WaitingForGateway", f"revision {live} is not yet routed to")
         elif failure:
             self._set(function, "Ready", "True", "Ready", f"revision {live} serves; {latest.name} failed: {failure}")
@@ -248,12 +292,6 @@ def _function_of(revision: EdgeFunctionRevision) -> str:
 
 def _is_owned(revision: EdgeFunctionRevision, function: EdgeFunction) -> bool:
     return any(owner.uid == function.uid for owner in revision.metadata.owner_references or ())
-
-
-def _is_settled(revision: EdgeFunctionRevision) -> bool:
-    """Tell whether a revision's build has ended, well or badly."""
-    ready = condition_of(revision.status.conditions, "Ready")
-    return ready is not None and ready.status != "Unknown"
 
 
 def _new_revision(function: EdgeFunction, name: str) -> EdgeFunctionRevision:

@@ -4,7 +4,8 @@ Owns the choice of the way by source, and which failures are the author's. Does 
 """
 
 from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevisionSpec, JavaScriptSource
-from skerry.artifacts.errors import BuildError
+from skerry.artifacts.digest import Digest
+from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, BadDigestError, BuildError
 from skerry.artifacts.javascript import JavaScriptBuilder
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.controllers.edge_functions import SourceError
@@ -32,6 +33,14 @@ class FunctionCodeBuilder:
         wasm = await self._javascript_wasm(code.js_source)
         digest = await self._keep.put(wasm)
         return Artifact(digest=str(digest), size_bytes=len(wasm))
+
+    async def is_stored(self, artifact: Artifact) -> bool:
+        """Tell whether the keep has an artifact, whole."""
+        try:
+            await self._keep.verify(Digest.parse(artifact.digest))
+        except (ArtifactMissingError, ArtifactCorruptError, BadDigestError):
+            return False
+        return True
 
     async def _javascript_wasm(self, source: JavaScriptSource) -> bytes:
         if source.assets is None:

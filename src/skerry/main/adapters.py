@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
@@ -15,10 +16,12 @@ from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogQuery
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skerry.agent.agent import Agent
+
+#: Further back than any log is kept; a bound, because dates have one.
+SINCE_SECONDS_MAX = 10 * 365 * 86400
 
 
 class EngineBundleCheck:
@@ -58,7 +61,8 @@ class LocalFunctionLogs:
     async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[str]]:
         """Open a function's log; raises NotFound where there is no such function."""
         await self._verbs.get(Target(target.kind, name=target.name))
-        since = self._clock.now() - timedelta(seconds=query.since_seconds) if query.since_seconds is not None else None
+        seconds = query.since_seconds
+        since = None if seconds is None else self._clock.now() - timedelta(seconds=min(seconds, SINCE_SECONDS_MAX))
         lines = self._logs.read(target.name, follow=query.follow, tail_lines=query.tail_lines, since=since)
         try:
             yield lines

@@ -16,9 +16,10 @@ from skerry.api.gateway_v1 import (
     Listener,
     RouteNamespaces,
 )
-from skerry.api.model import ObjectMeta, R
+from skerry.api.model import ObjectMeta, R, condition_of
 from skerry.client.client import Client
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL
+from skerry.kit.errors import StartError
 from skerry.main.configuration import Address
 
 CLASS_NAME = "skerry"
@@ -35,6 +36,15 @@ async def ensure_default_gateway(client: Client, http_address: Address) -> None:
     )
     gateway = await _ensure(client, _default_gateway(http_address))
     await client.change(gateway, lambda stored: _move(stored, http_address))
+
+
+async def require_default_gateway(client: Client) -> None:
+    """Insist that the default Gateway listens; raises StartError with Envoy's own words where it does not."""
+    gateway = await client.get(Gateway, GATEWAY_NAME, namespace=GATEWAY_NAMESPACE)
+    programmed = condition_of(gateway.status.conditions, "Programmed")
+    if programmed is None or programmed.status != "True":
+        why = programmed.message if programmed else "it has no status"
+        raise StartError(f"the default Gateway does not listen: {why}")
 
 
 async def _ensure(client: Client, wanted: R) -> R:

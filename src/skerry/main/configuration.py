@@ -64,7 +64,7 @@ class Settings:
     drain_seconds: float = 10.0
     """How long requests in flight may take after SIGTERM."""
     start_seconds_max: float = 60.0
-    """How long the start may take until `ready`; the first start of a new machine compiles the engine."""
+    """How long the gateway may take to be configured; compiling the engine, once a machine, comes before."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     log_style: str = "text"
@@ -81,6 +81,8 @@ class Settings:
             f"start_seconds_max: must be above 0, not {self.start_seconds_max}" * (self.start_seconds_max <= 0),
             f"log_level: must be DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}"
             * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
+            f"http_address: {self.http_address} is taken by api_address already"
+            * (self.http_address == self.api_address and self.http_address.port != 0),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
         ]
         if any(wrong):

@@ -7,6 +7,7 @@ StartError after everything that had started is stopped again.
 """
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -37,7 +38,7 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
 from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs, NodeReadiness
-from skerry.main.bootstrap import ensure_default_gateway
+from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
 from skerry.main.configuration import Address, Settings
 from skerry.main.data_dir import DataDir
 from skerry.main.ports import free_address
@@ -84,6 +85,7 @@ async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[N
         stopping.set()
         life.cancel()
 
+    os.umask(0o077)  # what is kept here is nobody else's business: env values, logs, artifacts
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
@@ -98,6 +100,8 @@ async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[N
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
+    except OSError as error:
+        raise StartError(f"a file or a socket can't be used: {error}") from error
 
 
 @asynccontextmanager
@@ -120,6 +124,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
+        await require_default_gateway(client)
         yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)
 
 

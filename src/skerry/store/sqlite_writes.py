@@ -9,12 +9,15 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skerry.kit.logs import get_logger
 from skerry.store import sqlite_queries as queries
 from skerry.store.errors import Conflict, FutureRevision, StoreError, Unavailable
 from skerry.store.lane import Outcome
 from skerry.store.records import Write
 from skerry.store.sqlite_connection import Connection
 from skerry.store.sqlite_reads import get
+
+log = get_logger(__name__)
 
 #: Revisions swept in one transaction: some milliseconds, so that compaction never holds writers up for long.
 SWEEP_REVISIONS = 500
@@ -67,7 +70,8 @@ def _attempt(job: Callable[[Group], Any], group: Group) -> Outcome:
 
 
 def _unavailable(cause: sqlite3.OperationalError) -> Unavailable:
-    error = Unavailable("the database cannot be written", detail=str(cause))
+    log.error("the database cannot be written", reason=str(cause))
+    error = Unavailable(f"the database cannot be written: {cause}", detail=str(cause))
     error.__cause__ = cause
     return error
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.agent.functions import GRACE_SECONDS, FunctionStage
-from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunction, EdgeFunctionRevision
-from skerry.api.model import ObjectMeta, from_document
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, Artifact, EdgeFunction, EdgeFunctionRevision
+from skerry.api.model import ObjectMeta, OwnerReference, from_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.engine.manifest import list_manifests, read_manifest
@@ -42,12 +42,14 @@ class World:
     clock: FakeClock
     directory: Path
 
-    async def add_revision(self, name: str, *, limit: str = "5s", digest: str = DIGEST) -> None:
+    async def add_revision(self, name: str, *, limit: str = "5s", digest: str = DIGEST, owner_uid: str = "u-1") -> None:
         function = self.function()
         spec = function.spec.template.model_copy(deep=True)
         assert spec.runtime is not None
         spec.runtime.timeout = limit
-        stored = await self.client.create(EdgeFunctionRevision(metadata=ObjectMeta(name=name), spec=spec))
+        owner = OwnerReference(api_version=EDGE_FUNCTION.api_version, kind="EdgeFunction", name="f", uid=owner_uid)
+        metadata = ObjectMeta(name=name, owner_references=[owner])
+        stored = await self.client.create(EdgeFunctionRevision(metadata=metadata, spec=spec))
         artifact = Artifact(digest=digest, size_bytes=1)
         await self.client.change_status(stored, lambda r: setattr(r.status, "artifact", artifact))
         changed = asyncio.Event()
@@ -60,6 +62,7 @@ class World:
     def function(self, live: str | None = None, serving: str | None = None) -> EdgeFunction:
         document = json.loads(edge_function("f", answering("x"), env={"A": "1"}, timeout="60s"))
         function = from_document(EdgeFunction, document)
+        function.metadata.uid = "u-1"
         function.status.live_revision = live
         function.status.serving_revision = serving
         return function
@@ -98,6 +101,22 @@ async def test_a_revision_that_cannot_be_staged_leaves_the_one_before(tmp_path: 
         world.artifacts.missing.clear()
         [served] = await world.stage.stage([world.function(live="f-2", serving="f-1")])
         assert served.status.live_revision == "f-2"
+
+
+async def test_a_revision_of_another_function_is_never_served(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("g-1", owner_uid="u-2")
+        [served] = await world.stage.stage([world.function(live="g-1")])
+        assert served.status.live_revision is None
+
+
+async def test_what_serves_is_decided_by_the_mode_of_the_revision_not_of_the_template(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1")
+        function = world.function(live="f-1")
+        function.spec.template.mode = "filter"
+        [served] = await world.stage.stage([function])
+        assert (served.status.live_revision, served.spec.template.mode) == ("f-1", "backend")
 
 
 async def test_a_function_without_any_revision_here_is_served_by_none(tmp_path: Path):

@@ -25,7 +25,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         (["status"], 1, "no skerry is ready on .skerry"),
         (["status", "--wait", "--timeout", "soon"], 2, "--timeout: 'soon' must be a duration"),
-        (["get", "ef"], 2, "no kubeconfig found (looked for .skerry/kubeconfig): is `skerry up` running?"),
+        (["get", "ef"], 2, "there is no kubeconfig at .skerry/kubeconfig: is `skerry up` running?"),
         (["get", "pods"], 2, "there is no kind 'pods'; known are namespaces, secrets"),
         (["get", "ef", "-o", "xml"], 2, "--output: 'xml' is not one of table, wide, yaml, json, name"),
         (["delete"], 2, "name a kind and its objects, or give --filename"),

@@ -32,6 +32,10 @@ class FakeBuilder:
     failures: dict[str, Exception] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    lost: bool = False
+
+    async def is_stored(self, _: Artifact) -> bool:
+        return not self.lost
 
     async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
         source = spec.code.js_source
@@ -41,6 +45,7 @@ class FakeBuilder:
         if self.gate:
             await self.gate.wait()
         self.built.append(text)
+        self.lost = False
         for mark, failure in list(self.failures.items()):
             if mark in text:
                 if not isinstance(failure, SourceError):
@@ -92,6 +97,11 @@ class World:
 def latest_reason(function: EdgeFunction) -> str:
     latest = condition_of(function.status.conditions, "Latest")
     return latest.reason if latest and latest.observed_generation == function.metadata.generation else ""
+
+
+def reason_of(revision: EdgeFunctionRevision | None) -> str:
+    ready = condition_of(revision.status.conditions, "Ready") if revision else None
+    return ready.reason if ready else ""
 
 
 @asynccontextmanager
@@ -258,3 +268,76 @@ async def test_a_restart_neither_builds_anew_nor_removes_a_revision():
             await world.until("b", lambda f: latest_reason(f) == "Live")
             assert before <= {revision.uid async for revision in client.list(EdgeFunctionRevision)}
             assert len(world.builder.built) == 1
+
+
+async def test_a_lost_artifact_is_built_again():
+    async with memory_control_plane() as client:
+        async with controlled(client) as world:
+            await world.apply("a", "one")
+            await world.until("a", lambda f: latest_reason(f) == "Live")
+        builder = FakeBuilder(lost=True)
+        async with controlled(client, builder) as world:
+            await world.apply("b", "two")
+            await world.until("b", lambda f: latest_reason(f) == "Live")
+            async with asyncio.timeout(10):
+                while not any("one" in text for text in builder.built):
+                    world.changed.clear()
+                    await world.changed.wait()
+
+
+async def test_the_lost_artifact_of_a_live_revision_is_built_again_though_the_latest_is_broken():
+    builder = FakeBuilder(failures={"bad": SourceError("no")})
+    async with running(builder) as world:
+        await world.apply("a", "good")
+        await world.until("a", lambda f: latest_reason(f) == "Live")
+        builder.lost = True
+        await world.apply("a", "bad")
+        function = await world.until("a", lambda f: latest_reason(f) == "Failed")
+        assert function.status.live_revision is not None
+        assert sum("good" in text for text in builder.built) == 2
+
+
+async def test_a_live_revision_that_was_deleted_is_named_no_more():
+    builder = FakeBuilder(failures={"bad": SourceError("no")})
+    async with running(builder) as world:
+        await world.apply("a", "good")
+        good = await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.apply("a", "bad")
+        await world.until("a", lambda f: latest_reason(f) == "Failed")
+        await world.client.delete(await world.client.get(EdgeFunctionRevision, good.status.live_revision or ""))
+        function = await world.until("a", lambda f: f.status.live_revision is None)
+        ready = condition_of(function.status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("False", "Failed")
+
+
+async def test_a_function_is_never_made_to_serve_a_revision_of_another():
+    builder = FakeBuilder(failures={"bad": SourceError("no")})
+    async with running(builder) as world:
+        await world.apply("a", "good")
+        other = await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.apply("b", "bad")
+        function = await world.until("b", lambda f: latest_reason(f) == "Failed")
+        await world.client.change_status(
+            function, lambda f: setattr(f.status, "live_revision", other.status.live_revision)
+        )
+        world.versions["b"] = int((await world.client.get(EdgeFunction, "b")).metadata.resource_version or 0)
+        await world.until("b", lambda f: f.status.live_revision is None)
+
+
+async def test_a_build_that_a_restart_cut_short_is_told_as_superseded():
+    async with memory_control_plane() as client:
+        gate = asyncio.Event()
+        async with controlled(client, FakeBuilder(gate=gate)) as world:
+            await world.apply("a", "one")
+            await world.until("a", lambda f: latest_reason(f) == "Building")
+        async with controlled(client) as world:
+            await world.apply("a", "two")
+            function = await world.until(
+                "a", lambda f: latest_reason(f) == "Live" and f.status.live_revision == revision_name(f)
+            )
+            [old] = [r for r in world.revisions if r.name != function.status.live_revision]
+            async with asyncio.timeout(10):
+                while reason_of(world.revisions.get(old.name)) != "Superseded":
+                    world.changed.clear()
+                    await world.changed.wait()
