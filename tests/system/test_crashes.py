@@ -1,6 +1,7 @@
 """`kill -9` of any process at any moment: nothing acknowledged is lost, nothing needs a clean-up by hand."""
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -127,6 +128,38 @@ def test_sigterm_lets_requests_in_flight_end(tmp_path: Path, cache_dir: Path):
         assert skerry.stop() == 0
         thread.join()
         assert [answer.text for answer in answers] == ["finished"]
+
+
+def test_a_lost_artifact_is_built_again_at_the_next_start(tmp_path: Path, cache_dir: Path):
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("lost", answering("found")))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/lost", "--timeout=60s")
+        assert skerry.stop() == 0
+        shutil.rmtree(tmp_path / "data" / "artifacts")
+        shutil.rmtree(tmp_path / "data" / "functions")
+        skerry.start()
+        for _ in range(2000):
+            answer = skerry.get("http://lost.functions.localhost")
+            if answer.status_code == 200:
+                break
+        assert answer.text == "found"
+
+
+def test_one_address_for_both_listeners_is_refused(tmp_path: Path):
+    skerry = SkerryProcess(tmp_path / "data")
+    told = skerry.skerry("up", "--api-address", "127.0.0.1:9", "--http-address", "127.0.0.1:9", fails=True)
+    assert told == "error: http_address: 127.0.0.1:9 is taken by api_address already\n"
+
+
+def test_what_is_kept_is_private_even_where_the_directory_was_not(tmp_path: Path, cache_dir: Path):
+    (tmp_path / "data").mkdir(mode=0o777)
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("private", answering("x"), env={"KEY": "value"}))
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/private", "--timeout=60s")
+        assert skerry.get("http://private.functions.localhost").text == "x"
+        files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+        open_to_others = [str(path) for path in files if path.stat().st_mode & 0o077]
+        assert open_to_others == []
 
 
 def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path, cache_dir: Path):

@@ -271,7 +271,7 @@ def test_binary_data_survives_base64_in_a_function(skerry: SkerryProcess):
     assert base64.b64decode(skerry.request("POST", url, content=b"hello").text) == b"hello"
 
 
-def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess, repository: Path):
+def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess):
     assert f"ready (pid {skerry.process.pid})" in skerry.skerry("status", "--wait")  # type: ignore[union-attr]
     assert "created" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
     assert "unchanged" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
@@ -286,3 +286,23 @@ def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess, reposito
 
 def test_readiness_tells_of_the_node(skerry: SkerryProcess):
     assert "[+]node ok" in skerry.kubectl("get", "--raw", "/readyz?verbose")
+
+
+def test_a_change_of_mode_that_is_not_served_leaves_the_old_revision_serving(skerry: SkerryProcess):
+    manifest = edge_function("modal", answering("backend"))
+    url = deploy(skerry, manifest)
+    skerry.kubectl("apply", "-f", "-", stdin=manifest.replace('"backend", "code"', '"filter", "code"'))
+    reason = '--for=jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed'
+    skerry.kubectl("wait", reason, "ef/modal", "--timeout=60s")
+    assert skerry.kubectl("get", "ef", "modal", "-o", "jsonpath={.spec.template.mode}") == "filter"
+    assert skerry.get(url).text == "backend"
+
+
+def test_the_live_revision_heals_when_it_is_deleted_by_hand(skerry: SkerryProcess):
+    url = deploy(skerry, edge_function("healing", answering("healed")))
+    revision = live_revision(skerry, "healing")
+    uid = skerry.kubectl("get", "efr", revision, "-o", "jsonpath={.metadata.uid}")
+    skerry.kubectl("delete", "efr", revision)
+    skerry.kubectl("wait", "--for=create", f"efr/{revision}", "--timeout=30s")
+    wait_for_status(skerry, url, 200)
+    assert skerry.kubectl("get", "efr", revision, "-o", "jsonpath={.metadata.uid}") != uid
