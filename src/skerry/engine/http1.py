@@ -16,11 +16,16 @@ from typing import Final
 import httptools
 import orjson
 
-from skerry.engine.errors import FailureKind
+from skerry.engine.errors import CallError, FailureKind
 
 HEADERS_MAX = 200
 HEADER_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 16 * 1024
+
+#: Of a function's response, as the function wrote it. Envoy must take more of both (`gateway.envoy_config`): what it
+#: refuses looks like a dead worker to it, so it would send the request again, and run the function each time.
+REPLY_HEADERS_MAX = 100
+REPLY_HEADER_BYTES_MAX = 60 * 1024
 
 _HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
 #: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
@@ -169,16 +174,22 @@ class RequestReader:
         raise self.error  # makes the parser stop
 
 
-def checked_head(head: bytes) -> bytes | None:
-    """Return a function's header lines without those that are ours; None where they are not header lines."""
-    if not head.isascii():
-        try:
-            head = head.decode().encode("latin-1")
-        except UnicodeError:
-            return None
-    if not _REPLY_HEAD.fullmatch(head):
-        return None
-    return _REPLY_OURS.sub(b"", head)
+def checked_head(head: bytes) -> bytes:
+    """Return a function's header lines without those that are ours.
+
+    Raises:
+        CallError: they are over a limit, or no header lines.
+    """
+    if len(head) > REPLY_HEADER_BYTES_MAX or head.count(b"\n") > REPLY_HEADERS_MAX:
+        limits = f"{REPLY_HEADERS_MAX} headers or {REPLY_HEADER_BYTES_MAX} bytes of them"
+        raise CallError(FailureKind.BAD_RESPONSE, f"the function's response has over {limits}")
+    try:
+        sent = head if head.isascii() else head.decode().encode("latin-1")
+    except UnicodeError:
+        sent = b"\n"
+    if not _REPLY_HEAD.fullmatch(sent):
+        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has headers that are not HTTP")
+    return _REPLY_OURS.sub(b"", sent)
 
 
 def response_bytes(request: Request | None, status: int, head: bytes, body: bytes) -> bytes:

@@ -185,10 +185,9 @@ def _written(request: Request, reply: Reply) -> bytes:
         raise CallError(
             FailureKind.BAD_RESPONSE, f"the function's response is larger than {RESPONSE_BODY_BYTES_MAX} bytes"
         )
-    head = checked_head(reply.head)
-    if head is None or not 200 <= reply.status <= 599:
-        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a head that is not HTTP")
-    return response_bytes(request, reply.status, head, reply.body)
+    if not 200 <= reply.status <= 599:
+        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
+    return response_bytes(request, reply.status, checked_head(reply.head), reply.body)
 
 
 def _kind(error: EngineError | RequestError) -> FailureKind:

@@ -58,6 +58,10 @@ ENGINE_PENDING_REQUESTS_MAX = 1024
 ENGINE_REQUESTS_MAX = 4096
 #: At once; Envoy's default of 3 would fail requests while a worker restarts under load.
 ENGINE_RETRIES_MAX = 1024
+#: More than a worker ever sends (`engine.http1`): a response that Envoy refuses is a reset to it, so it would send the
+#: request again, and run the function each time.
+ENGINE_RESPONSE_HEADERS_MAX = 128
+ENGINE_RESPONSE_HEADERS_KIB_MAX = 64
 BACKEND_CONNECTIONS_MAX = 1024
 BACKEND_PENDING_REQUESTS_MAX = 1024
 BACKEND_REQUESTS_MAX = 1024
@@ -247,7 +251,10 @@ def _engine_cluster(model: ir.EngineCluster) -> Cluster:
     message = _cluster(model.name, endpoints, connect_seconds=ENGINE_CONNECT_SECONDS_MAX)
     message.lb_policy = Cluster.LEAST_REQUEST
     _limit(message, ENGINE_CONNECTIONS_MAX, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
-    _speak(message, "http1")
+    options = _protocol_options("http1")
+    options.common_http_protocol_options.max_headers_count.value = ENGINE_RESPONSE_HEADERS_MAX
+    options.common_http_protocol_options.max_response_headers_kb.value = ENGINE_RESPONSE_HEADERS_KIB_MAX
+    _speak(message, options)
     return message
 
 
@@ -261,7 +268,7 @@ def _network_cluster(model: ir.NetworkCluster, settings: EdgeSettings) -> Cluste
         dns = _any(_resolution())
         message.cluster_type.CopyFrom(Cluster.CustomClusterType(name="envoy.cluster.dns", typed_config=dns))
     _limit(message, BACKEND_CONNECTIONS_MAX, BACKEND_PENDING_REQUESTS_MAX, BACKEND_REQUESTS_MAX, BACKEND_RETRIES_MAX)
-    _speak(message, model.protocol)
+    _speak(message, _protocol_options(model.protocol))
     if model.protocol in {"tls", "h2"}:
         message.transport_socket.CopyFrom(_verified_tls(model.protocol, settings))
     return message
@@ -303,7 +310,7 @@ def _limit(message: Cluster, connections: int, pending: int, requests: int, retr
     message.circuit_breakers.thresholds.append(thresholds)
 
 
-def _speak(message: Cluster, protocol: ir.Protocol) -> None:
+def _protocol_options(protocol: ir.Protocol) -> HttpProtocolOptions:
     options = HttpProtocolOptions()
     match protocol:
         case "http1":
@@ -313,6 +320,10 @@ def _speak(message: Cluster, protocol: ir.Protocol) -> None:
         case "tls":
             options.auto_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
             options.auto_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    return options
+
+
+def _speak(message: Cluster, options: HttpProtocolOptions) -> None:
     key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     message.typed_extension_protocol_options[key].Pack(options, deterministic=True)
 

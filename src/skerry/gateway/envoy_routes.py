@@ -45,8 +45,9 @@ RETRY_BODY_BYTES_MAX = 1024 * 1024
 #: A change usually touches one host of a table: the messages of the others are kept (some kilobytes each).
 VIRTUAL_HOSTS_KEPT_MAX = 4096
 
-#: Always safe: the request has not reached the worker. A reset tells nothing about that.
-_RETRY_UNSENT = "connect-failure,refused-stream"
+#: Always safe: the request has not reached the worker. A reset tells nothing about that; nor what it was: to Envoy
+#: (`RetryStateImpl::wouldRetryFromReset`) a response that it refuses is as good a reason as a worker that died.
+_RETRY_UNSENT = "connect-failure,refused-stream,reset-before-request"
 _RETRY_RESET = f"{_RETRY_UNSENT},reset"
 
 _APPEND = HeaderValueOption.HeaderAppendAction

@@ -32,6 +32,12 @@ async def ask(node: "Node", revision: str, *, method: str = "GET", body: bytes =
         ("await Promise.reject(new Error('oh no'));", 500, "exception"),
         ("for (;;) {}", 504, "timeout"),
         ("await new Promise((done) => setTimeout(done, 1e6));", 504, "timeout"),
+        (
+            "return new Response('', {headers: Array.from({length: 101}, (_, n) => [`x-${n}`, 'y'])});",
+            500,
+            "bad-response",
+        ),
+        ("return new Response('', {headers: {x: 'y'.repeat(61440)}});", 500, "bad-response"),
         ("const all = []; for (;;) all.push(new Uint8Array(1e6).fill(1));", 500, "memory"),
     ],
 )

@@ -78,9 +78,13 @@ Answer = tuple[int, str]
 
 @dataclass
 class Upstream:
-    """An HTTP/1.1 server that answers what it was asked, as JSON; `answer` may be replaced."""
+    """An HTTP/1.1 server that answers what it was asked, as JSON; `answer` may be replaced.
+
+    `headers` are lines of every answer, each ended by CR LF.
+    """
 
     name: str
+    headers: str = ""
     requests: list[Request] = field(default_factory=list)
     answer: Callable[[Request], Awaitable[Answer]] | None = None
     server: asyncio.Server | None = None
@@ -93,8 +97,11 @@ class Upstream:
                 self.requests.append(request)
                 status, body = await (self.answer or self.echo)(request)
                 data = body.encode()
-                head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-                writer.write(head.encode() + (b"" if request.method == "HEAD" else data))
+                own = f"content-type: application/json\r\ncontent-length: {len(data)}\r\n"
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\n{self.headers}{own}\r\n".encode()
+                    + (b"" if request.method == "HEAD" else data)
+                )
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from skerry.engine.http1 import REPLY_HEADER_BYTES_MAX, REPLY_HEADERS_MAX, checked_head
+
 pytestmark = pytest.mark.system
 
 GATEWAY = """
@@ -301,6 +303,18 @@ async def test_a_request_that_may_have_been_handled_is_not_sent_twice(edge_with:
         worker.answer = reset
         assert (await edge.get("f.functions.localhost/", method="POST")).status_code == 503
         assert len(worker.requests) == 1
+
+
+async def test_what_a_worker_lets_pass_is_never_refused_and_so_never_asked_for_again(
+    edge_with: Any, engine_with: Any
+) -> None:
+    longest = "x: " + "y" * (REPLY_HEADER_BYTES_MAX - 5) + "\r\n"
+    most = "".join(f"x-{number}: y\r\n" for number in range(REPLY_HEADERS_MAX))
+    async with engine_with() as ([worker], node), edge_with(GATEWAY + function("f", "f-4"), node) as edge:
+        for worker.headers in (longest, most):
+            checked_head(worker.headers.encode())
+            assert (await edge.get("f.functions.localhost/")).status_code == 200
+        assert len(worker.requests) == 2
 
 
 def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from skerry.engine.errors import FailureKind
+from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.http1 import (
     HEADER_BYTES_MAX,
+    REPLY_HEADER_BYTES_MAX,
+    REPLY_HEADERS_MAX,
     TARGET_BYTES_MAX,
     Request,
     RequestError,
@@ -122,12 +124,30 @@ def test_a_host_that_would_change_the_url_is_refused(reader: RequestReader, host
         request.head_lines()
 
 
-def test_nothing_that_a_function_writes_can_end_its_response_early():
-    assert checked_head(b"a: b\r\n\r\nHTTP/1.1 200 OK\r\n") is None
-    assert checked_head(b"a: b\nc: d\r\n") is None
-    assert checked_head(b"a b: c\r\n") is None
-    assert checked_head("a: 🦀\r\n".encode()) is None
-    assert checked_head(b"a: \xff\xfe\r\n") is None
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"a: b\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"a: b\nc: d\r\n",
+        b"a b: c\r\n",
+        "a: 🦀\r\n".encode(),
+        b"a: \xff\xfe\r\n",
+    ],
+)
+def test_nothing_that_a_function_writes_can_end_its_response_early(head: bytes):
+    with pytest.raises(CallError, match="not HTTP") as failed:
+        checked_head(head)
+    assert failed.value.kind is FailureKind.BAD_RESPONSE
+
+
+@pytest.mark.parametrize(
+    "head", [b"a: b\r\n" * REPLY_HEADERS_MAX, b"a: " + b"b" * (REPLY_HEADER_BYTES_MAX - 5) + b"\r\n"]
+)
+def test_a_response_with_more_headers_than_the_limit_is_refused_with_a_sentence(head: bytes):
+    assert checked_head(head) == head
+    with pytest.raises(CallError, match="over 100 headers or 61440 bytes") as failed:
+        checked_head(head + b"c: d\r\n")
+    assert failed.value.kind is FailureKind.BAD_RESPONSE
 
 
 def test_length_connection_and_our_own_headers_of_a_function_are_dropped():
