@@ -43,7 +43,8 @@ _STATUS_LINE: Final = {
     status: f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ''}\r\n".encode()
     for status in range(200, 600)
 }
-_NO_BODY_STATUS = frozenset((204, 205, 304))
+#: A response that ends with its head. 205 is none of them: it has no body, and says so by its length (RFC 9110).
+_NO_BODY_STATUS = frozenset((204, 304))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -204,6 +205,8 @@ def response_bytes(request: Request | None, status: int, head: bytes, body: byte
     closing = b"" if request is not None and request.keep_alive else b"connection: close\r\n"
     if status in _NO_BODY_STATUS:
         return b"".join((_STATUS_LINE[status], head, closing, b"\r\n"))
+    if status == http.HTTPStatus.RESET_CONTENT:
+        body = b""
     length = b"content-length: %d\r\n" % len(body)
     if request is not None and request.method == b"HEAD":
         body = b""

@@ -168,6 +168,11 @@ def test_a_status_without_a_body_has_no_length():
     assert response_bytes(Request(), 204, b"", b"") == b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
+def test_reset_content_has_no_body_and_says_so():
+    expected = b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n"
+    assert response_bytes(Request(), 205, b"", b"ignored") == expected
+
+
 def test_an_answer_to_what_could_not_be_read_ends_the_connection():
     answer = error_bytes(None, 413, FailureKind.BODY_TOO_LARGE, "too big")
     assert b"\r\nconnection: close\r\n" in answer
