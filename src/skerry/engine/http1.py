@@ -26,6 +26,8 @@ TARGET_BYTES_MAX = 16 * 1024
 #: refuses looks like a dead worker to it, so it would send the request again, and run the function each time.
 REPLY_HEADERS_MAX = 100
 REPLY_HEADER_BYTES_MAX = 60 * 1024
+#: In the answer to a request that failed; the function's log has more of the message.
+ERROR_MESSAGE_CHARACTERS_MAX = 1024
 
 _HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
 #: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
@@ -214,6 +216,8 @@ def response_bytes(request: Request | None, status: int, head: bytes, body: byte
 
 
 def error_bytes(request: Request | None, status: int, kind: FailureKind, message: str) -> bytes:
-    """Write the answer to a request that no function answered."""
+    """Write the answer to a request that no function answered; a message over the limit is cut."""
+    if len(message) > ERROR_MESSAGE_CHARACTERS_MAX:
+        message = f"{message[: ERROR_MESSAGE_CHARACTERS_MAX - 1]}…"
     head = b"content-type: application/json\r\nx-skerry-error: %s\r\n" % kind.encode()
     return response_bytes(request, status, head, orjson.dumps({"error": kind, "message": message}))

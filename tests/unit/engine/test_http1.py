@@ -1,9 +1,12 @@
 """Requests are fed whole and byte by byte."""
 
+import json
+
 import pytest
 
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.http1 import (
+    ERROR_MESSAGE_CHARACTERS_MAX,
     HEADER_BYTES_MAX,
     REPLY_HEADER_BYTES_MAX,
     REPLY_HEADERS_MAX,
@@ -178,3 +181,13 @@ def test_an_answer_to_what_could_not_be_read_ends_the_connection():
     assert b"\r\nconnection: close\r\n" in answer
     assert b"\r\nx-skerry-error: body-too-large\r\n" in answer
     assert answer.endswith(b'{"error":"body-too-large","message":"too big"}')
+
+
+def test_a_message_over_the_limit_is_cut_and_shows_it():
+    def told(message: str) -> str:
+        body = error_bytes(None, 500, FailureKind.EXCEPTION, message).partition(b"\r\n\r\n")[2]
+        return str(json.loads(body)["message"])
+
+    limit = ERROR_MESSAGE_CHARACTERS_MAX
+    assert told("é" * limit) == "é" * limit
+    assert told("é" * (limit + 1)) == "é" * (limit - 1) + "…"
