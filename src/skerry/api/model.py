@@ -58,6 +58,8 @@ Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"
 class OwnerReference(Model):
     """Names an object that owns this one; when all owners are gone, this object is collected."""
 
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
     api_version: str
     """API version of the owner."""
     kind: str

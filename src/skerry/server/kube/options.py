@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 from skerry.api.errors import BadRequest, Invalid
-from skerry.api.fields import FieldError, forbidden, invalid, not_supported
+from skerry.api.fields import FieldError, forbidden, invalid, not_supported, required
 from skerry.api.model import Document
 from skerry.api.selectors import SelectorError, parse_field_selector, parse_label_selector
 from skerry.server.kube.negotiation import Include
@@ -36,7 +37,29 @@ _FALSE = frozenset({"", "0", "false", "False", "FALSE", "f", "F"})
 def write_options(query: Query, user_agent: str, duplicates: tuple[str, ...], *, patch: bool = False) -> WriteOptions:
     """Read the options of a create, replace or patch; raises Invalid with every wrong one."""
     wrong: list[FieldError] = []
-    manager = query.get("fieldManager") or user_agent.partition("/")[0][:MANAGER_CHARACTERS_MAX] or "unknown"
+    if "force" in query and patch:
+        wrong.append(forbidden("force", "may not be specified for non-apply patch"))
+    manager = query.get("fieldManager") or _manager_of(user_agent)
+    options = _write_options(query, manager, duplicates, wrong)
+    if wrong:
+        raise Invalid.of("PatchOptions" if patch else "UpdateOptions", "meta.k8s.io", "", wrong)
+    return options
+
+
+def apply_options(query: Query, duplicates: tuple[str, ...]) -> WriteOptions:
+    """Read the options of a server-side apply; raises Invalid with every wrong one, BadRequest for `force`."""
+    wrong: list[FieldError] = []
+    manager = query.get("fieldManager", "")
+    if not manager:
+        wrong.append(required("fieldManager", "is required for apply patch"))
+    options = _write_options(query, manager, duplicates, wrong)
+    if wrong:
+        raise Invalid.of("PatchOptions", "meta.k8s.io", "", wrong)
+    return replace(options, force=flag(query, "force"))
+
+
+def _write_options(query: Query, manager: str, duplicates: tuple[str, ...], wrong: list[FieldError]) -> WriteOptions:
+    """Read what all writes share; appends to `wrong`."""
     if len(manager) > MANAGER_CHARACTERS_MAX:
         wrong.append(invalid("fieldManager", manager, f"may not be longer than {MANAGER_CHARACTERS_MAX} characters"))
     if not manager.isprintable():
@@ -44,12 +67,14 @@ def write_options(query: Query, user_agent: str, duplicates: tuple[str, ...], *,
     validation = query.get("fieldValidation") or "Warn"
     if validation not in get_args(FieldValidation):
         wrong.append(not_supported("fieldValidation", validation, get_args(FieldValidation)))
-    if "force" in query and patch:
-        wrong.append(forbidden("force", "may not be specified for non-apply patch"))
     dry_run = _dry_run(query.get("dryRun", ""), wrong)
-    if wrong:
-        raise Invalid.of("PatchOptions" if patch else "UpdateOptions", "meta.k8s.io", "", wrong)
     return WriteOptions(dry_run, cast("FieldValidation", validation), manager, duplicates)
+
+
+def _manager_of(user_agent: str) -> str:
+    """Return the manager that a client is which names none: its User-Agent up to the first slash."""
+    name = "".join(c for c in user_agent.partition("/")[0] if c.isprintable())
+    return name[:MANAGER_CHARACTERS_MAX] or "unknown"
 
 
 def _dry_run(given: str | list[str], wrong: list[FieldError]) -> bool:

@@ -19,6 +19,7 @@ from skerry.server.kube.negotiation import Form, form_of
 from skerry.server.kube.paths import ResourcePath
 from skerry.server.kube.rendering import Renderer, error_event
 from skerry.server.metrics import WATCHERS
+from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.requests import Deleted, Target, WatchOptions, Written
 from skerry.server.verbs.verbs import Verbs
 from skerry.server.verbs.watching import Seen
@@ -95,8 +96,18 @@ class Resources:
     async def _patch(self, request: Request, target: Target) -> Response:
         raw = await request.body(bodies.BODY_BYTES_MAX)
         patch, duplicates = bodies.read_patch(request.header(b"content-type"), raw, target.kind)
+        if isinstance(patch, Configuration):
+            applying = options.apply_options(request.query, duplicates)
+            return _written(
+                await self._verbs.apply(target, patch, applying, lambda: self._allow_create(request, target))
+            )
         wanted = options.write_options(request.query, request.header(b"user-agent"), duplicates, patch=True)
         return _written(await self._verbs.patch(target, patch, wanted))
+
+    def _allow_create(self, request: Request, target: Target) -> None:
+        kind = target.kind
+        act = Act("create", kind.group, kind.plural, target.subresource, target.namespace, target.name)
+        require(self._access, request.user, act)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         wanted = options.delete_options(request.query, await _read_optional(request))

@@ -51,12 +51,14 @@ class WriteOptions:
         field_validation: what happens to unknown and duplicate fields: refused, told, or dropped silently.
         manager: who writes, by the name that managedFields will carry.
         duplicates: paths of fields that stood twice in the body; the door that parsed it knows them.
+        force: an apply takes fields from other managers instead of being refused.
     """
 
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     manager: str = "unknown"
     duplicates: tuple[str, ...] = ()
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

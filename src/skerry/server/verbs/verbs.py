@@ -6,7 +6,7 @@ meaning of the verbs; does not own who may call them (the doors ask that first) 
 Invariant: what a verb returned is in the log, and what it refused changed nothing.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.server.verbs.admission import SYSTEM_NAMESPACES, Surroundings
 from skerry.server.verbs.answers import store_errors
+from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.deleting import Deleter
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.reading import Reader
@@ -34,6 +35,8 @@ from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.watching import Seen, Watcher
 from skerry.server.verbs.writing import Outcome, Writer
 from skerry.store.log import RevisionLog
+
+_OWN_WRITE = WriteOptions(manager="skerry")
 
 
 class Verbs:
@@ -61,7 +64,7 @@ class Verbs:
         """Make what must exist before the first request, and finish what a crash left half done."""
         for name in SYSTEM_NAMESPACES:
             try:
-                await self.create(Target(self._namespaces), {"metadata": {"name": name}}, WriteOptions())
+                await self.create(Target(self._namespaces), {"metadata": {"name": name}}, _OWN_WRITE)
             except AlreadyExists:
                 continue
         with store_errors():
@@ -125,6 +128,24 @@ class Verbs:
         """
         with store_errors():
             return await self._finish(target, await self._writer.patch(target, patch, options))
+
+    async def apply(
+        self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
+    ) -> Written:
+        """Make an object hold a configuration, which its manager owns from now on; create it where it is missing.
+
+        Args:
+            target: the object.
+            config: what the manager wants; fields that it applied before and leaves out now are removed.
+            options: how; `force` takes fields from other managers.
+            before_create: called before an object is created; raises Forbidden where the caller may only change.
+
+        Raises:
+            Conflict: other managers own fields that would change; also as `replace`.
+            NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
+        """
+        with store_errors():
+            return await self._finish(target, await self._writer.apply(target, config, options, before_create))
 
     async def _finish(self, target: Target, outcome: Outcome) -> Written:
         """After an update: see to what an object's removal, or a namespace freed of finalizers, sets off."""

@@ -3,21 +3,29 @@
 One loop serves every update: read the object, make its new state, admit it, write it if the object is still
 what was read. A caller that names a resourceVersion gets Conflict where another writer was quicker; for others
 the loop takes the newer state and tries again, up to `RACES_MAX` times.
+
+managedFields are taken off a stored state before anything looks at it, and put on the new state last: neither models
+nor rules see them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from skerry.api.decoding import decode
 from skerry.api.errors import AlreadyExists, BadRequest, Invalid
-from skerry.api.fields import FieldError, invalid
+from skerry.api.fields import FieldError
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, ObjectMeta, from_document, to_document
+from skerry.kit.clock import rfc3339
 from skerry.server.verbs import answers, metadata
 from skerry.server.verbs.admission import Change, Surroundings, admit
+from skerry.server.verbs.apply import managers
+from skerry.server.verbs.apply.configuration import Configuration
+from skerry.server.verbs.apply.managers import Manager, Operation, Owners, Write
+from skerry.server.verbs.edits import Before, Edit, apply, applying, patching, replacing, without_managed_fields
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
@@ -28,9 +36,6 @@ from skerry.store.records import Entry
 
 #: Tries of one write against other writers; Kubernetes' own number for patches.
 RACES_MAX = 5
-
-Make = Callable[[Document], Document]
-"""From the live document (a copy, with its resourceVersion) to the wanted one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,12 @@ class Writer:
                 continue
         return await self._create_once(target, document, options)
 
-    async def _create_once(self, target: Target, document: Document, options: WriteOptions) -> Written:
+    async def _create_once(
+        self, target: Target, document: Document, options: WriteOptions, owners: Owners | None = None
+    ) -> Written:
+        """Create an object; `owners` are given where it is applied."""
         kind = target.kind
+        document, _ = without_managed_fields(document)
         document = {key: value for key, value in document.items() if key != "status" or not kind.has_status}
         metadata.check_type(kind, document)
         obj, warnings = _decode(target, document, options)
@@ -78,8 +87,10 @@ class Writer:
         metadata.check_place(obj.metadata, target)
         change = Change("create", target, obj, warnings=warnings)
         await admit(change, self._surroundings)
-        target = Target(kind, obj.namespace, obj.name)
-        value = _encode(to_document(obj))
+        target, new = Target(kind, obj.namespace, obj.name), to_document(obj)
+        if owners is None:
+            owners = managers.updated({}, self._write(target, options, "Update"), None, new)
+        value = _encode(new, managers.write(owners, kind.api_version))
         if options.dry_run:
             await self._require_absent(target)
             return Written(Stored(value, 0), created=True, warnings=tuple(change.warnings))
@@ -96,50 +107,75 @@ class Writer:
 
     async def replace(self, target: Target, document: Document, options: WriteOptions) -> Outcome:
         """Put a whole new state in place of the stored one; see `Verbs.replace`."""
-        kind = target.kind
-        metadata.check_type(kind, document)
-
-        def make(live: Document) -> Document:
-            given = document.get("metadata")
-            version = given.get("resourceVersion") if isinstance(given, dict) else None
-            if version in (None, "", "0") and not kind.core_semantics:
-                wrong = invalid("metadata.resourceVersion", 0, "must be specified for an update")
-                raise Invalid.of(kind.kind, kind.group, live["metadata"]["name"], [wrong])
-            return dict(document)
-
-        return await self._update(target, make, options)
+        metadata.check_type(target.kind, document)
+        return await self._update(target, replacing(target, document), options)
 
     async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Outcome:
         """Change parts of an object; see `Verbs.patch`."""
+        return await self._update(target, patching(target, patch), options)
 
-        def make(live: Document) -> Document:
-            patched = patch.apply(live, target.kind)
-            metadata.check_type(target.kind, patched)
-            return patched
+    async def apply(
+        self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
+    ) -> Outcome:
+        """Make an object hold a configuration, or create it so; see `Verbs.apply`."""
+        document, unknown = config.for_endpoint(target.kind, target.subresource)
+        metadata.check_type(target.kind, document)
+        told = _tell(target.kind, options, unknown)
+        options = replace(options, duplicates=())  # those have been told now
+        edit = applying(document, force=options.force)
+        entry = await self._log.get(target.key)
+        for _ in range(RACES_MAX):
+            try:
+                if entry is None:
+                    before_create()
+                    outcome = Outcome(await self._create_applied(target, document, options))
+                else:
+                    outcome = await self._update_once(target, entry, edit, options)
+            except store.Conflict as error:
+                entry = error.current
+            except AlreadyExists:
+                entry = await self._log.get(target.key)
+            else:
+                warnings = (*told, *outcome.written.warnings)
+                return replace(outcome, written=replace(outcome.written, warnings=warnings))
+        raise answers.modified(target)
 
-        return await self._update(target, make, options)
+    async def _create_applied(self, target: Target, config: Document, options: WriteOptions) -> Written:
+        """Create an object from a configuration; raises AlreadyExists where another writer was quicker."""
+        if target.subresource:
+            raise answers.not_found(target)
+        meta = config.get("metadata") or {}
+        if meta.get("uid"):
+            why = f"uid mismatch: the provided object specified uid {meta['uid']}, and no existing object was found"
+            raise answers.conflict(target, why)
+        if meta.get("resourceVersion") not in {None, "", "0"}:
+            raise answers.modified(target)
+        merged, owners = apply(None, self._write(target, options, "Apply"), config, force=options.force)
+        return await self._create_once(target, merged, options, owners)
 
-    async def _update(self, target: Target, make: Make, options: WriteOptions) -> Outcome:
+    async def _update(self, target: Target, edit: Edit, options: WriteOptions) -> Outcome:
         entry = await self._log.get(target.key)
         for _ in range(RACES_MAX):
             if entry is None:
                 raise answers.not_found(target)
             try:
-                return await self._update_once(target, entry, make, options)
+                return await self._update_once(target, entry, edit, options)
             except store.Conflict as error:
                 entry = error.current
         raise answers.modified(target)
 
-    async def _update_once(self, target: Target, entry: Entry, make: Make, options: WriteOptions) -> Outcome:
+    async def _update_once(self, target: Target, entry: Entry, edit: Edit, options: WriteOptions) -> Outcome:
         """Make and write one new state of `entry`; raises the store's Conflict where it is not the newest."""
-        live = Stored(entry.value, entry.revision)
+        live, version = Stored(entry.value, entry.revision), target.kind.api_version
         old: Document = orjson.loads(entry.value)
-        wanted = make(live.fresh_document())
-        new, warnings = await self._admitted(target, (old, entry.revision), wanted, options)
-        if new == old:
+        old_fields = old["metadata"].pop("managedFields", None)
+        wanted = edit.make(Before(live, old, old_fields), self._write(target, options, edit.operation))
+        new, warnings = await self._admitted(target, (old, entry.revision), wanted.document, options)
+        new_fields = managers.write(wanted.owners(new), version)
+        if new == old and managers.same(old_fields, new_fields):
             return Outcome(Written(live, warnings=warnings))
         removed = bool(new["metadata"].get("deletionTimestamp")) and not new["metadata"].get("finalizers")
-        value = _encode(new)
+        value = _encode(new, new_fields)
         if options.dry_run:
             return Outcome(Written(Stored(value, entry.revision), warnings=warnings))
         if removed and target.kind.resource != "namespaces":  # a namespace stays until it is empty
@@ -147,6 +183,10 @@ class Writer:
             return Outcome(Written(Stored(value, revision), warnings=warnings), removed=True)
         revision = await self._log.put(target.key, value, expected_revision=entry.revision)
         return Outcome(Written(Stored(value, revision), warnings=warnings))
+
+    def _write(self, target: Target, options: WriteOptions, operation: Operation) -> Write:
+        manager = Manager(operation, options.manager, target.subresource)
+        return Write(target.kind, manager, rfc3339(self._surroundings.clock.now()))
 
     async def _admitted(
         self, target: Target, live: tuple[Document, int], wanted: Document, options: WriteOptions
@@ -190,7 +230,9 @@ def _with_status(document: Document, status: Any) -> Document:
     return rest if status is None else {**rest, "status": status}
 
 
-def _encode(document: Document) -> bytes:
+def _encode(document: Document, managed_fields: list[Document]) -> bytes:
+    if managed_fields:
+        document = {**document, "metadata": {**document["metadata"], "managedFields": managed_fields}}
     value = encode(document)
     if len(value) > OBJECT_BYTES_MAX:
         raise too_large()
@@ -206,8 +248,13 @@ def _decode(target: Target, document: Document, options: WriteOptions) -> tuple[
         structural = [FieldError(c["reason"], c["field"], c["message"]) for c in error.details["causes"]]
         more = _metadata_errors(kind, document) if not target.name else []
         raise Invalid.of(kind.kind, kind.group, error.details["name"], [*more, *structural]) from error
+    return decoded.object, _tell(kind, options, decoded.unknown)
+
+
+def _tell(kind: Kind[Any], options: WriteOptions, unknown: Iterable[str]) -> list[str]:
+    """Return what to warn of unknown and duplicate fields; raises BadRequest where the caller is strict."""
     told = [
-        *(f'unknown field "{path}"' for path in decoded.unknown),
+        *(f'unknown field "{path}"' for path in unknown),
         *(f'duplicate field "{path}"' for path in options.duplicates),
     ]
     if told and options.field_validation == "Strict":
@@ -215,7 +262,7 @@ def _decode(target: Target, document: Document, options: WriteOptions) -> tuple[
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
             f"strict decoding error: {', '.join(told)}"
         )
-    return decoded.object, told if options.field_validation == "Warn" else []
+    return told if options.field_validation == "Warn" else []
 
 
 def _metadata_errors(kind: Kind[Any], document: Document) -> list[FieldError]:

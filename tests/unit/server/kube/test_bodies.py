@@ -12,6 +12,7 @@ from skerry.api.core_v1 import CONFIG_MAP
 from skerry.api.errors import ApiError, BadRequest, UnsupportedMediaType
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.server.kube.bodies import parse_json, parse_yaml, read_object, read_patch
+from skerry.server.verbs.apply.configuration import Configuration
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_patches_by_content_type() -> None:
 
     def patched(content_type: str, body: Any) -> Any:
         patch, _ = read_patch(content_type, json.dumps(body).encode(), CONFIG_MAP)
+        assert not isinstance(patch, Configuration)
         return patch.apply(json.loads(json.dumps(live)), CONFIG_MAP)
 
     assert patched("application/json-patch+json", [{"op": "remove", "path": "/data"}]) == {
@@ -131,12 +133,21 @@ def test_patches_by_content_type() -> None:
 def test_custom_kinds_have_no_strategic_patch() -> None:
     accepted = (
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json-patch\\+json, application/merge-patch\\+json$"
+        "application/json-patch\\+json, application/merge-patch\\+json, application/apply-patch\\+yaml$"
     )
     with pytest.raises(UnsupportedMediaType, match=accepted):
         read_patch("application/strategic-merge-patch+json", b"{}", EDGE_FUNCTION)
-    with pytest.raises(UnsupportedMediaType, match="server-side apply is not offered: use client-side apply"):
-        read_patch("application/apply-patch+yaml", b"{}", EDGE_FUNCTION)
+
+
+@pytest.mark.parametrize("raw", [b'{"kind": "ConfigMap", "data": {"a": "1"}}', b"kind: ConfigMap\ndata: {a: '1'}\n"])
+def test_an_applied_configuration_is_json_or_yaml(raw: bytes) -> None:
+    patch, _ = read_patch("application/apply-patch+yaml", raw, CONFIG_MAP)
+    assert patch == Configuration({"kind": "ConfigMap", "data": {"a": "1"}})
+
+
+def test_duplicate_fields_of_an_applied_configuration_are_found() -> None:
+    _, duplicates = read_patch("application/apply-patch+yaml", b'{"data": {"a": "1", "a": "2"}}', CONFIG_MAP)
+    assert duplicates == ("data.a",)
 
 
 @given(

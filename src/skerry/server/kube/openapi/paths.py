@@ -38,7 +38,7 @@ _DELETE = {
     "propagationPolicy": "Background, Foreground or Orphan.",
     "gracePeriodSeconds": "Ignored.",
 }
-_PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json")
+_PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 
 
 def path_items(kind: Kind[Any]) -> dict[str, Document]:
@@ -113,7 +113,7 @@ def _operation(
         "parameters": [_parameter(name, description) for name, description in parameters.items()],
         "responses": {
             "200": _response("OK", answer),
-            **({"201": _response("Created", answer)} if action == "post" else {}),
+            **({"201": _response("Created", answer)} if action in {"post", "patch"} else {}),
             "401": _response("Unauthorized", STATUS),
         },
         "x-kubernetes-action": action,
