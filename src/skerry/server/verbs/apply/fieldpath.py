@@ -137,7 +137,10 @@ def read(raw: Any) -> FieldSet:
     Raises:
         ValueError: it is no set of fields.
     """
-    return _read(raw, root=True) or {}
+    try:
+        return _read(raw, root=True) or {}
+    except ValueError as error:
+        raise ValueError(f"no set of fields: {error}") from error
 
 
 def _read(raw: Any, *, root: bool = False) -> FieldSet | None:

@@ -1,7 +1,7 @@
 """managedFields: which manager owns which fields of an object, and how each write changes that.
 
 An object is seen here without what nobody owns: its type, its identity, and what the endpoint of the write does not
-write (`scope`). Invariant: a set has no field that the object does not hold, and no entry has an empty set.
+write (`scope`). Invariant: a field belongs to several managers only if they agree on its value.
 Rules: k8s.io/apimachinery, pkg/util/managedfields; structured-merge-diff, merge/update.go.
 """
 
