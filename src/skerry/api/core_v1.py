@@ -10,7 +10,7 @@ from pydantic import Field
 
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, Conditions, Document, Int32, Model, Resource, Time
+from skerry.api.model import LIST_ATOMIC, MAP_ATOMIC, Conditions, Document, Int32, Model, Resource, Time
 from skerry.api.names import data_key_errors
 
 #: Kubernetes' bound for the data of one Secret or ConfigMap.
@@ -202,6 +202,8 @@ CONFIG_MAP = Kind(
 
 class ObjectReference(Model):
     """Names another object."""
+
+    model_config = MAP_ATOMIC
 
     api_version: str | None = None
     """API version of the object."""

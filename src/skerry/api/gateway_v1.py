@@ -13,7 +13,7 @@ from pydantic import Field
 
 from skerry.api.fields import FieldError, duplicate, invalid, required
 from skerry.api.kinds import Column, Kind, condition_status, value_at
-from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
+from skerry.api.model import LIST_ATOMIC, MAP_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
 
 GROUP = "gateway.networking.k8s.io"
 VERSION = "v1"
@@ -211,6 +211,8 @@ class LabelSelectorRequirement(Model):
 
 class LabelSelector(Model):
     """Selects objects by their labels; all requirements must hold, and an empty selector selects everything."""
+
+    model_config = MAP_ATOMIC
 
     match_labels: dict[str, str] | None = None
     """Labels with the value that each must have."""

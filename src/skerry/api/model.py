@@ -44,6 +44,9 @@ LIST_SET = Field(json_schema_extra={"x-kubernetes-list-type": "set"})
 #: A list that is replaced as a whole.
 LIST_ATOMIC = Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})
 
+#: The `model_config` of an object that is replaced as a whole.
+MAP_ATOMIC = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
 #: A JSON object whose content is the user's own affair.
 FreeForm = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 
@@ -58,7 +61,7 @@ Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"
 class OwnerReference(Model):
     """Names an object that owns this one; when all owners are gone, this object is collected."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+    model_config = MAP_ATOMIC
 
     api_version: str
     """API version of the owner."""

@@ -188,3 +188,58 @@ async def test_stored_bytes_survive_odd_texts(http: httpx.AsyncClient) -> None:
     odd = {"a": "\0\u2028\U0001f600", "b": "</script>"}
     await create(http, "odd", data=odd)
     assert orjson.loads((await http.get(f"{CONFIGS}/odd")).content)["data"] == odd
+
+
+APPLY = {"content-type": "application/apply-patch+yaml"}
+CONFIG = "apiVersion: v1\nkind: ConfigMap\ndata: {a: '1'}\n"
+
+
+async def test_an_apply_in_yaml_creates_then_updates(http: httpx.AsyncClient) -> None:
+    created = await http.patch(f"{CONFIGS}/c?fieldManager=me", content=CONFIG, headers=APPLY)
+    assert (created.status_code, created.json()["metadata"]["name"]) == (201, "c")
+    again = await http.patch(f"{CONFIGS}/c?fieldManager=me&force=true", content=CONFIG, headers=APPLY)
+    assert (again.status_code, again.json()) == (200, created.json())
+    dry = await http.patch(f"{CONFIGS}/d?fieldManager=me&dryRun=All", content=CONFIG, headers=APPLY)
+    assert dry.status_code == 201
+    assert (await http.get(f"{CONFIGS}/d")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "code", "told"),
+    [
+        (
+            "",
+            CONFIG,
+            422,
+            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+        ),
+        (f"fieldManager={'x' * 129}", CONFIG, 422, "fieldManager: Invalid value"),
+        ("fieldManager=me&force=perhaps", CONFIG, 400, "force"),
+        ("fieldManager=me", "a: [", 400, "not valid YAML"),
+        ("fieldManager=me", "- a", 400, "an apply patch must be an object"),
+        ("fieldManager=me", CONFIG + "metadata: {managedFields: []}", 400, "metadata.managedFields must be nil"),
+        ("fieldManager=me&fieldValidation=Strict", CONFIG + "x: 1", 400, 'unknown field "x"'),
+        (
+            "fieldManager=me&fieldValidation=Strict",
+            '{"apiVersion": "v1", "data": {"a": "1", "a": "1"}}',
+            400,
+            'duplicate field "data.a"',
+        ),
+    ],
+)
+async def test_an_apply_that_is_refused(
+    http: httpx.AsyncClient, query: str, content: str, code: int, told: str
+) -> None:
+    answer = await http.patch(f"{CONFIGS}/c?{query}", content=content, headers=APPLY)
+    assert answer.status_code == code
+    assert told in answer.json()["message"]
+
+
+async def test_the_manager_is_named_or_the_client_itself(http: httpx.AsyncClient) -> None:
+    await create(http, "c", data={"x": "1"})
+    patch = {"content-type": "application/merge-patch+json", "user-agent": "tool/v1 (linux)"}
+    await http.patch(f"{CONFIGS}/c", json={"data": {"a": "1"}}, headers=patch)
+    answer = await http.patch(f"{CONFIGS}/c?fieldManager=me", json={"data": {"b": "1"}}, headers=patch)
+    managers = {entry["manager"]: entry["fieldsV1"] for entry in answer.json()["metadata"].get("managedFields", [])}
+    assert managers["tool"] == {"f:data": {"f:a": {}}}
+    assert managers["me"] == {"f:data": {"f:b": {}}}
