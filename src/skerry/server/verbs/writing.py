@@ -148,7 +148,7 @@ class Writer:
         if meta.get("uid"):
             why = f"uid mismatch: the provided object specified uid {meta['uid']}, and no existing object was found"
             raise answers.conflict(target, why)
-        if meta.get("resourceVersion") not in {None, "", "0"}:
+        if meta.get("resourceVersion") not in (None, "", "0"):
             raise answers.modified(target)
         merged, owners = apply(None, self._write(target, options, "Apply"), config, force=options.force)
         return await self._create_once(target, merged, options, owners)

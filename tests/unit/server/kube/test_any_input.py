@@ -63,6 +63,47 @@ async def test_any_patch(http: httpx.AsyncClient, media_type: str, patch: Any, *
 
 
 @SHARED
+@given(kind=st.sampled_from(KINDS), documents=st.lists(OBJECTS, min_size=1, max_size=3), status=st.booleans())
+async def test_any_apply(http: httpx.AsyncClient, kind: Any, documents: Any, *, status: bool) -> None:
+    await function(http)
+    path = kind.path("default" if kind.namespaced else "", "f", "status" if status and kind.has_status else "")
+    headers = {"content-type": "application/apply-patch+yaml"}
+    for manager, document in enumerate(documents):
+        content = body({**document, "apiVersion": kind.api_version, "kind": kind.kind})
+        query = {"fieldManager": f"m{manager}" if manager else "kubectl"}
+        holds(await http.patch(path, content=content, headers=headers, params=query))
+    holds(await http.get(path))
+
+
+ENTRIES = st.lists(
+    st.fixed_dictionaries(
+        {"operation": st.sampled_from(["Apply", "Update"]) | ANY, "apiVersion": st.just("v1") | ANY},
+        optional={
+            "manager": st.text(max_size=3) | ANY,
+            "fieldsType": st.just("FieldsV1") | ANY,
+            "fieldsV1": ANY | st.dictionaries(st.sampled_from(["f:a", "k:{}", 'k:{"a":1}', "v:1", "."]), ANY),
+            "subresource": ANY,
+            "time": ANY,
+        },
+    ),
+    max_size=3,
+)
+
+
+@SHARED
+@given(entries=ENTRIES)
+async def test_any_managed_fields(http: httpx.AsyncClient, entries: Any) -> None:
+    path = "/api/v1/namespaces/default/configmaps/c"
+    await http.post("/api/v1/namespaces/default/configmaps", json={"metadata": {"name": "c"}, "data": {"a": "1"}})
+    headers = {"content-type": "application/merge-patch+json"}
+    content = body({"metadata": {"managedFields": entries}})
+    holds(await http.patch(path, content=content, headers=headers))
+    apply = {"content-type": "application/apply-patch+yaml"}
+    holds(await http.patch(f"{path}?fieldManager=m&force=true", content=b"apiVersion: v1", headers=apply))
+    holds(await http.get(path))
+
+
+@SHARED
 @given(document=OBJECTS)
 async def test_any_replace(http: httpx.AsyncClient, document: Any) -> None:
     path = await function(http)
