@@ -61,11 +61,6 @@ async def test_second_create(kubectl: Any) -> None:
     assert 'configmaps "c" already exists' in await kubectl.fails("create", "cm", "c")
 
 
-async def test_server_side_apply_says_what_to_do_instead(kubectl: Any, function: Any) -> None:
-    told = await kubectl.fails("apply", "--server-side", "-f", "-", stdin=json.dumps(function()))
-    assert "server-side apply is not offered" in told
-
-
 async def test_unknown_resource(kubectl: Any) -> None:
     assert 'the server doesn\'t have a resource type "pods"' in await kubectl.fails("get", "pods")
     assert "could not find the requested resource" in await kubectl.fails("get", "--raw", "/apis/nothing/v1")

@@ -2,6 +2,8 @@
 
 from itertools import groupby
 
+import orjson
+
 from skerry.api.errors import Conflict
 from skerry.server.verbs.apply import fieldpath
 from skerry.server.verbs.apply.managers import FieldConflict, Manager
@@ -33,6 +35,7 @@ def _message(conflicts: tuple[FieldConflict, ...], api_version: str) -> str:
 
 
 def _named(manager: Manager, api_version: str) -> str:
+    name = orjson.dumps(manager.name).decode()  # names may hold quotes
     subresource = f' with subresource "{manager.subresource}"' if manager.subresource else ""
     version = f" using {api_version}" if manager.operation == "Update" else ""
-    return f'"{manager.name}"{subresource}{version}'
+    return f"{name}{subresource}{version}"
