@@ -247,7 +247,7 @@ def apply(
     """
     before: Document = live or {"metadata": {}}
     if live is not None and not owners:
-        owners = updated_from_nothing(by, live)
+        owners = _before_first_apply(by, live)
     mine = applied(by.scope(config), by.shape)
     mine = {element: below for element, below in mine.items() if (element, below) != ("f:metadata", {})}
     others = {manager: owned for manager, owned in owners.items() if manager != by.manager}
@@ -266,7 +266,7 @@ def apply(
     return merged, left
 
 
-def updated_from_nothing(by: Write, live: Document) -> Owners:
+def _before_first_apply(by: Write, live: Document) -> Owners:
     """Return the owners of an object that was not tracked: one entry for all that is there."""
     before = Manager("Update", BEFORE_FIRST_APPLY, by.manager.subresource)
     return updated({}, replace(by, manager=before), None, live)
