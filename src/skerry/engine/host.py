@@ -30,8 +30,10 @@ from skerry.engine.platform_calls import LogSink, entered
 TICK_SECONDS = 0.02
 #: A bundle must have loaded in this time.
 LOAD_SECONDS_MAX = 10.0
-#: A fresh instance takes 12 MB of linear memory (most of it never touched): less could not start.
+#: A fresh instance has 9 MiB of linear memory: less could not start.
 MEMORY_BYTES_MIN = 32 * 1024 * 1024
+#: What a fresh instance takes: most of its linear memory is never touched, and so takes none of the machine's.
+INSTANCE_BYTES = 3 * 1024 * 1024
 #: What a trap so close to the memory limit is taken for.
 _MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
 #: Tables of a store: the component has one, of 20,000 elements.
@@ -66,7 +68,7 @@ class Reply(NamedTuple):
     work_left: bool
 
 
-def _wait_silently() -> None:
+def _wait_silently(_instance: "Instance") -> None:
     """Tell nobody of a wait: the calling thread has nothing else to do."""
 
 
@@ -109,7 +111,7 @@ class JavaScriptEngine:
         *,
         memory_bytes_max: int,
         log: LogSink,
-        before_wait: Callable[[], None] = _wait_silently,
+        before_wait: Callable[["Instance"], None] = _wait_silently,
     ) -> "Instance":
         """Return an instance that has loaded the bundle.
 
@@ -118,7 +120,8 @@ class JavaScriptEngine:
             env: the variables that the handler gets as its second argument.
             memory_bytes_max: the limit of the instance's linear memory.
             log: takes (level, UTF-8 text) for each console call; called on the calling thread.
-            before_wait: called on the calling thread before the guest waits for time to pass; must not raise.
+            before_wait: called with the instance, on the calling thread, before the guest waits for time to pass;
+                must not raise.
 
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
@@ -138,7 +141,11 @@ class JavaScriptEngine:
 
 
 class Instance:
-    """One JavaScript world: it loads one bundle, then answers one request at a time."""
+    """One JavaScript world: it loads one bundle, then answers one request at a time.
+
+    Attributes:
+        counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
+    """
 
     def __init__(
         self,
@@ -146,7 +153,7 @@ class Instance:
         instance: WasmInstance,
         memory_bytes_max: int,
         log: LogSink,
-        before_wait: Callable[[], None],
+        before_wait: Callable[["Instance"], None],
     ) -> None:
         self.store = store
         self.memory = exported_memory(store, instance)
@@ -155,7 +162,9 @@ class Instance:
         self.pollables: dict[int, int] = {}
         self.diagnostics = bytearray()
         self.log = log
-        self.before_wait = before_wait
+        self.counted_bytes = 0
+        self._before_wait = before_wait
+        self._fresh_bytes = self.memory.size_bytes
         self._memory_bytes_max = memory_bytes_max
         self._calls = 0
         self._init = exported_function(store, instance, "init", 4)
@@ -209,6 +218,15 @@ class Instance:
         if reply.status == 0:
             raise self._thrown(orjson.loads(reply.body))
         return reply
+
+    def before_wait(self) -> None:
+        """Say that this thread is about to wait for time to pass."""
+        self._before_wait(self)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the instance takes of the machine's memory, about: that of a fresh one, and what it has grown by."""
+        return INSTANCE_BYTES + self.memory.size_bytes - self._fresh_bytes
 
     @property
     def is_worn_out(self) -> bool:

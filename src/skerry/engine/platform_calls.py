@@ -41,7 +41,9 @@ class Guest(Protocol):
     pollables: dict[int, int]
     diagnostics: bytearray
     log: LogSink
-    before_wait: Callable[[], None]
+
+    def before_wait(self) -> None:
+        """Say that this thread is about to wait."""
 
 
 class _Entered(threading.local):

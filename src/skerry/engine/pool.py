@@ -5,7 +5,9 @@ Owns: which instance answers a request, when one is made and when one is dropped
 
 Invariants: an instance serves one revision for all of its life, and one request at a time. A call that failed
 takes its instance with it. `instances` counts every instance that exists, in use or idle; it never exceeds
-`instances_max`, nor `instances_per_revision_max` for one revision.
+`instances_max`, nor `instances_per_revision_max` for one revision. `memory_bytes` is what all of them took when each
+was last measured: when it had started, before it waits, and when it is given back; nobody can look into one that
+computes. Where it is over the limit, nothing is idle.
 """
 
 import threading
@@ -18,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from skerry.engine.errors import OverloadedError
-from skerry.engine.host import Instance
+from skerry.engine.host import INSTANCE_BYTES, Instance
 from skerry.engine.manifest import FunctionManifest, manifest_path
 
 StartInstance = Callable[[FunctionManifest, bytes], Instance]
@@ -30,7 +32,11 @@ class PoolLimits:
     """How much one worker keeps and does at once.
 
     Attributes:
-        instances_max: all revisions together; a small one takes 3 MB, a busy one up to its memory limit.
+        instances_max: all revisions together.
+        memory_bytes_max: all instances together (`Instance.memory_bytes`): over it idle ones are dropped, those of
+            the revisions asked for least recently first, and while those in use hold all of it none is started.
+        kept_bytes_max: an instance that takes more is dropped after its request. A busy one grows by up to 80 MiB
+            before SpiderMonkey collects its heap; what is above has kept something large.
         instances_per_revision_max: how many requests of one revision run at once.
         waiting_per_revision_max: how many more may wait for one of these; each holds a thread.
         waiting_seconds_max: how long they wait.
@@ -38,6 +44,8 @@ class PoolLimits:
     """
 
     instances_max: int = 200
+    memory_bytes_max: int = 1024 * 1024 * 1024
+    kept_bytes_max: int = 96 * 1024 * 1024
     instances_per_revision_max: int = 16
     waiting_per_revision_max: int = 32
     waiting_seconds_max: float = 10.0
@@ -82,7 +90,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None or not self.goes_on:
-            self._pool.give_back(self._revision, self.instance if self._keep and kind is None else None)
+            self._pool.give_back(self._revision, self.instance, keep=self._keep and kind is None)
 
     def discard(self) -> None:
         """Say that the instance must not be used again."""
@@ -127,6 +135,7 @@ class InstancePool:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._instances = 0
+        self._memory_bytes = 0
         self._waiting = 0
         self._cold_starts = 0
 
@@ -162,23 +171,40 @@ class InstancePool:
                 return revision.idle.pop()[0]
             revision.instances += 1
             self._instances += 1
+            self._memory_bytes += INSTANCE_BYTES
             self._cold_starts += 1
             return None
 
     def _started(self, revision: _Revision) -> Instance:
         try:
-            return self._start(revision.manifest, revision.bundle)
+            instance = self._start(revision.manifest, revision.bundle)
         except BaseException:
-            self.give_back(revision, None)
+            with self._lock:
+                self._forget(revision, INSTANCE_BYTES)
+                self._tell_waiting()
             raise
+        instance.counted_bytes = INSTANCE_BYTES
+        self.measure(instance)
+        return instance
 
     def _has_room(self, revision: _Revision) -> bool:
         if revision.instances >= self._limits.instances_per_revision_max:
             return False
-        return self._instances < self._limits.instances_max or self._evict_one()
+        while self._instances >= self._limits.instances_max or self._is_memory_full():
+            if not self._evict_one():
+                return False
+        return True
+
+    def _is_memory_full(self) -> bool:
+        return self._memory_bytes + INSTANCE_BYTES > self._limits.memory_bytes_max
 
     def _wait(self, revision: _Revision) -> None:
         limits = self._limits
+        if self._is_memory_full() and revision.instances < limits.instances_per_revision_max:
+            # It may take long, and a request that waits holds a thread: other functions need those.
+            raise OverloadedError(
+                f"the instances in use hold all of the {limits.memory_bytes_max >> 20} MiB that a worker's may take"
+            )
         if revision.waiting >= limits.waiting_per_revision_max:
             raise OverloadedError(
                 f"all instances are busy and {limits.waiting_per_revision_max} requests wait for one already"
@@ -203,20 +229,46 @@ class InstancePool:
         return False
 
     def _drop_oldest(self, revision: _Revision) -> None:
-        revision.idle.popleft()
+        self._forget(revision, revision.idle.popleft()[0].counted_bytes)
+
+    def _forget(self, revision: _Revision, counted_bytes: int) -> None:
         revision.instances -= 1
         self._instances -= 1
+        self._memory_bytes -= counted_bytes
 
-    def give_back(self, revision: _Revision, instance: Instance | None) -> None:
-        """Take an instance back; None for one that is gone. `Lease` calls it."""
+    def measure(self, instance: Instance) -> None:
+        """Count what a lent instance takes by now; call it on the instance's thread, before it waits."""
+        now_bytes = instance.memory_bytes
         with self._lock:
-            if instance is None or self._revisions.get(revision.manifest.revision) is not revision:
-                revision.instances -= 1
-                self._instances -= 1
-            else:
+            if instance.counted_bytes:  # else it is still being started
+                self._count(instance, now_bytes)
+                self._shrink()
+                self._tell_waiting()
+
+    def give_back(self, revision: _Revision, instance: Instance, *, keep: bool) -> None:
+        """Take an instance back; without `keep`, it is gone. `Lease` calls it."""
+        now_bytes = instance.memory_bytes
+        keep = keep and now_bytes <= self._limits.kept_bytes_max
+        with self._lock:
+            self._count(instance, now_bytes)
+            if keep and self._revisions.get(revision.manifest.revision) is revision:
                 revision.idle.append((instance, time.monotonic()))
-            if self._waiting:
-                self._changed.notify_all()
+            else:
+                self._forget(revision, now_bytes)
+            self._shrink()
+            self._tell_waiting()
+
+    def _count(self, instance: Instance, now_bytes: int) -> None:
+        self._memory_bytes += now_bytes - instance.counted_bytes
+        instance.counted_bytes = now_bytes
+
+    def _shrink(self) -> None:
+        while self._memory_bytes > self._limits.memory_bytes_max and self._evict_one():
+            pass
+
+    def _tell_waiting(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
     def sweep(self) -> None:
         """Drop what has been idle for too long and revisions whose manifest is gone; call it every second."""
@@ -243,6 +295,7 @@ class InstancePool:
                 "revisions": len(self._revisions),
                 "instances": self._instances,
                 "instances_idle": idle,
+                "instances_memory_bytes": self._memory_bytes,
                 "requests_waiting": self._waiting,
                 "cold_starts_total": self._cold_starts,
             }

@@ -146,13 +146,17 @@ class FunctionServer:
         def log(level: int, message: bytes) -> None:
             self._logs.write(manifest.function, manifest.revision, level, message)
 
+        def before_wait(instance: Instance) -> None:
+            self._step_aside()
+            self.pool.measure(instance)
+
         try:
             return self._engine.start(
                 bundle,
                 manifest.env,
                 memory_bytes_max=manifest.memory_bytes_max,
                 log=log,
-                before_wait=self._step_aside,
+                before_wait=before_wait,
             )
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))

@@ -31,6 +31,7 @@ from skerry.kit.errors import SkerryError
 THREAD_STACK_BYTES = 4 * 1024 * 1024
 THREADS_MAX_DEFAULT = 256
 REQUEST_BODY_BYTES_MAX_DEFAULT = 10 * 1024 * 1024
+MEMORY_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024
 DRAIN_SECONDS_DEFAULT = 10.0
 BACKLOG = 1024
 SWEEP_SECONDS = 1.0
@@ -54,6 +55,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--component", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
     parser.add_argument("--request-body-bytes-max", type=int, default=REQUEST_BODY_BYTES_MAX_DEFAULT)
+    parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX_DEFAULT)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS_DEFAULT)
     return parser.parse_args(words)
 
@@ -70,7 +72,8 @@ def run(arguments: argparse.Namespace) -> bool:
     logs = FunctionLogWriter(arguments.logs_dir, SystemClock())
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
-        server = FunctionServer(engine, arguments.functions_dir, logs, limits=PoolLimits(), leadership=leadership)
+        limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max)
+        server = FunctionServer(engine, arguments.functions_dir, logs, limits=limits, leadership=leadership)
         loop = Loop(listener, server, leadership, request_body_bytes_max=arguments.request_body_bytes_max)
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, stop), daemon=True).start()

@@ -28,6 +28,8 @@ BACKLOG = 1024
 #: The first start of a machine compiles the engine, which takes 10 s on an idle core.
 START_SECONDS_MAX = 120.0
 HEALTH_SECONDS_MAX = 5.0
+#: Room for one function at the default limit of its memory.
+WORKER_MEMORY_BYTES_MIN = 128 * 1024 * 1024
 _HEALTH_RETRY_SECONDS = 0.02
 _HEALTH_BYTES_MAX = 64 * 1024
 _HEALTH_REQUEST = b"GET /__skerry/health HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n\r\n"
@@ -46,6 +48,7 @@ class WorkerSettings:
         count: how many processes.
         threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
         request_body_bytes_max: a larger request body is answered with 413.
+        memory_bytes_max: what the instances of one worker may take together (`pool.PoolLimits`).
         drain_seconds: how long running requests may take after SIGTERM.
     """
 
@@ -57,11 +60,14 @@ class WorkerSettings:
     count: int = 1
     threads_max: int = 256
     request_body_bytes_max: int = 10 * 1024 * 1024
+    memory_bytes_max: int = 1024 * 1024 * 1024
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.threads_max < 1 or self.request_body_bytes_max < 1:
             raise ConfigurationError("engine workers: count, threads_max and request_body_bytes_max must be positive")
+        if self.memory_bytes_max < WORKER_MEMORY_BYTES_MIN:
+            raise ConfigurationError(f"engine workers: memory_bytes_max must be at least {WORKER_MEMORY_BYTES_MIN}")
         longest = len(os.fsencode(self.socket_path(self.count - 1).absolute()))
         if longest > SOCKET_PATH_BYTES_MAX:
             raise ConfigurationError(
@@ -144,6 +150,7 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--component", str(settings.component.absolute())),
         *("--threads", str(settings.threads_max)),
         *("--request-body-bytes-max", str(settings.request_body_bytes_max)),
+        *("--memory-bytes-max", str(settings.memory_bytes_max)),
         *("--drain-seconds", str(settings.drain_seconds)),
     ]
     return Command(

@@ -5,13 +5,17 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import pytest
 
 from skerry.engine.function_logs import FunctionLogs
+from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.manifest import remove_manifest
+from skerry.engine.workers import run_workers
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Answer, Node
@@ -90,6 +94,29 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
         assert {each.result().body for each in waiting} == {b"waited"}
     (statistics,) = await node.workers.statistics()
     assert statistics["handovers_total"] >= 100
+
+
+async def test_while_functions_hold_a_workers_memory_no_other_is_started(node: "Node", tmp_path: Path):
+    settings = replace(node.settings, run_dir=tmp_path / "small", memory_bytes_max=128 << 20)
+    async with run_workers(settings) as workers:
+        small = type(node)(settings, workers)
+        small.deploy("hello-1", HELLO)
+        hold = "const all = new Uint8Array(150e6).fill(1); await new Promise((done) => setTimeout(done, 1000));"
+        small.deploy("hold-1", f"{hold} return new Response(String(all.length));", memory_mib=256)
+        with ThreadPoolExecutor(1) as threads:
+            holding = threads.submit(small.request, "hold-1")
+
+            async def is_held() -> bool:
+                return (await workers.statistics())[0]["instances_memory_bytes"] > 128 << 20
+
+            await small.until(is_held)
+            refused = await ask(small, "hello-1")
+            assert (refused.status, refused.header("x-skerry-error")) == (503, "overloaded")
+            assert "all of the 128 MiB" in json.loads(refused.body)["message"]
+            assert (await anyio.to_thread.run_sync(holding.result)).body == b"150000000"
+        assert (await ask(small, "hello-1")).body == b"hello"
+        (statistics,) = await workers.statistics()
+        assert (statistics["instances"], statistics["instances_memory_bytes"]) == (1, INSTANCE_BYTES)
 
 
 async def test_what_is_left_to_wait_until_does_not_hold_the_answer_back(node: "Node"):

@@ -4,15 +4,30 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from skerry.engine.errors import LoadError, OverloadedError, UnknownRevisionError
-from skerry.engine.host import Instance
+from skerry.engine.host import INSTANCE_BYTES, Instance
 from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
-from skerry.engine.pool import InstancePool, PoolLimits
+from skerry.engine.pool import InstancePool, Lease, PoolLimits
+
+MIB = 1024 * 1024
+
+
+@dataclass(eq=False)
+class Named:
+    """An instance that takes as much memory as is said here."""
+
+    name: str
+    memory_bytes: int = INSTANCE_BYTES
+    counted_bytes: int = 0
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Engine:
@@ -34,7 +49,7 @@ class Engine:
         if self.fails:
             raise LoadError("it throws")
         self.started.append(manifest.revision)
-        return cast("Instance", f"{manifest.revision}#{len(self.started)}")
+        return cast("Instance", Named(f"{manifest.revision}#{len(self.started)}"))
 
 
 @pytest.fixture
@@ -117,6 +132,65 @@ def test_a_full_pool_drops_an_idle_instance_of_another_revision(make: Make):
         assert pool.statistics()["cold_starts_total"] == 3  # a-1, asked for least recently, was the one to go
 
 
+def grow(lease: Lease, bytes_: int) -> None:
+    cast("Named", lease.instance).memory_bytes = bytes_
+
+
+def test_over_the_memory_limit_the_idle_instance_of_the_revision_asked_for_least_recently_goes(make: Make):
+    pool = make(memory_bytes_max=50 * MIB)
+    for name in ("a-1", "a-2", "b-1"):
+        with pool.lease(name) as lease:
+            grow(lease, 20 * MIB)
+    assert pool.statistics()["instances_memory_bytes"] == 40 * MIB
+    with pool.lease("a-2"), pool.lease("b-1"):
+        assert pool.statistics()["cold_starts_total"] == 3
+
+
+def test_an_instance_that_took_more_than_is_kept_is_dropped(make: Make):
+    pool = make(kept_bytes_max=20 * MIB)
+    with pool.lease("a-1") as lease:
+        grow(lease, 20 * MIB)
+    assert pool.statistics()["instances_idle"] == 1
+    with pool.lease("a-1") as lease:
+        grow(lease, 20 * MIB + 1)
+    assert pool.statistics()["instances"] == pool.statistics()["instances_memory_bytes"] == 0
+
+
+def test_while_the_instances_in_use_hold_all_memory_none_is_started_and_what_is_there_goes_on(make: Make):
+    pool = make(memory_bytes_max=30 * MIB)
+    with pool.lease("b-1"):
+        pass
+    with pool.lease("a-1") as lease:
+        grow(lease, 28 * MIB)
+        pool.measure(lease.instance)  # it waits: what is idle makes room
+        assert pool.statistics()["instances"] == 1
+        with pytest.raises(OverloadedError, match="hold all of the 30 MiB"), pool.lease("b-1"):
+            pass
+        grow(lease, 10 * MIB)
+    with pool.lease("a-1"), pool.lease("b-1"):
+        pass
+
+
+def test_a_request_that_waits_for_its_revision_is_not_refused_for_memory(make: Make):
+    pool = make(memory_bytes_max=30 * MIB, instances_per_revision_max=1, waiting_seconds_max=0.01)
+    with pool.lease("a-1") as lease:
+        grow(lease, 30 * MIB)
+        pool.measure(lease.instance)
+        with pytest.raises(OverloadedError, match=r"within 0\.01 s"), pool.lease("a-1"):
+            pass
+
+
+def test_what_did_not_start_or_failed_holds_no_memory(make: Make, engine: Engine):
+    pool = make()
+    with pool.lease("a-1") as lease:
+        grow(lease, 20 * MIB)
+        lease.discard()
+    engine.fails = True
+    with pytest.raises(LoadError), pool.lease("a-1"):
+        pass
+    assert pool.statistics()["instances_memory_bytes"] == 0
+
+
 def test_with_all_busy_and_the_queue_full_the_next_is_refused_at_once(make: Make):
     pool = make(instances_per_revision_max=1, waiting_per_revision_max=0)
     with (
@@ -190,6 +264,7 @@ def test_what_nobody_asks_for_is_dropped(make: Make):
         "revisions": 0,
         "instances": 0,
         "instances_idle": 0,
+        "instances_memory_bytes": 0,
         "requests_waiting": 0,
         "cold_starts_total": 1,
     }

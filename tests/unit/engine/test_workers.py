@@ -28,6 +28,11 @@ def test_no_workers_are_refused(tmp_path: Path):
         settings(tmp_path, count=0)
 
 
+def test_workers_that_could_not_hold_one_function_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="memory_bytes_max must be at least 134217728"):
+        settings(tmp_path, memory_bytes_max=(128 << 20) - 1)
+
+
 async def test_a_missing_engine_is_told_before_anything_starts(tmp_path: Path):
     with pytest.raises(StartError, match="make setup"):
         async with run_workers(settings(tmp_path / "run")):
