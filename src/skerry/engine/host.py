@@ -49,6 +49,9 @@ _WORK_LEFT = 0x10000
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
 _NEVER_MARK = b"event loop error"
+_IMPORT_MESSAGE = "the function imports a module while it runs: only what the build finds is in its bundle"
+#: Where the component, which has no files, traps: its module loader is all that ever looks for one.
+_IMPORT_TRAP = "path_filestat_get"
 _OUT_OF_MEMORY = "out of memory"
 
 
@@ -262,6 +265,8 @@ class Instance:
         told = bytes(self.diagnostics)
         if _NEVER_MARK in told:
             return CallError(FailureKind.EXCEPTION, _NEVER_MESSAGE)
+        if isinstance(error, Trap) and error.frames and error.frames[0].func_name == _IMPORT_TRAP:
+            return CallError(FailureKind.EXCEPTION, _IMPORT_MESSAGE)
         nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._memory_bytes_max
         if nearly_full or _OUT_OF_MEMORY.encode() in told:
             return CallError(FailureKind.MEMORY, self._memory_message())

@@ -308,6 +308,7 @@ def test_a_timer_that_throws_is_told_and_hurts_nobody(load: "Loader"):
         ("return 'text';", "did not return a Response"),
         ("return Response.error();", "Response.error"),
         ("await new Promise(() => {});", "will never answer"),
+        ("await import(`./${request.method}.js`);", "imports a module while it runs"),
         ("const f = () => f() + 1; f();", "too much recursion"),
     ],
 )
