@@ -21,7 +21,7 @@ class NamespaceSpec(Model):
     """The desired state of a namespace."""
 
     finalizers: Annotated[list[str] | None, LIST_ATOMIC] = None
-    """Must be empty before the namespace is removed."""
+    """Must be empty before the namespace is removed; the finalize subresource changes them."""
 
 
 class NamespaceStatus(Model):
@@ -64,6 +64,7 @@ NAMESPACE = Kind(
     default=_default_namespace,
     prepare_create=_prepare_namespace,
     selectable={"status.phase": lambda d: str(value_at(".status.phase")(d) or "")},
+    subresources=("finalize",),
     core_semantics=True,
 )
 

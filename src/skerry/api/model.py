@@ -58,6 +58,12 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1, json_schema_extra={"form
 Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})]
 
 
+#: The finalizer of an owner whose dependents go before it.
+FOREGROUND_FINALIZER = "foregroundDeletion"
+#: The finalizer of an owner whose dependents are to stay.
+ORPHAN_FINALIZER = "orphan"
+
+
 class OwnerReference(Model):
     """Names an object that owns this one; when all owners are gone, this object is collected."""
 

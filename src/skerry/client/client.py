@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from skerry.api.errors import Conflict, NotFound
 from skerry.api.model import R, from_document, to_document
 from skerry.api.registry import kind_of
-from skerry.client.transport import Target, Transport
+from skerry.client.transport import DeleteConditions, Target, Transport
 
 #: Objects in one page of a list.
 PAGE_OBJECTS = 500
@@ -89,8 +89,13 @@ class Client:
         raise last
 
     async def delete(self, obj: R) -> None:
-        """Ask for an object's deletion; an object that is gone already is fine."""
+        """Ask for the deletion of this very object; one that is gone already is fine.
+
+        Raises Conflict where another object has its name by now.
+        """
         try:
-            await self.transport.delete(Target(kind_of(type(obj)), obj.namespace, obj.name))
+            await self.transport.delete(
+                Target(kind_of(type(obj)), obj.namespace, obj.name), DeleteConditions(uid=obj.uid)
+            )
         except NotFound:
             return

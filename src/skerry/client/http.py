@@ -13,7 +13,7 @@ import orjson
 
 from skerry.api.errors import ApiError, ServiceUnavailable, from_status
 from skerry.api.model import Document
-from skerry.client.transport import Target, WatchEvent
+from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchEvent
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
@@ -54,9 +54,14 @@ class HttpTransport:
         """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
         return await self._send("PATCH", target, patch, content_type=MERGE_PATCH)
 
-    async def delete(self, target: Target) -> None:
-        """Ask for an object's deletion."""
-        await self._send("DELETE", target)
+    async def delete(self, target: Target, conditions: DeleteConditions = ANY_STATE) -> None:
+        """Ask for an object's deletion; raises Conflict where it is not as the conditions say."""
+        given = {"uid": conditions.uid, "resourceVersion": conditions.resource_version}
+        options: Document = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options["preconditions"] = {key: value for key, value in given.items() if value}
+        if conditions.propagation:
+            options["propagationPolicy"] = conditions.propagation
+        await self._send("DELETE", target, options)
 
     @asynccontextmanager
     async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 
+Propagation = Literal["Background", "Foreground", "Orphan"]
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 
@@ -31,6 +32,25 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteConditions:
+    """What must hold of an object that is deleted, and what becomes of its dependents.
+
+    Attributes:
+        uid: it is this very object; "" for any of the name.
+        resource_version: it has not changed since; "" for any state.
+        propagation: None for what its finalizers say, and Background where they say nothing.
+    """
+
+    uid: str = ""
+    resource_version: str = ""
+    propagation: Propagation | None = None
+
+
+#: Delete whatever has the name.
+ANY_STATE = DeleteConditions()
 
 
 class Transport(Protocol):
@@ -56,8 +76,8 @@ class Transport(Protocol):
         """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
         ...
 
-    async def delete(self, target: Target) -> None:
-        """Ask for an object's deletion."""
+    async def delete(self, target: Target, conditions: DeleteConditions = ANY_STATE) -> None:
+        """Ask for an object's deletion; raises Conflict where it is not as the conditions say."""
         ...
 
     def watch(self, target: Target, *, resource_version: str) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:

@@ -6,14 +6,22 @@ over the wire; tests/contract/client holds both to the same words.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from skerry.api.model import Document
 from skerry.api.selectors import parse_label_selector
+from skerry.client.transport import ANY_STATE, DeleteConditions, WatchEvent
 from skerry.client.transport import Target as ClientTarget
-from skerry.client.transport import WatchEvent
 from skerry.server.verbs.patches.merge_patch import MergePatch
-from skerry.server.verbs.requests import DeleteOptions, ListOptions, Selection, Target, WatchOptions, WriteOptions
+from skerry.server.verbs.requests import (
+    DeleteOptions,
+    ListOptions,
+    Selection,
+    Subresource,
+    Target,
+    WatchOptions,
+    WriteOptions,
+)
 from skerry.server.verbs.verbs import Verbs
 from skerry.server.verbs.watching import Bookmark, Observed
 
@@ -57,9 +65,14 @@ class LocalTransport:
         """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
         return (await self._verbs.patch(_target(target), MergePatch(patch), self._options)).object.fresh_document()
 
-    async def delete(self, target: ClientTarget) -> None:
-        """Ask for an object's deletion."""
-        await self._verbs.delete(_target(target), DeleteOptions())
+    async def delete(self, target: ClientTarget, conditions: DeleteConditions = ANY_STATE) -> None:
+        """Ask for an object's deletion; raises Conflict where it is not as the conditions say."""
+        options = DeleteOptions(
+            uid=conditions.uid or None,
+            resource_version=conditions.resource_version or None,
+            propagation=conditions.propagation,
+        )
+        await self._verbs.delete(_target(target), options)
 
     @asynccontextmanager
     async def watch(self, target: ClientTarget, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
@@ -80,5 +93,5 @@ async def _events(batches: AsyncIterator[Any]) -> AsyncIterator[WatchEvent]:
 
 
 def _target(target: ClientTarget) -> Target:
-    subresource = cast("Literal['', 'status']", target.subresource)
+    subresource = cast("Subresource", target.subresource)
     return Target(target.kind, target.namespace, target.name, subresource)

@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from skerry.api.core_v1 import CONFIG_MAP, ConfigMap
+from skerry.api.core_v1 import CONFIG_MAP, NAMESPACE, ConfigMap, Namespace
 from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Invalid, NotFound, Timeout
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.model import Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.informer import Informer
-from skerry.client.transport import Target, Transport, WatchEvent
+from skerry.client.informers import Informers
+from skerry.client.transport import DeleteConditions, Target, Transport, WatchEvent
 from skerry.kit.tasks import background
 
 CONFIGS = Target(CONFIG_MAP, "default")
@@ -67,6 +68,58 @@ async def test_every_error_of_an_object_crosses_with_its_field(transport: Transp
         )
     fields = {cause["field"] for cause in raised.value.details["causes"]}
     assert fields == {"spec.template.mode", "spec.template.code"}
+
+
+async def test_a_delete_holds_to_its_conditions(transport: Transport):
+    created = await transport.create(CONFIGS, config("a"))
+    newer = await transport.replace(named("a"), created | {"data": {"key": "newer"}})
+    uid, version = created["metadata"]["uid"], newer["metadata"]["resourceVersion"]
+    for wrong in (
+        DeleteConditions(uid="another"),
+        DeleteConditions(resource_version=created["metadata"]["resourceVersion"]),
+        DeleteConditions(uid="another", resource_version=version),
+    ):
+        with pytest.raises(Conflict, match="Precondition failed"):
+            await transport.delete(named("a"), wrong)
+    await transport.delete(named("a"), DeleteConditions(uid, version, "Foreground"))
+    assert (await transport.get(named("a")))["metadata"]["finalizers"] == ["foregroundDeletion"]
+    await transport.delete(named("a"), DeleteConditions(uid, propagation="Background"))
+    with pytest.raises(NotFound):
+        await transport.get(named("a"))
+
+
+async def test_an_object_is_deleted_but_not_another_of_its_name(transport: Transport):
+    client = Client(transport)
+    first = await client.create(ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
+    await client.delete(first)
+    await client.delete(first)
+    second = await client.create(ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
+    with pytest.raises(Conflict):
+        await client.delete(first)
+    assert (await client.get(ConfigMap, "a", namespace="default")).uid == second.uid
+
+
+async def test_finalize_drops_what_holds_a_namespace(transport: Transport):
+    place = Target(NAMESPACE, "", "team")
+    await transport.create(Target(NAMESPACE), {"metadata": {"name": "team"}})
+    await transport.delete(place)
+    ending = await transport.get(place)
+    assert ending["status"]["phase"] == "Terminating"
+    ending["spec"]["finalizers"] = []
+    await transport.replace(Target(NAMESPACE, "", "team", "finalize"), ending)
+    with pytest.raises(NotFound):
+        await transport.get(place)
+
+
+async def test_informers_are_one_a_kind_and_run_together(transport: Transport):
+    informers = Informers(Client(transport))
+    configs = informers.of(ConfigMap)
+    assert informers.of(ConfigMap) is configs
+    async with informers.running():
+        await configs.synced()
+        assert informers.of(ConfigMap) is configs
+        with pytest.raises(RuntimeError, match="ask for the informer of Namespace before"):
+            informers.of(Namespace)
 
 
 async def test_pages_add_up_to_the_list(transport: Transport):

@@ -13,7 +13,7 @@ from skerry.api.model import Document
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 #: What may be done with the subresources, where that is not `get` alone.
-_SUBRESOURCE_VERBS = {"status": ("get", "patch", "update")}
+_SUBRESOURCE_VERBS = {"status": ("get", "patch", "update"), "finalize": ("update",)}
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 

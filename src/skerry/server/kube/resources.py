@@ -28,7 +28,10 @@ log = get_logger(__name__)
 
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_STATUS_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch"}
+_SUBRESOURCE_VERBS = {
+    "status": {"GET": "get", "PUT": "update", "PATCH": "patch"},
+    "finalize": {"PUT": "update"},
+}
 #: Warnings of one answer, and characters of each: a bound for its headers.
 WARNINGS_MAX = 20
 WARNING_CHARACTERS_MAX = 512
@@ -166,6 +169,8 @@ def target_of(kind: Kind[Any], path: ResourcePath) -> Target:
         raise unknown_path()
     if path.subresource == "status" and kind.has_status:
         return Target(kind, path.namespace, path.name, "status")
+    if path.subresource == "finalize" and "finalize" in kind.subresources:
+        return Target(kind, path.namespace, path.name, "finalize")
     if path.subresource and path.subresource not in kind.subresources:
         raise unknown_path()
     return Target(kind, path.namespace, path.name)
@@ -174,7 +179,7 @@ def target_of(kind: Kind[Any], path: ResourcePath) -> Target:
 def verb_of(request: Request, kind: Kind[Any], path: ResourcePath) -> str:
     """Return the verb that a method means on a path; raises MethodNotAllowed."""
     if path.subresource:
-        verbs = _STATUS_VERBS if path.subresource == "status" else {"GET": "get"}
+        verbs = _SUBRESOURCE_VERBS.get(path.subresource, {"GET": "get"})
     else:
         verbs = _OBJECT_VERBS if path.name else _COLLECTION_VERBS
     verb = verbs.get(request.method, "")

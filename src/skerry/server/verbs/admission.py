@@ -19,8 +19,10 @@ from skerry.server.verbs.answers import forbidden
 from skerry.server.verbs.requests import Target
 from skerry.store.records import Entry, Key
 
-#: Namespaces that always exist; they are made at start and can't be deleted.
+#: Namespaces that always exist; they are made at start.
 SYSTEM_NAMESPACES = ("default", "kube-system")
+#: Namespaces that can't be deleted, as in Kubernetes.
+IMMORTAL_NAMESPACES = (*SYSTEM_NAMESPACES, "kube-public")
 
 
 class ReadsLog(Protocol):
@@ -114,5 +116,5 @@ async def admit(change: Change, surroundings: Surroundings) -> None:
 
 def refuse_undeletable(target: Target) -> None:
     """Refuse to delete what Skerry itself stands on."""
-    if target.kind.resource == "namespaces" and target.name in SYSTEM_NAMESPACES:
+    if target.kind.resource == "namespaces" and target.name in IMMORTAL_NAMESPACES:
         raise forbidden(target, "this namespace may not be deleted")

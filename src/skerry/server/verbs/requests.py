@@ -11,6 +11,7 @@ from skerry.store.records import Key
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
+Subresource = Literal["", "status", "finalize"]
 VersionMatch = Literal["", "Exact", "NotOlderThan"]
 
 
@@ -22,13 +23,13 @@ class Target:
         kind: the kind of object.
         namespace: "" for a cluster-scoped kind; on collections also for all namespaces.
         name: "" for a collection.
-        subresource: "" or "status".
+        subresource: "", "status", or "finalize" of a namespace.
     """
 
     kind: Kind[Any]
     namespace: str = ""
     name: str = ""
-    subresource: Literal["", "status"] = ""
+    subresource: Subresource = ""
 
     @property
     def key(self) -> Key:

@@ -33,7 +33,7 @@ from skerry.server.verbs.requests import (
 )
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.watching import Seen, Watcher
-from skerry.server.verbs.writing import Outcome, Writer
+from skerry.server.verbs.writing import Writer
 from skerry.store.log import RevisionLog
 
 _OWN_WRITE = WriteOptions(manager="skerry")
@@ -58,17 +58,15 @@ class Verbs:
         self._writer = Writer(log, Surroundings(log, clock, ids))
         self._reader = Reader(log)
         self._watcher = Watcher(log, self._reader)
-        self._deleter = Deleter(log, self.kinds, self._namespaces, clock)
+        self._deleter = Deleter(log, clock)
 
     async def bootstrap(self) -> None:
-        """Make what must exist before the first request, and finish what a crash left half done."""
+        """Make what must exist before the first request."""
         for name in SYSTEM_NAMESPACES:
             try:
                 await self.create(Target(self._namespaces), {"metadata": {"name": name}}, _OWN_WRITE)
             except AlreadyExists:
                 continue
-        with store_errors():
-            await self._deleter.resume()
 
     async def create(self, target: Target, document: Document, options: WriteOptions) -> Written:
         """Store a new object in the collection `target`.
@@ -118,7 +116,7 @@ class Verbs:
             BadRequest, Invalid: as `create`.
         """
         with store_errors():
-            return await self._finish(target, await self._writer.replace(target, document, options))
+            return await self._writer.replace(target, document, options)
 
     async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
         """Change a part of an object (or of its status); tried again where another writer was quicker.
@@ -127,7 +125,7 @@ class Verbs:
             NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
         """
         with store_errors():
-            return await self._finish(target, await self._writer.patch(target, patch, options))
+            return await self._writer.patch(target, patch, options)
 
     async def apply(
         self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
@@ -145,20 +143,12 @@ class Verbs:
             NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
         """
         with store_errors():
-            return await self._finish(target, await self._writer.apply(target, config, options, before_create))
-
-    async def _finish(self, target: Target, outcome: Outcome) -> Written:
-        """After an update: see to what an object's removal, or a namespace freed of finalizers, sets off."""
-        if outcome.removed:
-            await self._deleter.after_removal(target)
-        elif target.kind is self._namespaces and b'"deletionTimestamp"' in outcome.written.object.value:
-            await self._deleter.end_namespace(target.name)
-        return outcome.written
+            return await self._writer.apply(target, config, options, before_create)
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object: at once, or once its finalizers are done. A second delete changes nothing.
 
-        Dependents are left to the controllers that own them.
+        What it sets off is the controllers' part: they collect dependents, and what is in a namespace.
 
         Raises:
             NotFound: there is none.
@@ -166,10 +156,7 @@ class Verbs:
             Forbidden: it may not be deleted at all.
         """
         with store_errors():
-            deleted = await self._deleter.delete(target, options)
-            if deleted.gone and not options.dry_run:
-                await self._deleter.after_removal(target)
-            return deleted
+            return await self._deleter.delete(target, options)
 
     async def delete_collection(self, target: Target, listing: ListOptions, options: DeleteOptions) -> Listed:
         """Delete every selected object of a collection (at most `listing.limit`); return what was selected.

@@ -9,7 +9,7 @@ nor rules see them.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ from skerry.server.verbs.apply import managers
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.apply.managers import Manager, Operation, Owners, Write
 from skerry.server.verbs.edits import Before, Edit, apply, applying, patching, replacing, without_managed_fields
+from skerry.server.verbs.finalizers import is_held_back, keep_namespace_finalizers
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
@@ -36,19 +37,6 @@ from skerry.store.records import Entry
 
 #: Tries of one write against other writers; Kubernetes' own number for patches.
 RACES_MAX = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an update came to.
-
-    Attributes:
-        written: the answer.
-        removed: whether the write took the last finalizer off an ending object, which removed it.
-    """
-
-    written: Written
-    removed: bool = False
 
 
 class Writer:
@@ -105,18 +93,18 @@ class Writer:
         if entry is not None:
             raise answers.already_exists(target, deleting=_deleting(entry))
 
-    async def replace(self, target: Target, document: Document, options: WriteOptions) -> Outcome:
+    async def replace(self, target: Target, document: Document, options: WriteOptions) -> Written:
         """Put a whole new state in place of the stored one; see `Verbs.replace`."""
         metadata.check_type(target.kind, document)
         return await self._update(target, replacing(target, document), options)
 
-    async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Outcome:
+    async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
         """Change parts of an object; see `Verbs.patch`."""
         return await self._update(target, patching(target, patch), options)
 
     async def apply(
         self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
-    ) -> Outcome:
+    ) -> Written:
         """Make an object hold a configuration, or create it so; see `Verbs.apply`."""
         document, unknown = config.for_endpoint(target.kind, target.subresource)
         metadata.check_type(target.kind, document)
@@ -128,16 +116,15 @@ class Writer:
             try:
                 if entry is None:
                     before_create()
-                    outcome = Outcome(await self._create_applied(target, document, options))
+                    written = await self._create_applied(target, document, options)
                 else:
-                    outcome = await self._update_once(target, entry, edit, options)
+                    written = await self._update_once(target, entry, edit, options)
             except store.Conflict as error:
                 entry = error.current
             except AlreadyExists:
                 entry = await self._log.get(target.key)
             else:
-                warnings = (*told, *outcome.written.warnings)
-                return replace(outcome, written=replace(outcome.written, warnings=warnings))
+                return replace(written, warnings=(*told, *written.warnings))
         raise answers.modified(target)
 
     async def _create_applied(self, target: Target, config: Document, options: WriteOptions) -> Written:
@@ -153,7 +140,7 @@ class Writer:
         merged, owners = apply(None, self._write(target, options, "Apply"), config, force=options.force)
         return await self._create_once(target, merged, options, owners)
 
-    async def _update(self, target: Target, edit: Edit, options: WriteOptions) -> Outcome:
+    async def _update(self, target: Target, edit: Edit, options: WriteOptions) -> Written:
         entry = await self._log.get(target.key)
         for _ in range(RACES_MAX):
             if entry is None:
@@ -164,7 +151,7 @@ class Writer:
                 entry = error.current
         raise answers.modified(target)
 
-    async def _update_once(self, target: Target, entry: Entry, edit: Edit, options: WriteOptions) -> Outcome:
+    async def _update_once(self, target: Target, entry: Entry, edit: Edit, options: WriteOptions) -> Written:
         """Make and write one new state of `entry`; raises the store's Conflict where it is not the newest."""
         live, version = Stored(entry.value, entry.revision), target.kind.api_version
         old: Document = orjson.loads(entry.value)
@@ -173,16 +160,16 @@ class Writer:
         new, warnings = await self._admitted(target, (old, entry.revision), wanted.document, options)
         new_fields = managers.write(wanted.owners(new), version)
         if new == old and managers.same(old_fields, new_fields):
-            return Outcome(Written(live, warnings=warnings))
-        removed = bool(new["metadata"].get("deletionTimestamp")) and not new["metadata"].get("finalizers")
+            return Written(live, warnings=warnings)
+        removed = bool(new["metadata"].get("deletionTimestamp")) and not is_held_back(target.kind, new)
         value = _encode(new, new_fields)
         if options.dry_run:
-            return Outcome(Written(Stored(value, entry.revision), warnings=warnings))
-        if removed and target.kind.resource != "namespaces":  # a namespace stays until it is empty
+            return Written(Stored(value, entry.revision), warnings=warnings)
+        if removed:
             revision = await self._log.delete(target.key, expected_revision=entry.revision)
-            return Outcome(Written(Stored(value, revision), warnings=warnings), removed=True)
+            return Written(Stored(value, revision), warnings=warnings)
         revision = await self._log.put(target.key, value, expected_revision=entry.revision)
-        return Outcome(Written(Stored(value, revision), warnings=warnings))
+        return Written(Stored(value, revision), warnings=warnings)
 
     def _write(self, target: Target, options: WriteOptions, operation: Operation) -> Write:
         manager = Manager(operation, options.manager, target.subresource)
@@ -193,6 +180,7 @@ class Writer:
     ) -> tuple[Document, tuple[str, ...]]:
         """Return the state to store and the warnings, for an object whose state and revision are `live`."""
         kind, (old, revision) = target.kind, live
+        keep_namespace_finalizers(target, old, wanted)
         if kind.has_status and target.subresource != "status":
             wanted["status"] = old.get("status")
         elif target.subresource == "status":

@@ -69,56 +69,87 @@ async def test_a_selected_part_of_a_collection(client: Any) -> None:
     assert await client.names(client.configs) == ["b"]
 
 
-async def test_a_namespace_ends_with_its_contents(client: Any) -> None:
-    await client.create(client.namespaces, client.config("team"))
-    inside = Target(client.configs.kind, "team")
-    for number in range(3):
-        await client.create(inside, client.config(f"c{number}"))
-    await client.create(client.configs, client.config("elsewhere"))
-    assert (await client.delete(client.namespaces, "team")).gone
-    with pytest.raises(NotFound):
-        await client.get(client.namespaces, "team")
-    assert await client.names(inside) == []
-    assert await client.names(client.configs) == ["elsewhere"]
+async def test_a_limit_bounds_how_many_of_a_collection_go(client: Any) -> None:
+    for name in "abc":
+        await client.create(client.configs, client.config(name))
+    deleted = await client.verbs.delete_collection(client.configs, ListOptions(limit=2), DeleteOptions())
+    assert [item.metadata["name"] for item in deleted.items] == ["a", "b"]
+    assert await client.names(client.configs) == ["c"]
 
 
-async def test_a_namespace_waits_for_the_finalizers_in_it(client: Any) -> None:
+@pytest.mark.parametrize(("policy", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")])
+async def test_a_policy_holds_the_object_until_its_dependents_are_seen_to(
+    client: Any, policy: str, finalizer: str
+) -> None:
+    await client.create(client.configs, client.config("c", finalizers=HOLD))
+    deleted = await client.delete(client.configs, "c", propagation=policy)
+    assert not deleted.gone
+    assert deleted.object.metadata["finalizers"] == [*HOLD, finalizer]
+    again = await client.delete(client.configs, "c", propagation=policy)
+    assert again.object.json == deleted.object.json
+    unspoken = await client.delete(client.configs, "c")
+    assert unspoken.object.json == deleted.object.json
+
+
+async def test_a_later_policy_replaces_an_earlier_one(client: Any) -> None:
+    await client.create(client.configs, client.config("c"))
+    first = await client.delete(client.configs, "c", propagation="Foreground")
+    second = await client.delete(client.configs, "c", propagation="Orphan")
+    assert second.object.metadata["finalizers"] == ["orphan"]
+    assert second.object.metadata["deletionTimestamp"] == first.object.metadata["deletionTimestamp"]
+    assert (await client.delete(client.configs, "c", propagation="Background")).gone
+
+
+async def test_a_dry_run_of_a_policy_marks_nothing(client: Any) -> None:
+    await client.create(client.configs, client.config("c"))
+    before = await client.log.revision()
+    would = await client.delete(client.configs, "c", propagation="Foreground", dry_run=True)
+    assert would.object.metadata["finalizers"] == ["foregroundDeletion"]
+    assert await client.log.revision() == before
+
+
+async def test_a_namespace_is_marked_and_takes_nothing_new(client: Any) -> None:
     await client.create(client.namespaces, client.config("team"))
-    inside = Target(client.configs.kind, "team")
-    await client.create(inside, client.config("held", finalizers=HOLD))
-    await client.create(inside, client.config("free"))
     deleted = await client.delete(client.namespaces, "team")
     assert not deleted.gone
     assert deleted.object.document["status"]["phase"] == "Terminating"
-    assert await client.names(inside) == ["held"]
-    await client.verbs.patch(client.one(inside, "held"), merge_patch({"metadata": {"finalizers": []}}), NOW)
-    with pytest.raises(NotFound):
-        await client.get(client.namespaces, "team")
+    assert deleted.object.metadata["deletionTimestamp"]
+    assert "finalizers" not in deleted.object.metadata
+    with pytest.raises(Forbidden, match="because it is being terminated"):
+        await client.create(Target(client.configs.kind, "team"), client.config("c"))
 
 
-async def test_a_namespace_with_a_finalizer_of_its_own_goes_when_that_does(client: Any) -> None:
-    await client.create(client.namespaces, client.config("team", finalizers=HOLD))
-    assert not (await client.delete(client.namespaces, "team")).gone
+async def finalize(client: Any, name: str, finalizers: list[str]) -> None:
+    document = (await client.get(client.namespaces, name)).fresh_document()
+    document["spec"]["finalizers"] = finalizers
+    await client.verbs.replace(client.one(client.namespaces, name, "finalize"), document, NOW)
+
+
+async def test_a_namespace_goes_with_the_last_finalizer_of_its_spec_and_of_its_metadata(client: Any) -> None:
+    for name in ("spec-last", "metadata-last"):
+        await client.create(client.namespaces, client.config(name, finalizers=HOLD))
+        await client.delete(client.namespaces, name)
     patch = merge_patch({"metadata": {"finalizers": []}})
-    await client.verbs.patch(client.one(client.namespaces, "team"), patch, NOW)
-    with pytest.raises(NotFound):
-        await client.get(client.namespaces, "team")
+    await finalize(client, "metadata-last", [])
+    await client.get(client.namespaces, "metadata-last")
+    await client.verbs.patch(client.one(client.namespaces, "metadata-last"), patch, NOW)
+    await client.verbs.patch(client.one(client.namespaces, "spec-last"), patch, NOW)
+    await client.get(client.namespaces, "spec-last")
+    await finalize(client, "spec-last", [])
+    assert not {"spec-last", "metadata-last"} & set(await client.names(client.namespaces))
 
 
-async def test_a_start_finishes_the_end_of_a_namespace_that_a_crash_cut_short(client: Any) -> None:
-    await client.create(client.namespaces, client.config("team", finalizers=HOLD))
-    await client.delete(client.namespaces, "team")
+async def test_only_finalize_changes_the_finalizers_of_a_namespaces_spec(client: Any) -> None:
+    await client.create(client.namespaces, client.config("team"))
     target = client.one(client.namespaces, "team")
-    entry = await client.log.get(target.key)
-    await client.log.put(
-        target.key, entry.value.replace(b'"finalizers":["example.com/hold"],', b""), expected_revision=entry.revision
-    )
-    await client.verbs.bootstrap()
-    with pytest.raises(NotFound):
-        await client.get(client.namespaces, "team")
+    await client.verbs.patch(target, merge_patch({"spec": {"finalizers": []}}), NOW)
+    await client.verbs.replace(target, client.config("team"), NOW)
+    assert (await client.get(client.namespaces, "team")).document["spec"] == {"finalizers": ["kubernetes"]}
+    await finalize(client, "team", [])
+    assert (await client.get(client.namespaces, "team")).document["spec"] == {"finalizers": []}
 
 
-@pytest.mark.parametrize("name", ["default", "kube-system"])
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
 async def test_system_namespaces_stay(client: Any, name: str) -> None:
     with pytest.raises(Forbidden, match="this namespace may not be deleted"):
         await client.delete(client.namespaces, name)

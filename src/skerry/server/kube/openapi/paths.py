@@ -53,7 +53,7 @@ def path_items(kind: Kind[Any]) -> dict[str, Document]:
     if kind.has_status:
         items[f"{one}/status"] = _status(kind)
     for subresource in kind.subresources:
-        items[f"{one}/{subresource}"] = {"get": _text(kind, subresource), "parameters": _place(kind, named=True)}
+        items[f"{one}/{subresource}"] = _subresource(kind, subresource)
     return items
 
 
@@ -86,6 +86,16 @@ def _status(kind: Kind[Any]) -> Document:
         "patch": _patch(kind, suffix="Status"),
         "parameters": _place(kind, named=True),
     }
+
+
+def _subresource(kind: Kind[Any], subresource: str) -> Document:
+    if subresource == "finalize":
+        name = schema_name(kind)
+        return {
+            "put": _operation(kind, "put", _WRITE, name, body=name, suffix="Finalize"),
+            "parameters": _place(kind, named=True),
+        }
+    return {"get": _text(kind, subresource), "parameters": _place(kind, named=True)}
 
 
 def _patch(kind: Kind[Any], suffix: str = "") -> Document:
