@@ -106,8 +106,8 @@ class EdgeFunctionController:
         while True:
             await self._functions.synced()
             await self._revisions.synced()
-            for name in {f.name for f in self._functions} | {_function_of(r) for r in self._revisions}:
-                workers.add(name)
+            for function in self._functions:
+                workers.add(function.name)
             await asyncio.sleep(RESYNC_SECONDS)
 
     def _owner_name(self, key: Key) -> str:
@@ -122,12 +122,11 @@ class EdgeFunctionController:
             log.info("object was deleted while it was worked on", function=name)  # its deletion brings another turn
 
     async def _reconcile(self, name: str) -> None:
-        await self._functions.synced()  # a cache that is still being filled would make orphans of living revisions
+        await self._functions.synced()  # in a cache that is being filled, a revision looks new that is not
         await self._revisions.synced()
         function = self._functions.get(name)
         if function is None or function.metadata.deletion_timestamp:
-            await self._remove_orphans(name)
-            return
+            return  # its revisions name it as their owner, and are collected (controllers.garbage)
         latest = await self._latest_revision(function)
         if not await self._is_done(latest):
             function = await self._client.change_status(function, lambda f: self._tell_building(f, latest))
@@ -157,13 +156,6 @@ class EdgeFunctionController:
         if live is None or not _is_owned(live, function):
             return None
         return live if await self._is_done(live) else await self._ingest(live)
-
-    async def _remove_orphans(self, name: str) -> None:
-        if await self._client.find(EdgeFunction, name) is not None:
-            return  # made anew a moment ago: its own turn follows
-        for revision in self._revisions:
-            if _function_of(revision) == name:
-                await self._client.delete(revision)
 
     async def _latest_revision(self, function: EdgeFunction) -> EdgeFunctionRevision:
         """Return the revision of the present template, created where it is new (or its owner is)."""

@@ -22,10 +22,12 @@ from skerry.api.registry import KINDS
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
-from skerry.client.informer import Informer
+from skerry.client.informers import Informers
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.function_code import FunctionCodeBuilder
+from skerry.controllers.garbage import GarbageCollector
+from skerry.controllers.namespaces import NamespaceController
 from skerry.engine.check import BundleChecker
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings
@@ -154,7 +156,10 @@ async def api_server(
 @asynccontextmanager
 async def controllers(settings: Settings, data_dir: DataDir, client: Client, keep: ArtifactKeep) -> AsyncIterator[None]:
     """Run every controller."""
-    functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
+    clock, informers = SystemClock(), Informers(client)
+    functions, revisions = informers.of(EdgeFunction), informers.of(EdgeFunctionRevision)
+    garbage = GarbageCollector(client.transport, informers, KINDS)
+    namespaces = NamespaceController(client, informers, KINDS, clock)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
@@ -162,9 +167,11 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
     collector = ArtifactCollector(keep, revisions)
     async with checker, JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript:
         builder = FunctionCodeBuilder(javascript, keep)
-        controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
-        loops = (("functions", functions.run), ("revisions", revisions.run), ("artifacts", collector.run))
-        async with background(*loops), controller.running():
+        controller = EdgeFunctionController(client, functions, revisions, builder, clock)
+        reconciling = controller.running(), garbage.running(), namespaces.running()
+        async with AsyncExitStack() as stack:
+            for part in (*reconciling, informers.running(), background(("artifacts", collector.run))):
+                await stack.enter_async_context(part)
             yield
 
 

@@ -21,7 +21,7 @@ from skerry.controllers.edge_functions import EdgeFunctionController, SourceErro
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import background
-from skerry.testing.control_plane import memory_control_plane
+from skerry.testing.control_plane import collecting, memory_control_plane
 from skerry.testing.manifests import answering, edge_function
 
 
@@ -205,7 +205,7 @@ async def test_history_is_trimmed_oldest_first_and_never_the_live_revision():
 
 
 async def test_revisions_go_with_their_function():
-    async with running() as world:
+    async with running() as world, collecting(world.client):
         await world.apply("a", "one")
         await world.apply("b", "one")
         await world.until("a", lambda f: latest_reason(f) == "Live")
