@@ -6,11 +6,13 @@ import pytest
 from skerry.api.core_v1 import CONFIG_MAP, ConfigMap, Namespace, Secret
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference
-from skerry.api.registry import kind_of
+from skerry.api.registry import KINDS, kind_of
 from skerry.client.client import Client
+from skerry.client.informers import Informers
 from skerry.client.transport import ANY_STATE, DeleteConditions, Propagation, Target, Transport
+from skerry.controllers.garbage import NOT_COLLECTED, GarbageCollector
 from skerry.controllers.ownership import Ref
-from skerry.testing.control_plane import Collectors, collecting
+from skerry.testing.control_plane import STATE_SECONDS_MAX, Collectors, collecting
 
 HOLD = "example.com/hold"
 
@@ -63,8 +65,9 @@ async def until_idle(client: Client, collectors: Collectors) -> None:
         return collectors.informers.of(ConfigMap).get("probe", "default") is not None
 
     await collectors.until(seen)
-    while collectors.garbage.statistics()["keys"]:
-        await client.get(ConfigMap, "probe", namespace="default")  # a turn of the loop
+    async with asyncio.timeout(STATE_SECONDS_MAX):
+        while collectors.garbage.statistics()["keys"]:  # noqa: ASYNC110 - turns of the loop, until it has none left
+            await asyncio.sleep(0)
     await client.delete(probe)
 
 
@@ -196,6 +199,20 @@ async def test_what_was_under_way_at_a_stop_is_finished_after_a_start(client: Cl
     await delete(client, owners["orph"], "Orphan")
     async with collecting(client) as collectors:
         await until_names(client, collectors, {"of-orph"})
+
+
+async def test_a_start_behind_its_caches_sees_what_they_have_told_already(client: Client):
+    await client.create(config("lost", absent("gone")))
+    informers = Informers(client)
+    garbage = GarbageCollector(client.transport, informers, KINDS)
+    async with informers.running():
+        for kind in KINDS:
+            if kind not in NOT_COLLECTED:
+                await informers.of(kind.model).synced()
+        removed = asyncio.Event()
+        informers.of(ConfigMap).on_change(lambda _: removed.set())
+        async with garbage.running(), asyncio.timeout(STATE_SECONDS_MAX):
+            await removed.wait()
 
 
 async def test_many_replicas_do_it_once(client: Client):
