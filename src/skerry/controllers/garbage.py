@@ -28,7 +28,7 @@ from skerry.client.informers import Informers
 from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers
+from skerry.kit.tasks import KeyedWorkers, background
 
 log = get_logger(__name__)
 COLLECTED = Counter("skerry_garbage_collected_total", "Objects deleted because their owners are gone.", ["resource"])
@@ -66,12 +66,10 @@ class GarbageCollector:
         """Collect for the length of the block."""
         for resource, cache in self._caches.items():
             cache.on_change(self._observer(resource))
-        async with asyncio.TaskGroup() as group:
-            resync = group.create_task(self._resync())
+        async with background(("garbage:resync", self._resync)):
             try:
                 yield
             finally:
-                resync.cancel()
                 await self._workers.stop()
 
     def statistics(self) -> dict[str, int]:

@@ -26,7 +26,7 @@ from skerry.client.transport import DeleteConditions, Target
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers
+from skerry.kit.tasks import KeyedWorkers, background
 
 log = get_logger(__name__)
 
@@ -131,12 +131,10 @@ class NamespaceController:
         self._namespaces.on_change(lambda key: self._look_at(key[1]))
         for cache in self._caches:
             cache.on_change(lambda key: self._look_at(key[0]))
-        async with asyncio.TaskGroup() as group:
-            resync = group.create_task(self._resync())
+        async with background(("namespaces:resync", self._resync)):
             try:
                 yield
             finally:
-                resync.cancel()
                 await self._workers.stop()
 
     def _look_at(self, name: str) -> None:
