@@ -23,7 +23,7 @@ ANCIENT = "ancient-changes"
 BEFORE_FIRST_APPLY = "before-first-apply"
 
 Operation = Literal["Apply", "Update"]
-Subresource = Literal["", "status"]
+Subresource = Literal["", "status", "finalize"]
 
 _OPERATIONS = ("Apply", "Update")
 _NEVER_OWNED = frozenset(
@@ -144,7 +144,7 @@ def given(raw: list[Document] | None, live: Sequence[Document] | None, api_versi
 def _read_entry(entry: Document, api_version: str) -> Owners:
     operation: Operation = entry["operation"]
     subresource: Subresource = entry.get("subresource") or ""
-    if entry["fieldsType"] != "FieldsV1" or operation not in _OPERATIONS or subresource not in {"", "status"}:
+    if entry["fieldsType"] != "FieldsV1" or operation not in _OPERATIONS or subresource not in {"", "status", "finalize"}:
         raise ValueError("no entry of managedFields")
     name, time = entry.get("manager") or "", entry.get("time") or ""
     if not isinstance(name, str) or not isinstance(time, str):
