@@ -7,7 +7,7 @@ Rules: k8s.io/apimachinery, pkg/util/managedfields; structured-merge-diff, merge
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
@@ -144,7 +144,7 @@ def given(raw: list[Document] | None, live: Sequence[Document] | None, api_versi
 def _read_entry(entry: Document, api_version: str) -> Owners:
     operation: Operation = entry["operation"]
     subresource: Subresource = entry.get("subresource") or ""
-    if entry["fieldsType"] != "FieldsV1" or operation not in _OPERATIONS or subresource not in {"", "status", "finalize"}:
+    if entry["fieldsType"] != "FieldsV1" or operation not in _OPERATIONS or subresource not in get_args(Subresource):
         raise ValueError("no entry of managedFields")
     name, time = entry.get("manager") or "", entry.get("time") or ""
     if not isinstance(name, str) or not isinstance(time, str):
