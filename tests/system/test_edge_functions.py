@@ -306,3 +306,11 @@ def test_the_live_revision_heals_when_it_is_deleted_by_hand(skerry: SkerryProces
     skerry.kubectl("wait", "--for=create", f"efr/{revision}", "--timeout=30s")
     wait_for_status(skerry, url, 200)
     assert skerry.kubectl("get", "efr", revision, "-o", "jsonpath={.metadata.uid}") != uid
+
+
+def test_kubectl_and_skerry_apply_can_take_turns(skerry: SkerryProcess):
+    manifest = edge_function("turns", answering("turns"))
+    assert "created" in skerry.skerry("apply", "-f", "-", stdin=manifest)
+    told = skerry.kubectl("apply", "-f", "-", stdin=manifest)
+    assert told == "edgefunction.extensions.apoxy.dev/turns unchanged\n", "no warning of a missing annotation either"
+    assert "unchanged" in skerry.skerry("apply", "-f", "-", stdin=manifest)

@@ -1,13 +1,15 @@
 """Objects in files: read them, and bring the server to them.
 
 `apply_document` is a small equivalent of `kubectl apply` for machines without kubectl: the file's content replaces
-what the server has, except for what the server itself owns (status, uid, finalizers, owners).
+what the server has, except for what the server itself owns (status, uid, finalizers, owners). It leaves the annotation
+that `kubectl apply` leaves, so that the two can take turns.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import orjson
 import yaml
 
 from skerry.api.errors import NotFound
@@ -21,6 +23,7 @@ Outcome = Literal["created", "configured", "unchanged"]
 
 #: A manifest file larger than this is no manifest.
 FILE_BYTES_MAX = 16 * 1024 * 1024
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SUFFIXES = {".yaml", ".yml", ".json"}
 #: Metadata that the server owns, kept from the stored object.
 _SERVER_METADATA = ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers", "ownerReferences")
@@ -88,8 +91,18 @@ def target_of(manifest: Manifest, namespace: str) -> Target:
     return Target(manifest.kind, place, metadata["name"])
 
 
+def _with_last_applied(document: Document, namespace: str) -> Document:
+    """Note what was applied, byte for byte as kubectl does: by it, the next apply knows what this one had set."""
+    metadata = {**document["metadata"], **({"namespace": namespace} if namespace else {})}
+    given = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
+    applied = {**document, "metadata": {**metadata, "annotations": given}}
+    note = orjson.dumps(applied, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()
+    return {**document, "metadata": {**metadata, "annotations": {**given, LAST_APPLIED: note}}}
+
+
 async def apply_document(transport: Transport, target: Target, document: Document) -> Outcome:
     """Create or replace one object; raises ApiError."""
+    document = _with_last_applied(document, target.namespace)
     try:
         stored = await transport.get(target)
     except NotFound:
