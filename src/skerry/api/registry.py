@@ -8,6 +8,7 @@ from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
+from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
 from skerry.api.kinds import Kind
 
 KINDS: tuple[Kind[Any], ...] = (
@@ -18,6 +19,7 @@ KINDS: tuple[Kind[Any], ...] = (
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,
+    WASM_PLUGIN,
     BACKEND,
     GATEWAY_CLASS,
     GATEWAY,
