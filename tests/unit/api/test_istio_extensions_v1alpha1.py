@@ -55,7 +55,7 @@ def test_a_plugin_of_an_url_alone_gets_the_defaults_of_the_document() -> None:
 
 
 def test_every_field_of_the_documents_is_accepted() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "url": f"oci://registry.example/a@sha256:{DIGEST}",
         "sha256": DIGEST,
         "targetRefs": [
@@ -134,7 +134,7 @@ def test_what_breaks_a_rule_is_refused_by_its_path(spec: dict[str, Any], errors:
 
 
 def test_all_broken_fields_are_told_at_once() -> None:
-    spec = {"url": "ftp://a", "sha256": "x", "phase": "FIRST", "priority": "high", "pluginName": ""}
+    spec: dict[str, Any] = {"url": "ftp://a", "sha256": "x", "phase": "FIRST", "priority": "high", "pluginName": ""}
     broken = errors_of(**spec, targetRefs=[{"kind": "Service", "name": "t", "namespace": "other"}])
     paths = ["targetRefs[0].namespace", "url", "sha256", "pluginName", "phase", "priority"]
     assert [error.split(":")[0] for error in broken] == [f"spec.{path}" for path in paths]
