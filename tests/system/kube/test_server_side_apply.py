@@ -1,13 +1,9 @@
 """kubectl's server-side apply, and field ownership, as on Kubernetes."""
 
-import asyncio
 import json
 from typing import Any
 
-import kubernetes
 import pytest
-
-from skerry.testing.api_server import ApiServer
 
 pytestmark = pytest.mark.system
 
@@ -145,31 +141,3 @@ async def test_apply_set_prunes_what_is_left_out(kubectl: Any) -> None:
     await kubectl.ok(*arguments, stdin=both, KUBECTL_APPLYSET="true")
     pruned = await kubectl.ok(*arguments, stdin=config(a="1"), KUBECTL_APPLYSET="true")
     assert "configmap/d pruned" in pruned
-
-
-@pytest.fixture
-def api(server: ApiServer) -> Any:
-    loading: Any = kubernetes.config  # untyped
-    return loading.new_client_from_config(str(server.kubeconfig))
-
-
-async def test_the_python_client_applies(api: Any) -> None:
-    def session() -> None:
-        client: Any = kubernetes.dynamic.DynamicClient
-        configs = client(api).resources.get(api_version="v1", kind="ConfigMap")
-        body = json.loads(config(a="1"))
-        created = configs.server_side_apply(body=body, namespace="default", field_manager="py")
-        again = configs.server_side_apply(body=body, namespace="default", field_manager="py")
-        assert again.metadata.resourceVersion == created.metadata.resourceVersion
-        body["data"]["a"] = "2"
-        with pytest.raises(kubernetes.dynamic.exceptions.ConflictError) as refused:
-            configs.server_side_apply(body=body, namespace="default", field_manager="other")
-        status = json.loads(refused.value.body or "")
-        assert status["reason"] == "Conflict"
-        assert status["details"]["causes"] == [
-            {"reason": "FieldManagerConflict", "message": 'conflict with "py"', "field": ".data.a"}
-        ]
-        forced = configs.server_side_apply(body=body, namespace="default", field_manager="other", force_conflicts=True)
-        assert [entry.manager for entry in forced.metadata.managedFields] == ["other"]
-
-    await asyncio.to_thread(session)
