@@ -1,8 +1,9 @@
 // Builds dist/skerry-js-engine.wasm, the core WebAssembly module of the engine component, unless its inputs are
-// unchanged since the last build. Run it with `npm run build`; it takes about 20 seconds.
+// unchanged since the last build. Run it with `npm run build`; it takes about 10 seconds.
 
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,7 +15,7 @@ const STAMP = `${OUTPUT}.inputs`; // sha256 of everything that the output depend
 async function inputsHash() {
   const web = (await readdir(join(HERE, "web"))).sort().map((name) => join("web", name));
   const hash = createHash("sha256");
-  for (const name of ["build.mjs", "entry.js", "package-lock.json", "world.wit", ...web]) {
+  for (const name of ["bindings.js", "build.mjs", "entry.js", "package-lock.json", "world.wit", ...web]) {
     hash.update(name).update("\0").update(await readFile(join(HERE, name))).update("\0");
   }
   return hash.digest("hex");
@@ -39,35 +40,63 @@ async function bundleEntry(outfile) {
     format: "esm",
     platform: "neutral",
     target: "es2024",
-    external: ["log"],
+    external: ["host"],
     logLevel: "error",
   });
 }
 
-// jco takes a component apart: the first core module is the engine itself, the others are the adapter of WASI
-// preview 1 and its glue, for which our host stands in.
-async function coreModule(component) {
-  const { transpile } = await import("@bytecodealliance/jco");
-  const { files } = await transpile(component, { name: "engine", instantiation: "async" });
-  const core = Object.entries(files).find(([name]) => name.endsWith("engine.core.wasm"));
-  if (!core) throw new Error(`no core module among ${Object.keys(files)}`);
-  return core[1];
+// componentize-js keeps its parts for itself, and makes bindings and a component around them that we do without.
+async function engineParts() {
+  const lib = new URL("../lib/", import.meta.resolve("@bytecodealliance/componentize-js"));
+  return {
+    engine: await readFile(new URL("starlingmonkey_embedding.wasm", lib)),
+    splicer: (await import(new URL("spidermonkey-embedding-splicer.js", lib))).splicer,
+  };
+}
+
+// What the embedding reads while the snapshot is made: the core types of each export, and the names of the imports.
+function embeddingVariables({ exports, imports }) {
+  const variables = { DEBUG: "", SOURCE_NAME: "engine.js", FEATURE_CLOCKS: "1", EXPORT_CNT: `${exports.length}` };
+  exports.forEach(([name, { params, ret, retptr, retsize, paramptr }], i) => {
+    if (ret || retptr || paramptr) throw new Error(`world.wit: ${name}: bindings.js passes numbers only`);
+    Object.assign(variables, { [`EXPORT${i}_NAME`]: name, [`EXPORT${i}_ARGS`]: params.join(",") });
+    Object.assign(variables, { [`EXPORT${i}_RET`]: "", [`EXPORT${i}_RETSIZE`]: `${retsize}` });
+  });
+  imports.forEach(([, name, count], i) => {
+    Object.assign(variables, { [`IMPORT${i}_NAME`]: name, [`IMPORT${i}_ARGCNT`]: `${count}` });
+  });
+  return { ...variables, IMPORT_CNT: `${imports.length}` };
+}
+
+async function snapshot(work, variables) {
+  const { default: wizer } = await import("@bytecodealliance/wizer");
+  const options = ["--allow-wasi", "--init-func=componentize.wizer", "--wasm-bulk-memory=true", "--inherit-env=true"];
+  const { status, error, stderr } = spawnSync(
+    wizer,
+    [...options, `--mapdir=/::${work}`, "-o=snapshot.wasm", "spliced.wasm"],
+    {
+      cwd: work,
+      env: variables,
+      input: "--initializer-script-path bindings.js engine.js",
+      stdio: ["pipe", "inherit", "pipe"],
+      encoding: "utf8",
+    },
+  );
+  if (status !== 0) throw new Error(`the engine could not be snapshotted: ${error ?? stderr}`);
+  return readFile(join(work, "snapshot.wasm"));
 }
 
 async function buildEngine() {
-  const { componentize } = await import("@bytecodealliance/componentize-js");
   const work = await mkdtemp(join(tmpdir(), "skerry-js-engine-"));
   try {
-    const entry = join(work, "engine.js");
-    await bundleEntry(entry);
-    console.log("js-engine: snapshotting the engine (about 20 s) ...");
-    const { component } = await componentize({
-      sourcePath: entry,
-      witPath: join(HERE, "world.wit"),
-      worldName: "engine",
-      disableFeatures: ["http", "fetch-event"],
-    });
-    return await coreModule(component);
+    console.log("js-engine: snapshotting the engine (about 10 s) ...");
+    const { engine, splicer } = await engineParts();
+    const world = [["stdio", "random", "clocks"], undefined, join(HERE, "world.wit"), "engine"];
+    const spliced = splicer.spliceBindings(engine, ...world, false);
+    await writeFile(join(work, "spliced.wasm"), spliced.wasm);
+    await copyFile(join(HERE, "bindings.js"), join(work, "bindings.js"));
+    await bundleEntry(join(work, "engine.js"));
+    return splicer.stubWasi(await snapshot(work, embeddingVariables(spliced)), ...world);
   } finally {
     await rm(work, { recursive: true });
   }

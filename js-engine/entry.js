@@ -1,20 +1,19 @@
-// The JavaScript engine component: takes one bundle, then handles requests with it. See world.wit for the contract.
+// The JavaScript engine component: takes one bundle, then handles requests with it. See world.wit for the contract,
+// and bindings.js for who calls the exports.
 
+import { answer } from "host";
 import { readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
 import { install } from "./web/globals.js";
 import { Request } from "./web/request.js";
-import { Response, responseBody, responseHead } from "./web/response.js";
+import { Response, headLines, responseParts } from "./web/response.js";
 
 const WORK_LEFT = 0x10000; // added to the status: `settle` has something to do
 const FAILED = 0;
-const NOTHING = new Uint8Array(0);
+const HANDLED = undefined; // the answer was given, there is nothing to wait for
 const NO_HANDLER =
   "the bundle has no handler: export default { async fetch(request, env, ctx) { ... } }, " +
   'or call addEventListener("fetch", ...) while it loads';
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 install();
 
@@ -68,7 +67,16 @@ globalThis.addEventListener = (type, listener, options) => {
   };
 };
 
+// Whatever was thrown, as the host tells it: also an object that throws when it is looked at.
 function problem(error) {
+  try {
+    return describe(error);
+  } catch {
+    return { name: "", message: "(a thrown value that cannot be written as text)", stack: "" };
+  }
+}
+
+function describe(error) {
   if (!(error instanceof Error)) return { name: "", message: String(error), stack: "" };
   return {
     name: `${error.name}`,
@@ -82,8 +90,8 @@ function problem(error) {
 export function init(source, environment) {
   let error = null;
   try {
-    env = JSON.parse(decoder.decode(environment));
-    const module = (0, eval)(`${decoder.decode(source)}\n//# sourceURL=function.js`);
+    env = JSON.parse(environment);
+    const module = (0, eval)(`${source}\n//# sourceURL=function.js`);
     const exported = module?.default;
     if (typeof exported?.fetch === "function") {
       handler = (request, env, context) => exported.fetch(request, env, context);
@@ -92,26 +100,17 @@ export function init(source, environment) {
   } catch (thrown) {
     error = problem(thrown);
   }
-  return encoder.encode(JSON.stringify({ error }));
+  return JSON.stringify({ error });
 }
 
-// The bindings run in a global of their own, whose Uint8Array is not the one that functions know.
-function ownBytes(message, start) {
-  const bytes = new Uint8Array(message.length - start);
-  bytes.set(message.subarray(start));
-  return bytes;
-}
-
-// Answers at once where nothing has to be waited for: a promise costs more here than most of a small function.
-export function handle(headLength, message) {
+// Answers at once where nothing has to be waited for, else returns a promise.
+export function handle(head, body) {
   waiting = [];
   try {
-    const lines = decoder.decode(message.subarray(0, headLength)).split("\n");
-    const request = Request.incoming(lines, message.length > headLength ? ownBytes(message, headLength) : null);
-    const response = handler(request, env, new ExecutionContext());
-    return response instanceof Response ? answered(response) : Promise.resolve(response).then(answered, failure);
+    const response = handler(Request.incoming(head, body), env, new ExecutionContext());
+    return response instanceof Response ? reply(response) : Promise.resolve(response).then(answered, failed);
   } catch (error) {
-    return failure(error);
+    return failed(error);
   }
 }
 
@@ -119,25 +118,27 @@ function answered(response) {
   try {
     return reply(response);
   } catch (error) {
-    return failure(error);
+    return failed(error);
   }
 }
 
 function reply(response) {
   if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
-  if (response.status === 0) throw new TypeError("the fetch handler returned Response.error()");
-  const source = responseBody(response).take();
-  if (source instanceof ReadableStream) return readAll(source).then((bytes) => envelope(response, bytes)).catch(failure);
-  return envelope(response, typeof source === "string" ? encoder.encode(source) : (source ?? NOTHING));
+  const parts = responseParts(response);
+  if (parts.status === 0) throw new TypeError("the fetch handler returned Response.error()");
+  const source = parts.body.take();
+  if (source instanceof ReadableStream) return readAll(source).then((bytes) => give(parts, bytes)).catch(failed);
+  return give(parts, source ?? "");
 }
 
-function envelope(response, body) {
-  const status = waiting.length ? response.status + WORK_LEFT : response.status;
-  return [status, responseHead(response), body];
+function give(parts, body) {
+  answer(waiting.length ? parts.status + WORK_LEFT : parts.status, headLines(parts), body);
+  return HANDLED;
 }
 
-function failure(error) {
-  return [FAILED, NOTHING, encoder.encode(JSON.stringify(problem(error)))];
+function failed(error) {
+  answer(FAILED, "", JSON.stringify(problem(error)));
+  return HANDLED;
 }
 
 export async function settle() {

@@ -1,7 +1,7 @@
 // console: every call is one line for the host, with its level. Values are written as people expect them in a log,
 // and bounded, so that a function cannot write an endless line by logging an object that refers to the world.
 
-import { log } from "./host.js";
+import { log } from "host";
 
 const DEPTH_MAX = 4; // nested objects
 const ITEMS_MAX = 100; // members of one object
@@ -9,9 +9,7 @@ const MESSAGE_CHARACTERS_MAX = 16 * 1024; // the host's limit of a log line coun
 const LEVEL = { debug: 0, info: 1, warn: 2, error: 3 };
 
 const FRAMES_MAX = 30;
-const OUR_FRAME = /@(?:engine\.js|.*\/initializer\.js):/;
-
-const encoder = new TextEncoder();
+const OUR_FRAME = /@(?:bindings|engine)\.js:/;
 
 function inspect(value, depth, seen) {
   switch (typeof value) {
@@ -94,7 +92,7 @@ export function write(level, values) {
   } catch (error) {
     text = `(console could not write the value: ${error})`; // a getter or toString that throws
   }
-  log(LEVEL[level], encoder.encode("  ".repeat(indent) + text.slice(0, MESSAGE_CHARACTERS_MAX)));
+  log(LEVEL[level], "  ".repeat(indent) + text.slice(0, MESSAGE_CHARACTERS_MAX));
 }
 
 const NAMES_MAX = 1000; // counters and timers by name

@@ -39,12 +39,10 @@ _MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
 #: Tables of a store: the component has one, of 20,000 elements.
 _TABLE_ELEMENTS_MAX = 100_000
 
-#: The engine's bindings never free the 20 bytes that a call returns its lists in: an instance is retired before
-#: that adds up to much (8 MB with malloc's overhead).
-CALLS_MAX = 250_000
+#: Memory that the host and the engine lend each other for an instance's life: what fits goes through it.
+EXCHANGE_BYTES = 16 * 1024
 
-_PAIR = struct.Struct("<II")  # a list: address and length
-_REPLY = struct.Struct("<IIIII")  # the tuple that `handle` returns: status, head, body
+_ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
 _WORK_LEFT = 0x10000
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
@@ -167,24 +165,26 @@ class Instance:
         self.log = log
         self.counted_bytes = 0
         self._before_wait = before_wait
-        self._fresh_bytes = self.memory.size_bytes
         self._memory_bytes_max = memory_bytes_max
-        self._calls = 0
-        self._init = exported_function(store, instance, "init", 4)
-        self._init_done = exported_function(store, instance, "cabi_post_init", 1)
+        self._init = exported_function(store, instance, "init", 6)
+        self._init_done = exported_function(store, instance, "cabi_post_init", 0)
         self._handle = exported_function(store, instance, "handle", 3)
-        self._handle_done = exported_function(store, instance, "cabi_post_handle", 1)
+        self._handle_done = exported_function(store, instance, "cabi_post_handle", 0)
         self._settle = exported_function(store, instance, "settle", 0)
         self._settle_done = exported_function(store, instance, "cabi_post_settle", 0)
+        # What this one gives, unlike `allocate`, is not freed after the call.
+        self._allocate_for_life = exported_function(store, instance, "cabi_realloc_adapter", 4)
+        self._exchange_at = 0
+        self._fresh_bytes = self.memory.size_bytes
 
     def load(self, bundle: bytes, env: bytes) -> None:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
         try:
             self._enter(LOAD_SECONDS_MAX)
-            result_at = self._init(*self._give(bundle), *self._give(env))
-            address, length = _PAIR.unpack(self.memory.read(result_at, _PAIR.size))
-            problem = orjson.loads(self.memory.read(address, length))["error"]
-            self._init_done(result_at)
+            self._exchange_at = self._allocate_for_life(0, 0, 1, EXCHANGE_BYTES)
+            self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env))
+            problem = orjson.loads(self._answer().body)["error"]
+            self._init_done()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
             if failure.kind is FailureKind.TIMEOUT:
@@ -206,16 +206,17 @@ class Instance:
         Raises:
             CallError: the call failed; this instance is dead.
         """
-        self._calls += 1
+        message = head + body
         try:
             self._enter(timeout_seconds)
-            result_at = self._handle(len(head), *self._give(head + body))
-            read = self.memory.read
-            status, head_at, head_length, body_at, body_length = _REPLY.unpack(read(result_at, _REPLY.size))
-            reply = Reply(
-                status & ~_WORK_LEFT, read(head_at, head_length), read(body_at, body_length), status >= _WORK_LEFT
-            )
-            self._handle_done(result_at)
+            at = self._exchange_at
+            if len(message) <= EXCHANGE_BYTES:
+                self.memory.write(at, message)
+            else:
+                at, _ = self._give(message)
+            self._handle(at, len(head), len(body))
+            reply = self._answer()
+            self._handle_done()
         except (Trap, WasmtimeError) as error:
             raise self._failure(error) from error
         if reply.status == 0:
@@ -230,11 +231,6 @@ class Instance:
     def memory_bytes(self) -> int:
         """What the instance takes of the machine's memory, about: that of a fresh one, and what it has grown by."""
         return INSTANCE_BYTES + self.memory.size_bytes - self._fresh_bytes
-
-    @property
-    def is_worn_out(self) -> bool:
-        """Whether this instance has answered enough and is to be replaced by a fresh one."""
-        return self._calls >= CALLS_MAX
 
     def settle(self, timeout_seconds: float) -> None:
         """Run what the function left to `ctx.waitUntil`; raises CallError as `handle` does."""
@@ -251,12 +247,15 @@ class Instance:
         self.store.set_epoch_deadline(int(timeout_seconds / TICK_SECONDS) + 2)
 
     def _give(self, data: bytes) -> tuple[int, int]:
-        """Copy bytes into memory that the guest frees; return their address and length."""
-        if not data:
-            return 1, 0  # as the canonical ABI writes an empty list
+        """Copy bytes into memory that is freed after the call; return their address and length."""
         address = self.allocate(0, 0, 1, len(data))
         self.memory.write(address, data)
         return address, len(data)
+
+    def _answer(self) -> Reply:
+        read = self.memory.read
+        status, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
+        return Reply(status & ~_WORK_LEFT, read(head_at, head_length), read(body_at, body_length), status >= _WORK_LEFT)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
         code = error.trap_code if isinstance(error, Trap) else None

@@ -102,8 +102,6 @@ class FunctionServer:
             except CallError as error:
                 self._tell(lease.manifest, error)
                 raise
-            if lease.instance.is_worn_out:
-                lease.discard()
             if reply.work_left:
                 lease.goes_on = True
                 return Answer(data, lambda: self._settle(lease))

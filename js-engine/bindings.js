@@ -1,0 +1,97 @@
+// The engine's side of world.wit, by hand: what componentize-js would generate copies each message twice, and spends
+// more on a small request than the function does. It is a script of the engine's own global, evaluated before entry.js.
+//
+// The engine gives: `$bindings` [memory, allocate, release, imports...], `contentGlobal` (the global that functions
+// know), `$source_mod` (the exports of entry.js), `defineBuiltinModule`. It expects: `export_<name>` for each export,
+// which answers a promise, and `bindExports`. What `allocate` gave is freed after the call.
+
+const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
+const [memory, allocate, release, tellHost] = $bindings;
+delete globalThis.$bindings;
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+const DONE = Promise.resolve();
+const ANSWER_WORDS = 5;
+const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
+
+let source; // the exports of entry.js
+let words; // the exchange: the five numbers of an answer,
+let room; // and what is left after them,
+let roomAt; // which lies here
+
+// Memory never moves, so a view stays true when it grows: the exchange is looked at through one for ever.
+function bytesAt(at, length) {
+  return new Uint8Array(memory.buffer, at, length);
+}
+
+function textAt(at, length) {
+  return decoder.decode(bytesAt(at, length));
+}
+
+// A copy, which belongs to the function.
+function ownBytes(at, length) {
+  const bytes = new Uint8Array(length);
+  bytes.set(bytesAt(at, length));
+  return bytes;
+}
+
+// Puts text or bytes into the exchange after `used` bytes, or into memory of their own where they might not fit, and
+// notes place and length as words `n` and `n + 1` of the answer. Returns how much of the exchange is used now.
+function put(value, n, used) {
+  let length = value.length;
+  let at = roomAt + used;
+  if (typeof value === "string") {
+    if (used + length * UTF8_BYTES_MAX > room.length) return put(encoder.encode(value), n, used);
+    if (length) length = encoder.encodeInto(value, used ? room.subarray(used) : room).written;
+    used += length;
+  } else if (used + length > room.length) {
+    at = allocate(0, 0, 1, length);
+    bytesAt(at, length).set(value);
+  } else {
+    room.set(value, used);
+    used += length;
+  }
+  words[n] = at;
+  words[n + 1] = length;
+  return used;
+}
+
+// The answer of the present call: head and body are text or bytes.
+function answer(status, head, body) {
+  words[0] = status;
+  put(body, 3, put(head, 1, 0));
+}
+
+// Not through the exchange: a function may log after its answer was put there.
+function log(level, text) {
+  const bytes = encoder.encode(text);
+  const at = allocate(0, 0, 1, bytes.length);
+  bytesAt(at, bytes.length).set(bytes);
+  tellHost(level, at, bytes.length);
+  release(at, bytes.length, 1);
+}
+
+function export_init(exchangeAt, exchangeLength, sourceAt, sourceLength, envAt, envLength) {
+  words = new Uint32Array(memory.buffer, exchangeAt, ANSWER_WORDS);
+  roomAt = exchangeAt + words.byteLength;
+  room = bytesAt(roomAt, exchangeLength - words.byteLength);
+  answer(0, "", source.init(textAt(sourceAt, sourceLength), textAt(envAt, envLength)));
+  return DONE;
+}
+
+// Without a promise where entry.js answers without one: it would cost more than most of a small function.
+function export_handle(at, headLength, bodyLength) {
+  const body = bodyLength ? ownBytes(at + headLength, bodyLength) : null;
+  return source.handle(textAt(at, headLength), body) ?? DONE;
+}
+
+function export_settle() {
+  return source.settle();
+}
+
+defineBuiltinModule("host", { answer, log });
+
+function bindExports() {
+  source = $source_mod;
+}
