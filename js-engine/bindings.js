@@ -3,7 +3,8 @@
 //
 // The engine gives: `$bindings` [memory, allocate, release, imports...], `contentGlobal` (the global that functions
 // know), `$source_mod` (the exports of entry.js), `defineBuiltinModule`. It expects: `export_<name>` for each export,
-// which answers a promise, and `bindExports`. What `allocate` gave is freed after the call.
+// which answers a promise, and `bindExports`. What `allocate` gives here is freed after the call; what the host
+// allocated to give it to us is ours to release.
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
 const [memory, allocate, release, tellHost] = $bindings;
@@ -17,8 +18,8 @@ const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
 let source; // the exports of entry.js
 let words; // the exchange: the five numbers of an answer,
-let room; // and what is left after them,
-let roomAt; // which lies here
+let room; // and what is left after them
+let exchangeAt;
 
 // Memory never moves, so a view stays true when it grows: the exchange is looked at through one for ever.
 function bytesAt(at, length) {
@@ -27,6 +28,12 @@ function bytesAt(at, length) {
 
 function textAt(at, length) {
   return decoder.decode(bytesAt(at, length));
+}
+
+function given(at, length) {
+  const text = textAt(at, length);
+  release(at, length, 1);
+  return text;
 }
 
 // A copy, which belongs to the function.
@@ -40,7 +47,7 @@ function ownBytes(at, length) {
 // notes place and length as words `n` and `n + 1` of the answer. Returns how much of the exchange is used now.
 function put(value, n, used) {
   let length = value.length;
-  let at = roomAt + used;
+  let at = exchangeAt + words.byteLength + used;
   if (typeof value === "string") {
     if (used + length * UTF8_BYTES_MAX > room.length) return put(encoder.encode(value), n, used);
     if (length) length = encoder.encodeInto(value, used ? room.subarray(used) : room).written;
@@ -72,18 +79,20 @@ function log(level, text) {
   release(at, bytes.length, 1);
 }
 
-function export_init(exchangeAt, exchangeLength, sourceAt, sourceLength, envAt, envLength) {
-  words = new Uint32Array(memory.buffer, exchangeAt, ANSWER_WORDS);
-  roomAt = exchangeAt + words.byteLength;
-  room = bytesAt(roomAt, exchangeLength - words.byteLength);
-  answer(0, "", source.init(textAt(sourceAt, sourceLength), textAt(envAt, envLength)));
+function export_init(at, length, sourceAt, sourceLength, envAt, envLength) {
+  exchangeAt = at;
+  words = new Uint32Array(memory.buffer, at, ANSWER_WORDS);
+  room = bytesAt(at + words.byteLength, length - words.byteLength);
+  answer(0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength)));
   return DONE;
 }
 
 // Without a promise where entry.js answers without one: it would cost more than most of a small function.
 function export_handle(at, headLength, bodyLength) {
+  const head = textAt(at, headLength);
   const body = bodyLength ? ownBytes(at + headLength, bodyLength) : null;
-  return source.handle(textAt(at, headLength), body) ?? DONE;
+  if (at !== exchangeAt) release(at, headLength + bodyLength, 1);
+  return source.handle(head, body) ?? DONE;
 }
 
 function export_settle() {

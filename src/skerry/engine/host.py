@@ -247,7 +247,7 @@ class Instance:
         self.store.set_epoch_deadline(int(timeout_seconds / TICK_SECONDS) + 2)
 
     def _give(self, data: bytes) -> tuple[int, int]:
-        """Copy bytes into memory that is freed after the call; return their address and length."""
+        """Copy bytes into memory that the guest frees; return their address and length."""
         address = self.allocate(0, 0, 1, len(data))
         self.memory.write(address, data)
         return address, len(data)

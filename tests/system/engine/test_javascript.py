@@ -282,6 +282,27 @@ def test_globals_last_from_request_to_request(load: "Loader"):
     assert [function.call().body for _ in range(3)] == [b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 5_000, 16 * 1024, 100_000])
+def test_text_of_every_size_arrives_whole_both_ways(load: "Loader", size: int):
+    function = load.handler(
+        """console.log(await request.clone().text());
+           return new Response(await request.text(), {headers: {"x-same": request.headers.get("x-given")}});"""
+    )
+    text = "hé€🙂"[: size % 4 or 4] * (size // 4 + 1)
+    answer = function.call("POST", headers=[("x-given", "v" * (size % 8_000))], body=text.encode())
+    assert (answer.body.decode(), answer.header("x-same")) == (text, "v" * (size % 8_000))
+    assert text.startswith(function.said.lines[0][1].rstrip("\ufffd"))  # a line is cut where it is too long
+
+
+def test_what_passes_through_an_instance_does_not_stay_in_it(load: "Loader"):
+    function = load.handler(
+        "console.log('said '.repeat(200)); return new Response(new Uint8Array(request.headers.get('x-size')));"
+    )
+    filler = ("x-filler", "f" * 20_000)
+    for size in (10, 30_000) * 5_000:  # 350 MB; the instance may have 128 MiB
+        assert len(function.call(headers=[("x-size", str(size)), filler]).body) == size
+
+
 def test_fetch_says_that_it_is_not_there_yet(load: "Loader"):
     function = load.handler("return fetch('https://a.test/');")
     with pytest.raises(CallError, match="cannot make outgoing requests yet"):
@@ -316,6 +337,21 @@ def test_an_exception_or_rejection_is_told_with_its_message(load: "Loader", body
     with pytest.raises(CallError, match=message) as failed:
         load.handler(body).call()
     assert failed.value.kind is FailureKind.EXCEPTION
+
+
+@pytest.mark.parametrize(
+    "thrown",
+    [
+        "Object.create(null)",
+        "new Proxy({}, {getPrototypeOf() { throw 1; }})",
+        "Object.defineProperty(new Error(), 'message', {get() { throw 1; }})",
+    ],
+)
+def test_a_thrown_value_that_cannot_be_read_is_an_exception_like_others(load: "Loader", thrown: str):
+    function = load.handler(f"throw {thrown};")
+    with pytest.raises(CallError, match="cannot be written as text") as caught:
+        function.call()
+    assert caught.value.kind is FailureKind.EXCEPTION
 
 
 def test_the_stack_of_an_exception_has_the_authors_frames_only(load: "Loader"):
