@@ -10,7 +10,17 @@ from pydantic import Field
 
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, MAP_ATOMIC, Conditions, Document, Int32, Model, Resource, Time
+from skerry.api.model import (
+    LIST_ATOMIC,
+    MAP_ATOMIC,
+    SECRET_FIELD,
+    Conditions,
+    Document,
+    Int32,
+    Model,
+    Resource,
+    Time,
+)
 from skerry.api.names import data_key_errors
 
 #: Kubernetes' bound for the data of one Secret or ConfigMap.
@@ -74,9 +84,9 @@ class Secret(Resource):
 
     type: str = "Opaque"
     """Tells what the data is for; it can't be changed."""
-    data: dict[str, str] | None = None
+    data: Annotated[dict[str, str] | None, SECRET_FIELD] = None
     """The data; each value base64 encoded."""
-    string_data: dict[str, str] | None = None
+    string_data: Annotated[dict[str, str] | None, SECRET_FIELD] = None
     """Write-only: plain text that is merged into data."""
     immutable: bool | None = None
     """If true, the data can't be changed any more."""

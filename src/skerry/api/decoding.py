@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from skerry.api.errors import Invalid
 from skerry.api.fields import (
+    REDACTED,
     FieldError,
     invalid,
     not_supported,
@@ -26,6 +27,7 @@ from skerry.api.fields import (
 )
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, R, from_document
+from skerry.api.secret_fields import may_show
 
 _TYPE_NAMES = {
     "string_type": "string",
@@ -67,7 +69,7 @@ def decode(kind: Kind[R], document: Document) -> Decoded[R]:
     unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
     wrong = [problem for problem in problems if problem["type"] != "extra_forbidden"]
     if wrong:
-        raise Invalid.of(kind.kind, kind.group, _name_of(given), [_field_error(problem) for problem in wrong])
+        raise Invalid.of(kind.kind, kind.group, _name_of(given), [_field_error(kind, problem) for problem in wrong])
     for location in unknown:
         _remove(given, location)
     return Decoded(from_document(kind.model, given), tuple(path_of(location) for location in unknown))
@@ -114,8 +116,15 @@ def _remove(document: Any, location: Sequence[str | int]) -> None:
     del document[location[-1]]
 
 
-def _field_error(problem: Any) -> FieldError:
-    """Translate one error of pydantic; the table of its types is at pydantic's "Validation Errors" page."""
+def _field_error(kind: Kind[Any], problem: Any) -> FieldError:
+    """Translate one error of pydantic, without the value where that is a secret."""
+    if problem["type"] in {"missing", *_TYPE_NAMES} or may_show(kind, problem["loc"]):
+        return _translated(problem)
+    return invalid(path_of(problem["loc"]), REDACTED, "is not valid")
+
+
+def _translated(problem: Any) -> FieldError:
+    """Translate one error; the table of its types is at pydantic's "Validation Errors" page."""
     path, value, context = path_of(problem["loc"]), problem["input"], problem.get("ctx", {})
     match problem["type"]:
         case "missing":

@@ -18,6 +18,7 @@ from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.model import (
+    SECRET_FIELD,
     Conditions,
     Document,
     Int64,
@@ -118,9 +119,9 @@ class OCICredentials(Model):
 
     username: str | None = None
     """Username for the registry."""
-    password: str | None = None
+    password: Annotated[str | None, SECRET_FIELD] = None
     """Password for the registry. Write-only: it is moved to passwordData."""
-    password_data: str | None = None
+    password_data: Annotated[str | None, SECRET_FIELD] = None
     """The base64 encoded password for the registry, as a byte field: base64 once more on the wire."""
 
 

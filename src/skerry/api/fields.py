@@ -23,6 +23,8 @@ Reason = Literal[
 
 #: A given value is quoted in an error up to this many characters.
 QUOTED_CHARACTERS_MAX = 200
+#: Stands for a given value that is a secret.
+REDACTED = "<redacted>"
 
 
 @dataclass(frozen=True, slots=True)

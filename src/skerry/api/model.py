@@ -7,6 +7,7 @@ Invariant: `to_document(from_document(document)) == document` for every document
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -26,6 +27,7 @@ class Model(BaseModel):
         extra="forbid",
         strict=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # what is printed of an error must not hold a secret
         validate_assignment=False,
     )
 
@@ -46,6 +48,15 @@ LIST_ATOMIC = Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})
 
 #: The `model_config` of an object that is replaced as a whole.
 MAP_ATOMIC = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+
+@dataclass(frozen=True, slots=True)
+class SecretField:
+    """Marks a field whose value nobody may see who may not read the object."""
+
+
+#: In `Annotated[str, SECRET_FIELD]`: encrypted at rest, and never quoted in an error (`api.secret_fields`).
+SECRET_FIELD = SecretField()
 
 #: A JSON object whose content is the user's own affair.
 FreeForm = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]

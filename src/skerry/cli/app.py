@@ -3,12 +3,10 @@
 Exit codes: 0 done; 1 it failed, one sentence on standard error says why; 2 a flag or setting is wrong.
 """
 
-import asyncio
 import os
 import sys
-from collections.abc import Awaitable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
 import uvloop
@@ -20,37 +18,29 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document, to_document
 from skerry.api.registry import KINDS
 from skerry.cli import run_notes
-from skerry.cli.connection import Access, connected, find_kubeconfig, read_access
+from skerry.cli.connection import connected, read_access
 from skerry.cli.folder import function_from_folder
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
+from skerry.cli.secrets import secrets
+from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
 
-T = TypeVar("T")
 app = typer.Typer(
     help="Skerry: one control plane for code at the edge, and the runtime that runs it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(secrets, name="secrets")
 
-DataDirFlag = Annotated[
-    str | None, typer.Option("--data-dir", metavar="DIR", help="Where Skerry keeps everything. Default: ./.skerry")
-]
-KubeconfigFlag = Annotated[
-    Path | None,
-    typer.Option(
-        "--kubeconfig", metavar="FILE", help="Default: that of --data-dir, else $KUBECONFIG, else ./.skerry/kubeconfig"
-    ),
-]
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[
     list[str], typer.Option("--filename", "-f", metavar="FILE|DIR|-", help="Files with objects, YAML or JSON.")
 ]
-PAGE_OBJECTS = 500
 
 
 def main() -> None:
@@ -137,8 +127,8 @@ def status(
 
     Exit code 0: it is ready. 1: it is not.
     """
-    root = _data_dir(data_dir)
-    note = asyncio.run(run_notes.wait_for_note(root, timeout_seconds=run_notes.seconds(timeout) if wait else 0))
+    root = data_dir_of(data_dir)
+    note = run(run_notes.wait_for_note(root, timeout_seconds=run_notes.seconds(timeout) if wait else 0))
     out.print(f"ready (pid {note['pid']})")
     out.print(f"  API      {note['api']}")
     out.print(f"  gateway  {note['http']}")
@@ -159,13 +149,13 @@ def logs(
 
     async def stream() -> None:
         async with (
-            connected(_access(kubeconfig, data_dir)) as http,
+            connected(access_of(kubeconfig, data_dir)) as http,
             HttpTransport(http).lines(Target(EDGE_FUNCTION, name=function, subresource="log"), query) as lines,
         ):
             async for line in lines:
                 out.print(line, markup=False)
 
-    _run(stream())
+    run(stream())
 
 
 @app.command()
@@ -191,7 +181,7 @@ def deploy(
         env=_pairs(env or []),
         timeout=request_timeout,
     )
-    access = _access(kubeconfig, data_dir)
+    access = access_of(kubeconfig, data_dir)
     wait_seconds = run_notes.seconds(timeout) if wait else 0
 
     async def send() -> None:
@@ -203,7 +193,7 @@ def deploy(
             if wait_seconds:
                 await wait_until_ready(transport, function.name, wait_seconds)
 
-    _run(send())
+    run(send())
 
 
 @app.command()
@@ -217,13 +207,13 @@ def apply(
     manifests = [manifest for path in filename for manifest in read_manifests(path, sys.stdin)]
 
     async def send() -> None:
-        async with connected(_access(kubeconfig, data_dir)) as http:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
             for manifest in manifests:
                 target = target_of(manifest, namespace)
                 outcome = await apply_document(HttpTransport(http), target, manifest.document)
                 out.print(f"{spoken(target)} {outcome}")
 
-    _run(send())
+    run(send())
 
 
 @app.command()
@@ -244,13 +234,13 @@ def get(
     target = Target(kind, namespace if kind.namespaced and not all_namespaces else "", name or "")
 
     async def fetch() -> list[Document]:
-        async with connected(_access(kubeconfig, data_dir)) as http:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
             transport = HttpTransport(http)
             if name:
                 return [await transport.get(target)]
-            return await _list_all(transport, target, selector)
+            return await list_all(transport, target, selector)
 
-    print_objects(kind, _run(fetch()), output, single=name is not None)
+    print_objects(kind, run(fetch()), output, single=name is not None)
 
 
 @app.command()
@@ -272,7 +262,7 @@ def delete(
         raise ConfigurationError("name a kind and its objects, or give --filename")
 
     async def send() -> None:
-        async with connected(_access(kubeconfig, data_dir)) as http:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
             for target in targets:
                 try:
                     await HttpTransport(http).delete(target)
@@ -282,7 +272,7 @@ def delete(
                 else:
                     out.print(f"{spoken(target)} deleted")
 
-    _run(send())
+    run(send())
 
 
 @app.command()
@@ -303,21 +293,6 @@ def config(
         out.print(f"{name} = {text}", markup=False)
 
 
-def _run(work: Awaitable[T]) -> T:
-    async def call() -> T:
-        return await work
-
-    return asyncio.run(call())
-
-
-def _data_dir(flag: str | None) -> Path:
-    return Path(flag or os.environ.get("SKERRY_DATA_DIR") or ".skerry")
-
-
-def _access(kubeconfig: Path | None, data_dir: str | None) -> Access:
-    return read_access(find_kubeconfig(kubeconfig, data_dir, os.environ))
-
-
 def _find_kind(word: str) -> Kind[Any]:
     wanted = word.lower()
     for kind in KINDS:
@@ -335,14 +310,3 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise ConfigurationError(f"--env: {text!r} must be NAME=VALUE")
         pairs[name] = value
     return pairs
-
-
-async def _list_all(transport: HttpTransport, target: Target, selector: str) -> list[Document]:
-    items: list[Document] = []
-    token = ""
-    while True:
-        page = await transport.list(target, label_selector=selector, limit=PAGE_OBJECTS, continue_token=token)
-        items += page["items"]
-        token = page["metadata"].get("continue", "")
-        if not token:
-            return items

@@ -88,6 +88,10 @@ class HttpTransport:
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 
+    async def call(self, method: str, path: str) -> Document:
+        """Send a request without a body to a path that is no object's."""
+        return await self._answer(self._http.build_request(method, path, timeout=REQUEST_TIMEOUT_SECONDS))
+
     async def _send(
         self,
         method: str,
@@ -99,15 +103,19 @@ class HttpTransport:
     ) -> Document:
         content = None if document is None else orjson.dumps(document)
         headers = {"Content-Type": content_type} if content is not None else {}
+        request = self._http.build_request(
+            method,
+            _path(target),
+            params=query,
+            content=content,
+            headers=headers,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+        )
+        return await self._answer(request)
+
+    async def _answer(self, request: httpx.Request) -> Document:
         try:
-            response = await self._http.request(
-                method,
-                _path(target),
-                params=query,
-                content=content,
-                headers=headers,
-                timeout=REQUEST_TIMEOUT_SECONDS,
-            )
+            response = await self._http.send(request)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         if response.status_code >= httpx.codes.BAD_REQUEST:

@@ -38,6 +38,11 @@ class DataDir:
         return self.root / "pki"
 
     @property
+    def encryption_keys(self) -> Path:
+        """What the secrets in the log are encrypted with."""
+        return self.pki / "encryption-keys.json"
+
+    @property
     def artifacts(self) -> Path:
         """Code, by digest."""
         return self.root / "artifacts"

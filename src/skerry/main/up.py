@@ -19,6 +19,7 @@ from pathlib import Path
 from skerry.agent.agent import AgentSettings, run_agent
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.registry import KINDS
+from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
@@ -47,6 +48,7 @@ from skerry.main.ports import free_address
 from skerry.server.access import AdministratorsOnly
 from skerry.server.app import App, Guards
 from skerry.server.credentials import open_administrator, write_kubeconfig
+from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.local import LocalTransport
@@ -54,6 +56,9 @@ from skerry.server.serve import ServeSettings, serve
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
+from skerry.store.sealing.keys import LocalKeys
+from skerry.store.sealing.resealing import Resealer
+from skerry.store.sealing.sealed import open_sealed
 from skerry.store.sqlite import open_sqlite
 
 log = get_logger(__name__)
@@ -114,14 +119,19 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         driver = await stack.enter_async_context(open_sqlite(data_dir.database))
-        revision_log = await stack.enter_async_context(open_log(driver, clock=clock))
+        keys = LocalKeys(data_dir.encryption_keys, clock)
+        sealed = await open_sealed(driver, keys, confidential_resources(KINDS).__contains__)
+        revision_log = await stack.enter_async_context(open_log(sealed.driver, clock=clock))
+        await stack.enter_async_context(background(("resealing", sealed.resealer.run)))
         verbs = Verbs(revision_log, KINDS, clock, RandomIds())
         await verbs.bootstrap()
         client = Client(LocalTransport(verbs, manager="skerry"))
         await ensure_default_gateway(client, http_address)
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
         node = NodeReadiness()
-        api_url = await stack.enter_async_context(api_server(settings, data_dir, verbs, api_address, node))
+        api_url = await stack.enter_async_context(
+            api_server(settings, data_dir, verbs, api_address, node, sealed.resealer)
+        )
         await stack.enter_async_context(controllers(settings, data_dir, client, keep))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
@@ -132,7 +142,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
 
 @asynccontextmanager
 async def api_server(
-    settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address, node: NodeReadiness
+    settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address, node: NodeReadiness, resealer: Resealer
 ) -> AsyncIterator[str]:
     """Serve the API; yields its URL, with the administrator's kubeconfig written."""
     clock = SystemClock()
@@ -143,7 +153,7 @@ async def api_server(
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
     door = KubeDoor(verbs, KubeSettings(access, clock, reader))
-    app = App([door], Guards((administrator.tokens,), access), Health([node]), clock)
+    app = App([door, EncryptionDoor(resealer, access)], Guards((administrator.tokens,), access), Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
         async with serve(app, serving, identity) as at:

@@ -11,11 +11,23 @@ revision would be lost for good. SQLite gets this from its single writer. A driv
 `events_after`, `bounds` and `page` back at the first gap until that gap is filled or known to stay empty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from skerry.store.errors import Compacted, FutureRevision
-from skerry.store.records import Batch, Bounds, Entry, Key, ListQuery, Page, Scope, Statistics, Write
+from skerry.store.records import (
+    Batch,
+    Bounds,
+    Entry,
+    HeldValue,
+    Key,
+    ListQuery,
+    Page,
+    Rewrite,
+    Scope,
+    Statistics,
+    Write,
+)
 
 
 class Driver(Protocol):
@@ -82,6 +94,29 @@ class Driver(Protocol):
     def statistics(self) -> Statistics:
         """Return the present depth of every queue and pool of the driver."""
         ...
+
+
+class HeldValues(Protocol):
+    """The second face of a driver: its values as they lie there, which `sealing` changes the form of.
+
+    A value's form at rest may change, what it means may not: no revision is made, no watcher hears of it.
+    """
+
+    async def values_after(self, revision: int, *, limit: int) -> Sequence[HeldValue]:
+        """Return the first values written after `revision`, history among them; at most `limit`, empty at the end."""
+        ...
+
+    async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """Replace values, in one transaction, that are still as they were read.
+
+        It happens after every change that `append` was called for before, even with nothing to replace. What is
+        replaced leaves no trace in the database.
+        """
+        ...
+
+
+class RewritableDriver(Driver, HeldValues, Protocol):
+    """A driver with both faces, as all of ours are."""
 
 
 def check_revision(revision: int, bounds: Bounds) -> None:

@@ -6,6 +6,7 @@
         ├── Compacted         that revision's history is gone; carries the oldest one that is left
         ├── FutureRevision    that revision is not written yet; carries the newest one that is
         ├── ValueTooLarge     the value exceeds `LogSettings.value_bytes_max`
+        ├── Undecryptable     a sealed value can't be opened: its key is missing, or it is not what was sealed
         ├── Overloaded        a bounded queue of the store is full; nothing was done, try again
         └── Unavailable       the database cannot serve (disk full, locked, closed)
 
@@ -63,6 +64,18 @@ class ValueTooLarge(StoreError):
 
     def __init__(self, key: Key, *, value_bytes: int, value_bytes_max: int) -> None:
         super().__init__(f"{key} has {value_bytes} bytes, the limit of one entry is {value_bytes_max}")
+
+
+class Undecryptable(StoreError):
+    """A sealed value can't be opened.
+
+    Args:
+        key: the entry.
+        why: names the missing key, or says that the value is damaged.
+    """
+
+    def __init__(self, key: Key, why: str) -> None:
+        super().__init__(f"{key} can't be decrypted: {why}")
 
 
 class Overloaded(StoreError):

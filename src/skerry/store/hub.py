@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Wakeup
 from skerry.store.driver import Driver
-from skerry.store.errors import Compacted, Overloaded
+from skerry.store.errors import Compacted, Overloaded, Undecryptable
 from skerry.store.recent import Recent
 from skerry.store.records import Batch, Event, Progress, Scope, Statistics
 from skerry.store.settings import LogSettings
@@ -166,8 +166,9 @@ class Hub:
         while more and self._live:
             try:
                 batch = await self.read(self.through, EVERYTHING)
-            except Compacted:
-                # This process was away for longer than history is kept; each watch finds out by replaying.
+            except (Compacted, Undecryptable):
+                # This process was away for longer than history is kept, or one value is damaged; each watch finds
+                # out by replaying whether that concerns it.
                 self._let_all_go()
                 return
             self._hand_out(batch)

@@ -5,8 +5,9 @@ whole of its concurrency control. Memory is bounded by compaction, as disk is fo
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 
 from skerry.store.driver import check_revision
@@ -16,9 +17,11 @@ from skerry.store.records import (
     Bounds,
     Entry,
     Event,
+    HeldValue,
     Key,
     ListQuery,
     Page,
+    Rewrite,
     Scope,
     Statistics,
     Write,
@@ -139,6 +142,34 @@ class MemoryDriver:
             del self._states[key]
             keys = self._keys[key.resource]
             del keys[bisect_left(keys, key)]
+
+    async def values_after(self, revision: int, *, limit: int) -> Sequence[HeldValue]:
+        """Return the first values written after `revision`; see `HeldValues`."""
+        held = [
+            HeldValue(entry.revision, entry.key, entry.value, current=entry is states[-1][1])
+            for states in self._states.values()
+            for _, entry in states
+            if entry is not None and entry.revision > revision
+        ]
+        return sorted(held, key=lambda value: value.revision)[:limit]
+
+    async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """Replace values that are still as they were read; see `HeldValues`."""
+        # By key and bytes, not by revision, because an event does not say which revision its `previous` is of.
+        forms = {(rewrite.held.key, rewrite.held.value): rewrite.value for rewrite in rewrites}
+
+        def form(key: Key, value: bytes | None) -> bytes | None:
+            return None if value is None else forms.get((key, value), value)
+
+        for key in {key for key, _ in forms} & self._states.keys():
+            self._states[key] = [
+                (revision, entry and replace(entry, value=forms.get((key, entry.value), entry.value)))
+                for revision, entry in self._states[key]
+            ]
+        self._events[:] = [
+            replace(event, value=form(event.key, event.value), previous=form(event.key, event.previous))
+            for event in self._events
+        ]
 
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called after each commit."""

@@ -164,4 +164,32 @@ class Bounds:
     latest: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldValue:
+    """A state as it lies in the database.
+
+    Attributes:
+        revision: the revision that wrote it.
+        current: whether it is the present state of its key.
+    """
+
+    revision: int
+    key: Key
+    value: bytes
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Another form of a value at rest.
+
+    Attributes:
+        held: the value as it was read; where it is not there any more, nothing is done.
+        value: the form to keep instead.
+    """
+
+    held: HeldValue
+    value: bytes
+
+
 Statistics: TypeAlias = Mapping[str, int]

@@ -9,7 +9,7 @@ The order of revisions is that of commits, because every writer takes the file's
 reads the newest revision; so what `Driver` demands of `events_after` holds, with several processes too.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +19,19 @@ from skerry.kit.tasks import run_blocking
 from skerry.store import sqlite_reads as reads
 from skerry.store import sqlite_writes as writes
 from skerry.store.lane import Lane, LaneSettings, open_lane
-from skerry.store.records import Batch, Bounds, Entry, Key, ListQuery, Page, Scope, Statistics, Write
+from skerry.store.records import (
+    Batch,
+    Bounds,
+    Entry,
+    HeldValue,
+    Key,
+    ListQuery,
+    Page,
+    Rewrite,
+    Scope,
+    Statistics,
+    Write,
+)
 from skerry.store.sqlite_connection import Connection, SqliteSettings, open_connections
 
 __all__ = ["SqliteDriver", "SqliteSettings", "open_sqlite"]
@@ -99,6 +111,17 @@ class SqliteDriver:
         await self._writer.call(partial(writes.mark_compacted, revision=revision))
         while await self._writer.call(writes.sweep):
             pass
+
+    async def values_after(self, revision: int, *, limit: int) -> Sequence[HeldValue]:
+        """Return the first values written after `revision`; see `HeldValues`."""
+        bytes_max = self._settings.batch_bytes_max
+        return await self._scanner.call(
+            partial(reads.values_after, revision=revision, limit=limit, bytes_max=bytes_max)
+        )
+
+    async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """Replace values that are still as they were read; see `HeldValues`. One thread writes, in order."""
+        await self._writer.call(partial(writes.rewrite, rewrites=rewrites))
 
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called on the event loop after this process' commits; others' are found by polling."""

@@ -123,3 +123,15 @@ SWEEP_TOMBSTONES = Query(
     "sweep_tombstones",
     "DELETE FROM revisions WHERE revision > :above AND revision <= :up_to AND deleted",
 )
+
+# Values as they lie here, for `sealing`.
+VALUES_AFTER = Query(
+    "values_after",
+    """
+    SELECT row.revision, row.resource, row.namespace, row.name, row.value, current.revision IS row.revision
+    FROM revisions AS row LEFT JOIN current USING (resource, namespace, name)
+    WHERE row.revision > :after AND NOT row.deleted
+    ORDER BY row.revision LIMIT :limit
+    """,
+)
+REWRITE = Query("rewrite", "UPDATE revisions SET value = :new WHERE revision = :revision AND value = :old")

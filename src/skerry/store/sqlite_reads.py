@@ -9,7 +9,7 @@ from skerry.store import sqlite_queries as queries
 from skerry.store.driver import check_revision
 from skerry.store.errors import Compacted, Unavailable
 from skerry.store.lane import Outcome
-from skerry.store.records import Batch, Bounds, Entry, Event, Key, ListQuery, Page, Scope
+from skerry.store.records import Batch, Bounds, Entry, Event, HeldValue, Key, ListQuery, Page, Scope
 from skerry.store.sqlite_connection import Connection
 
 
@@ -134,3 +134,16 @@ def _event(  # noqa: PLR0913, PLR0917 - a row of EVENTS_AFTER, spread
         value=value,
         previous=previous,
     )
+
+
+def values_after(connection: Connection, *, revision: int, limit: int, bytes_max: int) -> Sequence[HeldValue]:
+    """Return the first values written after a revision, as they lie there; at least one where there is any."""
+    held: list[HeldValue] = []
+    held_bytes = 0
+    with connection.open_rows(queries.VALUES_AFTER, after=revision, limit=limit) as rows:
+        for at, resource, namespace, name, value, current in rows:
+            held.append(HeldValue(at, Key(resource, namespace, name), value, bool(current)))
+            held_bytes += len(value)
+            if held_bytes > bytes_max:
+                break
+    return held

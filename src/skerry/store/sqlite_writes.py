@@ -13,7 +13,7 @@ from skerry.kit.logs import get_logger
 from skerry.store import sqlite_queries as queries
 from skerry.store.errors import Conflict, FutureRevision, StoreError, Unavailable
 from skerry.store.lane import Outcome
-from skerry.store.records import Write
+from skerry.store.records import Rewrite, Write
 from skerry.store.sqlite_connection import Connection
 from skerry.store.sqlite_reads import get
 
@@ -100,6 +100,12 @@ def append(group: Group, *, write: Write) -> int:
     else:
         group.connection.run(queries.SET_CURRENT, **names, revision=revision, created_revision=created_revision)
     return revision
+
+
+def rewrite(group: Group, *, rewrites: Sequence[Rewrite]) -> None:
+    """Replace values that are still as they were read; `secure_delete` erases what they were."""
+    for one in rewrites:
+        group.connection.run(queries.REWRITE, revision=one.held.revision, old=one.held.value, new=one.value)
 
 
 def mark_compacted(group: Group, *, revision: int) -> None:

@@ -1,26 +1,52 @@
 """One suite for every driver: a test asks for `log` or `open_driver` and runs once for each."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from skerry.store.driver import Driver
+from skerry.kit.clock import SystemClock
+from skerry.store.driver import Driver, RewritableDriver
 from skerry.store.log import LogSettings, RevisionLog, open_log
 from skerry.store.memory import open_memory
+from skerry.store.sealing.keys import LocalKeys
+from skerry.store.sealing.sealed import open_sealed
 from skerry.store.sqlite import open_sqlite
 
 OpenDriver = Callable[[], AbstractAsyncContextManager[Driver]]
+OpenHeld = Callable[[], AbstractAsyncContextManager[RewritableDriver]]
 
 #: No test waits for a poll: wake-ups alone must do, and a lost one hangs the test.
 NEVER_SECONDS = 3_600.0
 
 
+def open_raw(name: str, directory: Path) -> AbstractAsyncContextManager[RewritableDriver]:
+    """Open the same database again, where it is a durable one."""
+    return open_memory() if name == "memory" else open_sqlite(directory / "skerry.db")
+
+
 @pytest.fixture(params=["memory", "sqlite"])
+def open_held(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHeld:
+    """How to open a driver of each kind that keeps values itself."""
+    return lambda: open_raw(request.param, tmp_path)
+
+
+@pytest.fixture(params=["memory", "sqlite", "sealed memory", "sealed sqlite"])
 def open_driver(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDriver:
-    """How to open a driver of each kind; those that are durable open the same database again."""
-    return open_memory if request.param == "memory" else lambda: open_sqlite(tmp_path / "skerry.db")
+    """How to open a driver of each kind."""
+    seals, _, name = request.param.rpartition(" ")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Driver]:
+        async with open_raw(name, tmp_path) as driver:
+            if not seals:
+                yield driver
+                return
+            keys = LocalKeys(tmp_path / "keys.json", SystemClock())
+            yield (await open_sealed(driver, keys, lambda _: True)).driver
+
+    return opened
 
 
 @pytest.fixture

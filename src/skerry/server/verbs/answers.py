@@ -79,6 +79,8 @@ def of_store(error: store.StoreError) -> ApiError:
             return Timeout(error.public, details={"retryAfterSeconds": 1}, detail=error.detail)
         case store.Conflict():
             return Conflict(error.public, detail=error.detail)
+        case store.Undecryptable():
+            return InternalError(error.public, detail=error.detail)
         case _:
             return InternalError("the store failed", detail=error.public)
 
