@@ -120,7 +120,7 @@ class LocalKeys:
         """Decrypt a data key; raises KeyUnavailable."""
         key = next((key for key in self._keys if key.info.id == wrapped.key_id), None)
         if key is None:
-            raise KeyUnavailable(f'key "{wrapped.key_id}" is missing in {self._path}')
+            raise KeyUnavailable(f'key "{wrapped.key_id}" is missing in {self._path.name}')
         nonce, data = wrapped.data[:NONCE_BYTES], wrapped.data[NONCE_BYTES:]
         try:
             return AESGCM(key.secret).decrypt(nonce, data, _bound_to(wrapped.key_id))
