@@ -10,6 +10,7 @@ PARTS = (
     ("deploy.py",),
     ("api.py",),
     ("store.py",),
+    ("sealing.py",),
 )
 
 

@@ -73,7 +73,7 @@ async def _follow(transport: HttpTransport) -> None:
         if all(key["state"] == "newest" for key in found["keys"]):
             out.print(f"re-encrypted: {found['keys'][-1]['objects']} objects", markup=False)
             return
-        if told != (told := f"{older} values are left"):
+        if older and told != (told := f"{older} values are left"):
             err.print(told)
         await asyncio.sleep(POLL_SECONDS)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import orjson
 import yaml
+from yaml.parser import ParserError
+from yaml.reader import ReaderError
+from yaml.scanner import ScannerError
 
 from skerry.api.errors import BadRequest, UnsupportedMediaType
 from skerry.api.kinds import Kind
@@ -193,8 +196,20 @@ def parse_yaml(raw: bytes) -> Any:
         value = yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - a subclass of the safe loader
         # Writing it once shows what JSON can't hold: keys that are no text, binary values, lone surrogates.
         return orjson.loads(orjson.dumps(value))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise BadRequest(f"the body of the request is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        # The last two come from a value that does not fit an explicit tag: `!!bool x`, `!!timestamp x`.
+        raise BadRequest(f"the body of the request is not valid YAML: {_yaml_problem(error)}") from error
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Say what is wrong without quoting a value, which may be a secret."""
+    match error:
+        case ScannerError() | ParserError() | ReaderError() | UnicodeDecodeError() | orjson.JSONEncodeError():
+            return str(error)  # of grammar and characters
+        case yaml.MarkedYAMLError(problem_mark=mark) if mark is not None:
+            return f"line {mark.line + 1}, column {mark.column + 1} has no JSON form"
+        case _:
+            return "a value does not fit its tag"
 
 
 def _check_events(text: str) -> None:

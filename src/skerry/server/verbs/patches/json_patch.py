@@ -49,11 +49,19 @@ class JsonPatch:
 
 
 def _failed(operation: dict[str, Any], error: Exception) -> Invalid:
-    """An operation does not fit the object, or a test does not hold."""
-    told = f"{operation['op']} {operation['path']}"
-    return Invalid(
-        _REJECTED, details={"causes": [{"reason": "UnexpectedServerResponse", "message": f"{told}: {error}"}]}
-    )
+    """An operation does not fit the object, or a test does not hold.
+
+    The libraries' own words are not passed on: they quote the object, and what is in it may be a secret.
+    """
+    match error:
+        case jsonpatch.JsonPatchTestFailed():
+            why = "the test failed"
+        case jsonpatch.JsonPatchConflict() | jsonpointer.JsonPointerException():
+            why = "there is no such path in the object"
+        case _:
+            why = "the operation does not fit what is there"
+    told = f"{operation['op']} {operation['path']}: {why}"
+    return Invalid(_REJECTED, details={"causes": [{"reason": "UnexpectedServerResponse", "message": told}]})
 
 
 def json_patch(body: Any) -> JsonPatch:
