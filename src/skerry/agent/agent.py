@@ -8,16 +8,17 @@ as every other, and many changes at once are one turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import Histogram
 
 from skerry.agent.functions import ArtifactSource, FunctionStage
+from skerry.agent.plugins import PluginStage
 from skerry.agent.report import Reporter
 from skerry.agent.slice import NodeSlice
 from skerry.client.client import Client
@@ -48,16 +49,22 @@ class AgentSettings:
 
     Attributes:
         functions_dir: for the manifests of the engine workers.
+        plugins_dir: for the modules of plugins.
         workers: how the engine workers run.
         envoy: how Envoy runs.
         default_address: the IP address of Gateways that name none.
+        labels: of this node.
+        root_namespace: plugins of this namespace apply to Gateways of every namespace.
         start_seconds_max: how long the first configuration may take.
     """
 
     functions_dir: Path
+    plugins_dir: Path
     workers: WorkerSettings
     envoy: EnvoySettings
     default_address: str = "127.0.0.1"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    root_namespace: str = "istio-system"
     start_seconds_max: float = 60.0
 
 
@@ -70,20 +77,33 @@ class Parts:
     envoy: Envoy
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What brings code to a node: for the engine workers, and for Envoy."""
+
+    functions: FunctionStage
+    plugins: PluginStage
+
+
 class Agent:
     """A running node, as `run_agent` yields it: it serves what the log asked for."""
 
     def __init__(
-        self, settings: AgentSettings, node_slice: NodeSlice, stage: FunctionStage, reporter: Reporter, parts: Parts
+        self, settings: AgentSettings, node_slice: NodeSlice, stages: Stages, reporter: Reporter, parts: Parts
     ) -> None:
         self._settings = settings
         self._slice = node_slice
-        self._stage = stage
+        self._stages = stages
         self._reporter = reporter
         self._parts = parts
         self._xds = parts.xds
         sockets = tuple(str(path) for path in parts.workers.socket_paths)
-        self._facts = NodeFacts(engine_sockets=sockets, default_address=settings.default_address)
+        self._facts = NodeFacts(
+            engine_sockets=sockets,
+            default_address=settings.default_address,
+            labels=settings.labels,
+            root_namespace=settings.root_namespace,
+        )
         self.applied = asyncio.Event()
 
     async def missing(self) -> str:
@@ -97,15 +117,17 @@ class Agent:
     async def turn(self) -> None:
         """Bring Envoy and the engine to the present state of the log, and report what is in force."""
         with TURN_SECONDS.time():
-            functions = await self._stage.stage(self._slice.functions)
-            resources = self._slice.resources(functions, self._facts)
+            functions = await self._stages.functions.stage(self._slice.functions)
+            plugins = await self._stages.plugins.stage(self._slice.plugins)
+            resources = self._slice.resources(functions, plugins, self._facts)
             translation = translate(resources)
             snapshot = build_snapshot(translation.ir, EdgeSettings(str(self._settings.envoy.access_log)))
             generation = self._xds.set_snapshot(snapshot)
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
         await self._reporter.report(functions, translation, rejections)
         self.applied.set()
-        await self._stage.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
+        await self._stages.functions.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
+        await self._stages.plugins.remove_idle()
 
 
 @asynccontextmanager
@@ -122,16 +144,20 @@ async def run_agent(
     node_slice.on_change(wakeup.set)
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
-        await run_blocking(executor, partial(settings.functions_dir.mkdir, parents=True, exist_ok=True))
+        for directory in (settings.functions_dir, settings.plugins_dir):
+            await run_blocking(executor, partial(directory.mkdir, parents=True, exist_ok=True))
         await stack.enter_async_context(background(*node_slice.loops))
         xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
-        stage = FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor)
+        stages = Stages(
+            FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor),
+            PluginStage(settings.plugins_dir, artifacts, clock, executor),
+        )
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
         envoy = await stack.enter_async_context(run_envoy(settings.envoy))
         await node_slice.synced()
-        reporter = Reporter(client, node_slice, clock)
-        agent = Agent(settings, node_slice, stage, reporter, Parts(xds, workers, envoy))
+        reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
+        agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy))
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         await stack.enter_async_context(background(("agent", turns)))
         await _until_applied(agent, envoy, settings.start_seconds_max)

@@ -12,9 +12,11 @@ from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.model import R
 from skerry.client.client import Client
-from skerry.gateway.decisions import Decision, GatewayReport, ParentReport
+from skerry.gateway.decisions import Decision, GatewayReport, ParentReport, PluginReport
+from skerry.gateway.plugin_status import plugin_status, relevant
 from skerry.gateway.status import class_status, gateway_status, route_status
 from skerry.gateway.translate import Translation
 from skerry.gateway.xds_stream import Rejection
@@ -31,12 +33,15 @@ class Reporter:
         client: where it goes.
         node_slice: the objects with their present statuses.
         clock: stamps conditions.
+        node: this node's name.
     """
 
-    def __init__(self, client: Client, node_slice: NodeSlice, clock: Clock) -> None:
+    def __init__(self, client: Client, node_slice: NodeSlice, clock: Clock, node: str) -> None:
         self._client = client
         self._slice = node_slice
         self._clock = clock
+        self._node = node
+        self._plugins_told: dict[str, tuple[WasmPlugin, PluginReport, tuple[Rejection, ...]]] = {}
 
     async def report(
         self, served: Iterable[EdgeFunction], translation: Translation, rejections: Sequence[Rejection]
@@ -55,6 +60,20 @@ class Reporter:
         for route in self._slice.http_routes:
             parents = conditions.routes.get((route.namespace, route.name), ())
             await self._write(route, partial(_set_route, parents, now))
+
+        await self._tell_plugins(translation, rejections, now)
+
+    async def _tell_plugins(self, translation: Translation, rejections: Sequence[Rejection], now: str) -> None:
+        """Tell of every plugin about which there is something new; comparing statuses of all would slow each turn."""
+        before, self._plugins_told = self._plugins_told, {}
+        for plugin in self._slice.plugins:
+            report = translation.conditions.plugins.get((plugin.namespace, plugin.name))
+            if report is None:
+                continue
+            told = (plugin, report, relevant(report, rejections))
+            self._plugins_told[plugin.uid] = told
+            if plugin.uid not in before or before[plugin.uid][0] is not plugin or before[plugin.uid] != told:
+                await self._write(plugin, partial(_set_plugin, report, told[2], self._node, now))
 
     async def _tell_serving(self, served: EdgeFunction) -> None:
         current = self._slice.functions.get(served.name)
@@ -86,3 +105,7 @@ def _set_gateway(report: GatewayReport, rejections: Sequence[Rejection], now: st
 
 def _set_route(parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> None:
     route.status = route_status(route, parents, now)
+
+
+def _set_plugin(report: PluginReport, rejections: Sequence[Rejection], node: str, now: str, plugin: WasmPlugin) -> None:
+    plugin.status = plugin_status(plugin, report, rejections, node=node, now=now)

@@ -8,9 +8,10 @@ from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.client.client import Client
 from skerry.client.informer import Informer
-from skerry.gateway.resources import NodeFacts, Resources
+from skerry.gateway.resources import HeldPlugin, NodeFacts, Resources
 
 
 class NodeSlice:
@@ -24,6 +25,7 @@ class NodeSlice:
         self.http_routes = Informer(client, HTTPRoute)
         self.backends = Informer(client, Backend)
         self.direct_responses = Informer(client, DirectResponse)
+        self.plugins = Informer(client, WasmPlugin)
         self.secrets = Informer(client, Secret)
         self.namespaces = Informer(client, Namespace)
         self._all: tuple[Informer[EdgeFunction], ...] = (  # type: ignore[assignment]  # each of another model
@@ -34,6 +36,7 @@ class NodeSlice:
             self.http_routes,
             self.backends,
             self.direct_responses,
+            self.plugins,
             self.secrets,
             self.namespaces,
         )
@@ -53,8 +56,8 @@ class NodeSlice:
         for informer in self._all:
             await informer.synced()
 
-    def resources(self, functions: Iterable[EdgeFunction], node: NodeFacts) -> Resources:
-        """Return what the translator reads, with the functions as the node serves them."""
+    def resources(self, functions: Iterable[EdgeFunction], plugins: Iterable[HeldPlugin], node: NodeFacts) -> Resources:
+        """Return what the translator reads, with functions and plugins as the node serves them."""
         return Resources(
             gateway_classes=tuple(self.gateway_classes),
             gateways=tuple(self.gateways),
@@ -62,6 +65,7 @@ class NodeSlice:
             backends=tuple(self.backends),
             direct_responses=tuple(self.direct_responses),
             functions=tuple(functions),
+            plugins=tuple(plugins),
             secrets=tuple(self.secrets),
             namespace_labels={n.name: n.metadata.labels or {} for n in self.namespaces},
             node=node,

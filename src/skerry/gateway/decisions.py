@@ -1,4 +1,4 @@
-"""What the translator decided about Gateways and routes, in the condition types and reasons of the Gateway API.
+"""What the translator decided about Gateways, routes and plugins: condition types and reasons of the Gateway API.
 
 A `Decision` is a condition without its times: those are added where a status is written (`status.py`).
 """
@@ -74,9 +74,29 @@ class ParentReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginReport:
+    """What was decided about a plugin.
+
+    Attributes:
+        accepted: whether what it asks for can be done here.
+        resource: name of its resource in the proxy.
+        gateways: the Gateways that it applies to, each with the names of the bindings that run it.
+        obstacle: why Gateways don't run it, before the proxy was even asked; None where they may.
+        digest: of the module that the proxy is to run; None where a stand-in takes its place.
+    """
+
+    accepted: Decision
+    resource: str
+    gateways: Mapping[Key, tuple[str, ...]]
+    obstacle: Decision | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """Every decision: by class name, and by namespace and name; only of objects that are ours to decide on."""
 
     classes: Mapping[str, Decision] = field(default_factory=dict)
     gateways: Mapping[Key, GatewayReport] = field(default_factory=dict)
     routes: Mapping[Key, tuple[ParentReport, ...]] = field(default_factory=dict)
+    plugins: Mapping[Key, PluginReport] = field(default_factory=dict)

@@ -13,7 +13,6 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
 from envoy.config.core.v3.address_pb2 import Address, CidrRange, Pipe, SocketAddress
 from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -30,12 +29,12 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsCertificate
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_plugins import extension, http_filters, network_filters
 from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX, route_configuration
+from skerry.gateway.envoy_words import ads, any_of, duration
 from skerry.gateway.snapshot import Snapshot, XdsResource, pack
 
 # Downstream. The edge's defaults follow Envoy's guide "Configuring Envoy as an edge proxy".
@@ -126,18 +125,23 @@ def build_snapshot(model: ir.Ir, settings: EdgeSettings) -> Snapshot:
 def _resources(model: ir.Ir, settings: EdgeSettings) -> Iterator[XdsResource]:
     table_users: dict[str, set[str]] = {}
     certificate_users: dict[str, set[str]] = {}
+    plugin_users: dict[str, set[str]] = {}
     for binding in model.bindings:
         yield pack(binding.name, listener(binding, settings))
         for chain in binding.chains:
             table_users.setdefault(chain.table, set()).add(binding.name)
             for name in chain.certificates:
                 certificate_users.setdefault(name, set()).add(binding.name)
+            for use in (*chain.network_plugins, *chain.http_plugins):
+                plugin_users.setdefault(use.plugin, set()).add(binding.name)
     for table in model.tables:
         yield pack(table.name, route_configuration(table), users=table_users.get(table.name, ()))
     for cluster_ in model.clusters:
         yield pack(cluster_.name, cluster(cluster_, settings))
     for certificate in model.certificates:
         yield pack(certificate.name, secret(certificate), users=certificate_users.get(certificate.name, ()))
+    for plugin in model.plugins:
+        yield pack(plugin.name, extension(plugin), users=plugin_users.get(plugin.name, ()))
 
 
 def listener(binding: ir.Binding, settings: EdgeSettings) -> Listener:
@@ -151,16 +155,19 @@ def listener(binding: ir.Binding, settings: EdgeSettings) -> Listener:
     message.enable_reuse_port.value = False
     message.per_connection_buffer_limit_bytes.value = CONNECTION_BUFFER_BYTES_MAX
     if any(chain.certificates for chain in binding.chains):
-        inspector = ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=_any(TlsInspector()))
+        inspector = ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=any_of(TlsInspector()))
         message.listener_filters.append(inspector)
     return message
 
 
 def _filter_chain(chain: ir.Chain, settings: EdgeSettings) -> FilterChain:
-    manager = _connection_manager(chain.table, settings, scheme="https" if chain.certificates else "http")
+    manager = any_of(_connection_manager(chain, settings))
     message = FilterChain(
         name=chain.table,
-        filters=[Filter(name="envoy.filters.network.http_connection_manager", typed_config=_any(manager))],
+        filters=[
+            *network_filters(chain.network_plugins),
+            Filter(name="envoy.filters.network.http_connection_manager", typed_config=manager),
+        ],
     )
     if chain.server_names:
         message.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
@@ -168,46 +175,50 @@ def _filter_chain(chain: ir.Chain, settings: EdgeSettings) -> FilterChain:
         context = DownstreamTlsContext()
         context.common_tls_context.alpn_protocols.extend(["h2", "http/1.1"])
         context.common_tls_context.tls_certificate_sds_secret_configs.extend(
-            SdsSecretConfig(name=name, sds_config=_ads()) for name in chain.certificates
+            SdsSecretConfig(name=name, sds_config=ads()) for name in chain.certificates
         )
         message.transport_socket.CopyFrom(_tls_socket(context))
     return message
 
 
-def _connection_manager(table: str, settings: EdgeSettings, *, scheme: str) -> hcm.HttpConnectionManager:
+def _connection_manager(chain: ir.Chain, settings: EdgeSettings) -> hcm.HttpConnectionManager:
     """Write the HTTP part of a listener.
 
     Paths are normalised (RFC 3986) and repeated slashes merged before routes are matched, so that no spelling of a
     path slips past a route; encoded slashes stay, because functions use them within a segment.
     """
     manager = hcm.HttpConnectionManager(
-        stat_prefix=table,
-        rds=hcm.Rds(config_source=_ads(), route_config_name=table),
-        http_filters=[
-            hcm.HttpFilter(name="envoy.filters.http.header_mutation", typed_config=_any(_strip_internal_headers())),
-            hcm.HttpFilter(name="envoy.filters.http.router", typed_config=_any(Router())),
-        ],
+        stat_prefix=chain.table,
+        rds=hcm.Rds(config_source=ads(), route_config_name=chain.table),
+        http_filters=_http_filters(chain),
         server_name="skerry",
         server_header_transformation=hcm.HttpConnectionManager.APPEND_IF_ABSENT,
         merge_slashes=True,
         path_with_escaped_slashes_action=hcm.HttpConnectionManager.KEEP_UNCHANGED,
-        stream_idle_timeout=_duration(STREAM_IDLE_SECONDS_MAX),
-        request_headers_timeout=_duration(REQUEST_HEADERS_SECONDS_MAX),
-        drain_timeout=_duration(DRAIN_SECONDS),
+        stream_idle_timeout=duration(STREAM_IDLE_SECONDS_MAX),
+        request_headers_timeout=duration(REQUEST_HEADERS_SECONDS_MAX),
+        drain_timeout=duration(DRAIN_SECONDS),
         internal_address_config=_nobody_is_internal(),
         access_log=[_access_log(settings.access_log)],
     )
     manager.use_remote_address.value = True
     manager.normalize_path.value = True
     manager.max_request_headers_kb.value = REQUEST_HEADERS_KIB_MAX
-    manager.scheme_header_transformation.scheme_to_overwrite = scheme
+    manager.scheme_header_transformation.scheme_to_overwrite = "https" if chain.certificates else "http"
     manager.upgrade_configs.add(upgrade_type="websocket").enabled.value = False
-    manager.common_http_protocol_options.idle_timeout.CopyFrom(_duration(CONNECTION_IDLE_SECONDS_MAX))
+    manager.common_http_protocol_options.idle_timeout.CopyFrom(duration(CONNECTION_IDLE_SECONDS_MAX))
     manager.common_http_protocol_options.max_headers_count.value = REQUEST_HEADERS_MAX
     manager.http2_protocol_options.max_concurrent_streams.value = HTTP2_STREAMS_MAX
     manager.http2_protocol_options.initial_stream_window_size.value = HTTP2_STREAM_WINDOW_BYTES
     manager.http2_protocol_options.initial_connection_window_size.value = HTTP2_CONNECTION_WINDOW_BYTES
     return manager
+
+
+def _http_filters(chain: ir.Chain) -> list[hcm.HttpFilter]:
+    """Write the HTTP filters in order. What is internal goes first, so that no plugin is told it by a client."""
+    first = hcm.HttpFilter(name="envoy.filters.http.header_mutation", typed_config=any_of(_strip_internal_headers()))
+    router = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(Router()))
+    return [first, *http_filters(chain.http_plugins), router]
 
 
 def _nobody_is_internal() -> hcm.HttpConnectionManager.InternalAddressConfig:
@@ -232,7 +243,7 @@ def _access_log(path: str) -> AccessLog:
     log = FileAccessLog(path=path)
     for key, value in ACCESS_LOG_FORMAT.items():
         log.log_format.json_format.fields[key].string_value = value
-    return AccessLog(name="envoy.access_loggers.file", typed_config=_any(log))
+    return AccessLog(name="envoy.access_loggers.file", typed_config=any_of(log))
 
 
 def cluster(model: ir.Cluster, settings: EdgeSettings) -> Cluster:
@@ -265,7 +276,7 @@ def _network_cluster(model: ir.NetworkCluster, settings: EdgeSettings) -> Cluste
         endpoints.append(LbEndpoint(endpoint=Endpoint(address=address, hostname=host.address)))
     message = _cluster(model.name, endpoints, connect_seconds=CONNECT_SECONDS_MAX)
     if model.dns:
-        dns = _any(_resolution())
+        dns = any_of(_resolution())
         message.cluster_type.CopyFrom(Cluster.CustomClusterType(name="envoy.cluster.dns", typed_config=dns))
     _limit(message, BACKEND_CONNECTIONS_MAX, BACKEND_PENDING_REQUESTS_MAX, BACKEND_REQUESTS_MAX, BACKEND_RETRIES_MAX)
     _speak(message, _protocol_options(model.protocol))
@@ -278,11 +289,11 @@ def _resolution() -> DnsCluster:
     """Prefer IPv4: with both families, a host without an IPv6 route would lose a share of its requests."""
     message = DnsCluster(
         respect_dns_ttl=True,
-        dns_refresh_rate=_duration(DNS_REFRESH_SECONDS),
+        dns_refresh_rate=duration(DNS_REFRESH_SECONDS),
         dns_lookup_family=DnsLookupFamily.V4_PREFERRED,
     )
-    message.dns_failure_refresh_rate.base_interval.CopyFrom(_duration(DNS_RETRY_FIRST_SECONDS))
-    message.dns_failure_refresh_rate.max_interval.CopyFrom(_duration(DNS_RETRY_MAX_SECONDS))
+    message.dns_failure_refresh_rate.base_interval.CopyFrom(duration(DNS_RETRY_FIRST_SECONDS))
+    message.dns_failure_refresh_rate.max_interval.CopyFrom(duration(DNS_RETRY_MAX_SECONDS))
     return message
 
 
@@ -297,7 +308,7 @@ def _verified_tls(protocol: ir.Protocol, settings: EdgeSettings) -> TransportSoc
 def _cluster(name: str, endpoints: list[LbEndpoint], *, connect_seconds: float) -> Cluster:
     assignment = ClusterLoadAssignment(cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=endpoints)])
     return Cluster(
-        name=name, type=Cluster.STATIC, connect_timeout=_duration(connect_seconds), load_assignment=assignment
+        name=name, type=Cluster.STATIC, connect_timeout=duration(connect_seconds), load_assignment=assignment
     )
 
 
@@ -335,23 +346,7 @@ def secret(certificate: ir.Certificate) -> Secret:
 
 
 def _tls_socket(context: Message) -> TransportSocket:
-    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=_any(context))
-
-
-def _ads() -> ConfigSource:
-    return ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
-
-
-def _any(message: Message) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(message, deterministic=True)
-    return packed
-
-
-def _duration(seconds: float) -> Duration:
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=any_of(context))
 
 
 __all__ = ["EdgeSettings", "build_snapshot", "cluster", "listener", "secret"]

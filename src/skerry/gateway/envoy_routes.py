@@ -21,10 +21,9 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import Pre
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import FractionalPercent
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_words import any_of, duration
 
 #: Methods that RFC 9110 calls idempotent and that have a meaning here: a second try does no harm.
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
@@ -148,11 +147,11 @@ def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteA
     message = rc.RouteAction(
         weighted_clusters=rc.WeightedCluster(clusters=[_destination(d) for d in action.destinations]),
         cluster_not_found_response_code=rc.RouteAction.INTERNAL_SERVER_ERROR,
-        timeout=_duration(action.timeout_seconds),
+        timeout=duration(action.timeout_seconds),
         request_mirror_policies=[_mirror(mirror) for mirror in action.mirrors],
     )
     if action.timeout_seconds > STREAM_IDLE_SECONDS_MAX:
-        message.idle_timeout.CopyFrom(_duration(action.timeout_seconds))
+        message.idle_timeout.CopyFrom(duration(action.timeout_seconds))
     if action.host:
         message.host_rewrite_literal = action.host
     if action.path:
@@ -162,25 +161,23 @@ def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteA
     if retry_on:
         message.retry_policy.CopyFrom(_retry_policy(retry_on))
     if action.try_timeout_seconds:
-        message.retry_policy.per_try_timeout.CopyFrom(_duration(action.try_timeout_seconds))
+        message.retry_policy.per_try_timeout.CopyFrom(duration(action.try_timeout_seconds))
     return message
 
 
 def _retry_policy(retry_on: str) -> rc.RetryPolicy:
-    previous_hosts = AnyMessage()
-    previous_hosts.Pack(PreviousHostsPredicate())
     policy = rc.RetryPolicy(
         retry_on=retry_on,
         retry_host_predicate=[
             rc.RetryPolicy.RetryHostPredicate(
-                name="envoy.retry_host_predicates.previous_hosts", typed_config=previous_hosts
+                name="envoy.retry_host_predicates.previous_hosts", typed_config=any_of(PreviousHostsPredicate())
             )
         ],
         host_selection_retry_max_attempts=RETRY_HOST_DRAWS_MAX,
     )
     policy.num_retries.value = RETRIES_MAX
-    policy.retry_back_off.base_interval.CopyFrom(_duration(RETRY_DELAY_FIRST_SECONDS))
-    policy.retry_back_off.max_interval.CopyFrom(_duration(RETRY_DELAY_MAX_SECONDS))
+    policy.retry_back_off.base_interval.CopyFrom(duration(RETRY_DELAY_FIRST_SECONDS))
+    policy.retry_back_off.max_interval.CopyFrom(duration(RETRY_DELAY_MAX_SECONDS))
     return policy
 
 
@@ -258,9 +255,3 @@ def _options(headers: Sequence[tuple[str, str]], action: int) -> Iterator[Header
     for name, value in headers:
         header = HeaderValue(key=name, value=value.replace("%", "%%"))
         yield HeaderValueOption(header=header, append_action=action, keep_empty_value=True)
-
-
-def _duration(seconds: float) -> Duration:
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message

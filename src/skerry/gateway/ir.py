@@ -202,6 +202,62 @@ class RouteTable:
     hosts: tuple[VirtualHost, ...]
 
 
+PluginLayer = Literal["http", "network"]
+#: What becomes of traffic while a plugin's code is not there, or was refused.
+StandIn = Literal["deny", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """A plugin's place in a chain.
+
+    It holds nothing of the plugin's code or configuration, so that these can change while the listener stays as it is.
+
+    Attributes:
+        plugin: name of the plugin.
+        stand_in: what stands there until the proxy has taken the plugin once.
+    """
+
+    plugin: str
+    stand_in: StandIn
+
+
+@dataclass(frozen=True, slots=True)
+class Wasm:
+    """A Proxy-Wasm module and what it is given.
+
+    Attributes:
+        code: path of the module on this node, named by its digest.
+        root_id: which of the module's root contexts is meant.
+        configuration: JSON text, or "" for none.
+        environment: variables by name.
+        host_environment: names of the proxy's own variables that it may see.
+        on_trap: what becomes of requests once the module has trapped.
+    """
+
+    code: str
+    root_id: str = ""
+    configuration: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+    host_environment: tuple[str, ...] = ()
+    on_trap: Literal["deny", "allow", "reload"] = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A filter whose content changes by itself.
+
+    Attributes:
+        name: `<namespace>.<name>`, and the layer where that is not http.
+        layer: whether it filters HTTP requests or connections.
+        filter: the module, or what stands in for it.
+    """
+
+    name: str
+    layer: PluginLayer
+    filter: Wasm | StandIn
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """How one kind of connection to a binding is handled.
@@ -210,11 +266,15 @@ class Chain:
         table: name of its route table.
         server_names: TLS server names for which it is taken; empty for any.
         certificates: names of certificates to present; empty for plain HTTP.
+        network_plugins: plugins before HTTP is spoken, in order.
+        http_plugins: plugins among the HTTP filters, in order.
     """
 
     table: str
     server_names: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
+    network_plugins: tuple[PluginUse, ...] = ()
+    http_plugins: tuple[PluginUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,3 +356,4 @@ class Ir:
     tables: tuple[RouteTable, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    plugins: tuple[Plugin, ...] = ()

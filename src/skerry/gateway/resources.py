@@ -9,6 +9,7 @@ from skerry.api.core_v1 import Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 
 #: A Gateway with this label at "true" gives every backend function a host of its own.
 DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
@@ -22,11 +23,32 @@ class NodeFacts:
         engine_sockets: paths of the Unix sockets of its engine workers.
         default_address: the IP address to listen on where a Gateway names none.
         function_hostname_suffix: a function `f` answers at `f.<suffix>`.
+        labels: of the node; plugins select by them, and by those of Gateways.
+        root_namespace: plugins of this namespace apply to Gateways of every namespace.
     """
 
     engine_sockets: tuple[str, ...] = ()
     default_address: str = "127.0.0.1"
     function_hostname_suffix: str = "functions.localhost"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    root_namespace: str = "istio-system"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPlugin:
+    """A plugin as this node can run it.
+
+    Attributes:
+        plugin: the plugin to run: the stored one, or, while the code of that is on its way, the one before it.
+        code: path of its module; None where there is none.
+        waiting: whether the code, or that of the plugin as it is stored now, is still on its way.
+        problem: why there is no code; "" where there is, or where it is on its way.
+    """
+
+    plugin: WasmPlugin
+    code: str | None = None
+    waiting: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +56,7 @@ class Resources:
     """Everything that bears on traffic, as it stands at one moment; the order within the tuples does not matter.
 
     Attributes:
+        plugins: as this node can run them.
         secrets: only those of type kubernetes.io/tls matter.
         namespace_labels: labels of every namespace, by its name.
         node: facts of the node.
@@ -45,6 +68,7 @@ class Resources:
     backends: tuple[Backend, ...] = ()
     direct_responses: tuple[DirectResponse, ...] = ()
     functions: tuple[EdgeFunction, ...] = ()
+    plugins: tuple[HeldPlugin, ...] = ()
     secrets: tuple[Secret, ...] = ()
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node: NodeFacts = NodeFacts()

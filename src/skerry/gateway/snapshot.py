@@ -12,9 +12,11 @@ CLUSTER_TYPE = f"{_ENVOY}config.cluster.v3.Cluster"
 SECRET_TYPE = f"{_ENVOY}extensions.transport_sockets.tls.v3.Secret"
 LISTENER_TYPE = f"{_ENVOY}config.listener.v3.Listener"
 ROUTE_TYPE = f"{_ENVOY}config.route.v3.RouteConfiguration"
+EXTENSION_TYPE = f"{_ENVOY}config.core.v3.TypedExtensionConfig"
 
-#: Make before break: what others name comes first; removals go in the opposite order.
-PUSH_ORDER = (CLUSTER_TYPE, SECRET_TYPE, LISTENER_TYPE, ROUTE_TYPE)
+#: Make before break: what others name comes first; removals go in the opposite order. Plugins follow the listeners, as
+#: routes do: Envoy asks for one once a listener names it.
+PUSH_ORDER = (CLUSTER_TYPE, SECRET_TYPE, LISTENER_TYPE, EXTENSION_TYPE, ROUTE_TYPE)
 
 #: Envoy asks for these as a whole, and for the others by name.
 WILDCARD_TYPES = frozenset({CLUSTER_TYPE, LISTENER_TYPE})

@@ -141,14 +141,19 @@ def _merged(
     """Return the decisions as conditions; those of types that are decided no more are gone."""
     before, conditions = list(old or ()), []
     for decision in decisions:
-        condition = Condition(
-            type=decision.type,
-            status=decision.status,
-            reason=decision.reason,
-            message=decision.message,
-            observed_generation=generation,
-            last_transition_time=now,
-        )
+        condition = as_condition(decision, generation, now)
         merged = with_condition([c for c in before if c.type == decision.type], condition)
         conditions += merged
     return conditions
+
+
+def as_condition(decision: Decision, generation: int | None, now: str) -> Condition:
+    """Write a decision as a condition of an object at a generation; `now` is RFC 3339."""
+    return Condition(
+        type=decision.type,
+        status=decision.status,
+        reason=decision.reason,
+        message=decision.message,
+        observed_generation=generation,
+        last_transition_time=now,
+    )

@@ -26,6 +26,7 @@ from skerry.gateway.gateways import (
     plan_gateways,
 )
 from skerry.gateway.hostnames import ANY, covers
+from skerry.gateway.plugins import Placement, Uses, place_plugins
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
 from skerry.gateway.rules import Rule, TranslatedRoute, translate_route
 from skerry.gateway.tables import Attached, build_table
@@ -62,8 +63,9 @@ def translate(resources: Resources) -> Translation:
     counts = {place: sum(route.accepted for route in routes) for place, routes in attached.items()}
     for plan in plans:
         clusters |= _attach_functions(plan, catalog, resources.node, attached)
-    conditions = Conditions(classes, {plan.key: _report(plan, counts) for plan in plans}, reports)
-    return Translation(_assemble(plans, attached, clusters), conditions)
+    placement = place_plugins(resources.plugins, plans, resources.node)
+    conditions = Conditions(classes, {plan.key: _report(plan, counts) for plan in plans}, reports, placement.reports)
+    return Translation(_assemble(plans, attached, clusters, placement), conditions)
 
 
 def _age(route: HTTPRoute) -> tuple[str, str, str]:
@@ -147,7 +149,12 @@ def _report(plan: GatewayPlan, counts: Mapping[tuple[Key, str], int]) -> Gateway
     return GatewayReport(plan.accepted, listeners, addresses)
 
 
-def _assemble(plans: Sequence[GatewayPlan], attached: _Attachments, clusters: Mapping[str, ir.Cluster]) -> ir.Ir:
+def _assemble(
+    plans: Sequence[GatewayPlan],
+    attached: _Attachments,
+    clusters: Mapping[str, ir.Cluster],
+    placement: Placement,
+) -> ir.Ir:
     bindings: list[ir.Binding] = []
     tables: list[ir.RouteTable] = []
     certificates: dict[str, ir.Certificate] = {}
@@ -161,12 +168,13 @@ def _assemble(plans: Sequence[GatewayPlan], attached: _Attachments, clusters: Ma
             for group in _table_groups(listeners):
                 tables.append(build_table(group[0].table, group, routes))
                 certificates |= {found.name: found for plan_ in group for found in plan_.certificates}
-            bindings += _bindings(plan, port, listeners)
+            bindings += _bindings(plan, port, listeners, placement.uses)
     return ir.Ir(
         bindings=tuple(sorted(bindings, key=lambda binding: binding.name)),
         tables=tuple(sorted(tables, key=lambda table: table.name)),
         clusters=tuple(clusters[name] for name in sorted(clusters)),
         certificates=tuple(certificates[name] for name in sorted(certificates)),
+        plugins=placement.plugins,
     )
 
 
@@ -177,20 +185,30 @@ def _table_groups(listeners: Sequence[ListenerPlan]) -> Iterable[list[ListenerPl
     return groups.values()
 
 
-def _bindings(plan: GatewayPlan, port: int, listeners: Sequence[ListenerPlan]) -> Iterator[ir.Binding]:
-    chains = {
-        listener.table: ir.Chain(
-            table=listener.table,
-            server_names=(listener.hostname,) if listener.spec.protocol == HTTPS and listener.hostname != ANY else (),
-            certificates=tuple(certificate.name for certificate in listener.certificates),
-        )
-        for listener in listeners
-    }
+def _bindings(
+    plan: GatewayPlan, port: int, listeners: Sequence[ListenerPlan], uses: Mapping[str, Uses]
+) -> Iterator[ir.Binding]:
     for address in plan.addresses:
+        name = binding_name(plan.key, address, port)
+        plugins = uses.get(name, Uses())
+        chains = {
+            listener.table: ir.Chain(
+                table=listener.table,
+                server_names=_server_names(listener),
+                certificates=tuple(certificate.name for certificate in listener.certificates),
+                network_plugins=plugins.network,
+                http_plugins=plugins.http,
+            )
+            for listener in listeners
+        }
         yield ir.Binding(
-            name=binding_name(plan.key, address, port),
+            name=name,
             gateway="/".join(plan.key),
             address=address,
             port=port,
             chains=tuple(chains[name] for name in sorted(chains)),
         )
+
+
+def _server_names(listener: ListenerPlan) -> tuple[str, ...]:
+    return (listener.hostname,) if listener.spec.protocol == HTTPS and listener.hostname != ANY else ()

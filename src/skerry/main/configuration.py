@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import skerry
+from skerry.api.names import is_label, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
 
 FILE_NAME = "skerry.toml"
@@ -42,6 +43,29 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of a machine."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Labels":
+        """Read `key=value`, with commas between; raises ValueError."""
+        labels = {}
+        for item in filter(None, (part.strip() for part in text.split(","))):
+            key, equals, value = item.partition("=")
+            wrong = label_key_error(key) or label_value_error(value) if equals else "must be KEY=VALUE"
+            if wrong:
+                raise ValueError(f"{item!r}: {wrong}")
+            labels[key] = value
+        return cls(tuple(sorted(labels.items())))
+
+    def __str__(self) -> str:
+        """Write them as `parse` reads them."""
+        return ",".join(f"{key}={value}" for key, value in self.pairs)
+
+
 def _bundled_js_engine() -> Path:
     """Return the js-engine folder beside this package's sources."""
     return Path(skerry.__file__).resolve().parents[2] / "js-engine"
@@ -63,6 +87,10 @@ class Settings:
     """Where the compiled engine is kept; `cache` in the data directory where it is not set."""
     drain_seconds: float = 10.0
     """How long requests in flight may take after SIGTERM."""
+    root_namespace: str = "istio-system"
+    """The namespace whose WasmPlugins apply to Gateways of every namespace."""
+    node_labels: Labels = Labels()
+    """Labels of this machine, `key=value` with commas between them; WasmPlugins can select by them."""
     start_seconds_max: float = 60.0
     """How long the gateway may take to be configured; compiling the engine, once a machine, comes before."""
     log_level: str = "INFO"
@@ -83,6 +111,8 @@ class Settings:
             * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
             f"http_address: {self.http_address} is taken by api_address already"
             * (self.http_address == self.api_address and self.http_address.port != 0),
+            f"root_namespace: must be the name of a namespace, not {self.root_namespace!r}"
+            * (not is_label(self.root_namespace)),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
         ]
         if any(wrong):
@@ -100,6 +130,8 @@ _READERS: dict[str, Any] = {
     "workers": int,
     "cache_dir": Path,
     "drain_seconds": float,
+    "root_namespace": str,
+    "node_labels": Labels.parse,
     "start_seconds_max": float,
     "log_level": str.upper,
     "log_style": str,

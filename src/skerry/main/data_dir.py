@@ -58,6 +58,11 @@ class DataDir:
         return self.root / "functions"
 
     @property
+    def plugins(self) -> Path:
+        """Modules of the plugins that this node runs."""
+        return self.root / "plugins"
+
+    @property
     def builds(self) -> Path:
         """Sources that are being built."""
         return self.root / "builds"

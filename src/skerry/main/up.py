@@ -205,8 +205,11 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
     )
     return AgentSettings(
         functions_dir=data_dir.functions,
+        plugins_dir=data_dir.plugins,
         workers=workers,
         envoy=envoy,
+        labels=dict(settings.node_labels.pairs),
+        root_namespace=settings.root_namespace,
         default_address=settings.http_address.host,
         start_seconds_max=settings.start_seconds_max,
     )

@@ -17,7 +17,7 @@ from skerry.api.registry import find_kind
 from skerry.gateway.decisions import Conditions, Decision
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
 from skerry.gateway.resources import NodeFacts, Resources
-from skerry.gateway.snapshot import Snapshot
+from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
 from skerry.gateway.translate import translate
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
@@ -100,6 +100,8 @@ def asdict_of(model: Any) -> dict[str, Any]:
 def envoy_document(snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for type_url, resources in snapshot.resources.items():
+        if type_url == EXTENSION_TYPE and not resources:
+            continue
         name = type_url.rpartition("/")[2]
         message_class = symbol_database.Default().GetSymbol(name)
         kind = name.rpartition(".")[2]
