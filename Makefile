@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 ENGINE := js-engine/dist/skerry-js-engine.wasm
 NODE_MODULES := js-engine/node_modules/.package-lock.json
+PLUGINS := examples/wasmplugin
+PLUGIN_MODULES := .cache/wasm/add-header.wasm .cache/wasm/probe.wasm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -39,7 +41,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl  ## setup, and what the tests need
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(PLUGIN_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
@@ -74,6 +76,18 @@ $(ENGINE): $(NODE_MODULES) $(wildcard js-engine/*.js js-engine/*.mjs js-engine/*
 	$(call say,JavaScript engine component)
 	@cd js-engine && npm run --silent build
 	@touch $@
+
+$(PLUGINS)/node_modules/.package-lock.json: $(STAMPS)/node $(PLUGINS)/package.json $(PLUGINS)/package-lock.json
+	$(call say,npm packages of the plugins)
+	@cd $(PLUGINS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.cache/wasm/add-header.wasm: $(PLUGINS)/add-header.ts
+.cache/wasm/probe.wasm: tests/wasm/probe.ts
+$(PLUGIN_MODULES): $(PLUGINS)/node_modules/.package-lock.json
+	$(call say,Proxy-Wasm module $(notdir $@))
+	@mkdir -p $(dir $@)
+	@npm run --silent --prefix $(PLUGINS) asc -- $(CURDIR)/$(filter %.ts,$^) -b $(CURDIR)/$@
 
 $(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh
 	$(call say,kubectl)
@@ -129,8 +143,9 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
 	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json
+	@cd $(PLUGINS) && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 .PHONY: clean
 clean:  ## remove everything that was built or installed; data in .skerry stays
-	rm -rf $(VENV) js-engine/node_modules js-engine/dist .cache \
+	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build js-engine/node_modules js-engine/dist .cache \
 		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

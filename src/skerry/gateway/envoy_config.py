@@ -6,6 +6,7 @@ docs/reference/gateway.md lists them. Routes have a module of their own (`envoy_
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
@@ -71,6 +72,10 @@ DNS_REFRESH_SECONDS = 60.0
 DNS_RETRY_FIRST_SECONDS = 1.0
 DNS_RETRY_MAX_SECONDS = 10.0
 
+#: Messages of unchanged listeners and plugins are kept: some kilobytes each.
+LISTENERS_KEPT_MAX = 256
+PLUGINS_KEPT_MAX = 4096
+
 #: Headers with this prefix are between Skerry's own parts: those of clients are dropped.
 INTERNAL_HEADER_PREFIX = "x-skerry-"
 
@@ -127,7 +132,7 @@ def _resources(model: ir.Ir, settings: EdgeSettings) -> Iterator[XdsResource]:
     certificate_users: dict[str, set[str]] = {}
     plugin_users: dict[str, set[str]] = {}
     for binding in model.bindings:
-        yield pack(binding.name, listener(binding, settings))
+        yield _packed_listener(binding, settings)
         for chain in binding.chains:
             table_users.setdefault(chain.table, set()).add(binding.name)
             for name in chain.certificates:
@@ -141,7 +146,19 @@ def _resources(model: ir.Ir, settings: EdgeSettings) -> Iterator[XdsResource]:
     for certificate in model.certificates:
         yield pack(certificate.name, secret(certificate), users=certificate_users.get(certificate.name, ()))
     for plugin in model.plugins:
-        yield pack(plugin.name, extension(plugin), users=plugin_users.get(plugin.name, ()))
+        yield _packed_plugin(plugin, frozenset(plugin_users.get(plugin.name, ())))
+
+
+@lru_cache(maxsize=LISTENERS_KEPT_MAX)
+def _packed_listener(binding: ir.Binding, settings: EdgeSettings) -> XdsResource:
+    """Write and pack a binding; a change usually touches none of them."""
+    return pack(binding.name, listener(binding, settings))
+
+
+@lru_cache(maxsize=PLUGINS_KEPT_MAX)
+def _packed_plugin(plugin: ir.Plugin, users: frozenset[str]) -> XdsResource:
+    """Write and pack a plugin; a change usually touches one of them."""
+    return pack(plugin.name, extension(plugin), users=users)
 
 
 def listener(binding: ir.Binding, settings: EdgeSettings) -> Listener:

@@ -35,7 +35,7 @@ REJECTIONS = Counter("skerry_xds_rejections_total", "Resources that Envoy refuse
 STREAMS_MAX = 4
 #: A request lists what a reconnecting Envoy holds: some hundred bytes a resource.
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
-#: How soon a refused resource is offered again, unchanged: a port may have become free.
+#: How soon a refused listener is offered again, unchanged: its port may have become free.
 REFUSED_RETRY_SECONDS = 10.0
 #: The longest path of a Unix socket (sun_path of unix(7), less its final zero).
 SOCKET_PATH_BYTES_MAX = 107

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource
 
-from skerry.gateway.snapshot import PUSH_ORDER, WILDCARD_TYPES, Snapshot, XdsResource
+from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, Snapshot, XdsResource
 
 _Key = tuple[str, str]
 
@@ -48,7 +48,6 @@ class Stream:
         self._held: dict[_Key, str] = {}
         self._refused: dict[_Key, Rejection] = {}
         self._flying: dict[str, tuple[_Key, str]] = {}
-        self._answered: set[str] = set()
 
     def receive(self, request: DeltaDiscoveryRequest) -> None:
         """Take a request: subscriptions, and the answer to a response."""
@@ -128,7 +127,6 @@ class Stream:
         version = resource.version if resource else _ABSENT
         self._offered[key] = version
         self._flying[nonce] = (key, version)
-        self._answered.add(key[0])
         response = DeltaDiscoveryResponse(type_url=key[0], nonce=nonce)
         if resource:
             response.resources.append(Resource(name=key[1], version=version, resource=resource.body))
@@ -136,14 +134,11 @@ class Stream:
             response.removed_resources.append(key[1])
         return response
 
-    def _empty_response(self, type_url: str) -> DeltaDiscoveryResponse:
-        self._answered.add(type_url)
-        return DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
-
     def retry(self) -> None:
-        """Offer again what was refused: a port may have become free since."""
+        """Offer refused listeners again: a port may have become free since. Nothing else changes by waiting."""
         for key in self._refused:
-            self._offered.pop(key, None)
+            if key[0] == LISTENER_TYPE:
+                self._offered.pop(key, None)
 
     def is_settled(self, snapshot: Snapshot) -> bool:
         """Tell whether Envoy has taken or refused everything of a snapshot that it needs."""
@@ -157,9 +152,9 @@ class Stream:
         refused = self._refused.get(key)
         if self._held.get(key) == resource.version or (refused and refused.version == resource.version):
             return True
-        # Envoy asks for route tables and secrets only once it has taken a listener that names them.
+        # Envoy asks for route tables, secrets and plugins only once it has taken a listener that names them.
         needed = resource.type_url in WILDCARD_TYPES or any(
-            (PUSH_ORDER[2], user) not in self._refused for user in resource.users
+            (LISTENER_TYPE, user) not in self._refused for user in resource.users
         )
         return not needed and not self._wants(key)
 

@@ -13,15 +13,17 @@ from google.protobuf import symbol_database
 from google.protobuf.json_format import MessageToJson
 
 from skerry.api.decoding import complete, decode
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
-from skerry.gateway.decisions import Conditions, Decision
+from skerry.gateway.decisions import Conditions, Decision, PluginReport
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
 from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
 from skerry.gateway.translate import translate
+from skerry.testing.plugins import held
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
-NODE = NodeFacts(engine_sockets=("/run/worker-0.sock", "/run/worker-1.sock"))
+NODE = NodeFacts(engine_sockets=("/run/worker-0.sock", "/run/worker-1.sock"), labels={"zone": "a", "team": "node"})
 FIELD_OF_KIND = {
     "GatewayClass": "gateway_classes",
     "Gateway": "gateways",
@@ -30,7 +32,10 @@ FIELD_OF_KIND = {
     "DirectResponse": "direct_responses",
     "EdgeFunction": "functions",
     "Secret": "secrets",
+    "WasmPlugin": "plugins",
 }
+#: Cases whose messages are shown in full; the others show of listeners and plugins what differs between cases.
+WHOLE = {"http", "plugins-config"}
 CLASS = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "GatewayClass",
@@ -52,7 +57,7 @@ def read(path: Path) -> Resources:
         complete(kind, obj, None)
         if kind.namespaced and not obj.namespace:
             obj.metadata.namespace = "default"
-        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+        found[FIELD_OF_KIND[document["kind"]]].append(held(obj) if isinstance(obj, WasmPlugin) else obj)
     return Resources(**{name: tuple(items) for name, items in found.items()}, namespace_labels=labels, node=NODE)
 
 
@@ -61,7 +66,7 @@ def told(decision: Decision) -> str:
 
 
 def conditions_document(conditions: Conditions) -> dict[str, Any]:
-    return {
+    document = {
         "classes": {name: told(decision) for name, decision in conditions.classes.items()},
         "gateways": {
             "/".join(key): {
@@ -90,6 +95,15 @@ def conditions_document(conditions: Conditions) -> dict[str, Any]:
             for key, reports in conditions.routes.items()
         },
     }
+    if conditions.plugins:
+        document["plugins"] = {"/".join(key): _plugin(report) for key, report in sorted(conditions.plugins.items())}
+    return document
+
+
+def _plugin(report: PluginReport) -> dict[str, Any]:
+    decisions = [report.accepted, report.obstacle] if report.obstacle else [report.accepted]
+    gateways = {"/".join(key): list(bindings) for key, bindings in report.gateways.items()}
+    return {"decisions": [told(decision) for decision in decisions], "gateways": gateways}
 
 
 def asdict_of(model: Any) -> dict[str, Any]:
@@ -110,6 +124,8 @@ def envoy_document(snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
             message = message_class()
             resource.body.Unpack(message)
             shown = json.loads(MessageToJson(message, preserving_proto_field_name=True, sort_keys=True))
+            if kind == "TypedExtensionConfig" and not whole:
+                shown = shown["typed_config"]["@type"].rpartition("/")[2]
             if kind == "Listener" and not whole:
                 shown = {"address": shown["address"], "chains": [_chain(chain) for chain in shown["filter_chains"]]}
             document[kind][resource.name] = shown
@@ -118,7 +134,15 @@ def envoy_document(snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
 
 def _chain(chain: dict[str, Any]) -> dict[str, Any]:
     """The parts of a filter chain that differ between cases."""
-    return {key: value for key, value in chain.items() if key != "filters"}
+    *network, manager = chain["filters"]
+    http = [f for f in manager["typed_config"]["http_filters"] if "config_discovery" in f]
+    plugins = {key: [_place(f) for f in found] for key, found in (("network", network), ("http", http)) if found}
+    return {key: value for key, value in chain.items() if key != "filters"} | plugins
+
+
+def _place(plugin: dict[str, Any]) -> str:
+    default = plugin["config_discovery"]["default_config"]
+    return f"{plugin['name']} ({default.get('rules_stat_prefix') or default['stat_prefix']})"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
@@ -127,7 +151,7 @@ def test_translation_is_as_recorded(case: Path, request: pytest.FixtureRequest) 
     snapshot = build_snapshot(translation.ir, EdgeSettings(access_log="/logs/access.log"))
     output = {
         "conditions": conditions_document(translation.conditions),
-        "envoy": envoy_document(snapshot, whole=case.name == "http"),
+        "envoy": envoy_document(snapshot, whole=case.name in WHOLE),
     }
     text = yaml.safe_dump(output, sort_keys=False, width=120, allow_unicode=True)
     recorded = case / "output.yaml"

@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+import wasmtime
 import yaml
 
 from skerry.api.decoding import complete, decode
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
@@ -25,6 +27,7 @@ from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.translate import Translation, translate
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
+from skerry.testing.plugins import built, held
 
 TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.005
@@ -38,6 +41,7 @@ FIELD_OF_KIND = {
     "DirectResponse": "direct_responses",
     "EdgeFunction": "functions",
     "Secret": "secrets",
+    "WasmPlugin": "plugins",
 }
 
 
@@ -51,7 +55,7 @@ def load(text: str, node: NodeFacts) -> Resources:
         if kind.namespaced and not obj.namespace:
             obj.metadata.namespace = "default"
         complete(kind, obj, None)
-        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+        found[FIELD_OF_KIND[document["kind"]]].append(held(obj) if isinstance(obj, WasmPlugin) else obj)
     given: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
     return Resources(**given, node=node)
 
@@ -251,6 +255,36 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
                 await asyncio.sleep(POLL_SECONDS)
 
     return wait
+
+
+@pytest.fixture
+def free_port_number() -> int:
+    """A port that nothing listens on."""
+    return free_port()
+
+
+@pytest.fixture
+def probe(repository: Path) -> Path:
+    """The module of tests/wasm/probe.ts, which does what its configuration says."""
+    return built(repository, "probe")
+
+
+@pytest.fixture
+def environment_module(repository: Path, tmp_path: Path) -> Path:
+    """The module of tests/wasm/environment.wat."""
+    return assembled(repository, tmp_path, "environment")
+
+
+@pytest.fixture
+def close_module(repository: Path, tmp_path: Path) -> Path:
+    """The module of tests/wasm/close.wat."""
+    return assembled(repository, tmp_path, "close")
+
+
+def assembled(repository: Path, directory: Path, name: str) -> Path:
+    path = directory / f"{name}.wasm"
+    path.write_bytes(wasmtime.wat2wasm((repository / "tests" / "wasm" / f"{name}.wat").read_text()))
+    return path
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Everything that the golden cases come to is taken by a real Envoy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,21 @@ def at_any_port(resource: XdsResource) -> XdsResource:
     return pack(resource.name, message)
 
 
-async def test_envoy_refuses_nothing_of_any_golden_case(edge_with: Any, load_resources: Any, tmp_path: Path) -> None:
+def _with_a_module(text: str, module: Path) -> str:
+    """Let the plugins of the cases have code: a module that takes any configuration."""
+    return re.sub(r"file:///plugins/[\w-]+\.wasm", f"file://{module}", text)
+
+
+async def test_envoy_refuses_nothing_of_any_golden_case(
+    edge_with: Any, load_resources: Any, environment_module: Path, tmp_path: Path
+) -> None:
     node = NodeFacts(engine_sockets=(str(tmp_path / "worker.sock"),))
     assert CASES
     async with edge_with(CLASS.rstrip("-\n"), node) as edge:
         for case in CASES:
             kept = [d for d in yaml.safe_load_all(case.read_text()) if d["kind"] != "Namespace"]
-            model = translate(load_resources(CLASS + yaml.safe_dump_all(kept), node)).ir
+            text = CLASS + yaml.safe_dump_all(kept)
+            model = translate(load_resources(_with_a_module(text, environment_module), node)).ir
             snapshot = build_snapshot(model, edge.edge_settings)
             moved = [at_any_port(r) for by_name in snapshot.resources.values() for r in by_name.values()]
             generation = edge.xds.set_snapshot(Snapshot.of(moved))

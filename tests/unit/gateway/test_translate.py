@@ -11,9 +11,10 @@ from skerry.api.decoding import decode
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import CONTROLLER_NAME, GATEWAY, GATEWAY_CLASS
+from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
 from skerry.api.kinds import Kind
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
-from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
+from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources
 from skerry.gateway.translate import translate
 
 # Few names, so that objects meet; objects are decoded, not validated: the translator trusts no rule.
@@ -140,9 +141,40 @@ BACKENDS = optional(
 )
 
 
+TARGET = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["Gateway", "GatewayClass", "Service"]), "name": st.sampled_from(["a", "b", "ours"])},
+    optional={"group": st.just("gateway.networking.k8s.io")},
+)
+PLUGINS = st.fixed_dictionaries(
+    {"url": st.just("file:///a.wasm")},
+    optional={
+        "selector": optional(matchLabels=st.sampled_from([{}, {DEFAULT_FUNCTIONS_LABEL: "true"}, {"zone": "a"}])),
+        "targetRefs": lists(TARGET),
+        "phase": st.sampled_from(["AUTHN", "AUTHZ", "STATS", "UNSPECIFIED_PHASE"]),
+        "priority": st.integers(-1, 1),
+        "type": st.sampled_from(["HTTP", "NETWORK"]),
+        "failStrategy": st.sampled_from(["FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD"]),
+        "match": lists(
+            optional(mode=st.sampled_from(["CLIENT", "SERVER"]), ports=lists(st.fixed_dictionaries({"number": PORTS})))
+        ),
+        "pluginConfig": st.dictionaries(TEXTS, TEXTS, max_size=2),
+    },
+)
+
+
+def held_plugins() -> st.SearchStrategy[Any]:
+    ways = st.sampled_from([{"code": "/a.wasm"}, {"code": "/a.wasm", "waiting": True}, {"waiting": True}, {}])
+    plugin = st.builds(lambda plugin, way: HeldPlugin(plugin, **way), objects_of(WASM_PLUGIN, PLUGINS), ways)
+    return st.lists(plugin, max_size=3, unique_by=lambda held: (held.plugin.namespace, held.plugin.name)).map(tuple)
+
+
 def objects(kind: Kind[Any], spec: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(objects_of(kind, spec, **more), max_size=3).map(tuple)
+
+
+def objects_of(kind: Kind[Any], spec: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     document = st.fixed_dictionaries({"metadata": metadata(namespaced=kind.namespaced), "spec": spec}, optional=more)
-    return st.lists(document.map(lambda d: decode(kind, d).object), max_size=3).map(tuple)
+    return document.map(lambda d: decode(kind, d).object)
 
 
 CLASSES = tuple(
@@ -157,8 +189,9 @@ RESOURCES = st.builds(
     backends=objects(BACKEND, BACKENDS),
     direct_responses=objects(DIRECT_RESPONSE, st.just({})),
     functions=objects(EDGE_FUNCTION, FUNCTIONS, status=st.just({"liveRevision": "a-4"})),
+    plugins=held_plugins(),
     namespace_labels=st.just({"other": {"a": "b"}}),
-    node=st.just(NodeFacts(engine_sockets=("/run/worker.sock",))),
+    node=st.just(NodeFacts(engine_sockets=("/run/worker.sock",), labels={"zone": "a"}, root_namespace="other")),
 )
 EDGE = EdgeSettings(access_log="/dev/null")
 
@@ -176,6 +209,9 @@ def test_any_resources_translate_and_can_be_written_for_envoy(resources: Resourc
     clusters = {cluster.name for cluster in translation.ir.clusters}
     named = {c.table for binding in translation.ir.bindings for c in binding.chains}
     assert named == {table.name for table in translation.ir.tables}
+    chains = [chain for binding in translation.ir.bindings for chain in binding.chains]
+    uses = {use.plugin for chain in chains for use in (*chain.network_plugins, *chain.http_plugins)}
+    assert uses == {plugin.name for plugin in translation.ir.plugins}
     for destination in _destinations(translation.ir):
         assert destination == "broken" or destination in clusters
 
@@ -199,6 +235,7 @@ def test_the_order_of_resources_does_not_matter(resources: Resources, random: An
     fields = ("gateways", "http_routes", "backends", "direct_responses", "functions")
     distinct: dict[str, Any] = {name: unique(getattr(resources, name)) for name in fields}
     turned: dict[str, Any] = {name: shuffled(items) for name, items in distinct.items()}
-    one = Resources(**distinct, gateway_classes=CLASSES, node=resources.node)
-    other = Resources(**turned, gateway_classes=CLASSES, node=resources.node)
+    same: dict[str, Any] = {"gateway_classes": CLASSES, "node": resources.node}
+    one = Resources(**distinct, plugins=resources.plugins, **same)
+    other = Resources(**turned, plugins=shuffled(resources.plugins), **same)
     assert translate(one) == translate(other)

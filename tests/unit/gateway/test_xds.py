@@ -9,13 +9,15 @@ from typing import Any
 import grpc
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.service.discovery.v3.ads_pb2_grpc import AggregatedDiscoveryServiceStub
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from skerry.gateway.errors import NotApplied
-from skerry.gateway.snapshot import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
+from skerry.gateway.snapshot import CLUSTER_TYPE, EXTENSION_TYPE, LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.errors import StartError
 
@@ -154,17 +156,49 @@ async def test_a_refused_listener_leaves_its_route_table_unasked_for_and_the_wai
         assert rejection.name == "l"
 
 
-async def test_what_was_refused_is_offered_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("skerry.gateway.xds.REFUSED_RETRY_SECONDS", 0.01)
     async with server(tmp_path) as (xds, path), connect(path) as client:
-        generation = xds.set_snapshot(clusters(a="1"))
+        generation = xds.set_snapshot(whole())
         await client.subscribe(CLUSTER_TYPE)
+        await client.answer(await client.read(), error="bad")
+        await client.subscribe(LISTENER_TYPE)
         await client.answer(await client.read(), error="port taken")
-        assert await client.take() == ("Cluster", ["a"], [])
-        await xds.wait_until_applied(generation, timeout_seconds=SECONDS)
-        async with asyncio.timeout(SECONDS):
-            while xds.rejections():  # noqa: ASYNC110 - the server reads the acknowledgement in its own time
-                await asyncio.sleep(0)
+        for _ in range(3):
+            response = await client.read()
+            assert response.type_url == LISTENER_TYPE
+            await client.answer(response, error="still taken")
+        assert (await client.take())[0] == "Listener"
+        await client.subscribe(ROUTE_TYPE, "r")
+        assert (await client.take())[0] == "RouteConfiguration"
+        [rejection] = await xds.wait_until_applied(generation, timeout_seconds=SECONDS)
+        assert rejection.name == "c"
+
+
+async def test_a_changed_plugin_is_one_response_and_a_refused_one_is_told(tmp_path: Path) -> None:
+    def plugins(**versions: str) -> Snapshot:
+        extensions = [
+            pack(name, TypedExtensionConfig(name=name, typed_config=AnyMessage(value=version.encode())), users=["l"])
+            for name, version in versions.items()
+        ]
+        return Snapshot.of([pack("l", Listener(name="l")), *extensions])
+
+    async with server(tmp_path) as (xds, path), connect(path) as client:
+        generation = xds.set_snapshot(plugins(a="1", b="1"))
+        await client.subscribe(LISTENER_TYPE)
+        assert await client.take() == ("Listener", ["l"], [])
+        await client.subscribe(EXTENSION_TYPE, "a", "b")
+        assert await client.take() == ("TypedExtensionConfig", ["a"], [])
+        assert await client.take() == ("TypedExtensionConfig", ["b"], [])
+        assert await xds.wait_until_applied(generation, timeout_seconds=SECONDS) == ()
+        generation = xds.set_snapshot(plugins(a="1", b="2"))
+        response = await client.read()
+        assert [resource.name for resource in response.resources] == ["b"]
+        await client.answer(response, error="refused")
+        [rejection] = await xds.wait_until_applied(generation, timeout_seconds=SECONDS)
+        assert (rejection.type_url, rejection.name, rejection.message) == (EXTENSION_TYPE, "b", "refused")
 
 
 async def test_a_reconnecting_envoy_is_sent_only_what_it_lacks(tmp_path: Path) -> None:
