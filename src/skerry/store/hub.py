@@ -1,20 +1,21 @@
-"""Watches: new events are read once and handed to every watcher.
+"""Watches: new events are read once, kept in one window, and every watcher is told when some are for it.
 
 Owns: the reading position of the process (`Hub`), each watcher's own (`Watch`), and the passage between
-them. Does not own the events: a watcher that is behind reads them from the driver by itself.
+them. Does not own the events: a watcher that is behind the window reads them from the driver by itself.
 
-A watch is in one of two states. *Replaying*, it reads batches from the driver after its own position.
-*Live*, the hub hands it what is new. It becomes live when the events that the hub still has at hand reach
-back to its position, and goes back to replaying when more than `watcher_events_max` events wait for it. So a
-slow reader costs bounded memory and slows down nobody; only when compaction overtakes it does it end, with
-`Compacted`.
+A watch is in one of two states. *Replaying*, it reads batches from the driver after its own position. *Live*, it
+takes events from the window (`Recent`), and the hub tells it when to look: by an index of scopes, so a change costs
+what the watchers of that object, namespace or resource cost, not what all watchers do. It becomes live when the
+window reaches back to its position, and replays again when the window has moved past what it has not taken. So a
+watcher holds a position and no events: a slow one costs nothing and slows down nobody; only when compaction
+overtakes it does it end, with `Compacted`.
 
 The invariant: the events of one watch rise strictly, none missing, none twice. It holds because the hub's
-position never falls, and because joining, handing out and leaving happen between two awaits.
+position never falls, and because joining, handing out and taking happen between two awaits.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from skerry.kit.clock import Clock
@@ -22,10 +23,8 @@ from skerry.kit.tasks import Wakeup
 from skerry.store.driver import Driver
 from skerry.store.errors import Compacted, Overloaded, Undecryptable
 from skerry.store.recent import Recent
-from skerry.store.records import Batch, Event, Progress, Scope, Statistics
+from skerry.store.records import EVERYTHING, Batch, Event, Key, Progress, Scope, Statistics
 from skerry.store.settings import LogSettings
-
-EVERYTHING = Scope(resource=None, namespace=None)
 
 
 class Watch:
@@ -38,15 +37,26 @@ class Watch:
     def __init__(self, hub: "Hub", scope: Scope, *, after_revision: int, progress_seconds: float) -> None:
         self.scope = scope
         self._hub = hub
+        #: Every event of the scope up to here was handed out.
         self._position = after_revision
-        #: Every event of the scope up to here was handed out or is waiting.
-        self._offered = after_revision
         self._live = False
-        self._waiting: list[Event] = []
-        self._waiting_bytes = 0
+        #: Whether the window holds (or held) events of the scope after `_position`; of live watches only.
+        self._behind = False
         self._wakeup = Wakeup()
         self._progress_seconds = progress_seconds
         self._progress_due = 0.0
+
+    @property
+    def position(self) -> int:
+        """Every event of the scope up to this revision was handed out; never falls."""
+        if self._live and not self._behind:
+            self._position = max(self._position, self._hub.through)
+        return self._position
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what comes next is read from the driver."""
+        return not self._live or (self._behind and self._position < self._hub.window_start)
 
     def __aiter__(self) -> "Watch":
         return self
@@ -58,52 +68,59 @@ class Watch:
             Compacted: this watcher was away for so long that events it has not seen are gone.
         """
         while not self._hub.closed:
-            if self._waiting:
-                return self._take()
-            if not self._live:
+            if self.is_replaying and not self._join():
                 if events := await self._replay():
                     return events
-                continue
-            self._position = max(self._position, self._hub.through)
-            quiet_seconds = self._progress_due - self._hub.clock.monotonic_seconds()
-            if quiet_seconds <= 0:
-                self._progress_due = self._hub.clock.monotonic_seconds() + self._progress_seconds
-                return Progress(self._position)
-            await self._wakeup.wait(quiet_seconds)
+            elif self._behind:
+                if events := self._take():
+                    return events
+            else:
+                quiet_seconds = self._progress_due - self._hub.clock.monotonic_seconds()
+                if quiet_seconds <= 0:
+                    self._progress_due = self._hub.clock.monotonic_seconds() + self._progress_seconds
+                    return Progress(self.position)
+                await self._wakeup.wait(quiet_seconds)
         raise StopAsyncIteration
 
-    def _take(self) -> Sequence[Event]:
-        events, self._waiting, self._waiting_bytes = tuple(self._waiting), [], 0
-        self._position = events[-1].revision
-        return events
+    def _join(self) -> bool:
+        """Go on from the window, where the hub is at work and it reaches back that far."""
+        return self._hub.is_working and self._hub.join(self, self._position)
 
     async def _replay(self) -> Sequence[Event]:
-        position = max(self._position, self._offered)
-        batch = await self._hub.read(position, self.scope)
-        self._position = self._offered = batch.through
+        self._hub.part(self)
+        batch = await self._hub.read(self._position, self.scope)
+        self._position = batch.through
         if not batch.more:
-            self._live = self._hub.join(self, batch.through)
+            self._hub.join(self, batch.through)
         return batch.events
 
-    def offer(self, events: Iterable[Event]) -> bool:
-        """Take new events of the hub; returns False where that is too much, and the hub lets go."""
-        fresh = [event for event in events if event.revision > self._offered and event.key in self.scope]
-        held_bytes = self._waiting_bytes + sum(event.held_bytes for event in fresh)
-        settings = self._hub.settings
-        too_many = len(self._waiting) + len(fresh) > settings.watcher_events_max
-        if fresh and (too_many or held_bytes > settings.watcher_bytes_max):
-            return False
-        if fresh:
-            self._waiting += fresh
-            self._waiting_bytes = held_bytes
-            self._wakeup.set()
-        return True
+    def _take(self) -> Sequence[Event]:
+        """Take from the window what is new, at most `LogSettings.batch_events`."""
+        events = self._hub.events_after(self._position, self.scope)
+        most = self._hub.settings.batch_events
+        taken = tuple(events[:most])
+        self._behind = len(events) > most
+        self._position = taken[-1].revision if self._behind else self._hub.through
+        return taken
 
-    def leave(self) -> None:
-        """Go back to replaying, after what is waiting already."""
-        self._live = False
-        self._offered = max(self._offered, self._hub.through)
-        self._wakeup.set()
+    def tell(self, newest_revision: int, *, after_revision: int) -> None:
+        """Take note that the events that follow `after_revision` in the window have some of the scope.
+
+        Args:
+            newest_revision: of the last one that is.
+            after_revision: every earlier event was told of.
+        """
+        if not self._behind and newest_revision > self._position:
+            self._position = max(self._position, after_revision)
+            self._behind = True
+            self._wakeup.set()
+
+    def set_live(self, *, live: bool) -> None:
+        """Take note of joining or leaving the hub."""
+        self._behind = live and self._hub.through > self._position
+        self._live = live
+        if not live:
+            self._wakeup.set()
 
 
 class Hub:
@@ -115,14 +132,24 @@ class Hub:
         self.closed = False
         #: Set when there may be something new to read.
         self.wakeup = Wakeup()
-        #: Every live watch has been offered every event up to here. Never falls.
+        #: Every event up to here was added to the window, and every live watch of it told. Never falls.
         self.through = 0
         self._driver = driver
         self._recent = Recent(settings, after_revision=0)
         self._watches: set[Watch] = set()
-        #: The live watches by the resource of their scope; no empty sets.
-        self._live: defaultdict[str | None, set[Watch]] = defaultdict(set)
+        #: The live watches by their scope; no empty sets.
+        self._live: defaultdict[Scope, set[Watch]] = defaultdict(set)
         driver.call_after_commit(self.wakeup.set)
+
+    @property
+    def window_start(self) -> int:
+        """Every event after this revision, up to `through`, is at hand."""
+        return self._recent.after_revision
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there are live watches, for which the hub reads on."""
+        return bool(self._live)
 
     @contextmanager
     def watch(self, scope: Scope, *, after_revision: int, progress_seconds: float) -> Iterator[Watch]:
@@ -135,11 +162,15 @@ class Hub:
             yield watch
         finally:
             self._watches.discard(watch)
-            self._part(watch)
+            self.part(watch)
 
     async def read(self, after_revision: int, scope: Scope) -> Batch:
         """Read the next batch of a scope from the driver."""
         return await self._driver.events_after(after_revision, scope, limit=self.settings.batch_events)
+
+    def events_after(self, revision: int, scope: Scope) -> Sequence[Event]:
+        """Return the events of a scope that are at hand, after a revision not below `window_start`."""
+        return self._recent.events_after(revision, scope)
 
     def join(self, watch: Watch, position: int) -> bool:
         """Make a watch live that has seen everything up to `position`; False where that is too far back."""
@@ -147,21 +178,25 @@ class Hub:
             # Nobody needs what lies between: the hub stood still while it had no live watch.
             self._recent = Recent(self.settings, after_revision=position)
             self.through = position
-        if position < self._recent.after_revision or not watch.offer(self._recent.events_after(position)):
+        if position < self.window_start:
             return False
-        self._live[watch.scope.resource].add(watch)
+        self._live[watch.scope].add(watch)
+        watch.set_live(live=True)
         # A commit after the watch's last read may have woken a hub that had nobody to read for.
         self.wakeup.set()
         return True
 
-    def _part(self, watch: Watch) -> None:
-        watches = self._live[watch.scope.resource]
-        watches.discard(watch)
+    def part(self, watch: Watch) -> None:
+        """Let a watch go back to replaying."""
+        watches = self._live.get(watch.scope, set())
+        if watch in watches:
+            watches.discard(watch)
+            watch.set_live(live=False)
         if not watches:
-            del self._live[watch.scope.resource]
+            self._live.pop(watch.scope, None)
 
     async def turn(self) -> None:
-        """Read what is new and hand it out, until nothing is new; without live watches do nothing."""
+        """Read what is new and tell whom it concerns, until nothing is new; without live watches do nothing."""
         more = True
         while more and self._live:
             try:
@@ -177,22 +212,19 @@ class Hub:
     def _hand_out(self, batch: Batch) -> None:
         # While the batch was read, a first watch may have joined further on and moved the hub there.
         events = [event for event in batch.events if event.revision > self.through]
-        by_resource: defaultdict[str | None, list[Event]] = defaultdict(list)
-        by_resource[None] = events
-        for event in events:
-            by_resource[event.key.resource].append(event)
-        for resource, of_resource in by_resource.items():
-            for watch in tuple(self._live.get(resource, ())):
-                if not watch.offer(of_resource):
-                    self._part(watch)
-                    watch.leave()
         self._recent.add(events)
-        self.through = max(self.through, batch.through)
+        before, self.through = self.through, max(self.through, batch.through)
+        newest: dict[Scope, int] = {}
+        for event in events:
+            for scope in scopes_of(event.key):
+                newest[scope] = event.revision
+        for scope, revision in newest.items():
+            for watch in self._live.get(scope, ()):
+                watch.tell(revision, after_revision=before)
 
     def _let_all_go(self) -> None:
         for watch in tuple(watch for watches in self._live.values() for watch in watches):
-            self._part(watch)
-            watch.leave()
+            self.part(watch)
 
     def close(self) -> None:
         """End every watch."""
@@ -200,10 +232,21 @@ class Hub:
         self._let_all_go()
 
     def statistics(self) -> Statistics:
-        """Return how many watches there are, how many of them replay, and how far the hub has read."""
-        live = sum(len(watches) for watches in self._live.values())
+        """Return how many watches there are, how many of them replay, what is at hand, and how far it reaches."""
         return {
             "watchers": len(self._watches),
-            "watchers_replaying": len(self._watches) - live,
+            "watchers_replaying": sum(watch.is_replaying for watch in self._watches),
             "delivered_revision": self.through,
+            **self._recent.statistics(),
         }
+
+
+def scopes_of(key: Key) -> tuple[Scope, ...]:
+    """Return every scope that an entry can be watched in."""
+    return (
+        EVERYTHING,
+        Scope(key.resource, None),
+        Scope(key.resource, key.namespace),
+        Scope(key.resource, key.namespace, key.name),
+        Scope(key.resource, None, key.name),
+    )

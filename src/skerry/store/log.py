@@ -135,6 +135,7 @@ class RevisionLog:
         resource: str | None,
         *,
         namespace: str | None = None,
+        name: str | None = None,
         after_revision: int,
         progress_seconds: float | None = None,
     ) -> AsyncIterator[Watch]:
@@ -143,6 +144,7 @@ class RevisionLog:
         Args:
             resource: None follows all.
             namespace: None follows all.
+            name: None follows all.
             after_revision: such as that of a `Page`: the first event is the first one after it.
             progress_seconds: how often to tell progress; None for `LogSettings.progress_seconds`.
 
@@ -154,7 +156,7 @@ class RevisionLog:
         """
         check_revision(after_revision, await self._driver.bounds())
         progress_seconds = progress_seconds or self._settings.progress_seconds
-        scope = Scope(resource, namespace)
+        scope = Scope(resource, namespace, name)
         with self._hub.watch(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
             yield watch
 

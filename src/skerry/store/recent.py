@@ -1,14 +1,14 @@
-"""The newest events, kept at hand so that a watcher close behind the hub joins without one more read.
+"""The newest events, kept at hand: what is new is read once, and every watcher takes its share from here.
 
-Without them a watcher under steady writes might never join: whenever its read is answered, the hub may have
-moved on. The invariant: all events after `after_revision`, up to the last one added, are here.
+One window serves all watchers, so what they wait for is held once, however many they are and however slow. A
+watcher that falls out of it reads the database. The invariant: all events after `after_revision`, up to the last
+one added, are here.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import dropwhile
+from collections.abc import Sequence
 
-from skerry.store.records import Event
+from skerry.store.records import Event, Scope
 from skerry.store.settings import LogSettings
 
 
@@ -32,6 +32,20 @@ class Recent:
             self._held_bytes -= oldest.held_bytes
             self.after_revision = oldest.revision
 
-    def events_after(self, revision: int) -> Iterator[Event]:
-        """Yield the events after a revision, which is not below `after_revision`."""
-        return dropwhile(lambda event: event.revision <= revision, self._events)
+    def events_after(self, revision: int, scope: Scope) -> Sequence[Event]:
+        """Return the events of a scope after a revision, which is not below `after_revision`.
+
+        From the end backwards: whoever keeps up asks for the last few.
+        """
+        found = []
+        for event in reversed(self._events):
+            if event.revision <= revision:
+                break
+            if event.key in scope:
+                found.append(event)
+        found.reverse()
+        return found
+
+    def statistics(self) -> dict[str, int]:
+        """Return how much is held."""
+        return {"recent_events": len(self._events), "recent_bytes": self._held_bytes}

@@ -94,15 +94,24 @@ class Scope:
     """What a reader wants to see; None wants all.
 
     Attributes:
-        resource: as in `Key`.
+        resource: as in `Key`; without one, namespace and name are free, too.
         namespace: as in `Key`.
+        name: as in `Key`.
     """
 
-    resource: str | None
-    namespace: str | None
+    resource: str | None = None
+    namespace: str | None = None
+    name: str | None = None
 
     def __contains__(self, key: Key) -> bool:
-        return self.resource in {None, key.resource} and self.namespace in {None, key.namespace}
+        return (
+            (self.resource is None or self.resource == key.resource)
+            and (self.namespace is None or self.namespace == key.namespace)
+            and (self.name is None or self.name == key.name)
+        )
+
+
+EVERYTHING = Scope()
 
 
 @dataclass(frozen=True, slots=True)

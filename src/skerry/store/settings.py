@@ -32,9 +32,7 @@ class LogSettings:
     Attributes:
         value_bytes_max: the largest value; above etcd's 1.5 MiB, and enough for 3 MiB request bodies.
         watchers_max: watches open at once.
-        watcher_events_max: events waiting for one watcher; one that falls further behind reads the database.
-        watcher_bytes_max: bytes of values waiting for one watcher; likewise.
-        recent_events_max: newest events kept at hand, from which a watcher that starts close behind is served.
+        recent_events_max: newest events kept at hand for all watchers; one that is further behind reads the database.
         recent_bytes_max: bytes of values of those.
         batch_events: events read from the database at once.
         poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
@@ -44,8 +42,6 @@ class LogSettings:
 
     value_bytes_max: int = 4 * 1024 * 1024
     watchers_max: int = 10_000
-    watcher_events_max: int = 1_000
-    watcher_bytes_max: int = 32 * 1024 * 1024
     recent_events_max: int = 2_000
     recent_bytes_max: int = 32 * 1024 * 1024
     batch_events: int = 500

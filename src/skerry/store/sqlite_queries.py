@@ -107,6 +107,7 @@ EVENTS_AFTER = Query(
     WHERE event.revision > :revision
       AND (:resource IS NULL OR event.resource = :resource)
       AND (:namespace IS NULL OR event.namespace = :namespace)
+      AND (:name IS NULL OR event.name = :name)
     ORDER BY event.revision LIMIT :limit
     """,
 )

@@ -105,6 +105,7 @@ def events_after(connection: Connection, *, query: EventQuery) -> Batch:
         revision=query.after_revision,
         resource=query.scope.resource,
         namespace=query.scope.namespace,
+        name=query.scope.name,
         limit=query.limit,
     ) as rows:
         for row in rows:

@@ -53,7 +53,7 @@ def open_driver(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDriver:
 async def log(open_driver: OpenDriver) -> AsyncIterator[RevisionLog]:
     """An empty log."""
     settings = LogSettings(
-        poll_seconds=NEVER_SECONDS, progress_seconds=0.01, watcher_events_max=20, recent_events_max=10, batch_events=7
+        poll_seconds=NEVER_SECONDS, progress_seconds=0.01, recent_events_max=10, batch_events=7
     )
     async with open_driver() as driver, open_log(driver, settings) as opened:
         yield opened

@@ -19,7 +19,7 @@ from skerry.store.memory import open_memory
 from skerry.store.sqlite import open_sqlite
 
 SETTINGS = LogSettings(
-    poll_seconds=3_600, progress_seconds=0.001, watcher_events_max=4, recent_events_max=3, batch_events=2
+    poll_seconds=3_600, progress_seconds=0.001, recent_events_max=3, batch_events=2
 )
 KEYS = st.builds(Key, st.sampled_from(["secrets", "pods"]), st.sampled_from(["", "a", "b"]), st.sampled_from("xyz"))
 VALUES = st.binary(max_size=3)

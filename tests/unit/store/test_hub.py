@@ -1,6 +1,7 @@
 """The passage from replay to live, with the database answering as late as it can."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -27,6 +28,16 @@ class LateDriver(MemoryDriver):
             self.has_read.set()
             await self.may_answer.wait()
         return batch
+
+
+class CountingDriver(MemoryDriver):
+    """Counts the event reads of single objects."""
+
+    reads_of_one = 0
+
+    async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
+        self.reads_of_one += scope.name is not None
+        return await super().events_after(revision, scope, limit=limit)
 
 
 async def put(log: RevisionLog, count: int) -> int:
@@ -57,7 +68,8 @@ async def test_a_replay_answered_late_joins_without_gap_or_double(meanwhile: int
         asyncio.TaskGroup() as group,
     ):
         await events_until(live, 0)
-        last = await put(log, 2) + meanwhile
+        await events_until(live, await put(log, 6))  # more than the hub has at hand, so the late one has to read
+        last = await log.revision() + meanwhile
         found = group.create_task(events_until(late, last))
         await driver.has_read.wait()
         await put(log, meanwhile)
@@ -98,8 +110,8 @@ async def test_a_batch_of_the_hub_answered_late_repeats_nothing_to_who_joined_me
         assert found == list(range(2, last + 1))
 
 
-async def test_a_batch_larger_than_a_queue_is_read_from_the_driver_instead() -> None:
-    settings = LogSettings(poll_seconds=3_600, progress_seconds=0.001, watcher_bytes_max=10)
+async def test_a_batch_larger_than_the_window_is_read_from_the_driver_instead() -> None:
+    settings = LogSettings(poll_seconds=3_600, progress_seconds=0.001, recent_bytes_max=10)
     async with open_log(MemoryDriver(), settings) as log, log.watch(None, after_revision=0) as watch:
         assert await anext(watch) == Progress(0)
         await log.put(Key("secrets", "", "large"), bytes(100), expected_revision=0)
@@ -131,3 +143,52 @@ async def test_watches_end_when_the_log_closes() -> None:
             task = group.create_task(follow())
             await watching.wait()
         assert await task == "ended"
+
+
+async def test_a_change_wakes_those_whose_scope_holds_it_and_nobody_else() -> None:
+    async with open_log(MemoryDriver(), SETTINGS) as log, AsyncExitStack() as stack:
+        scopes = [(None, None, None), ("secrets", None, None), ("secrets", "a", None), ("secrets", "a", "x")]
+        others = [("pods", None, None), ("secrets", "b", None), ("secrets", "a", "y"), ("secrets", None, "y")]
+        watches = []
+        for resource, namespace, name in (*scopes, ("secrets", None, "x"), *others):
+            watch = log.watch(resource, namespace=namespace, name=name, after_revision=0, progress_seconds=3_600)
+            watches.append(await stack.enter_async_context(watch))
+            assert await anext(watches[-1]) == Progress(0)
+        await log.put(Key("secrets", "a", "x"), b"v", expected_revision=0)
+        for watch in watches[:5]:
+            assert [event.revision for event in await anext(watch)] == [1]
+        assert [watch._wakeup._event.is_set() for watch in watches[5:]] == [False] * len(others)
+
+
+async def test_a_quiet_watcher_needs_no_database_however_far_the_window_has_moved() -> None:
+    driver = CountingDriver()
+    async with (
+        open_log(driver, SETTINGS) as log,
+        log.watch("secrets", name="quiet", after_revision=0) as quiet,
+        log.watch(None, after_revision=0) as busy,
+    ):
+        await events_until(quiet, 0)
+        last = await put(log, 20)
+        assert len(await events_until(busy, last)) == 20
+        reads = driver.reads_of_one
+        await log.put(Key("secrets", "", "quiet"), b"v", expected_revision=0)
+        assert await events_until(quiet, last + 1) == [last + 1]
+        assert driver.reads_of_one == reads
+
+
+async def test_ten_thousand_watchers_that_never_read_hold_no_event() -> None:
+    settings = LogSettings(poll_seconds=3_600, progress_seconds=0.001, recent_events_max=5)
+    async with open_log(MemoryDriver(), settings) as log, AsyncExitStack() as stack:
+        watches = [
+            await stack.enter_async_context(log.watch("secrets", after_revision=0))
+            for _ in range(settings.watchers_max - 1)
+        ]
+        for watch in watches:
+            assert await anext(watch) == Progress(0)
+        last = await put(log, 50)
+        async with log.watch("secrets", after_revision=0) as reader:
+            assert len(await events_until(reader, last)) == 50
+        figures = log.statistics()
+        assert (figures["recent_events"], figures["recent_bytes"]) == (5, 5)
+        assert figures["watchers_replaying"] == settings.watchers_max - 1
+        assert len(await events_until(watches[0], last)) == 50
