@@ -59,7 +59,7 @@ from skerry.store.log import open_log
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.resealing import Resealer
 from skerry.store.sealing.sealed import open_sealed
-from skerry.store.sqlite import open_sqlite
+from skerry.store.sqlite import SqliteSettings, open_sqlite
 
 log = get_logger(__name__)
 
@@ -118,7 +118,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
     api_address = await free_address(settings.api_address, "--api-address")
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        driver = await stack.enter_async_context(open_sqlite(data_dir.database))
+        driver = await stack.enter_async_context(open_sqlite(data_dir.database, SqliteSettings(sole_writer=True)))
         keys = LocalKeys(data_dir.encryption_keys, clock)
         sealed = await open_sealed(driver, keys, confidential_resources(KINDS).__contains__)
         revision_log = await stack.enter_async_context(open_log(sealed.driver, clock=clock))

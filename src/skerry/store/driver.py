@@ -83,6 +83,14 @@ class Driver(Protocol):
         """
         ...
 
+    def head(self, resource: str) -> int | None:
+        """Return a revision above which nobody can have seen a change of a resource; None where that has to be read.
+
+        A driver knows it while this process is the only writer. It must rise before a change becomes visible, so
+        that a copy of the resource which has come this far is as good as a read of the database.
+        """
+        ...
+
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called on the event loop after commits.
 

@@ -17,6 +17,7 @@ position never falls, and because joining, handing out and taking happen between
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Wakeup
@@ -79,7 +80,7 @@ class Watch:
                 if quiet_seconds <= 0:
                     self._progress_due = self._hub.clock.monotonic_seconds() + self._progress_seconds
                     return Progress(self.position)
-                await self._wakeup.wait(quiet_seconds)
+                await self._wakeup.wait(None if quiet_seconds == inf else quiet_seconds)
         raise StopAsyncIteration
 
     def _join(self) -> bool:
@@ -151,17 +152,29 @@ class Hub:
         """Whether there are live watches, for which the hub reads on."""
         return bool(self._live)
 
+    def reaches(self, revision: int) -> bool:
+        """Tell whether a watch after this revision would begin with what is at hand."""
+        return self.is_working and self.window_start <= revision <= self.through
+
     @contextmanager
     def watch(self, scope: Scope, *, after_revision: int, progress_seconds: float) -> Iterator[Watch]:
         """Hold a watch for the length of the block."""
         if len(self._watches) >= self.settings.watchers_max:
             raise Overloaded("watchers_max", self.settings.watchers_max)
+        with self.follow(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
+            self._watches.add(watch)
+            try:
+                yield watch
+            finally:
+                self._watches.discard(watch)
+
+    @contextmanager
+    def follow(self, scope: Scope, *, after_revision: int, progress_seconds: float = inf) -> Iterator[Watch]:
+        """Hold a watch of the store itself, which does not count among the watchers."""
         watch = Watch(self, scope, after_revision=after_revision, progress_seconds=progress_seconds)
-        self._watches.add(watch)
         try:
             yield watch
         finally:
-            self._watches.discard(watch)
             self.part(watch)
 
     async def read(self, after_revision: int, scope: Scope) -> Batch:

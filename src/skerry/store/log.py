@@ -3,7 +3,7 @@
     async with open_sqlite(path) as driver, open_log(driver) as log:
         revision = await log.put(key, b"...", expected_revision=0)
 
-Owns: the verbs on the log, watches, the compaction policy. Does not own storage (a `Driver` does) and does
+Owns: the verbs on the log, watches, copies of the present (`cache`), the compaction policy. Does not own storage (a `Driver` does) and does
 not know what a value means. The invariant: what a verb returned is durable, and every watcher sees it once,
 in its place. Several processes may share one database; the core never assumes that it is the only writer.
 """
@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager
 
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.tasks import Wakeup, background, keep_running
+from skerry.store.cache import Cache, Replica
 from skerry.store.compaction import Compactor
 from skerry.store.driver import Driver, check_revision
-from skerry.store.errors import ValueTooLarge
+from skerry.store.errors import Compacted, ValueTooLarge
 from skerry.store.hub import Hub, Watch
 from skerry.store.records import (
+    Bounds,
     Entry,
     Event,
     Key,
@@ -55,7 +57,7 @@ async def open_log(
         try:
             yield log
         finally:
-            log.close()
+            await log.close()
 
 
 class RevisionLog:
@@ -66,6 +68,9 @@ class RevisionLog:
         self._settings = settings
         self._clock = clock
         self._hub = Hub(driver, settings, clock)
+        self._cache = Cache(driver, self._hub, settings, clock)
+        #: As far as this process knows; others compact as well.
+        self._compacted = 0
         self._compactor = Compactor(settings.compaction)
 
     async def put(self, key: Key, value: bytes, *, expected_revision: int) -> int:
@@ -99,9 +104,39 @@ class RevisionLog:
             raise ValueError("a delete needs the revision of the entry, which is above 0")
         return await self._driver.append(Write(key, None, expected_revision))
 
-    async def get(self, key: Key) -> Entry | None:
-        """Return the present entry; it holds every change that was acknowledged before the call."""
-        return await self._driver.get(key)
+    async def get(self, key: Key, *, not_older_than: int | None = None) -> Entry | None:
+        """Return the present entry.
+
+        Args:
+            key: of the entry.
+            not_older_than: a revision: any state of that age or younger will do, 0 for any at all. None: the answer
+                holds every change that was acknowledged before the call.
+
+        Raises:
+            FutureRevision: `not_older_than` is not written yet.
+        """
+        if replica := self._at_hand(key.resource, not_older_than):
+            return replica.get(key)
+        entry = await self._driver.get(key)
+        if not_older_than and (entry is None or entry.revision < not_older_than):
+            check_revision(not_older_than, Bounds(0, await self.revision()))
+        return entry
+
+    async def find(self, key: Key, *, not_older_than: int | None = None) -> tuple[Entry | None, int]:
+        """Return what `get` does, and a revision from which a watch of the key misses nothing."""
+        if replica := self._at_hand(key.resource, not_older_than):
+            return replica.get(key), replica.position
+        # Read first, a revision may be too old: then a change is seen twice, rather than one not at all.
+        revision = await self.revision()
+        check_revision(not_older_than or 0, Bounds(0, revision))
+        entry = await self._driver.get(key)
+        return entry, max(revision, entry.revision if entry else 0)
+
+    def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
+        """Return the copy of a resource, if there is one that is young enough."""
+        replica = self._cache.find(resource)
+        floor = self._driver.head(resource) if not_older_than is None else not_older_than
+        return replica if replica and floor is not None and 0 <= floor <= replica.position else None
 
     async def list(
         self,
@@ -109,6 +144,7 @@ class RevisionLog:
         *,
         namespace: str | None = None,
         revision: int | None = None,
+        not_older_than: int | None = None,
         after: tuple[str, str] | None = None,
         limit: int | None,
     ) -> Page:
@@ -118,16 +154,29 @@ class RevisionLog:
             resource: as in `Key`.
             namespace: None lists all namespaces.
             revision: the snapshot to list; None for the newest. Pages of one list share one revision.
+            not_older_than: of the newest snapshot, as in `get`.
             after: (namespace, name) of the last entry of the page before.
             limit: most entries on the page; None for all.
 
         Raises:
             Compacted: `revision` is older than the history that is kept.
-            FutureRevision: `revision` is not written yet.
+            FutureRevision: `revision` or `not_older_than` is not written yet.
         """
         if limit is not None and limit <= 0:
             raise ValueError("the limit of a page is above 0; None for all")
-        return await self._driver.page(ListQuery(resource, namespace, revision, after, limit))
+        query = ListQuery(resource, namespace, revision, after, limit)
+        if revision is None:
+            replica = self._at_hand(resource, not_older_than)
+        elif revision < self._compacted:
+            raise Compacted(self._compacted)
+        else:
+            replica = self._cache.find(resource)
+            replica = replica if replica and replica.is_at(revision) else None
+        if replica:
+            return replica.page(query)
+        page = await self._driver.page(query)
+        check_revision(not_older_than or 0, Bounds(0, page.revision))
+        return page
 
     @asynccontextmanager
     async def watch(
@@ -154,7 +203,8 @@ class RevisionLog:
             FutureRevision: `after_revision` is not written yet.
             Overloaded: `LogSettings.watchers_max` watches are open.
         """
-        check_revision(after_revision, await self._driver.bounds())
+        if not self._hub.reaches(after_revision) or after_revision < self._compacted:
+            check_revision(after_revision, await self._driver.bounds())
         progress_seconds = progress_seconds or self._settings.progress_seconds
         scope = Scope(resource, namespace, name)
         with self._hub.watch(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
@@ -167,6 +217,7 @@ class RevisionLog:
             FutureRevision: `revision` is not written yet.
         """
         await self._driver.compact(revision)
+        self._compacted = max(self._compacted, revision)
 
     async def revision(self) -> int:
         """Return the newest revision; 0 in an empty log."""
@@ -178,7 +229,7 @@ class RevisionLog:
 
     def statistics(self) -> Statistics:
         """Return the depth of every queue, the number of watches, and how far they have been served."""
-        return {**self._hub.statistics(), **self._driver.statistics()}
+        return {**self._hub.statistics(), **self._cache.statistics(), **self._driver.statistics()}
 
     async def deliver(self) -> None:
         """Hand new events to the watches, for ever; `open_log` runs it."""
@@ -203,6 +254,7 @@ class RevisionLog:
         if target:
             await self.compact(target)
 
-    def close(self) -> None:
-        """End every watch."""
+    async def close(self) -> None:
+        """End every watch, and drop what is at hand."""
         self._hub.close()
+        await self._cache.stop()

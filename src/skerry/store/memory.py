@@ -40,6 +40,8 @@ class MemoryDriver:
     def __init__(self) -> None:
         self._compacted = 0
         self._latest = 0
+        #: The newest revision of each resource.
+        self._heads: dict[str, int] = {}
         self._wake: Callable[[], None] = lambda: None
         #: Every event above `_compacted`, rising.
         self._events: list[Event] = []
@@ -54,6 +56,7 @@ class MemoryDriver:
         if (current.revision if current else 0) != write.expected_revision:
             raise Conflict(write.key, expected_revision=write.expected_revision, current=current)
         self._latest += 1
+        self._heads[write.key.resource] = self._latest
         self._record(write, current)
         self._wake()
         return self._latest
@@ -170,6 +173,10 @@ class MemoryDriver:
             replace(event, value=form(event.key, event.value), previous=form(event.key, event.previous))
             for event in self._events
         ]
+
+    def head(self, resource: str) -> int | None:
+        """Return the newest revision of a resource, forgotten ones included; see `Driver`."""
+        return self._heads.get(resource, 0)
 
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called after each commit."""

@@ -34,6 +34,8 @@ class LogSettings:
         watchers_max: watches open at once.
         recent_events_max: newest events kept at hand for all watchers; one that is further behind reads the database.
         recent_bytes_max: bytes of values of those.
+        cache_bytes_max: about how much memory the copies of resources take, from which reads are answered; beyond it
+            the largest is given up, and read from the database.
         batch_events: events read from the database at once.
         poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
         progress_seconds: how often a quiet watcher is told how far it has seen.
@@ -44,6 +46,7 @@ class LogSettings:
     watchers_max: int = 10_000
     recent_events_max: int = 2_000
     recent_bytes_max: int = 32 * 1024 * 1024
+    cache_bytes_max: int = 64 * 1024 * 1024
     batch_events: int = 500
     poll_seconds: float = 1.0
     progress_seconds: float = 10.0
@@ -58,7 +61,7 @@ def require_positive(settings: object) -> None:
     wrong = [
         f"{item.name}={value}"
         for item in fields(settings)  # type: ignore[arg-type] # any dataclass instance
-        if isinstance(value := getattr(settings, item.name), int | float) and value <= 0
+        if type(value := getattr(settings, item.name)) in {int, float} and value <= 0
     ]
     if wrong:
         raise ConfigurationError(f"{type(settings).__name__}: must be above zero: {', '.join(wrong)}")

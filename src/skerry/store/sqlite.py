@@ -50,7 +50,9 @@ async def open_sqlite(path: Path, settings: SqliteSettings | None = None) -> Asy
         StartError: the file cannot be opened, is no database, or is of a newer version of Skerry.
     """
     s = settings or SqliteSettings()
-    writer = LaneSettings("writes", writes.run_group, ("writes_waiting_max", s.writes_waiting_max), s.group_writes_max)
+    heads = writes.Heads()
+    run_group = partial(writes.run_group, heads=heads)
+    writer = LaneSettings("writes", run_group, ("writes_waiting_max", s.writes_waiting_max), s.group_writes_max)
     getter = LaneSettings("gets", reads.run_batch, ("gets_waiting_max", s.gets_waiting_max), GETS_BATCH_MAX)
     scanner = LaneSettings("scans", reads.run_batch, ("scans_waiting_max", s.scans_waiting_max), SCANS_BATCH_MAX)
     with ThreadPoolExecutor(1, "store-open") as executor:
@@ -61,7 +63,8 @@ async def open_sqlite(path: Path, settings: SqliteSettings | None = None) -> Asy
                 open_lane([connections.getter], getter) as getter_lane,
                 open_lane(connections.scanners, scanner) as scanner_lane,
             ):
-                yield SqliteDriver(s, writer=writer_lane, getter=getter_lane, scanner=scanner_lane)
+                heads.latest_at_start = (await getter_lane.call(reads.bounds)).latest
+                yield SqliteDriver(s, heads, writer=writer_lane, getter=getter_lane, scanner=scanner_lane)
         finally:
             await run_blocking(executor, connections.close)
 
@@ -72,12 +75,14 @@ class SqliteDriver:
     def __init__(
         self,
         settings: SqliteSettings,
+        heads: writes.Heads,
         *,
         writer: Lane[Connection, writes.Group],
         getter: Lane[Connection, Connection],
         scanner: Lane[Connection, Connection],
     ) -> None:
         self._settings = settings
+        self._heads = heads
         self._writer = writer
         self._getter = getter
         self._scanner = scanner
@@ -122,6 +127,10 @@ class SqliteDriver:
     async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
         """Replace values that are still as they were read; see `HeldValues`. One thread writes, in order."""
         await self._writer.call(partial(writes.rewrite, rewrites=rewrites))
+
+    def head(self, resource: str) -> int | None:
+        """Return the newest revision of a resource, where this process is the only writer; see `Driver`."""
+        return self._heads.of(resource) if self._settings.sole_writer else None
 
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called on the event loop after this process' commits; others' are found by polling."""

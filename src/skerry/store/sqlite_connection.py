@@ -33,6 +33,8 @@ class SqliteSettings:
     """Bounds of the SQLite driver.
 
     Attributes:
+        sole_writer: no other process writes to the file while it is open (a lock elsewhere sees to that), so that
+            reads of what is at hand need not ask the file whether it has changed.
         writes_waiting_max: writes accepted and not yet durable.
         group_writes_max: writes in one transaction; it bounds how long one waits for its group.
         gets_waiting_max: point reads accepted and not answered.
@@ -44,6 +46,7 @@ class SqliteSettings:
         wal_bytes_max: the write-ahead log is cut back to this after a checkpoint.
     """
 
+    sole_writer: bool = False
     writes_waiting_max: int = 4_096
     group_writes_max: int = 256
     gets_waiting_max: int = 4_096

@@ -23,20 +23,43 @@ log = get_logger(__name__)
 SWEEP_REVISIONS = 500
 
 
+class Heads:
+    """The newest revision of each resource, as far as this process wrote it.
+
+    Written by the writer's thread, read by the event loop: each step is one operation on a dict.
+    """
+
+    def __init__(self) -> None:
+        #: For what was not written since.
+        self.latest_at_start = 0
+        self._newest: dict[str, int] = {}
+
+    def of(self, resource: str) -> int:
+        """Return a revision above which nobody can have seen a change of the resource."""
+        return self._newest.get(resource, self.latest_at_start)
+
+    def rise(self, newest: dict[str, int]) -> None:
+        """Take note of a group that is about to be committed."""
+        self._newest.update(newest)
+
+
 class Group:
     """The transaction that a group of jobs shares."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        #: The newest revision that this group gave each resource.
+        self.heads: dict[str, int] = {}
         self.revision: int
         self.compacted_revision: int
         self.swept_revision: int
         self.revision, self.compacted_revision, self.swept_revision = connection.row(queries.STATE)
         self._begun_at = self.revision
 
-    def next_revision(self) -> int:
-        """Take a new revision."""
+    def next_revision(self, resource: str) -> int:
+        """Take a new revision for a change of a resource."""
         self.revision += 1
+        self.heads[resource] = self.revision
         return self.revision
 
     def finish(self) -> None:
@@ -45,20 +68,28 @@ class Group:
             self.connection.run(queries.SET_REVISION, revision=self.revision)
 
 
-def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]]) -> Sequence[Outcome]:
-    """Run jobs in one transaction; their outcomes are durable when this returns."""
+def run_group(
+    connection: Connection, jobs: Sequence[Callable[[Group], Any]], *, heads: Heads
+) -> Sequence[Outcome]:
+    """Run jobs in one transaction; their outcomes are durable when this returns.
+
+    Args:
+        heads: brought up to date before the commit, so that no reader can see a change that they do not tell of.
+            Should the commit fail, they tell of too much until the next one, which gives the same revisions again.
+    """
     try:
         with connection.transaction(write=True):
             group = Group(connection)
             outcomes = [_attempt(job, group) for job in jobs]
             group.finish()
+            heads.rise(group.heads)
         return outcomes  # noqa: TRY300 - an else would separate it from the commit that it promises
     except sqlite3.OperationalError as error:
         # The disk is full, the file locked or gone: the same for every job.
         return [Outcome(error=_unavailable(error)) for _ in jobs]
     except Exception as error:  # noqa: BLE001 - told to the caller whose job it is
         if len(jobs) > 1:
-            return [outcome for job in jobs for outcome in run_group(connection, [job])]
+            return [outcome for job in jobs for outcome in run_group(connection, [job], heads=heads)]
         return [Outcome(error=error)]
 
 
@@ -84,7 +115,7 @@ def append(group: Group, *, write: Write) -> int:
     previous_revision, created_revision = place or (0, 0)
     if previous_revision != write.expected_revision:
         raise Conflict(key, expected_revision=write.expected_revision, current=get(group.connection, key=key))
-    revision = group.next_revision()
+    revision = group.next_revision(key.resource)
     created_revision = created_revision or revision
     group.connection.run(
         queries.ADD_REVISION,

@@ -12,7 +12,7 @@ from skerry.store.log import LogSettings, RevisionLog, open_log
 from skerry.store.memory import open_memory
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import open_sealed
-from skerry.store.sqlite import open_sqlite
+from skerry.store.sqlite import SqliteSettings, open_sqlite
 
 OpenDriver = Callable[[], AbstractAsyncContextManager[Driver]]
 OpenHeld = Callable[[], AbstractAsyncContextManager[RewritableDriver]]
@@ -21,9 +21,10 @@ OpenHeld = Callable[[], AbstractAsyncContextManager[RewritableDriver]]
 NEVER_SECONDS = 3_600.0
 
 
-def open_raw(name: str, directory: Path) -> AbstractAsyncContextManager[RewritableDriver]:
+def open_raw(name: str, directory: Path, *, sole_writer: bool = False) -> AbstractAsyncContextManager[RewritableDriver]:
     """Open the same database again, where it is a durable one."""
-    return open_memory() if name == "memory" else open_sqlite(directory / "skerry.db")
+    settings = SqliteSettings(sole_writer=sole_writer)
+    return open_memory() if name == "memory" else open_sqlite(directory / "skerry.db", settings)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -32,15 +33,15 @@ def open_held(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHeld:
     return lambda: open_raw(request.param, tmp_path)
 
 
-@pytest.fixture(params=["memory", "sqlite", "sealed memory", "sealed sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sole-writer sqlite", "sealed memory", "sealed sqlite"])
 def open_driver(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDriver:
     """How to open a driver of each kind."""
-    seals, _, name = request.param.rpartition(" ")
+    variant, _, name = request.param.rpartition(" ")
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Driver]:
-        async with open_raw(name, tmp_path) as driver:
-            if not seals:
+        async with open_raw(name, tmp_path, sole_writer=variant == "sole-writer") as driver:
+            if variant != "sealed":
                 yield driver
                 return
             keys = LocalKeys(tmp_path / "keys.json", SystemClock())

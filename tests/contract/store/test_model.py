@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from skerry.store.errors import Compacted, Conflict
 from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
 from skerry.store.memory import open_memory
-from skerry.store.sqlite import open_sqlite
+from skerry.store.sqlite import SqliteSettings, open_sqlite
 
 SETTINGS = LogSettings(
     poll_seconds=3_600, progress_seconds=0.001, recent_events_max=3, batch_events=2
@@ -43,7 +43,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        driver = open_sqlite(self.directory / "log.db") if self.durable else open_memory()
+        driver = open_sqlite(self.directory / "log.db", SqliteSettings(sole_writer=True)) if self.durable else open_memory()
 
         @asynccontextmanager
         async def both() -> Any:

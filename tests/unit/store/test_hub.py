@@ -149,10 +149,10 @@ async def test_a_change_wakes_those_whose_scope_holds_it_and_nobody_else() -> No
     async with open_log(MemoryDriver(), SETTINGS) as log, AsyncExitStack() as stack:
         scopes = [(None, None, None), ("secrets", None, None), ("secrets", "a", None), ("secrets", "a", "x")]
         others = [("pods", None, None), ("secrets", "b", None), ("secrets", "a", "y"), ("secrets", None, "y")]
-        watches = []
+        watches: list[Watch] = []
         for resource, namespace, name in (*scopes, ("secrets", None, "x"), *others):
-            watch = log.watch(resource, namespace=namespace, name=name, after_revision=0, progress_seconds=3_600)
-            watches.append(await stack.enter_async_context(watch))
+            opening = log.watch(resource, namespace=namespace, name=name, after_revision=0, progress_seconds=3_600)
+            watches.append(await stack.enter_async_context(opening))
             assert await anext(watches[-1]) == Progress(0)
         await log.put(Key("secrets", "a", "x"), b"v", expected_revision=0)
         for watch in watches[:5]:

@@ -1,10 +1,13 @@
 """Get and list: objects as of now or as of a revision, in pages, selected.
 
 A list reads the log in pages of one snapshot, so a long list never holds one long transaction, and all pages of a
-list that a client continues show the same revision.
+list that a client continues show the same revision. How old an answer may be is the client's word (resourceVersion);
+whether a copy at hand is young enough for it is the log's.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from skerry.api.errors import BadRequest, Expired, Invalid
@@ -27,6 +30,19 @@ _EXPIRED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which state of a collection is listed.
+
+    Attributes:
+        revision: that very one; None for a new one.
+        not_older_than: of a new one; see `RevisionLog.get`.
+    """
+
+    revision: int | None = None
+    not_older_than: int | None = None
+
+
 class Reader:
     """Reads objects of every kind."""
 
@@ -35,10 +51,11 @@ class Reader:
 
     async def get(self, target: Target, resource_version: str = "") -> Stored:
         """Return an object; see `Verbs.get`."""
-        entry = await self._log.get(target.key)
-        asked = parse_revision(resource_version)
-        if asked and (entry is None or entry.revision < asked):
-            await self._check_not_future(asked)
+        asked = not_older_than(resource_version)
+        try:
+            entry = await self._log.get(target.key, not_older_than=asked)
+        except store.FutureRevision as error:
+            raise answers.too_new(asked or 0, error.current) from error
         if entry is None:
             raise answers.not_found(target)
         return Stored(entry.value, entry.revision)
@@ -50,37 +67,25 @@ class Reader:
         if options.continue_token:
             place = continuation(options.continue_token)
             try:
-                return await self._collect(target, options, place.revision, place.after)
+                return await self._collect(target, options, Snapshot(revision=place.revision), place.after)
             except (store.Compacted, store.FutureRevision) as error:
                 raise Expired(_EXPIRED) from error
-        revision = await self._snapshot(options)
-        try:
-            return await self._collect(target, options, revision, None)
-        except store.Compacted as error:
-            raise answers.too_old(revision or 0, error.oldest) from error
-
-    async def _snapshot(self, options: ListOptions) -> int | None:
-        """Return the revision to list; None for the newest."""
         asked = parse_revision(options.resource_version)
-        if not asked:
-            return None
-        await self._check_not_future(asked)
-        exact = options.version_match == "Exact" or (options.limit and not options.version_match)
-        return asked if exact else None
-
-    async def _check_not_future(self, asked: int) -> None:
-        current = await self._log.revision()
-        if asked > current:
-            raise answers.too_new(asked, current)
+        try:
+            return await self._collect(target, options, _snapshot(options), None)
+        except store.Compacted as error:
+            raise answers.too_old(asked, error.oldest) from error
+        except store.FutureRevision as error:
+            raise answers.too_new(asked, error.current) from error
 
     async def _collect(
-        self, target: Target, options: ListOptions, revision: int | None, after: tuple[str, str] | None
+        self, target: Target, options: ListOptions, snapshot: Snapshot, after: tuple[str, str] | None
     ) -> Listed:
         named = options.selection.fields.value_of("metadata.name")
-        if named is not None and revision is None and (target.namespace or not target.kind.namespaced):
-            return await self._list_one(target, named, options.selection)
-        selection, items = options.selection, list[Stored]()
-        async for page in self._pages(target, revision, after, PAGE_ENTRIES if selection else options.limit):
+        if named is not None and snapshot.revision is None and (target.namespace or not target.kind.namespaced):
+            return await self._list_one(Target(target.kind, target.namespace, named), options.selection, snapshot)
+        selection, items, revision = options.selection, list[Stored](), 0
+        async for page in self._pages(target, snapshot, after, PAGE_ENTRIES if selection else options.limit):
             revision, left = page.revision, len(page.entries) + page.remaining
             for entry in page.entries:
                 left -= 1
@@ -90,36 +95,40 @@ class Reader:
                     if left and len(items) == options.limit:
                         token = Continuation(revision, (entry.key.namespace, entry.key.name)).token()
                         return Listed(tuple(items), revision, token, None if selection else left)
-        return Listed(tuple(items), revision or 0)
+        return Listed(tuple(items), revision)
 
     async def _pages(
-        self, target: Target, revision: int | None, after: tuple[str, str] | None, limit: int
+        self, target: Target, snapshot: Snapshot, after: tuple[str, str] | None, limit: int
     ) -> AsyncIterator[Page]:
         """Read one snapshot page by page."""
-        resource, namespace = target.kind.resource, target.namespace or None
-        size = min(limit or PAGE_ENTRIES, PAGE_ENTRIES)
-        while True:
-            page = await self._log.list(resource, namespace=namespace, revision=revision, after=after, limit=size)
-            yield page
-            if not page.more:
-                return
+        list_entries = partial(
+            self._log.list,
+            target.kind.resource,
+            namespace=target.namespace or None,
+            limit=min(limit or PAGE_ENTRIES, PAGE_ENTRIES),
+        )
+        page = await list_entries(revision=snapshot.revision, not_older_than=snapshot.not_older_than, after=after)
+        yield page
+        while page.more:
             key = page.entries[-1].key
-            revision, after = page.revision, (key.namespace, key.name)
+            page = await list_entries(revision=page.revision, after=(key.namespace, key.name))
+            yield page
 
-    async def _list_one(self, target: Target, name: str, selection: Selection) -> Listed:
-        """Answer a list that can hold one object only: what `kubectl wait` and `delete` ask for.
-
-        The revision is read first: a change in between is then seen twice, by this list and by a watch from its
-        revision, rather than not at all.
-        """
-        revision = await self._log.revision()
-        one = Target(target.kind, target.namespace, name)
-        entry = await self._log.get(one.key)
+    async def _list_one(self, one: Target, selection: Selection, snapshot: Snapshot) -> Listed:
+        """Answer a list that can hold one object only: what `kubectl wait` and `delete` ask for."""
+        entry, revision = await self._log.find(one.key, not_older_than=snapshot.not_older_than)
         if entry is None:
             return Listed((), revision)
         item = Stored(entry.value, entry.revision)
-        items = (item,) if selection.matches(target.kind, item.document) else ()
-        return Listed(items, max(revision, entry.revision))
+        return Listed((item,) if selection.matches(one.kind, item.document) else (), revision)
+
+
+def _snapshot(options: ListOptions) -> Snapshot:
+    """Return which snapshot the first page of a list shows."""
+    asked = parse_revision(options.resource_version)
+    if asked and (options.version_match == "Exact" or (options.limit and not options.version_match)):
+        return Snapshot(revision=asked)
+    return Snapshot(not_older_than=not_older_than(options.resource_version))
 
 
 def _selected(kind: Kind[Any], entry: Entry, item: Stored, selection: Selection) -> bool:
@@ -129,6 +138,11 @@ def _selected(kind: Kind[Any], entry: Entry, item: Stored, selection: Selection)
     if name is not None and name != entry.key.name:
         return False  # told by the key alone, without parsing the object
     return selection.matches(kind, item.document)
+
+
+def not_older_than(resource_version: str) -> int | None:
+    """Return how old an answer may be: any age for "0", None where it must hold every acknowledged change."""
+    return parse_revision(resource_version) if resource_version else None
 
 
 def parse_revision(text: str) -> int:

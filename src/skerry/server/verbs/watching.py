@@ -93,19 +93,21 @@ class Watcher:
         after = parse_revision(options.resource_version)
         initial: list[Seen] = []
         if not after or options.initial_events:
-            version = options.resource_version if after else ""
-            match: Literal["", "NotOlderThan"] = "NotOlderThan" if version else ""
-            listing = ListOptions(options.selection, resource_version=version, version_match=match)
+            match: Literal["", "NotOlderThan"] = "NotOlderThan" if options.resource_version else ""
+            listing = ListOptions(options.selection, resource_version=options.resource_version, version_match=match)
             listed = await self._reader.list(target, listing)
             initial += [Observed("ADDED", Moment(item.revision, item, None)) for item in listed.items]
             after = listed.revision
             if options.initial_events and options.bookmarks:
                 initial.append(Bookmark(after, ends_initial_events=True))
+        fields = options.selection.fields
         try:
             async with (
                 self._log.watch(
                     target.kind.resource,
-                    namespace=target.namespace or None,
+                    # What the log can tell by the key, it need not hand out: thousands of nodes watch one object each.
+                    namespace=target.namespace or fields.value_of("metadata.namespace"),
+                    name=fields.value_of("metadata.name"),
                     after_revision=after,
                     progress_seconds=BOOKMARK_SECONDS,
                 ) as changes,

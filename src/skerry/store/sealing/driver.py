@@ -90,6 +90,10 @@ class SealingDriver:
         """Forget superseded states and tombstones at or below `revision`; see `Driver`."""
         await self._driver.compact(revision)
 
+    def head(self, resource: str) -> int | None:
+        """Return a revision above which nobody can have seen a change of a resource; see `Driver`."""
+        return self._driver.head(resource)
+
     def call_after_commit(self, wake: Callable[[], None]) -> None:
         """Have `wake` called on the event loop after commits; see `Driver`."""
         self._driver.call_after_commit(wake)
