@@ -12,6 +12,7 @@ DURATIONS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 WATCHERS = Gauge("skerry_api_watchers", "Open watches.", ["resource"])
+ENCODINGS = Counter("skerry_api_watch_encodings_total", "Watch events made into bytes, for all watchers of a form.")
 
 
 def exposition() -> Response:

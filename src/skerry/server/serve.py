@@ -16,14 +16,19 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from skerry.kit.errors import ConfigurationError, StartError
+from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.server.app import App
 from skerry.server.tls import ServerIdentity
+
+log = get_logger(__name__)
 
 #: Request line and headers of one request; Go's server has the same order of size for kubectl's longest requests.
 HEAD_BYTES_MAX = 64 * 1024
 #: How long they may take to arrive.
 HEAD_SECONDS = 30.0
+#: How long a client may take nothing of what waits for it. A reader that is slow but reads is left alone.
+STALLED_SECONDS = 60.0
 _BACKLOG = 1024
 
 
@@ -146,13 +151,15 @@ class _Server(uvicorn.Server):
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with a bound on the size of a request's head and on the time it takes to come.
+    """uvicorn's HTTP, with bounds on a request's head and on the patience with a client that does not read.
 
-    The parser gathers a header of any length, and waits for the rest of one without end.
+    The parser gathers a header of any length, and waits for the rest of one without end; what is written waits for
+    its reader without end, too.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -203,7 +210,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Cut the connection."""
         self.transport.abort()
 
+    def pause_writing(self) -> None:
+        """Hold what writes, and begin to wait for the client to read."""
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def _await_reader(self, unread_bytes: int) -> None:
+        def look() -> None:
+            left_bytes = self.transport.get_write_buffer_size()
+            if left_bytes < unread_bytes:
+                self._await_reader(left_bytes)
+                return
+            log.info("cut a client that does not read", unread_bytes=left_bytes, seconds=STALLED_SECONDS)
+            self.abort()
+
+        self._stall_timer = self.loop.call_later(STALLED_SECONDS, look)
+
+    def resume_writing(self) -> None:
+        """Let writers go on: the client has read."""
+        self._end_stall()
+        super().resume_writing()
+
+    def _end_stall(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._end_head()
+        self._end_stall()
         super().connection_lost(exc)

@@ -3,9 +3,10 @@
     async with open_sqlite(path) as driver, open_log(driver) as log:
         revision = await log.put(key, b"...", expected_revision=0)
 
-Owns: the verbs on the log, watches, copies of the present (`cache`), the compaction policy. Does not own storage (a `Driver` does) and does
-not know what a value means. The invariant: what a verb returned is durable, and every watcher sees it once,
-in its place. Several processes may share one database; the core never assumes that it is the only writer.
+Owns: the verbs on the log, watches, the freshness of what is read from a copy at hand, the compaction policy. Does
+not own storage (a `Driver` does) and does not know what a value means. The invariant: what a verb returned is
+durable, every watcher sees it once, in its place, and a reader sees it from then on. Several processes may share one
+database; the core never assumes that it is the only writer, but a driver may know it (`Driver.head`).
 """
 
 from collections.abc import AsyncIterator

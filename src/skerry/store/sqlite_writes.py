@@ -68,12 +68,12 @@ class Group:
             self.connection.run(queries.SET_REVISION, revision=self.revision)
 
 
-def run_group(
-    connection: Connection, jobs: Sequence[Callable[[Group], Any]], *, heads: Heads
-) -> Sequence[Outcome]:
+def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *, heads: Heads) -> Sequence[Outcome]:
     """Run jobs in one transaction; their outcomes are durable when this returns.
 
     Args:
+        connection: the writer's.
+        jobs: what is done, in order.
         heads: brought up to date before the commit, so that no reader can see a change that they do not tell of.
             Should the commit fail, they tell of too much until the next one, which gives the same revisions again.
     """

@@ -53,8 +53,6 @@ def open_driver(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDriver:
 @pytest.fixture
 async def log(open_driver: OpenDriver) -> AsyncIterator[RevisionLog]:
     """An empty log."""
-    settings = LogSettings(
-        poll_seconds=NEVER_SECONDS, progress_seconds=0.01, recent_events_max=10, batch_events=7
-    )
+    settings = LogSettings(poll_seconds=NEVER_SECONDS, progress_seconds=0.01, recent_events_max=10, batch_events=7)
     async with open_driver() as driver, open_log(driver, settings) as opened:
         yield opened

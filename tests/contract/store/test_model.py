@@ -18,9 +18,7 @@ from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Wat
 from skerry.store.memory import open_memory
 from skerry.store.sqlite import SqliteSettings, open_sqlite
 
-SETTINGS = LogSettings(
-    poll_seconds=3_600, progress_seconds=0.001, recent_events_max=3, batch_events=2
-)
+SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001, recent_events_max=3, batch_events=2)
 KEYS = st.builds(Key, st.sampled_from(["secrets", "pods"]), st.sampled_from(["", "a", "b"]), st.sampled_from("xyz"))
 VALUES = st.binary(max_size=3)
 SHARES = st.floats(min_value=0, max_value=1)
@@ -43,7 +41,9 @@ class LogMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        driver = open_sqlite(self.directory / "log.db", SqliteSettings(sole_writer=True)) if self.durable else open_memory()
+        driver = (
+            open_sqlite(self.directory / "log.db", SqliteSettings(sole_writer=True)) if self.durable else open_memory()
+        )
 
         @asynccontextmanager
         async def both() -> Any:

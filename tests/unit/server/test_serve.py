@@ -17,6 +17,7 @@ from skerry.server.serve import ServeSettings
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
+MERGE = {"content-type": "application/merge-patch+json"}
 
 
 @pytest.fixture
@@ -184,3 +185,35 @@ async def test_no_plain_http(server: ApiServer) -> None:
     async with httpx.AsyncClient() as http:
         with pytest.raises(httpx.HTTPError):
             await http.get(f"http://127.0.0.1:{server.at.port}/healthz")
+
+
+async def test_a_watcher_that_never_reads_is_cut(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_module, "STALLED_SECONDS", 0.2)
+    large = {"metadata": {"name": "large"}, "data": {"a": "x" * 900_000}}
+    async with client(server) as http, raw(server) as (_, writer):
+        request = f"GET {CONFIGS}?watch=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+        writer.write(request.encode())
+        while not server.app.statistics()["streams"]:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        await http.post(CONFIGS, json=large)
+        for turn in range(40):  # far beyond what sockets hold
+            await http.patch(f"{CONFIGS}/large", json={"data": {"b": str(turn)}}, headers=MERGE)
+        while server.app.statistics()["streams"]:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        assert (await http.get(f"{CONFIGS}/large")).status_code == 200
+
+
+async def test_a_slow_reader_of_a_large_list_gets_all_of_it(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_module, "STALLED_SECONDS", 0.5)
+    async with client(server) as http, raw(server) as (reader, writer):
+        for number in range(20):
+            await http.post(CONFIGS, json={"metadata": {"name": f"c{number}"}, "data": {"a": "x" * 900_000}})
+        request = (
+            f"GET {CONFIGS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+        )
+        writer.write(request.encode())
+        size = 0
+        while part := await reader.read(1024 * 1024):
+            size += len(part)
+            await http.get("/healthz")  # takes its time
+        assert size > 20 * 900_000

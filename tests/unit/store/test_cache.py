@@ -51,13 +51,13 @@ async def opened(driver: MemoryDriver, settings: LogSettings = SETTINGS) -> Asyn
 
 async def until(log: RevisionLog, resource: str) -> None:
     """Read a resource until it is at hand in the newest state."""
-    while log._at_hand(resource, await log.revision()) is None:
+    while log._at_hand(resource, await log.revision()) is None:  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(0)
 
 
 async def until_dropped(log: RevisionLog, *, copies: int) -> None:
     """Wait until no more copies than these are held."""
-    while log.statistics()["cached_resources"] > copies:
+    while log.statistics()["cached_resources"] > copies:  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(0)
 
 

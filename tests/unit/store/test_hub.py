@@ -156,7 +156,9 @@ async def test_a_change_wakes_those_whose_scope_holds_it_and_nobody_else() -> No
             assert await anext(watches[-1]) == Progress(0)
         await log.put(Key("secrets", "a", "x"), b"v", expected_revision=0)
         for watch in watches[:5]:
-            assert [event.revision for event in await anext(watch)] == [1]
+            item = await anext(watch)
+            assert not isinstance(item, Progress)
+            assert [event.revision for event in item] == [1]
         assert [watch._wakeup._event.is_set() for watch in watches[5:]] == [False] * len(others)
 
 

@@ -5,7 +5,7 @@ metadata are made of the parsed object; a watch event's bytes are kept on its mo
 form share one encoding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.server.kube.negotiation import Form, Include
 from skerry.server.kube.tables import partial_metadata, table
+from skerry.server.metrics import ENCODINGS
 from skerry.server.verbs.requests import Listed
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.watching import Bookmark, Observed, Seen
 
+#: Bytes of watch events that are handed to a connection at once, and wait there for a client that does not read.
+PART_BYTES = 64 * 1024
 _END_OF_INITIAL = {"k8s.io/initial-events-end": "true"}
 
 
@@ -69,14 +72,24 @@ class Renderer:
         documents = [item.document for item in items]
         return orjson.dumps(table(self.kind, documents, metadata, self.form, self.include, self.clock.now()))
 
-    def events(self, seen: Sequence[Seen]) -> bytes:
-        """Return watch events, a line each."""
-        return b"".join([self._event(one) if isinstance(one, Observed) else self._bookmark(one) for one in seen])
+    def events(self, seen: Sequence[Seen]) -> Iterator[bytes]:
+        """Yield watch events, a line each, in parts of about `PART_BYTES`: what a client that stands still holds."""
+        lines, size = list[bytes](), 0
+        for one in seen:
+            line = self._event(one) if isinstance(one, Observed) else self._bookmark(one)
+            lines.append(line)
+            size += len(line)
+            if size >= PART_BYTES:
+                yield b"".join(lines)
+                lines, size = [], 0
+        if lines:
+            yield b"".join(lines)
 
     def _event(self, observed: Observed) -> bytes:
         encoded, key = observed.moment.encoded, (observed.type, self.form, self.include)
         line = encoded.get(key)
         if line is None:
+            ENCODINGS.inc()
             line = encoded[key] = _line(observed.type, self.object(observed.object))
         return line
 

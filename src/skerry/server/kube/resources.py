@@ -149,7 +149,8 @@ async def _lines(batches: AsyncIterator[Sequence[Seen]], renderer: Renderer) -> 
     """Turn batches into lines; what ends a watch early is its last line."""
     try:
         async for batch in batches:
-            yield renderer.events(batch)
+            for part in renderer.events(batch):
+                yield part
     except ApiError as error:
         yield error_event(error)
     except Exception:
