@@ -27,7 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skerry.artifacts.wasm_module import javascript_module
-from skerry.engine.host import JavaScriptEngine
+from skerry.engine.host import JavaScriptEngine, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
@@ -200,6 +200,7 @@ def compare_rates(directory: Path, options: argparse.Namespace) -> None:
 
 def time_starts(directory: Path) -> None:
     wasm = (directory / "hello.wasm").read_bytes()
+    quiet = Surroundings(log=lambda *_: None)
     started = time.perf_counter()
     with JavaScriptEngine(COMPONENT, CACHE) as engine:
         loaded = time.perf_counter() - started
@@ -207,12 +208,12 @@ def time_starts(directory: Path) -> None:
         def cold() -> float:
             begun = time.perf_counter()
             bundle = engine.link(wasm)
-            fresh = engine.start(bundle, {}, memory_bytes_max=128 << 20, log=lambda *_: None)
+            fresh = engine.start(bundle, {}, quiet, memory_bytes_max=128 << 20)
             fresh.handle(HEAD, b"", 30)
             return time.perf_counter() - begun
 
         starts = [cold() for _ in range(30)]
-        instance = engine.start(engine.link(wasm), {}, memory_bytes_max=128 << 20, log=lambda *_: None)
+        instance = engine.start(engine.link(wasm), {}, quiet, memory_bytes_max=128 << 20)
         for _ in range(200):
             instance.handle(HEAD, b"", 30)
         calls = []

@@ -7,18 +7,22 @@
 // allocated to give it to us is ours to release.
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
-const [memory, allocate, release, tellHost] = $bindings;
+const [memory, allocate, release, ...imports] = $bindings;
+const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent] = imports;
 delete globalThis.$bindings;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 const DONE = Promise.resolve();
 const ANSWER_WORDS = 5;
+const EVENT_WORDS = 5;
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
 let source; // the exports of entry.js
-let words; // the exchange: the five numbers of an answer,
+let words; // the exchange: the numbers of an answer,
+let eventWords; // those of an event,
 let room; // and what is left after them
+let roomAt;
 let exchangeAt;
 
 // Memory never moves, so a view stays true when it grows: the exchange is looked at through one for ever.
@@ -47,7 +51,7 @@ function ownBytes(at, length) {
 // notes place and length as words `n` and `n + 1` of the answer. Returns how much of the exchange is used now.
 function put(value, n, used) {
   let length = value.length;
-  let at = exchangeAt + words.byteLength + used;
+  let at = roomAt + used;
   if (typeof value === "string") {
     if (used + length * UTF8_BYTES_MAX > room.length) return put(encoder.encode(value), n, used);
     if (length) length = encoder.encodeInto(value, used ? room.subarray(used) : room).written;
@@ -70,19 +74,45 @@ function answer(status, head, body) {
   put(body, 3, put(head, 1, 0));
 }
 
-// Not through the exchange: a function may log after its answer was put there.
+// Hands bytes over for the length of a call of the host. Not through the exchange: it may hold an answer already.
+function lend(parts, use) {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const at = allocate(0, 0, 1, length);
+  let end = at;
+  for (const part of parts) {
+    bytesAt(end, part.length).set(part);
+    end += part.length;
+  }
+  const result = use(at, length);
+  release(at, length, 1);
+  return result;
+}
+
 function log(level, text) {
-  const bytes = encoder.encode(text);
-  const at = allocate(0, 0, 1, bytes.length);
-  bytesAt(at, bytes.length).set(bytes);
-  tellHost(level, at, bytes.length);
-  release(at, bytes.length, 1);
+  lend([encoder.encode(text)], (at, length) => hostLog(level, at, length));
+}
+
+function startFetch(head, body) {
+  const text = encoder.encode(head);
+  return lend([text, body], (at) => hostStartFetch(at, text.length, body.length));
+}
+
+// The next event of a subrequest: { id, kind, text, data }, or null.
+function takeEvent() {
+  hostTakeEvent();
+  const [id, kind, at, textLength, dataLength] = eventWords;
+  if (kind === 0) return null;
+  const event = { id, kind, text: textAt(at, textLength), data: ownBytes(at + textLength, dataLength) };
+  release(at, textLength + dataLength, 1);
+  return event;
 }
 
 function export_init(at, length, sourceAt, sourceLength, envAt, envLength) {
   exchangeAt = at;
   words = new Uint32Array(memory.buffer, at, ANSWER_WORDS);
-  room = bytesAt(at + words.byteLength, length - words.byteLength);
+  eventWords = new Uint32Array(memory.buffer, at + words.byteLength, EVENT_WORDS);
+  roomAt = at + words.byteLength + eventWords.byteLength;
+  room = bytesAt(roomAt, at + length - roomAt);
   answer(0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength)));
   return DONE;
 }
@@ -99,7 +129,7 @@ function export_settle() {
   return source.settle();
 }
 
-defineBuiltinModule("host", { answer, log });
+defineBuiltinModule("host", { answer, cancelFetch, log, readFetch, startFetch, takeEvent });
 
 function bindExports() {
   source = $source_mod;

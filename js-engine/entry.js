@@ -4,6 +4,7 @@
 import { answer } from "host";
 import { readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
+import { forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Request } from "./web/request.js";
 import { Response, headLines, responseParts } from "./web/response.js";
@@ -106,6 +107,7 @@ export function init(source, environment) {
 // Answers at once where nothing has to be waited for, else returns a promise.
 export function handle(head, body) {
   waiting = [];
+  forgetFetches();
   try {
     const response = handler(Request.incoming(head, body), env, new ExecutionContext());
     return response instanceof Response ? reply(response) : Promise.resolve(response).then(answered, failed);

@@ -67,6 +67,15 @@ export class Headers {
     return lines;
   }
 
+  // Line feed, name, line feed, value for each value: what follows the URL of a request for the host.
+  static toFields(headers) {
+    let fields = "";
+    for (const [name, values] of headers.#values) {
+      for (const value of values) fields += `\n${name}\n${value}`;
+    }
+    return fields;
+  }
+
   append(name, value) {
     name = headerName(name);
     value = headerValue(value);

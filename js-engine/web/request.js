@@ -11,6 +11,7 @@ const HEAD_LINES = 2; // method and URL come before the headers
 const INCOMING = Symbol("incoming");
 
 let bodyOf;
+let partsOf;
 
 export class Request {
   // One private field, since each costs as much as an object of seven: method, url, headers, body, signal, redirect;
@@ -24,7 +25,7 @@ export class Request {
     }
     init ??= {};
     const from = input instanceof Request ? { ...input.#known, headers: input.headers } : null;
-    const url = from ? from.url : new URL(`${input}`).href;
+    const url = from ? from.url : address(input);
     const method = methodName(init.method ?? from?.method ?? "GET");
     const headers = new Headers(init.headers ?? from?.headers);
     const body = takeBody(method, init, from);
@@ -40,6 +41,7 @@ export class Request {
 
   static {
     bodyOf = (request) => request.#known.body;
+    partsOf = (request) => request.#known;
   }
 
   // head: lines of method, URL, then name and value of each header by turns; bytes: the body, or null
@@ -87,6 +89,12 @@ function parse({ head, bytes }) {
   return { method: lines[0], url: lines[1], lines, headers: null, body, signal: null, redirect: "follow" };
 }
 
+function address(input) {
+  const url = new URL(`${input}`);
+  if (url.username || url.password) throw new TypeError("Request: the URL has credentials: send an authorization header");
+  return url.href;
+}
+
 function takeBody(method, init, from) {
   const given = init.body !== undefined && init.body !== null;
   if (given && (method === "GET" || method === "HEAD")) throw new TypeError(`a ${method} request cannot have a body`);
@@ -103,3 +111,5 @@ function methodName(method) {
 }
 
 mixBodyInto(Request.prototype, (request) => bodyOf(request));
+
+export { partsOf as requestParts };

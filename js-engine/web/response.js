@@ -3,11 +3,12 @@
 import { Body, mixBodyInto } from "./body.js";
 import { Headers } from "./headers.js";
 
-const NULL_BODY_STATUS = new Set([101, 204, 205, 304]);
-const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
+export const NULL_BODY_STATUS = new Set([101, 204, 205, 304]);
+export const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 let partsOf;
+let received; // a response that came over the wire: parts as below, with url and redirected
 
 export class Response {
   // One private field, since each costs as much as an object of five. `headers` are made when somebody looks, where
@@ -21,6 +22,11 @@ export class Response {
 
   static {
     partsOf = (response) => response.#parts;
+    received = (parts) => {
+      const response = new Response();
+      response.#parts = parts;
+      return response;
+    };
   }
 
   static json(data, init) {
@@ -68,11 +74,11 @@ export class Response {
   }
 
   get url() {
-    return "";
+    return this.#parts.url ?? "";
   }
 
   get redirected() {
-    return false;
+    return this.#parts.redirected ?? false;
   }
 
   clone() {
@@ -120,4 +126,4 @@ function reasonPhrase(text) {
 
 mixBodyInto(Response.prototype, (response) => partsOf(response).body);
 
-export { partsOf as responseParts };
+export { partsOf as responseParts, received as receivedResponse };

@@ -222,6 +222,12 @@ class EdgeFunctionRevisionSpec(Model):
         timeout = self.runtime.timeout if self.runtime else None
         return parse_seconds(timeout) if timeout else TIMEOUT_SECONDS_DEFAULT
 
+    @property
+    def may_fetch(self) -> bool:
+        """Whether the function has the capability fetchAPI."""
+        capabilities = self.runtime.capabilities if self.runtime else None
+        return capabilities is None or capabilities.fetch_api is not False
+
 
 class EdgeFunctionSpec(Model):
     """The desired state of a function."""

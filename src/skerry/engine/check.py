@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from skerry.engine.errors import OverloadedError
-from skerry.engine.host import JavaScriptEngine
+from skerry.engine.host import JavaScriptEngine, Surroundings
 from skerry.engine.manifest import MEMORY_BYTES_MAX_DEFAULT
 from skerry.kit.tasks import run_blocking
 
@@ -60,7 +60,7 @@ class BundleChecker:
     def _check(self, wasm: bytes) -> None:
         engine = self._loaded_engine()
         bundle = engine.link(wasm)
-        engine.start(bundle, {}, memory_bytes_max=MEMORY_BYTES_MAX_DEFAULT, log=_forget)
+        engine.start(bundle, {}, Surroundings(log=_forget), memory_bytes_max=MEMORY_BYTES_MAX_DEFAULT)
 
     def _loaded_engine(self) -> JavaScriptEngine:
         with self._lock:

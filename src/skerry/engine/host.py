@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -23,6 +24,7 @@ from skerry.engine import platform_calls
 from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.fetching import Fetcher, Subrequests
 from skerry.engine.linking import linked_bundle
 from skerry.engine.platform_calls import LogSink, entered
 
@@ -43,9 +45,11 @@ _TABLE_ELEMENTS_MAX = 100_000
 EXCHANGE_BYTES = 16 * 1024
 
 _ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
+_EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
 _WORK_LEFT = 0x10000
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
+_LOADING = "functions fetch while they handle a request, not while they load"
 _NEVER_MARK = b"event loop error"
 _IMPORT_MESSAGE = "the function imports a module while it runs: only what the build finds is in its bundle"
 #: Where the component, which has no files, traps: its module loader is all that ever looks for one.
@@ -71,6 +75,21 @@ class Reply(NamedTuple):
 
 def _wait_silently(_instance: "Instance") -> None:
     """Tell nobody of a wait: the calling thread has nothing else to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an instance can reach of the world.
+
+    Attributes:
+        log: takes (level, UTF-8 text) for each console call; called on the calling thread.
+        fetcher: sends its subrequests; None where it may send none.
+        before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
+    """
+
+    log: LogSink
+    fetcher: Fetcher | None = None
+    before_wait: Callable[["Instance"], None] = _wait_silently
 
 
 class JavaScriptEngine:
@@ -109,20 +128,17 @@ class JavaScriptEngine:
         self,
         bundle: bytes,
         env: dict[str, str],
+        surroundings: "Surroundings",
         *,
         memory_bytes_max: int,
-        log: LogSink,
-        before_wait: Callable[["Instance"], None] = _wait_silently,
     ) -> "Instance":
         """Return an instance that has loaded the bundle.
 
         Args:
             bundle: JavaScript as `js-engine/README.md` describes it, UTF-8.
             env: the variables that the handler gets as its second argument.
+            surroundings: what the instance can reach.
             memory_bytes_max: the limit of the instance's linear memory.
-            log: takes (level, UTF-8 text) for each console call; called on the calling thread.
-            before_wait: called with the instance, on the calling thread, before the guest waits for time to pass;
-                must not raise.
 
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
@@ -136,7 +152,7 @@ class JavaScriptEngine:
             tables=10,
             memories=1,
         )
-        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, log, before_wait)
+        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, surroundings)
         instance.load(bundle, orjson.dumps(env))
         return instance
 
@@ -153,8 +169,7 @@ class Instance:
         store: Store,
         instance: WasmInstance,
         memory_bytes_max: int,
-        log: LogSink,
-        before_wait: Callable[["Instance"], None],
+        surroundings: "Surroundings",
     ) -> None:
         self.store = store
         self.memory = exported_memory(store, instance)
@@ -162,9 +177,11 @@ class Instance:
         self.deadline_ns = 0
         self.pollables: dict[int, int] = {}
         self.diagnostics = bytearray()
-        self.log = log
+        self.log = surroundings.log
+        self.subrequests = Subrequests(None, refusal=_LOADING)
+        self.event_at = 0
         self.counted_bytes = 0
-        self._before_wait = before_wait
+        self._surroundings = surroundings
         self._memory_bytes_max = memory_bytes_max
         self._init = exported_function(store, instance, "init", 6)
         self._init_done = exported_function(store, instance, "cabi_post_init", 0)
@@ -182,6 +199,7 @@ class Instance:
         try:
             self._enter(LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 1, EXCHANGE_BYTES)
+            self.event_at = self._exchange_at + _EVENT_OFFSET
             self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env))
             problem = orjson.loads(self._answer().body)["error"]
             self._init_done()
@@ -194,6 +212,7 @@ class Instance:
             raise LoadError(
                 _sentence(problem), line=problem.get("line"), column=problem.get("column"), stack=problem["stack"]
             )
+        self.subrequests = Subrequests(self._surroundings.fetcher)
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Answer one request.
@@ -218,14 +237,17 @@ class Instance:
             reply = self._answer()
             self._handle_done()
         except (Trap, WasmtimeError) as error:
+            self.subrequests.end()
             raise self._failure(error) from error
+        if not reply.work_left:
+            self.subrequests.end()
         if reply.status == 0:
             raise self._thrown(orjson.loads(reply.body))
         return reply
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait for time to pass."""
-        self._before_wait(self)
+        self._surroundings.before_wait(self)
 
     @property
     def memory_bytes(self) -> int:
@@ -240,6 +262,8 @@ class Instance:
             self._settle_done()
         except (Trap, WasmtimeError) as error:
             raise self._failure(error) from error
+        finally:
+            self.subrequests.end()
 
     def _enter(self, timeout_seconds: float) -> None:
         entered.guest = self

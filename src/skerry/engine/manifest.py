@@ -36,6 +36,7 @@ class FunctionManifest:
         env: the variables that the handler gets.
         timeout_seconds: how long one request may compute and wait.
         memory_bytes_max: the limit of one instance's memory.
+        may_fetch: whether it may send requests (the capability fetchAPI).
     """
 
     revision: str
@@ -44,6 +45,7 @@ class FunctionManifest:
     env: dict[str, str] = field(default_factory=dict)
     timeout_seconds: float = TIMEOUT_SECONDS_DEFAULT
     memory_bytes_max: int = MEMORY_BYTES_MAX_DEFAULT
+    may_fetch: bool = True
 
     def __post_init__(self) -> None:
         for name in (self.revision, self.function):
@@ -74,6 +76,7 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
         "env": manifest.env,
         "timeoutSeconds": manifest.timeout_seconds,
         "memoryBytesMax": manifest.memory_bytes_max,
+        "mayFetch": manifest.may_fetch,
     }
     path = manifest_path(functions_dir, manifest.revision)
     functions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,4 +127,5 @@ def _from_document(document: dict[str, Any]) -> FunctionManifest:
         env={str(name): str(value) for name, value in document["env"].items()},
         timeout_seconds=float(document["timeoutSeconds"]),
         memory_bytes_max=int(document["memoryBytesMax"]),
+        may_fetch=bool(document["mayFetch"]),
     )

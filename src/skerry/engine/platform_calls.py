@@ -1,4 +1,4 @@
-"""What the engine component may ask of its host: the time, a wait, randomness, a log line. Nothing else.
+"""What the engine component may ask of its host: the time, a wait, randomness, a log line, a fetch. Nothing else.
 
 The component imports core functions of WASI by name (clocks, poll, random, standard error). They are answered
 here, in the worker, instead of by wasmtime's own WASI: so a wait obeys the deadline of the request that it belongs
@@ -10,6 +10,7 @@ exception in one global for all threads. They note the failure and let the epoch
 """
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Protocol
 from wasmtime import FuncType, Linker, Module, Store, Trap, ValType, WasmtimeError
 
 from skerry.engine.calls import GuestMemory, RawFunction
+from skerry.engine.fetching import Subrequests
 
 #: Standard error of the engine itself, kept for the report of a trap.
 DIAGNOSTIC_BYTES_MAX = 8 * 1024
@@ -26,7 +28,11 @@ POLLABLES_MAX = 10_000
 #: One request of random bytes (the Web API allows 65,536).
 RANDOM_BYTES_MAX = 1024 * 1024
 
+#: A longer timer is a wait for events (world.wit, `take-event`).
+_TIMER_NS_MAX = 2**30 * 1_000_000
+
 _ERRNO_BADF = 8
+_EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length of the data
 
 LogSink = Callable[[int, bytes], None]
 
@@ -41,6 +47,8 @@ class Guest(Protocol):
     pollables: dict[int, int]
     diagnostics: bytearray
     log: LogSink
+    subrequests: Subrequests
+    event_at: int
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait."""
@@ -65,6 +73,10 @@ def bind(linker: Linker, module: Module) -> None:
     pollable = "[resource-drop]pollable"
     table: tuple[tuple[str, str, list[ValType], list[ValType], Callable[..., int | None]], ...] = (
         ("$root", "log", [i32, i32, i32], [], _log),
+        ("$root", "start-fetch", [i32, i32, i32], [i32], _start_fetch),
+        ("$root", "read-fetch", [i32], [], _read_fetch),
+        ("$root", "cancel-fetch", [i32], [], _cancel_fetch),
+        ("$root", "take-event", [], [], _take_event),
         ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
         ("wasi:io/poll", "[method]pollable.block", [i32], [], _block),
         ("wasi:io/poll", "poll", [i32, i32, i32], [], _poll),
@@ -89,6 +101,30 @@ def _log(level: int, address: int, length: int) -> None:
     guest.log(level, guest.memory.read(address & 0xFFFFFFFF, length & 0xFFFFFFFF))
 
 
+def _start_fetch(address: int, head_length: int, body_length: int) -> int:
+    guest = entered.guest
+    message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
+    return guest.subrequests.start(message[:head_length], message[head_length:])
+
+
+def _read_fetch(number: int) -> None:
+    entered.guest.subrequests.read(number)
+
+
+def _cancel_fetch(number: int) -> None:
+    entered.guest.subrequests.cancel(number)
+
+
+def _take_event() -> None:
+    guest = entered.guest
+    event = guest.subrequests.take()
+    words = (0, 0, 0, 0, 0)
+    if event is not None:
+        address = _given(guest, event.text + event.data)
+        words = (event.id, event.kind, address, len(event.text), len(event.data))
+    guest.memory.write(guest.event_at, _EVENT.pack(*words))
+
+
 def _subscribe_instant(instant_ns: int) -> int:
     guest = entered.guest
     if len(guest.pollables) >= POLLABLES_MAX:
@@ -109,41 +145,53 @@ def _drop_pollable(handle: int) -> None:
 
 def _block(handle: int) -> None:
     guest = entered.guest
-    moment = guest.pollables.get(handle, 0)
-    _wait_until(guest, moment)
-    if moment > guest.deadline_ns:
-        _end_call(guest, b"")
+    _wait_for(guest, [guest.pollables.get(handle, 0)])
 
 
 def _poll(handles_at: int, count: int, result_at: int) -> None:
     guest = entered.guest
     handles = memoryview(guest.memory.read(handles_at, 4 * count)).cast("I")
-    moments = [guest.pollables.get(handle, 0) for handle in handles]
-    soonest = min(moments, default=0)
-    _wait_until(guest, soonest)
-    now = time.monotonic_ns()
     # The guest counts on one handle at least, also when it is about to be ended.
-    ready = [index for index, moment in enumerate(moments) if moment <= now] or [0]
+    ready = _wait_for(guest, [guest.pollables.get(handle, 0) for handle in handles]) or [0]
     _give_list(guest, b"".join(index.to_bytes(4, "little") for index in ready), len(ready), result_at)
-    if soonest > guest.deadline_ns:
-        _end_call(guest, b"")
 
 
-def _wait_until(guest: Guest, moment_ns: int) -> None:
-    wait_ns = min(moment_ns, guest.deadline_ns) - time.monotonic_ns()
-    if wait_ns > 0:
+def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
+    """Wait for the first of these moments; return the indexes of those that have come. None: the call is over."""
+    now = time.monotonic_ns()
+    latest_timer = now + _TIMER_NS_MAX
+    for_events = any(moment > latest_timer for moment in moments)
+    until = min(*moments, guest.deadline_ns)
+    happened = for_events and guest.subrequests.has_event
+    while now < until and not happened:
         guest.before_wait()
-        time.sleep(wait_ns / 1e9)
+        seconds = (until - now) / 1e9
+        if for_events:
+            happened = guest.subrequests.wait(seconds)
+        else:
+            time.sleep(seconds)
+        now = time.monotonic_ns()
+    ready = [index for index, moment in enumerate(moments) if moment <= now or (happened and moment > latest_timer)]
+    if not ready:
+        _end_call(guest, b"")
+    return ready
 
 
 def _give_list(guest: Guest, data: bytes, items: int, result_at: int) -> None:
     """Return a list as the canonical ABI does: in memory that the guest allocates, its place at `result_at`."""
+    address = _given(guest, data) if data else 4
+    guest.memory.write(result_at, address.to_bytes(4, "little") + items.to_bytes(4, "little"))
+
+
+def _given(guest: Guest, data: bytes) -> int:
+    """Copy bytes into memory that the guest allocates and frees; return their address."""
     try:
-        address = guest.allocate(0, 0, 4, len(data)) if data else 4
+        address = guest.allocate(0, 0, 4, len(data))
         guest.memory.write(address, data)
-        guest.memory.write(result_at, address.to_bytes(4, "little") + items.to_bytes(4, "little"))
     except (Trap, WasmtimeError):  # out of time or out of memory: the call is over in any case
-        _end_call(guest, b"the engine could not allocate a list\n")
+        _end_call(guest, b"the engine could not allocate memory\n")
+        return 0
+    return address
 
 
 def _end_call(guest: Guest, reason: bytes) -> None:

@@ -7,13 +7,15 @@ says when a request is about to wait or to take long, so that the event loop doe
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError, OverloadedError, UnknownRevisionError
-from skerry.engine.host import Instance, JavaScriptEngine, Reply
+from skerry.engine.fetching import Fetcher
+from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
@@ -53,23 +55,32 @@ class Answer(NamedTuple):
     work: Callable[[], None] | None = None
 
 
-class FunctionServer:
-    """Answers requests with functions; called from many threads."""
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What a worker has once, for all of its functions."""
 
-    def __init__(
-        self,
-        engine: JavaScriptEngine,
-        functions_dir: Path,
-        logs: FunctionLogWriter,
-        *,
-        limits: PoolLimits,
-        leadership: Leadership,
-    ) -> None:
-        self._engine = engine
+    engine: JavaScriptEngine
+    logs: FunctionLogWriter
+    fetcher: Fetcher
+    leadership: Leadership
+
+
+class FunctionServer:
+    """Answers requests with functions; called from many threads.
+
+    Args:
+        parts: of the worker.
+        functions_dir: of the manifests.
+        limits: of the instances.
+    """
+
+    def __init__(self, parts: WorkerParts, functions_dir: Path, *, limits: PoolLimits) -> None:
+        self._engine = parts.engine
         self._functions_dir = functions_dir
-        self._logs = logs
-        self._leadership = leadership
-        self._step_aside = leadership.hand_over
+        self._logs = parts.logs
+        self._fetcher = parts.fetcher
+        self._leadership = parts.leadership
+        self._step_aside = parts.leadership.hand_over
         self.measures = WorkerMeasures()
         self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits, before_wait=self._step_aside)
 
@@ -152,9 +163,8 @@ class FunctionServer:
             return self._engine.start(
                 bundle,
                 manifest.env,
+                Surroundings(log, self._fetcher if manifest.may_fetch else None, before_wait),
                 memory_bytes_max=manifest.memory_bytes_max,
-                log=log,
-                before_wait=before_wait,
             )
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))

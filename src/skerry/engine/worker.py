@@ -18,12 +18,14 @@ import sys
 import threading
 from pathlib import Path
 
+from skerry.engine.egress import EgressPolicy
+from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.loop import Loop
 from skerry.engine.pool import PoolLimits
-from skerry.engine.serving import FunctionServer
+from skerry.engine.serving import FunctionServer, WorkerParts
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError
 
@@ -56,6 +58,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
     parser.add_argument("--request-body-bytes-max", type=int, default=REQUEST_BODY_BYTES_MAX_DEFAULT)
     parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX_DEFAULT)
+    parser.add_argument("--egress-allow", action="append", default=[], help="a host, address or CIDR (egress)")
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS_DEFAULT)
     return parser.parse_args(words)
 
@@ -73,7 +76,8 @@ def run(arguments: argparse.Namespace) -> bool:
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max)
-        server = FunctionServer(engine, arguments.functions_dir, logs, limits=limits, leadership=leadership)
+        parts = WorkerParts(engine, logs, Fetcher(EgressPolicy.parse(arguments.egress_allow)), leadership)
+        server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         loop = Loop(listener, server, leadership, request_body_bytes_max=arguments.request_body_bytes_max)
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, stop), daemon=True).start()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from skerry.engine.egress import EgressPolicy
 from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, supervise
@@ -49,6 +50,7 @@ class WorkerSettings:
         threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
         request_body_bytes_max: a larger request body is answered with 413.
         memory_bytes_max: what the instances of one worker may take together (`pool.PoolLimits`).
+        egress_allow: what functions may reach besides public addresses (`egress.EgressPolicy.parse`).
         drain_seconds: how long running requests may take after SIGTERM.
     """
 
@@ -61,6 +63,7 @@ class WorkerSettings:
     threads_max: int = 256
     request_body_bytes_max: int = 10 * 1024 * 1024
     memory_bytes_max: int = 1024 * 1024 * 1024
+    egress_allow: tuple[str, ...] = ()
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -68,6 +71,10 @@ class WorkerSettings:
             raise ConfigurationError("engine workers: count, threads_max and request_body_bytes_max must be positive")
         if self.memory_bytes_max < WORKER_MEMORY_BYTES_MIN:
             raise ConfigurationError(f"engine workers: memory_bytes_max must be at least {WORKER_MEMORY_BYTES_MIN}")
+        try:
+            EgressPolicy.parse(self.egress_allow)
+        except ValueError as error:
+            raise ConfigurationError(f"egress_allow: {error}") from error
         longest = len(os.fsencode(self.socket_path(self.count - 1).absolute()))
         if longest > SOCKET_PATH_BYTES_MAX:
             raise ConfigurationError(
@@ -151,6 +158,7 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--threads", str(settings.threads_max)),
         *("--request-body-bytes-max", str(settings.request_body_bytes_max)),
         *("--memory-bytes-max", str(settings.memory_bytes_max)),
+        *(word for entry in settings.egress_allow for word in ("--egress-allow", entry)),
         *("--drain-seconds", str(settings.drain_seconds)),
     ]
     return Command(

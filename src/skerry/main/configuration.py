@@ -97,6 +97,10 @@ class Settings:
     """DEBUG, INFO, WARNING or ERROR."""
     log_style: str = "text"
     """text for people, json for machines."""
+    egress_allow: tuple[str, ...] = ()
+    """What functions may fetch from besides public addresses: hosts, addresses, CIDRs, with commas between."""
+    worker_memory_bytes_max: int = 1024 * 1024 * 1024
+    """What all function instances of one engine worker may take together."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
     """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
 
@@ -135,6 +139,8 @@ _READERS: dict[str, Any] = {
     "start_seconds_max": float,
     "log_level": str.upper,
     "log_style": str,
+    "egress_allow": lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
+    "worker_memory_bytes_max": int,
     "js_engine_dir": Path,
 }
 
@@ -177,4 +183,6 @@ def _read_file(path: Path, *, required: bool) -> dict[str, str]:
     if unknown:
         known = ", ".join(sorted(_READERS))
         raise ConfigurationError(f"{path}: unknown settings {', '.join(sorted(unknown))}; known are {known}")
-    return {name: str(value) for name, value in content.items()}
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in content.items()
+    }

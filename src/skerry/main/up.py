@@ -194,6 +194,8 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         engine_cache=engine_cache_of(settings, data_dir),
         component=component_of(settings),
         count=settings.workers,
+        egress_allow=settings.egress_allow,
+        memory_bytes_max=settings.worker_memory_bytes_max,
         drain_seconds=settings.drain_seconds,
     )
     envoy = EnvoySettings(

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import anyio
 import pytest
 
 from skerry.artifacts.wasm_module import javascript_module
-from skerry.engine.host import Instance, JavaScriptEngine, Reply
+from skerry.engine.egress import EgressPolicy
+from skerry.engine.fetching import Fetcher
+from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 
@@ -39,9 +42,11 @@ class Said:
     """What a function said on its console."""
 
     lines: list[tuple[int, str]] = field(default_factory=list)
+    on_line: Callable[[], None] = lambda: None
 
     def take(self, level: int, message: bytes) -> None:
         self.lines.append((level, message.decode()))
+        self.on_line()
 
 
 @dataclass
@@ -82,6 +87,13 @@ class Loaded:
 class Loader:
     def __init__(self, engine: JavaScriptEngine) -> None:
         self.engine = engine
+        self.fetchers = ExitStack()
+        self.fetcher: Fetcher | None = self.fetcher_that_may_reach("127.0.0.1")
+
+    def fetcher_that_may_reach(self, *hosts: str) -> Fetcher:
+        fetcher = Fetcher(EgressPolicy.parse(hosts))
+        self.fetchers.callback(fetcher.close)
+        return fetcher
 
     def handler(self, body: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
         """Load a fetch handler of this body."""
@@ -93,7 +105,9 @@ class Loader:
 
     def bundle(self, bundle: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
         said = Said()
-        instance = self.engine.start(bundle.encode(), env or {}, memory_bytes_max=memory_mib << 20, log=said.take)
+        instance = self.engine.start(
+            bundle.encode(), env or {}, Surroundings(said.take, self.fetcher), memory_bytes_max=memory_mib << 20
+        )
         return Loaded(instance, said)
 
 
@@ -114,8 +128,10 @@ def engine(component: Path) -> Iterator[JavaScriptEngine]:
 
 
 @pytest.fixture
-def load(engine: JavaScriptEngine) -> Loader:
-    return Loader(engine)
+def load(engine: JavaScriptEngine) -> Iterator[Loader]:
+    loader = Loader(engine)
+    with loader.fetchers:
+        yield loader
 
 
 class Node:

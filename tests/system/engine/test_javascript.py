@@ -303,12 +303,6 @@ def test_what_passes_through_an_instance_does_not_stay_in_it(load: "Loader"):
         assert len(function.call(headers=[("x-size", str(size)), filler]).body) == size
 
 
-def test_fetch_says_that_it_is_not_there_yet(load: "Loader"):
-    function = load.handler("return fetch('https://a.test/');")
-    with pytest.raises(CallError, match="cannot make outgoing requests yet"):
-        function.call()
-
-
 def test_a_timer_that_throws_is_told_and_hurts_nobody(load: "Loader"):
     function = load.handler(
         """setTimeout(() => { throw new Error('in a timer') }, 1);

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.agent.functions import GRACE_SECONDS, FunctionStage
-from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, Artifact, EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import (
+    EDGE_FUNCTION,
+    Artifact,
+    EdgeFunction,
+    EdgeFunctionRevision,
+    RuntimeCapabilities,
+)
 from skerry.api.model import ObjectMeta, OwnerReference, from_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer
@@ -42,11 +48,20 @@ class World:
     clock: FakeClock
     directory: Path
 
-    async def add_revision(self, name: str, *, limit: str = "5s", digest: str = DIGEST, owner_uid: str = "u-1") -> None:
+    async def add_revision(
+        self,
+        name: str,
+        *,
+        limit: str = "5s",
+        digest: str = DIGEST,
+        owner_uid: str = "u-1",
+        capabilities: RuntimeCapabilities | None = None,
+    ) -> None:
         function = self.function()
         spec = function.spec.template.model_copy(deep=True)
         assert spec.runtime is not None
         spec.runtime.timeout = limit
+        spec.runtime.capabilities = capabilities
         owner = OwnerReference(api_version=EDGE_FUNCTION.api_version, kind="EdgeFunction", name="f", uid=owner_uid)
         metadata = ObjectMeta(name=name, owner_references=[owner])
         stored = await self.client.create(EdgeFunctionRevision(metadata=metadata, spec=spec))
@@ -88,6 +103,14 @@ async def test_a_staged_revision_has_its_manifest_and_its_own_settings(tmp_path:
         assert served.spec.template.timeout_seconds == 5, "the template may have moved on"
         manifest = read_manifest(tmp_path, "f-1")
         assert (manifest.function, manifest.env, manifest.timeout_seconds) == ("f", {"A": "1"}, 5)
+        assert manifest.may_fetch
+
+
+async def test_a_function_without_the_capability_is_staged_without_it(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1", capabilities=RuntimeCapabilities(fetch_api=False))
+        await world.stage.stage([world.function(live="f-1")])
+        assert not read_manifest(tmp_path, "f-1").may_fetch
 
 
 async def test_a_revision_that_cannot_be_staged_leaves_the_one_before(tmp_path: Path):

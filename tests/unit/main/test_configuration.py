@@ -32,6 +32,13 @@ def test_a_wrong_setting_is_named_with_its_origin(flags: dict[str, str], environ
         load_settings(flags, environment)
 
 
+@pytest.mark.parametrize("written", ['"db.internal, 10.0.0.0/8"', '["db.internal", "10.0.0.0/8"]'])
+def test_a_list_is_written_with_commas_or_as_a_list(tmp_path: Path, written: str):
+    (tmp_path / "skerry.toml").write_text(f"egress_allow = {written}")
+    settings = load_settings({}, {"SKERRY_DATA_DIR": str(tmp_path)})
+    assert settings.egress_allow == ("db.internal", "10.0.0.0/8")
+
+
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path):
     file = tmp_path / "given.toml"
     file.write_text("wrokers = 3")
