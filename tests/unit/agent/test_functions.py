@@ -108,7 +108,7 @@ async def test_a_staged_revision_has_its_manifest_and_its_own_settings(tmp_path:
 
 async def test_a_function_without_the_capability_is_staged_without_it(tmp_path: Path):
     async with staging(tmp_path) as world:
-        await world.add_revision("f-1", capabilities=RuntimeCapabilities(fetch_api=False))
+        await world.add_revision("f-1", capabilities=RuntimeCapabilities(fetchAPI=False))
         await world.stage.stage([world.function(live="f-1")])
         assert not read_manifest(tmp_path, "f-1").may_fetch
 
