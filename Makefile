@@ -1,7 +1,7 @@
 # Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
 #
 # A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv
-# (Python's, and links to node, npm and kubectl), so no target depends on what else is on the PATH.
+# (Python's, and links to node, npm, kubectl and docker-registry), so no target depends on what else is on the PATH.
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,7 +41,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(PLUGIN_MODULES)  ## setup, and what the tests need
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(PLUGIN_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
@@ -89,9 +89,14 @@ $(PLUGIN_MODULES): $(PLUGINS)/node_modules/.package-lock.json
 	@mkdir -p $(dir $@)
 	@npm run --silent --prefix $(PLUGINS) asc -- $(CURDIR)/$(filter %.ts,$^) -b $(CURDIR)/$@
 
-$(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh
+$(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh scripts/debian.sh
 	$(call say,kubectl)
 	@scripts/kubectl.sh $(BIN)/kubectl
+	@touch $@
+
+$(STAMPS)/registry: $(STAMPS)/venv scripts/registry.sh scripts/debian.sh
+	$(call say,docker-registry)
+	@scripts/registry.sh $(BIN)/docker-registry
 	@touch $@
 
 # ---- run -------------------------------------------------------------------------------------------------

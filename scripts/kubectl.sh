@@ -17,24 +17,10 @@ if found=$(command -v kubectl); then
   exit 0
 fi
 
-unpack_from_debian() {
-  local folder=$1 mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-  [[ -r $keyring ]] && command -v apt-get dpkg-deb >/dev/null || return 1
-  mirror=$(grep -rhsoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d | head -n 1) || true
-  [[ -n $mirror ]] || return 1
-  rm -rf "$folder"
-  mkdir -p "$folder"/{state/lists,cache/archives}/partial
-  echo "deb [signed-by=$keyring] $mirror trixie main" >"$folder/sources.list"
-  : >"$folder/status" # as if nothing were installed, so that apt looks at no other version
-  local apt=(apt-get -qq -o APT::Sandbox::User="$(id -un)"
-    -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=-
-    -o Dir::State="$folder/state" -o Dir::State::status="$folder/status" -o Dir::Cache="$folder/cache")
-  "${apt[@]}" update && (cd "$folder" && "${apt[@]}" download kubectl && dpkg-deb -x kubectl_*.deb .)
-}
-
+. "$(dirname "$0")/debian.sh"
 folder=$PWD/.cache/kubectl
 echo "kubectl is not on the PATH: taking Debian's"
-if unpack_from_debian "$folder"; then
+if unpack_from_debian kubectl trixie "$folder"; then
   ln -s "$folder/usr/bin/kubectl" "$link"
   "$link" version --client
   exit 0

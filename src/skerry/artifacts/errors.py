@@ -4,6 +4,8 @@ SkerryError
 ├── BuildError          the function's own source is at fault: tell its author, do not try again
 ├── BundleRefusedError  the engine could not load a bundle; raised by a `BundleCheck`, becomes a BuildError
 ├── BuilderError        the builder is at fault (tool missing, killed, too slow): try again later
+├── FetchError          code could not be brought; `reason` says what of
+│   └── SignatureError  it was brought, and its signature does not hold
 ├── BadDigestError      a text is no digest of ours
 ├── ArtifactMissingError
 ├── ArtifactCorruptError
@@ -12,6 +14,7 @@ SkerryError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from skerry.kit.errors import SkerryError
 
@@ -83,6 +86,43 @@ class BundleRefusedError(SkerryError):
 
 class BuilderError(SkerryError):
     """The build could not be carried out; the source may be fine, and a later try may succeed."""
+
+
+FetchReason = Literal[
+    "CredentialsInvalid",
+    "DigestMismatch",
+    "DownloadFailed",
+    "EgressRefused",
+    "ImageUnsupported",
+    "ManifestFailed",
+    "NotFound",
+    "NotProxyWasm",
+    "NotWasm",
+    "SignatureInvalid",
+    "TimedOut",
+    "TooLarge",
+    "Unauthorized",
+]
+
+
+class FetchError(SkerryError):
+    """Code could not be brought.
+
+    Args:
+        reason: the word for a condition, and for metrics.
+        message: one sentence: what was tried, what came of it, what would help. Never a credential.
+    """
+
+    def __init__(self, reason: FetchReason, message: str) -> None:
+        super().__init__(shortened(message))
+        self.reason = reason
+
+
+class SignatureError(FetchError):
+    """Code was brought, and is not signed as its verification key asks for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("SignatureInvalid", message)
 
 
 class BadDigestError(SkerryError):

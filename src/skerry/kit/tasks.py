@@ -1,16 +1,17 @@
 """Supervised tasks: the only place that creates bare asyncio tasks.
 
 Owns: `Wakeup` (a level-triggered signal), `keep_running` (a loop that survives its own failures),
-`KeyedWorkers` (one worker a key, ended when idle) and `run_blocking`. Does not own what the loops do.
+`KeyedWorkers` (one worker a key, ended when idle), `SharedCalls` (one call for all who ask for the same) and
+`run_blocking`. Does not own what the loops do.
 
 Invariant: a wake-up is never lost. It says "look again", not why: whoever wakes reads the present state.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
 
@@ -145,6 +146,46 @@ class KeyedWorkers(Generic[K]):
     def statistics(self) -> dict[str, int]:
         """Return how many keys are held: running, waiting for a slot, or in backoff."""
         return {"keys": len(self._again)}
+
+
+class SharedCalls(Generic[K, T]):
+    """Make one call for all who ask for the same key at the same time; the last who gives up cancels it.
+
+    Memory grows with the number of calls that run; who makes them bounds it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._running: dict[K, asyncio.Task[T]] = {}
+        self._waiting: dict[K, int] = {}
+
+    async def run(self, key: K, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what `call` returns, or raise what it raises; a call of the same key that runs is joined."""
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(call(), name=self._name)
+            self._running[key], self._waiting[key] = task, 0
+            task.add_done_callback(lambda done: self._forget(key, done))
+        self._waiting[key] += 1
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._running.get(key) is task and self._waiting[key] == 1:
+                self._forget(key, task)
+                task.cancel()
+                await asyncio.wait([task])
+            raise
+        finally:
+            if self._running.get(key) is task:
+                self._waiting[key] -= 1
+
+    def _forget(self, key: K, task: asyncio.Task[T]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key], self._waiting[key]
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many calls run, and how many wait for them."""
+        return {"calls": len(self._running), "waiting": sum(self._waiting.values())}
 
 
 async def run_blocking(executor: Executor, call: Callable[[], T]) -> T:

@@ -1,8 +1,9 @@
 import asyncio
+import contextlib
 
 import pytest
 
-from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, SharedCalls, Wakeup, background, keep_running
 
 
 async def test_wakeups_before_a_wait_are_one_and_none_is_lost():
@@ -86,3 +87,68 @@ async def test_what_the_block_raises_is_not_wrapped():
     with pytest.raises(KeyError, match="own"):
         async with background(("idle", asyncio.Event().wait)):  # type: ignore[arg-type]  # ends never, so returns nothing
             raise KeyError("own")
+
+
+class Call:
+    """A call that is made, and ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.started = asyncio.Event()
+        self.end = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.made += 1
+        self.started.set()
+        try:
+            await self.end.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return self.made
+
+
+async def test_a_shared_call_is_made_once_for_all_who_ask_meanwhile() -> None:
+    shared, call = SharedCalls[str, int]("test"), Call()
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(shared.run("key", call)) for _ in range(3)]
+        await call.started.wait()
+        assert shared.statistics() == {"calls": 1, "waiting": 3}
+        call.end.set()
+    assert [task.result() for task in asked] == [1, 1, 1]
+    assert await shared.run("key", call) == 2
+    assert shared.statistics() == {"calls": 0, "waiting": 0}
+
+
+async def test_a_shared_call_outlives_one_who_gives_up_and_ends_with_the_last() -> None:
+    shared, call = SharedCalls[str, int]("test"), Call()
+    async with asyncio.TaskGroup() as group:
+        first, second = (group.create_task(shared.run("key", call)) for _ in range(2))
+        await call.started.wait()
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await first
+        assert not call.cancelled.is_set()
+        second.cancel()
+        await call.cancelled.wait()
+    assert shared.statistics() == {"calls": 0, "waiting": 0}
+
+
+async def test_a_failure_of_a_shared_call_reaches_all_who_asked() -> None:
+    shared = SharedCalls[str, int]("test")
+
+    async def fail() -> int:
+        raise ValueError("no")
+
+    results = []
+    async with asyncio.TaskGroup() as group:
+
+        async def ask() -> None:
+            with pytest.raises(ValueError, match="no"):
+                await shared.run("key", fail)
+            results.append("told")
+
+        for _ in range(3):
+            group.create_task(ask())
+    assert results == ["told"] * 3

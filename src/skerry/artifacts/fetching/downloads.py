@@ -1,0 +1,245 @@
+"""The three ways to code: an image of a registry, an address of the web, a file of this machine.
+
+Owns what each way does to find, pin and verify what it brings. Does not own how the module is unpacked and kept
+(`fetcher`).
+
+Invariant: what a way returns has been checked against its verification key, where there is one; an image's digest
+against the pin. A file's pin is on the module in it, so it is checked once that is unpacked.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import Counter, Gauge
+
+from skerry.api.code_urls import CodeUrl, FileUrl, HttpUrl, OciReference
+from skerry.artifacts.digest import Digest
+from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, FetchError, SignatureError
+from skerry.artifacts.fetching.credentials import Credentials, credentials_for
+from skerry.artifacts.fetching.files import read_file
+from skerry.artifacts.fetching.http import HttpClient, Request
+from skerry.artifacts.fetching.images import (
+    Layer,
+    choose_child,
+    is_index,
+    layers_of,
+    module_layer,
+    parse_document,
+)
+from skerry.artifacts.fetching.proxy_wasm import require_proxy_wasm
+from skerry.artifacts.fetching.registry import Manifest, Repository
+from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.fetching.signatures import (
+    PAYLOAD_BYTES_MAX,
+    SIGNATURE_ANNOTATION,
+    SIGNATURES_MAX,
+    SIMPLE_SIGNING_TYPE,
+    Verifier,
+    load_verifier,
+    names_digest,
+    signature_tag,
+)
+from skerry.artifacts.fetching.unboxing import Wanted, any_file
+from skerry.artifacts.keep import ArtifactKeep
+from skerry.kit.tasks import run_blocking
+
+CACHE_LOOKUPS = Counter("skerry_wasm_cache_lookup_count", "Looks for code that may be kept already.", ["hit"])
+CACHE_ENTRIES = Gauge("skerry_wasm_cache_entries", "Images whose module is known.")
+
+#: Images whose module is remembered; one entry is two digests.
+IMAGES_REMEMBERED_MAX = 10_000
+_DOCKER_CONFIG_BYTES_MAX = 1024 * 1024
+_ANYWHERE = (Path("/"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where code is to come from, and what must be true of it.
+
+    Attributes:
+        url: the place.
+        sha256: 64 hexadecimal digits, or "": of the module for web and files, of a manifest or index for images.
+        docker_config: credentials, as a docker configuration in JSON; None to use the control plane's own.
+        verification_key: a public key in PEM that must have signed it; "" for none.
+        accept: raises FetchError for a module of the wrong form.
+    """
+
+    url: CodeUrl
+    sha256: str = ""
+    docker_config: bytes | None = field(default=None, repr=False)
+    verification_key: str = ""
+    accept: Callable[[bytes], None] = require_proxy_wasm
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What was brought, packed as it came.
+
+    Attributes:
+        content: the bytes.
+        url: the place in full; an image with its manifest's digest.
+        wanted: which file of an archive is the module.
+        manifest: digest of the image's manifest; "" for what is no image.
+    """
+
+    content: bytes
+    url: str
+    wanted: Wanted = any_file
+    manifest: str = ""
+
+
+class Downloads:
+    """Brings code, one method a way.
+
+    Args:
+        http: makes the requests.
+        keep: where code may lie already.
+        settings: what may be fetched.
+        executor: for files.
+    """
+
+    def __init__(
+        self, http: HttpClient, keep: ArtifactKeep, settings: FetchSettings, executor: ThreadPoolExecutor
+    ) -> None:
+        self._http = http
+        self._keep = keep
+        self._settings = settings
+        self._executor = executor
+        self._modules: OrderedDict[str, Digest] = OrderedDict()
+
+    def remember(self, manifest: str, module: Digest) -> None:
+        """Note which module an image holds, so that its layers need not be brought again."""
+        self._modules[manifest] = module
+        self._modules.move_to_end(manifest)
+        if len(self._modules) > IMAGES_REMEMBERED_MAX:
+            self._modules.popitem(last=False)
+        CACHE_ENTRIES.set(len(self._modules))
+
+    async def bring(self, source: Source) -> Download:
+        """Bring code by the way that its URL names; raises FetchError."""
+        verifier = load_verifier(source.verification_key) if source.verification_key else None
+        match source.url:
+            case OciReference():
+                return await self._image(source, source.url, verifier)
+            case HttpUrl():
+                return await self._beside_signature(source, verifier, self._web)
+            case FileUrl():
+                return await self._beside_signature(source, verifier, self._file)
+
+    async def _image(self, source: Source, reference: OciReference, verifier: Verifier | None) -> Download:
+        credentials = await self._credentials(source, reference)
+        repository = Repository(self._http, reference, credentials, self._settings)
+        top = await repository.manifest(f"sha256:{reference.digest}" if reference.digest else reference.tag)
+        image = await _image_of(repository, top)
+        digests = (top.digest, image.digest)
+        if source.sha256 and source.sha256 not in digests:
+            raise FetchError(
+                "DigestMismatch",
+                f"the image's manifest has the sha256 {image.digest}, not the {source.sha256} asked for",
+            )
+        if verifier is not None:
+            await _require_signed_image(repository, digests, verifier)
+        layer = module_layer(parse_document(image.content))
+        content = await self._kept_module(image.digest, layer) or await repository.blob(layer.descriptor)
+        return Download(content, str(replace(reference, digest=image.digest)), layer.wanted, image.digest)
+
+    async def _kept_module(self, manifest: str, layer: Layer) -> bytes | None:
+        """Return an image's module where it is kept: an image that was unpacked before, or a layer that is one."""
+        return await self._kept(self._modules.get(manifest) or Digest(layer.descriptor.digest))
+
+    async def _kept(self, digest: Digest) -> bytes | None:
+        try:
+            content = await self._keep.read(digest)
+        except (ArtifactMissingError, ArtifactCorruptError):
+            content = None
+        CACHE_LOOKUPS.labels("true" if content is not None else "false").inc()
+        return content
+
+    async def _credentials(self, source: Source, reference: OciReference) -> Credentials | None:
+        configuration = source.docker_config
+        path = self._settings.docker_config
+        if configuration is None and path is not None and path.is_file():
+            configuration = await self._read(str(path), _ANYWHERE, _DOCKER_CONFIG_BYTES_MAX)
+        return None if configuration is None else credentials_for(configuration, reference)
+
+    async def _beside_signature(self, source: Source, verifier: Verifier | None, bring: Any) -> Download:
+        """Bring a file, and the signature that stands beside it."""
+        if source.sha256 and verifier is None:
+            kept = await self._kept(Digest(source.sha256))
+            if kept is not None:
+                return Download(kept, str(source.url))
+        content = await bring(source.url, self._settings.code_bytes_max)
+        if verifier is not None:
+            beside = _signature_url(source.url)
+            try:
+                signature = await bring(beside, PAYLOAD_BYTES_MAX)
+            except FetchError as error:
+                raise SignatureError(f"the code has no signature: {error.public}") from error
+            if not verifier.is_signed(content, signature.decode(errors="replace")):
+                raise SignatureError(f"the signature {beside} is not one of this code with spec.verificationKey")
+        return Download(content, str(source.url))
+
+    async def _web(self, url: HttpUrl, bytes_max: int) -> bytes:
+        insecure = self._settings.is_insecure(urlsplit(url.url).netloc)
+        answer = await self._http.send(Request(url.url, bytes_max, insecure=insecure))
+        match answer.status:
+            case 200:
+                return answer.body
+            case 404 | 410:
+                raise FetchError("NotFound", f"{url} is not there ({answer.status})")
+            case 401 | 403:
+                raise FetchError("Unauthorized", f"{url} is refused ({answer.status})")
+            case status:
+                raise FetchError("DownloadFailed", f"{url} answered {status}")
+
+    async def _file(self, url: FileUrl, bytes_max: int) -> bytes:
+        return await self._read(url.path, self._settings.file_dirs, bytes_max)
+
+    async def _read(self, path: str, directories: tuple[Path, ...], bytes_max: int) -> bytes:
+        return await run_blocking(self._executor, lambda: read_file(path, directories, bytes_max=bytes_max))
+
+
+async def _image_of(repository: Repository, top: Manifest) -> Manifest:
+    """Return the image that a manifest is, or that an index leads to."""
+    document = parse_document(top.content)
+    if not is_index(top.media_type, document):
+        return top
+    image = await repository.manifest(f"sha256:{choose_child(document).digest}")
+    if is_index(image.media_type, parse_document(image.content)):
+        raise FetchError("ImageUnsupported", "the image's index lists another index")
+    return image
+
+
+async def _require_signed_image(repository: Repository, digests: tuple[str, str], verifier: Verifier) -> None:
+    """Check that the key has signed the image, or the index that led to it; raises SignatureError."""
+    found = False
+    for digest in dict.fromkeys(digests):
+        try:
+            signatures = await repository.manifest(signature_tag(digest))
+        except FetchError as error:
+            if error.reason != "NotFound":
+                raise
+            continue
+        found = True
+        for layer in layers_of(parse_document(signatures.content))[:SIGNATURES_MAX]:
+            if layer.media_type != SIMPLE_SIGNING_TYPE or layer.size_bytes > PAYLOAD_BYTES_MAX:
+                continue
+            payload = await repository.blob(layer)
+            signed = verifier.is_signed(payload, str(layer.annotations.get(SIGNATURE_ANNOTATION, "")))
+            if signed and names_digest(payload, digest):
+                return
+    what = "none of its signatures is one with spec.verificationKey" if found else "it has no signature"
+    raise SignatureError(f"the image sha256:{digests[-1]} is not signed: {what}")
+
+
+def _signature_url(url: CodeUrl) -> HttpUrl | FileUrl:
+    """Return where the signature of a file stands: `.sig` behind its path."""
+    if isinstance(url, FileUrl):
+        return FileUrl(f"{url.path}.sig")
+    parts = urlsplit(str(url))
+    return HttpUrl(parts._replace(path=f"{parts.path}.sig").geturl())

@@ -1,0 +1,32 @@
+"""Files of this machine: read within the folders that the settings allow, regular files only, bounded."""
+
+import os
+import stat
+from pathlib import Path
+
+from skerry.artifacts.errors import FetchError
+
+
+def read_file(path: str, directories: tuple[Path, ...], *, bytes_max: int) -> bytes:
+    """Return a file's content; blocking.
+
+    Raises:
+        FetchError: it is not there, not readable, no regular file, outside of `directories`, or over `bytes_max`.
+    """
+    real = Path(path).resolve()
+    if not any(real.is_relative_to(directory.resolve()) for directory in directories):
+        raise FetchError("EgressRefused", f"{path} is not in a folder that code may be read from")
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise FetchError("NotFound", f"{path} can't be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FetchError("NotFound", f"{path} is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(bytes_max + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > bytes_max:
+        raise FetchError("TooLarge", f"{path} is larger than the limit of {bytes_max} bytes")
+    return content

@@ -1,0 +1,115 @@
+"""From what was downloaded to the module in it: gzip, zstd and tar, one within the other.
+
+Decides by content: boxes are known by their first bytes, whatever a server or a manifest calls them. Pure.
+
+Invariant: what comes out begins as a Wasm module does, and nothing unpacked on the way was over `bytes_max`.
+"""
+
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import zstandard
+
+from skerry.artifacts.errors import FetchError
+
+#: Boxes within boxes; a `.tar.gz` is two.
+DEPTH_MAX = 4
+#: Entries of a tar that are looked at.
+TAR_ENTRIES_MAX = 10_000
+#: Memory that a zstd frame may ask for; the format's own recommendation is 8 MiB.
+_ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024
+
+_WASM, _GZIP, _ZSTD = b"\0asm", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_USTAR_AT, _USTAR = 257, b"ustar"
+
+#: Tells by an entry's path whether it is the module.
+Wanted = Callable[[str], bool]
+
+
+def any_file(_: str) -> bool:
+    """Want the first file, whatever its name."""
+    return True
+
+
+def plugin_wasm(path: str) -> bool:
+    """Want the first file named plugin.wasm, in any folder: where images hold it."""
+    return PurePosixPath(path).name == "plugin.wasm"
+
+
+def unbox(content: bytes, *, bytes_max: int, wanted: Wanted = any_file) -> bytes:
+    """Return the module in `content`.
+
+    Raises:
+        FetchError: NotWasm where there is none, TooLarge where a box unpacks to more than `bytes_max`.
+    """
+    for _ in range(DEPTH_MAX + 1):
+        if content.startswith(_WASM):
+            return content
+        if content.startswith(_GZIP):
+            content = _gunzip(content, bytes_max)
+        elif content.startswith(_ZSTD):
+            content = _unzstd(content, bytes_max)
+        elif content[_USTAR_AT : _USTAR_AT + len(_USTAR)] == _USTAR:
+            content = _untar(content, bytes_max, wanted)
+        else:
+            raise FetchError("NotWasm", "the code is no Wasm module, nor a gzip, zstd or tar file that holds one")
+    raise FetchError("NotWasm", f"the code is packed more than {DEPTH_MAX} times over")
+
+
+def _gunzip(content: bytes, bytes_max: int) -> bytes:
+    unpacked = bytearray()
+    try:
+        while content.startswith(_GZIP):  # a gzip file is one member or more
+            member = zlib.decompressobj(wbits=31)
+            unpacked += member.decompress(content, bytes_max + 1 - len(unpacked))
+            if len(unpacked) > bytes_max:
+                raise _bomb(bytes_max)
+            if not member.eof:
+                raise FetchError("NotWasm", "the code is a gzip file that is cut short")
+            content = member.unused_data
+    except zlib.error as error:
+        raise FetchError("NotWasm", f"the code is a damaged gzip file: {error}") from error
+    return bytes(unpacked)
+
+
+def _unzstd(content: bytes, bytes_max: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES_MAX)
+    try:
+        with decompressor.stream_reader(content, read_across_frames=True) as reader:
+            unpacked = reader.read(bytes_max + 1)
+    except zstandard.ZstdError as error:
+        raise FetchError("NotWasm", f"the code is a damaged zstd file: {error}") from error
+    if len(unpacked) > bytes_max:
+        raise _bomb(bytes_max)
+    return unpacked
+
+
+def _untar(content: bytes, bytes_max: int, wanted: Wanted) -> bytes:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            for count, entry in enumerate(tar, start=1):
+                if entry.isreg() and wanted(entry.name):
+                    return _extract(tar, entry, bytes_max)
+                if count >= TAR_ENTRIES_MAX:
+                    break
+    except (tarfile.TarError, ValueError, OverflowError, OSError, EOFError) as error:
+        raise FetchError("NotWasm", f"the code is a damaged tar file: {error}") from error
+    what = "no file" if wanted is any_file else "no file named plugin.wasm"
+    raise FetchError("NotWasm", f"the code is a tar file with {what} among its first {TAR_ENTRIES_MAX} entries")
+
+
+def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, bytes_max: int) -> bytes:
+    if entry.size > bytes_max:  # a sparse entry may be far longer than its tar
+        raise _bomb(bytes_max)
+    file = tar.extractfile(entry)
+    found = file.read() if file is not None else b""
+    if len(found) != entry.size:
+        raise FetchError("NotWasm", "the code is a tar file that is cut short")
+    return found
+
+
+def _bomb(bytes_max: int) -> FetchError:
+    return FetchError("TooLarge", f"the code unpacks to more than the limit of {bytes_max} bytes")
