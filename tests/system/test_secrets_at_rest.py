@@ -200,6 +200,7 @@ def test_lost_keys_are_a_clear_error_and_a_choice(tmp_path: Path, cache_dir: Pat
     with SkerryProcess.started(data_dir, cache_dir=cache_dir) as skerry:
         skerry.kubectl("create", "-f", "-", stdin=secret("lost", CANARY))
         skerry.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+        assert "give --yes" in skerry.skerry("secrets", "discard", fails=True)
         assert "another skerry runs" in skerry.skerry("secrets", "discard", "--yes", fails=True)
         assert skerry.stop() == 0
         keys.rename(tmp_path / "backup.json")

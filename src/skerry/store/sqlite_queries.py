@@ -135,4 +135,6 @@ VALUES_AFTER = Query(
     ORDER BY row.revision LIMIT :limit
     """,
 )
+ERASE_FREED = Query("erase_freed", "PRAGMA secure_delete = ON")
+KEEP_FREED = Query("keep_freed", "PRAGMA secure_delete = OFF")
 REWRITE = Query("rewrite", "UPDATE revisions SET value = :new WHERE revision = :revision AND value = :old")

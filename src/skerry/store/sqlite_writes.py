@@ -134,9 +134,11 @@ def append(group: Group, *, write: Write) -> int:
 
 
 def rewrite(group: Group, *, rewrites: Sequence[Rewrite]) -> None:
-    """Replace values that are still as they were read; `secure_delete` erases what they were."""
+    """Replace values that are still as they were read, and overwrite what they were with zeros."""
+    group.connection.run(queries.ERASE_FREED)
     for one in rewrites:
         group.connection.run(queries.REWRITE, revision=one.held.revision, old=one.held.value, new=one.value)
+    group.connection.run(queries.KEEP_FREED)
 
 
 def mark_compacted(group: Group, *, revision: int) -> None:

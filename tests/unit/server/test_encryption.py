@@ -1,5 +1,6 @@
 """`/encryption`: who may, what is told, what a rotation answers."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
 from skerry.store.memory import MemoryDriver
-from skerry.store.records import Rewrite
+from skerry.store.records import Key, Rewrite, Write
 from skerry.store.sealing.keys import KEYS_MAX, LocalKeys
 from skerry.store.sealing.sealed import Sealed, open_sealed
 
@@ -100,6 +101,16 @@ async def test_other_methods_and_paths_are_refused(http: httpx.AsyncClient, meth
 async def test_too_many_keys_are_a_conflict(http: httpx.AsyncClient):
     codes = [(await http.post("/encryption/rotate")).status_code for _ in range(KEYS_MAX)]
     assert codes == [202] * (KEYS_MAX - 1) + [409]
+
+
+async def test_a_watch_that_meets_a_damaged_object_ends_with_its_name(http: httpx.AsyncClient, database: MemoryDriver):
+    listed = (await http.get(SECRETS)).json()["metadata"]["resourceVersion"]
+    await database.append(Write(Key("secrets", "default", "db"), b"\0 no sealed value", 0))
+    query = {"watch": "true", "resourceVersion": listed, "timeoutSeconds": "10"}
+    answer = await http.get(SECRETS, params=query)
+    event = json.loads(answer.text.splitlines()[-1])
+    assert event["type"] == "ERROR"
+    assert event["object"]["message"].startswith("secrets default/db can't be decrypted")
 
 
 async def test_a_damaged_object_is_named_in_its_error_and_others_are_read(

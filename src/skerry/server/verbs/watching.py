@@ -135,6 +135,8 @@ class Watcher:
                     yield seen
         except store.Compacted as error:
             raise answers.too_old(after, error.oldest) from error
+        except store.StoreError as error:
+            raise answers.of_store(error) from error
 
 
 async def _wanted(

@@ -6,6 +6,7 @@ cloud is another provider: its keys never leave it, so wrapping and unwrapping a
 Invariant: a key is durable before anything is wrapped with it.
 """
 
+import asyncio
 import base64
 import os
 import secrets
@@ -23,7 +24,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import StartError
 from skerry.kit.files import make_private_directory, write_private
+from skerry.kit.logs import get_logger
 from skerry.kit.tasks import run_blocking
+
+log = get_logger(__name__)
 
 #: AES-256 throughout.
 KEY_BYTES = 32
@@ -106,6 +110,8 @@ class LocalKeys:
         self._path = path
         self._clock = clock
         self._keys = _read(path)
+        #: One change at a time: of two that are made from the same state, one would lose the other's key.
+        self._changing = asyncio.Lock()
 
     def known_keys(self) -> Sequence[KeyInfo]:
         """Return the keys, the newest last."""
@@ -129,15 +135,17 @@ class LocalKeys:
 
     async def add(self) -> str:
         """Make a new key, from now on the newest, and return its id."""
-        if len(self._keys) >= KEYS_MAX:
-            raise KeyUnavailable(f"there are {KEYS_MAX} keys already: a rotation has to end before the next begins")
-        info = KeyInfo(f"{self.name}:{secrets.token_hex(_KEY_ID_BYTES)}", rfc3339(self._clock.now()))
-        await self._keep((*self._keys, _Key(info, AESGCM.generate_key(KEY_BYTES * 8))))
-        return info.id
+        async with self._changing:
+            if len(self._keys) >= KEYS_MAX:
+                raise KeyUnavailable(f"there are {KEYS_MAX} keys already: a rotation has to end before the next begins")
+            info = KeyInfo(f"{self.name}:{secrets.token_hex(_KEY_ID_BYTES)}", rfc3339(self._clock.now()))
+            await self._keep((*self._keys, _Key(info, AESGCM.generate_key(KEY_BYTES * 8))))
+            return info.id
 
     async def remove(self, key_ids: Sequence[str]) -> None:
         """Forget keys that nothing is wrapped with any more."""
-        await self._keep(tuple(key for key in self._keys if key.info.id not in key_ids))
+        async with self._changing:
+            await self._keep(tuple(key for key in self._keys if key.info.id not in key_ids))
 
     async def _keep(self, keys: tuple[_Key, ...]) -> None:
         with ThreadPoolExecutor(1, "encryption-keys") as executor:
@@ -161,6 +169,8 @@ def _read(path: Path) -> tuple[_Key, ...]:
             "without it",
             detail=str(error),
         ) from error
+    if path.stat().st_mode & 0o077:
+        log.warning("the encryption keys can be read by others: set the file's mode to 0600", path=str(path))
     if any(len(key.secret) != KEY_BYTES for key in keys):
         raise StartError(f"the encryption keys in {path} can't be read: each must be {KEY_BYTES} bytes in base64")
     return keys

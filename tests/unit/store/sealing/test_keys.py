@@ -1,3 +1,4 @@
+import asyncio
 import base64
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,16 @@ async def test_what_another_key_wrapped_is_refused(keys: LocalKeys):
     for wrong in (replace(wrapped, key_id=other), replace(wrapped, data=wrapped.data[:20]), replace(wrapped, data=b"")):
         with pytest.raises(KeyUnavailable):
             await keys.unwrap(wrong)
+
+
+async def test_of_keys_that_are_made_and_removed_at_once_none_is_lost(keys: LocalKeys, tmp_path: Path):
+    [first] = keys.known_keys()
+    async with asyncio.TaskGroup() as group:
+        adding = [group.create_task(keys.add()) for _ in range(5)]
+        group.create_task(keys.remove([first.id]))
+    made = {task.result() for task in adding}
+    for provider in (keys, reopened(tmp_path / "pki" / "keys.json")):
+        assert {info.id for info in provider.known_keys()} == made
 
 
 async def test_keys_are_bounded(keys: LocalKeys):

@@ -1,12 +1,14 @@
 """Rotation: every value under the newest key, at whatever moment the process is killed."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from skerry.kit.clock import SystemClock
+from skerry.store.driver import RewritableDriver
 from skerry.store.errors import Undecryptable
 from skerry.store.log import LogSettings, open_log
 from skerry.store.memory import MemoryDriver
@@ -16,6 +18,7 @@ from skerry.store.sealing.driver import SealingDriver
 from skerry.store.sealing.envelope import Sealer, is_plain, key_id_of
 from skerry.store.sealing.keys import KEYS_MAX, KeyUnavailable, LocalKeys
 from skerry.store.sealing.resealing import Resealer
+from skerry.store.sqlite import open_sqlite
 
 CONFIDENTIAL = frozenset({"secrets"})
 OBJECTS = 12
@@ -57,11 +60,11 @@ class Mortal(MemoryDriver):
 class Life:
     """One life of a process on a database and a key file."""
 
-    def __init__(self, database: MemoryDriver, keys_path: Path) -> None:
+    def __init__(self, database: RewritableDriver, keys_path: Path) -> None:
         self.keys = LocalKeys(keys_path, SystemClock())
-        sealer = Sealer(self.keys)
-        self.driver = SealingDriver(database, sealer, CONFIDENTIAL.__contains__)
-        self.resealer = Resealer(database, self.keys, sealer, CONFIDENTIAL.__contains__)
+        self.sealer = Sealer(self.keys)
+        self.driver = SealingDriver(database, self.sealer, CONFIDENTIAL.__contains__)
+        self.resealer = Resealer(database, self.keys, self.sealer, CONFIDENTIAL.__contains__)
 
     async def states(self) -> dict[str, bytes]:
         return {str(k): entry.value for k in map(key, range(OBJECTS)) if (entry := await self.driver.get(k))}
@@ -176,6 +179,37 @@ async def test_writers_go_on_while_keys_are_rotated_again_and_again(keys_path: P
     assert await Life(database, keys_path).states() == {str(key(n)): value(n, "s19") for n in range(OBJECTS)}
 
 
+async def test_a_write_that_was_sealed_before_a_rotation_and_is_made_after_it_is_not_lost(
+    keys_path: Path, tmp_path: Path
+):
+    async with open_sqlite(tmp_path / "skerry.db") as database:
+        life = Life(database, keys_path)
+        await life.keys.add()
+        go_on = threading.Event()
+        rewriting = asyncio.Event()
+
+        class Telling:
+            """The database, telling when a rewrite is called for."""
+
+            values_after = database.values_after
+
+            async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+                rewriting.set()
+                await database.rewrite(rewrites)
+
+        resealer = Resealer(Telling(), life.keys, life.sealer, CONFIDENTIAL.__contains__)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(database._writer.call(lambda _: go_on.wait()))  # every write waits from here on
+            group.create_task(life.driver.append(Write(key(1), value(1, "late"), 0)))
+            await asyncio.sleep(0)  # it is sealed now
+            await resealer.rotate()
+            turn, rewrite = group.create_task(resealer.turn()), group.create_task(rewriting.wait())
+            await asyncio.wait({turn, rewrite}, return_when=asyncio.FIRST_COMPLETED)
+            go_on.set()
+            rewriting.set()
+        assert await Life(database, keys_path).states() == {str(key(1)): value(1, "late")}
+
+
 async def test_plain_values_from_before_are_read_and_sealed_by_a_rotation(keys_path: Path):
     database = MemoryDriver()
     await database.append(Write(key(1), value(1, "plain"), 0))
@@ -220,6 +254,27 @@ async def test_more_keys_than_a_provider_takes_are_refused(keys_path: Path):
         await life.resealer.rotate()
     with pytest.raises(KeyUnavailable, match="a rotation has to end before the next begins"):
         await life.resealer.rotate()
+
+
+async def test_a_damaged_event_ends_the_watches_it_concerns_and_no_other(keys_path: Path):
+    database = MemoryDriver()
+    life = await filled(database, keys_path)
+    settings = LogSettings(progress_seconds=3600.0, poll_seconds=3600.0)
+    async with open_log(life.driver, settings) as log:
+        revision = await log.revision()
+        async with (
+            log.watch("secrets", after_revision=revision) as concerned,
+            log.watch("configmaps", after_revision=revision) as other,
+        ):
+            for watch in (concerned, other):
+                await anext(watch)  # it has caught up, and is live from here on
+            await database.append(Write(key(99), b"\0 no sealed value", 0))
+            await life.driver.append(Write(key(98, "configmaps"), value(98, "new"), 0))
+            events = await anext(other)
+            assert isinstance(events, tuple)
+            assert events[0].key == key(98, "configmaps")
+            with pytest.raises(Undecryptable, match="secrets default/n99"):
+                await anext(concerned)
 
 
 async def test_a_watch_gets_what_stands_before_a_damaged_event_and_then_the_error(keys_path: Path):
