@@ -26,8 +26,11 @@ from skerry.engine.workers import Workers, WorkerSettings, run_workers
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.ir import Ir, Wasm
+from skerry.gateway.proven import Proven, ProvenPlugins
 from skerry.gateway.resources import NodeFacts
 from skerry.gateway.translate import translate
+from skerry.gateway.trial import Trial, trial_settings
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
 from skerry.kit.errors import StartError
@@ -39,6 +42,10 @@ TURN_SECONDS = Histogram("skerry_agent_turn_seconds", "Time from a wake-up until
 
 #: Envoy takes a change within milliseconds; one that is away is back within seconds, and the turn is tried again.
 APPLY_SECONDS_MAX = 10.0
+#: How long a turn waits for the trial of a new plugin: most take milliseconds, and others shall not wait for the rest.
+TRIAL_SECONDS = 0.25
+#: At start nothing serves yet that a trial could hold up, and what is not tried would have to be stood in for.
+FIRST_TRIALS_SECONDS = 20.0
 #: Everything is looked at again this often; also how soon manifests that are no longer needed are removed.
 RESYNC_SECONDS = 30.0
 
@@ -75,6 +82,7 @@ class Parts:
     xds: XdsServer
     workers: Workers
     envoy: Envoy
+    trial: Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class Agent:
             labels=settings.labels,
             root_namespace=settings.root_namespace,
         )
+        self._proven = ProvenPlugins()
         self.applied = asyncio.Event()
 
     async def missing(self) -> str:
@@ -121,13 +130,22 @@ class Agent:
             plugins = await self._stages.plugins.stage(self._slice.plugins)
             resources = self._slice.resources(functions, plugins, self._facts)
             translation = translate(resources)
-            snapshot = build_snapshot(translation.ir, EdgeSettings(str(self._settings.envoy.access_log)))
+            proven = await self._prove(translation.ir)
+            snapshot = build_snapshot(proven.model, EdgeSettings(str(self._settings.envoy.access_log)))
             generation = self._xds.set_snapshot(snapshot)
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
-        await self._reporter.report(functions, translation, rejections)
+        await self._reporter.report(functions, translation, (*proven.rejections, *rejections))
         self.applied.set()
         await self._stages.functions.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
-        await self._stages.plugins.remove_idle()
+        await self._stages.plugins.remove_idle(
+            {plugin.filter.code for plugin in proven.model.plugins if isinstance(plugin.filter, Wasm)}
+        )
+
+    async def _prove(self, model: Ir) -> Proven:
+        """Try what is new among the plugins, and keep back what did not pass."""
+        wait_seconds = TRIAL_SECONDS if self.applied.is_set() else FIRST_TRIALS_SECONDS
+        await self._parts.trial.judge(model.plugins, wait_seconds=wait_seconds)
+        return self._proven.settle(model, self._parts.trial.verdict)
 
 
 @asynccontextmanager
@@ -155,9 +173,12 @@ async def run_agent(
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
         envoy = await stack.enter_async_context(run_envoy(settings.envoy))
+        trial = Trial(trial_settings(settings.envoy), wakeup.set)
+        trials = partial(keep_running, "plugin-trial", trial.run, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
+        await stack.enter_async_context(background(("plugin-trial", trials)))
         await node_slice.synced()
         reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
-        agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy))
+        agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         await stack.enter_async_context(background(("agent", turns)))
         await _until_applied(agent, envoy, settings.start_seconds_max)

@@ -3,13 +3,13 @@
 Owns the modules' files. Does not own where code comes from, nor what a plugin means to traffic.
 
 Invariants: a plugin is run with the code of its own source, or as it was before, never half of each; a file is
-complete before it has its name, and stays for a while after its last use, because Envoy reads it whenever a listener
-that names the plugin changes.
+complete before it has its name, and stays while Envoy may read it: whenever a listener that names the plugin
+changes.
 """
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -26,8 +26,8 @@ from skerry.kit.tasks import run_blocking
 
 log = get_logger(__name__)
 
-#: How long a module's file outlives its last use: Envoy may still run it where it refused a newer one.
-GRACE_SECONDS = 3600.0
+#: How long a module's file outlives its last use: Envoy reads it when a listener that names the plugin changes.
+GRACE_SECONDS = 60.0
 
 
 class PluginStage:
@@ -85,10 +85,14 @@ class PluginStage:
             self._placed.add(path.name)
         return path
 
-    async def remove_idle(self) -> None:
-        """Remove the files of modules that no plugin has used for `GRACE_SECONDS`."""
+    async def remove_idle(self, in_use: Collection[str]) -> None:
+        """Remove the files of modules that no plugin has used for `GRACE_SECONDS`.
+
+        Args:
+            in_use: paths of the modules that Envoy runs; where it refused a newer one, that is the one before.
+        """
         now = self._clock.monotonic_seconds()
-        used = {Path(item.code).name for item in self._running.values() if item.code}
+        used = {Path(path).name for path in (*in_use, *(item.code for item in self._running.values() if item.code))}
         present = await run_blocking(self._executor, partial(_names, self._plugins_dir))
         idle = present - used
         self._idle_since_seconds = {name: self._idle_since_seconds.get(name, now) for name in idle}

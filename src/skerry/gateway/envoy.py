@@ -8,6 +8,8 @@ every listener it was given by then is bound or was refused with a reason.
 
 import asyncio
 import importlib.metadata
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,6 +85,11 @@ class Envoy:
             raise StartError(
                 f"Envoy is not live after {timeout_seconds:g} s; see {self._settings.log_file}", detail=tail
             ) from error
+
+    def kill(self) -> None:
+        """End the process at once, such as one that hangs; it is started again."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, signal.SIGKILL)
 
     async def is_live(self) -> bool:
         """Tell whether Envoy answers requests with the configuration it was given."""
@@ -187,7 +194,7 @@ def _command(settings: EnvoySettings) -> Command:
             *("--log-path", str(settings.log_file)),
             *("--log-level", "warning"),
             *("--drain-time-s", str(max(1, round(settings.drain_seconds)))),
-            *("--file-flush-interval-msec", "1000"),
+            *("--file-flush-interval-msec", str(round(settings.log_flush_seconds * 1000))),
             "--disable-hot-restart",
         ),
         output=settings.log_directory / "envoy.out",

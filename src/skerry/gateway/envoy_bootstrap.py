@@ -39,6 +39,7 @@ class EnvoySettings:
         connections_max: downstream connections at once; further ones are closed at once.
         heap_bytes_max: memory; close to it, new requests are answered 503.
         drain_seconds: how long requests may still take when the process is asked to stop.
+        log_flush_seconds: how late a line may be in a log.
         log_bytes_max: size of a log at which it is moved to `<name>.1` and begun anew.
     """
 
@@ -50,6 +51,7 @@ class EnvoySettings:
     connections_max: int = 50_000
     heap_bytes_max: int = 1024 * 1024 * 1024
     drain_seconds: float = 5.0
+    log_flush_seconds: float = 1.0
     log_bytes_max: int = 64 * 1024 * 1024
 
     @property

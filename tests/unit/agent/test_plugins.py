@@ -154,12 +154,14 @@ async def test_another_plugin_of_the_same_name_inherits_nothing(world: World) ->
 async def test_files_that_no_plugin_uses_are_removed_after_a_while(world: World) -> None:
     await world.stage.stage([plugin(digest=ONE)])
     await world.stage.stage([plugin("file:///two.wasm", TWO)])
-    await world.stage.remove_idle()
+    await world.stage.remove_idle({f"/anywhere/{ONE}.wasm"})
+    world.clock.advance(GRACE_SECONDS)
+    await world.stage.remove_idle(())
     world.clock.advance(GRACE_SECONDS - 1)
-    await world.stage.remove_idle()
+    await world.stage.remove_idle(())
     assert world.files() == {f"{ONE}.wasm", f"{TWO}.wasm"}
     world.clock.advance(1)
-    await world.stage.remove_idle()
+    await world.stage.remove_idle(())
     assert world.files() == {f"{TWO}.wasm"}
     [held] = await world.stage.stage([plugin(digest=ONE)])
     assert content(held) == f"sha256:{ONE}", "it is brought again"
