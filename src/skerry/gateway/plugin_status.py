@@ -69,15 +69,16 @@ def _gateway(
 ) -> WasmPluginGateway:
     problems = [report.obstacle.message] if report.obstacle else []
     named = {report.resource, *report.gateways[key]}
-    refusals = [refused.message for refused in rejections if refused.name in named]
-    message = "; ".join([*problems, *refusals])[:MESSAGE_CHARACTERS_MAX]
+    refusals = [refused for refused in rejections if refused.name in named]
+    message = "; ".join([*problems, *(refused.message for refused in refusals)])[:MESSAGE_CHARACTERS_MAX]
+    is_pending = not problems and bool(refusals) and all(refused.pending for refused in refusals)
     # What Envoy refuses leaves in force what it took before.
     digest = before.digest if refusals and before else report.digest
     return WasmPluginGateway(
         namespace=key[0],
         name=key[1],
         node=node,
-        programmed="False" if message else "True",
+        programmed="Unknown" if is_pending else "False" if message else "True",
         digest=None if refusals and not before else digest,
         message=message or None,
     )
@@ -89,5 +90,6 @@ def _programmed(report: PluginReport, gateways: Sequence[WasmPluginGateway]) -> 
     refusing = [gateway for gateway in gateways if gateway.programmed != "True"]
     if refusing:
         told = dict.fromkeys(f"{g.namespace}/{g.name} on {g.node}: {g.message}" for g in refusing)
-        return no("Programmed", "Invalid", "; ".join(told)[:MESSAGE_CHARACTERS_MAX])
+        reason = "Invalid" if any(gateway.programmed == "False" for gateway in refusing) else "Pending"
+        return no("Programmed", reason, "; ".join(told)[:MESSAGE_CHARACTERS_MAX])
     return yes("Programmed", message="every selected gateway runs the plugin")

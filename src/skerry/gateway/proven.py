@@ -43,8 +43,9 @@ class ProvenPlugins:
         for plugin in model.plugins:
             verdict = verdict_of(plugin)
             if verdict is None or verdict:
-                message = ON_TRIAL if verdict is None else verdict
-                rejections.append(Rejection(EXTENSION_TYPE, plugin.name, "", message))
+                rejections.append(
+                    Rejection(EXTENSION_TYPE, plugin.name, "", verdict or ON_TRIAL, pending=verdict is None)
+                )
             if (found := self._in_place_of(plugin, verdict)) is not None:
                 plugins.append(found)
         self._placed = {plugin.name for plugin in plugins}

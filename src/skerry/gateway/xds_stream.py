@@ -29,12 +29,14 @@ class Rejection:
         name: its name.
         version: the refused version; what Envoy had before keeps serving.
         message: Envoy's own words.
+        pending: whether nothing is decided yet (`proven.py`), and no more than that is told.
     """
 
     type_url: str
     name: str
     version: str
     message: str
+    pending: bool = False
 
 
 class Stream:

@@ -89,6 +89,13 @@ def test_a_refusal_at_first_leaves_no_module_running() -> None:
     assert [g.digest for g in done.status.gateways or ()] == [None, None]
 
 
+def test_a_plugin_on_trial_is_pending() -> None:
+    on_trial = Rejection(EXTENSION_TYPE, "default.p", "", "being tried", pending=True)
+    done = with_status(plugin(), report(), on_trial)
+    assert [g.programmed for g in done.status.gateways or ()] == ["Unknown", "Unknown"]
+    assert told(done, "Ready")[:2] == ("False", "Pending")
+
+
 def test_a_refused_listener_is_told_at_its_own_gateway_only() -> None:
     done = with_status(plugin(), report(), refused(BINDING, LISTENER_TYPE))
     assert [g.programmed for g in done.status.gateways or ()] == ["False", "True"]
