@@ -113,6 +113,10 @@ class Envoy:
         stats = (await self._get_json("/stats?format=json&type=All")).get("stats", [])
         return {s["name"]: s["value"] for s in stats if "value" in s and s["name"].startswith(prefix)}
 
+    async def exposition(self) -> str:
+        """Return all statistics in the text format of Prometheus; raises AdminUnavailable."""
+        return (await self._get("/stats/prometheus")).text
+
     async def drain(self) -> None:
         """Stop taking connections, and let the requests that run come to their end within the drain time."""
         try:
@@ -144,13 +148,16 @@ class Envoy:
         return path.exists() and path.stat().st_size >= self._settings.log_bytes_max
 
     async def _get_json(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = (await self._get(path)).json()
+        return answer
+
+    async def _get(self, path: str) -> httpx.Response:
         try:
             response = await self._admin.get(path)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise AdminUnavailable("Envoy's admin interface does not answer", detail=str(error)) from error
-        answer: dict[str, Any] = response.json()
-        return answer
+        return response
 
 
 @asynccontextmanager

@@ -26,6 +26,14 @@ _HEAP_SHRINK_SHARE = 0.90
 _HEAP_REFUSE_SHARE = 0.95
 
 
+#: Envoy's statistics of a plugin have its name in theirs, `<namespace>.<name>`: it becomes a tag of this name.
+PLUGIN_TAG = "wasm_plugin"
+_PLUGIN_STATISTIC = (
+    r"^(?:wasm|extension_config_discovery\.(?:http|network)_filter)\.(([^.]+\..+?)\.)"
+    r"(?:vm_reload\w*|config_\w+|update_\w+|version\w*|init_fetch_timeout)$"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EnvoySettings:
     """How the Envoy of one data directory runs.
@@ -82,6 +90,7 @@ def bootstrap(settings: EnvoySettings) -> Bootstrap:
         admin=Admin(address=Address(pipe=Pipe(path=settings.admin_socket, mode=0o600))),
         overload_manager=_overload_manager(settings),
     )
+    message.stats_config.stats_tags.add(tag_name=PLUGIN_TAG, regex=_PLUGIN_STATISTIC)
     message.static_resources.clusters.append(_xds_cluster(settings.xds_socket))
     ads = message.dynamic_resources.ads_config
     ads.api_type = ApiConfigSource.DELTA_GRPC

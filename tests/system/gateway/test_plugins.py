@@ -333,6 +333,15 @@ async def test_changes_under_load_fail_no_request_and_show_no_half_of_a_chain(
     assert all(len(chain.split(",")) == 2 and chain.startswith("a") for chain in whole), whole
 
 
+async def test_envoys_statistics_have_the_plugin_as_a_tag(edge_with: Any, engine_with: Any, probe: Path) -> None:
+    text = GATEWAY + plugin(probe, "tagged", config={"header": "1"})
+    async with engine_with() as (_, node), edge_with(text, node) as edge:
+        told = await edge.envoy.exposition()
+        assert 'envoy_wasm_vm_reload_success{wasm_plugin="default.tagged"} 0' in told
+        assert 'envoy_extension_config_discovery_http_filter_config_reload{wasm_plugin="default.tagged"} 1' in told
+        assert "default_tagged" not in told, "in no name of a metric"
+
+
 async def test_a_hundred_plugins_run_side_by_side(edge_with: Any, engine_with: Any, probe: Path) -> None:
     text = "".join(plugin(probe, f"p{number:03}", config={"append": f"{number}"}) for number in range(100))
     async with engine_with() as (_, node), edge_with(GATEWAY + text, node) as edge:
