@@ -232,6 +232,7 @@ async def test_a_data_directory_from_before_is_read_and_sealed_by_a_rotation(tmp
     with SkerryProcess.started(data_dir, cache_dir=cache_dir) as skerry:
         assert ENCODED in skerry.kubectl("get", "secret", "old", "-o", "json")
         assert "(plain text)" in skerry.skerry("secrets", "status")
+        assert "stored in plain text: run `skerry secrets rotate`" in skerry.output()
         assert str(data_dir / "skerry.db") in leaks(data_dir)  # so the walk does find it where it is
         skerry.skerry("secrets", "rotate")
         assert "(plain text)" not in skerry.skerry("secrets", "status")

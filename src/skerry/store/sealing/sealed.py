@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from skerry.kit.errors import StartError
+from skerry.kit.logs import get_logger
 from skerry.store.driver import Driver, RewritableDriver
 from skerry.store.records import Write
 from skerry.store.sealing.driver import IsConfidential, SealingDriver
 from skerry.store.sealing.envelope import Sealer
 from skerry.store.sealing.keys import KeyProvider
 from skerry.store.sealing.resealing import Resealer
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,10 @@ async def open_sealed(driver: RewritableDriver, provider: KeyProvider, is_confid
         )
     if not provider.known_keys():
         await provider.add()
+    if found.values[""]:
+        log.warning(
+            "confidential values are stored in plain text: run `skerry secrets rotate`", values=found.values[""]
+        )
     return Sealed(SealingDriver(driver, sealer, is_confidential), resealer)
 
 
