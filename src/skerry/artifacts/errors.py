@@ -94,6 +94,7 @@ FetchReason = Literal[
     "DownloadFailed",
     "EgressRefused",
     "ImageUnsupported",
+    "KeepFull",
     "ManifestFailed",
     "NotFound",
     "NotProxyWasm",

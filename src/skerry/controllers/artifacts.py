@@ -1,10 +1,11 @@
-"""Removes artifacts that no revision names any more.
+"""Removes artifacts that no revision and no plugin names any more.
 
 Owns the decision of what is referenced. Does not own the keep, nor the grace age by which it protects an artifact
 whose reference is still being written.
 """
 
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.informer import Informer
@@ -22,21 +23,27 @@ class ArtifactCollector:
 
     Args:
         keep: where artifacts lie.
-        revisions: the cache of everything that names one.
+        revisions: the cache of what names the code of functions.
+        plugins: the cache of what names the code of plugins.
     """
 
-    def __init__(self, keep: ArtifactKeep, revisions: Informer[EdgeFunctionRevision]) -> None:
+    def __init__(
+        self, keep: ArtifactKeep, revisions: Informer[EdgeFunctionRevision], plugins: Informer[WasmPlugin]
+    ) -> None:
         self._keep = keep
         self._revisions = revisions
+        self._plugins = plugins
 
     async def run(self) -> None:
         """Collect at once and every `COLLECT_SECONDS`; never returns."""
         await self._revisions.synced()
+        await self._plugins.synced()
         await keep_running("artifact-collector", self.collect, wakeup=Wakeup(), resync_seconds=COLLECT_SECONDS)
 
     async def collect(self) -> None:
-        """Remove what no revision names."""
-        named = {Digest.parse(r.status.artifact.digest) for r in self._revisions if r.status.artifact}
-        removed = await self._keep.remove_unreferenced(named)
+        """Remove what nothing names."""
+        functions = {r.status.artifact.digest for r in self._revisions if r.status.artifact}
+        plugins = {p.status.code.digest for p in self._plugins if p.status.code}
+        removed = await self._keep.remove_unreferenced({Digest.parse(digest) for digest in functions | plugins})
         if removed:
             log.info("removed artifacts that nothing names", count=removed)

@@ -7,6 +7,7 @@ environment's names are `SKERRY_` and the field name in capitals.
 """
 
 import dataclasses
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -99,6 +100,20 @@ class Settings:
     """text for people, json for machines."""
     egress_allow: tuple[str, ...] = ()
     """What functions may fetch from besides public addresses: hosts, addresses, CIDRs, with commas between."""
+    fetch_bytes_max: int = 256 * 1024 * 1024
+    """Limit of code that is fetched, packed and unpacked."""
+    fetch_seconds_max: float = 120.0
+    """How long one fetch of code may take, its retries included."""
+    fetch_blocked_networks: tuple[str, ...] = ()
+    """CIDRs that no code is fetched from, besides link-local addresses; with commas between."""
+    fetch_ca_file: Path | None = None
+    """More certificate authorities to trust where code is fetched, in PEM."""
+    fetch_file_dirs: tuple[str, ...] = ("/",)
+    """Folders of this machine that code may be read from (file:///...), with commas between."""
+    insecure_registries: tuple[str, ...] = ()
+    """Registries and web servers, host[:port], that are reached without TLS or with any certificate; `*` for all."""
+    docker_config: Path = field(default_factory=lambda: Path("~/.docker/config.json").expanduser())
+    """Credentials for registries, where a plugin names no secret; need not exist."""
     worker_memory_bytes_max: int = 1024 * 1024 * 1024
     """What all function instances of one engine worker may take together."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
@@ -117,6 +132,16 @@ class Settings:
             * (self.http_address == self.api_address and self.http_address.port != 0),
             f"root_namespace: must be the name of a namespace, not {self.root_namespace!r}"
             * (not is_label(self.root_namespace)),
+            f"fetch_bytes_max: must be above 0, not {self.fetch_bytes_max}" * (self.fetch_bytes_max <= 0),
+            f"fetch_seconds_max: must be above 0, not {self.fetch_seconds_max}" * (self.fetch_seconds_max <= 0),
+            *(
+                f"fetch_blocked_networks: {text!r} is no CIDR"
+                for text in self.fetch_blocked_networks
+                if not is_cidr(text)
+            ),
+            f"fetch_ca_file: there is no file {self.fetch_ca_file}"
+            * (self.fetch_ca_file is not None and not self.fetch_ca_file.is_file()),
+            *(f"fetch_file_dirs: {text!r} is no absolute path" for text in self.fetch_file_dirs if text[:1] != "/"),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
         ]
         if any(wrong):
@@ -124,7 +149,21 @@ class Settings:
 
     def as_text(self) -> dict[str, str]:
         """Return every setting as text. None of them is a secret."""
-        return {item.name: str(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+def is_cidr(text: str) -> bool:
+    """Tell whether a text is an address, or a network such as 10.0.0.0/8."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 _READERS: dict[str, Any] = {
@@ -139,7 +178,14 @@ _READERS: dict[str, Any] = {
     "start_seconds_max": float,
     "log_level": str.upper,
     "log_style": str,
-    "egress_allow": lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
+    "egress_allow": _read_list,
+    "fetch_bytes_max": int,
+    "fetch_seconds_max": float,
+    "fetch_blocked_networks": _read_list,
+    "fetch_ca_file": Path,
+    "fetch_file_dirs": _read_list,
+    "insecure_registries": _read_list,
+    "docker_config": Path,
     "worker_memory_bytes_max": int,
     "js_engine_dir": Path,
 }

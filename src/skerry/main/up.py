@@ -7,6 +7,7 @@ StartError after everything that had started is stopped again.
 """
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import signal
@@ -17,9 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.agent.agent import AgentSettings, run_agent
+from skerry.api.core_v1 import Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
+from skerry.artifacts.fetching.fetcher import CodeFetcher
+from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
@@ -29,6 +34,7 @@ from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.namespaces import NamespaceController
+from skerry.controllers.wasm_plugins import WasmPluginController
 from skerry.engine.check import BundleChecker
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings
@@ -174,11 +180,17 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
     checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
-    collector = ArtifactCollector(keep, revisions)
-    async with checker, JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript:
+    plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
+    collector = ArtifactCollector(keep, revisions, plugins)
+    async with (
+        checker,
+        JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript,
+        CodeFetcher(keep, fetch_settings(settings)) as fetcher,
+    ):
         builder = FunctionCodeBuilder(javascript, keep)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)
-        reconciling = controller.running(), garbage.running(), namespaces.running()
+        plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
+        reconciling = controller.running(), plugin_controller.running(), garbage.running(), namespaces.running()
         async with AsyncExitStack() as stack:
             for part in (*reconciling, informers.running(), background(("artifacts", collector.run))):
                 await stack.enter_async_context(part)
@@ -214,6 +226,19 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         root_namespace=settings.root_namespace,
         default_address=settings.http_address.host,
         start_seconds_max=settings.start_seconds_max,
+    )
+
+
+def fetch_settings(settings: Settings) -> FetchSettings:
+    """Return what may be fetched."""
+    return FetchSettings(
+        code_bytes_max=settings.fetch_bytes_max,
+        fetch_seconds_max=settings.fetch_seconds_max,
+        insecure_registries=frozenset(settings.insecure_registries),
+        ca_file=settings.fetch_ca_file,
+        blocked_networks=tuple(map(ipaddress.ip_network, settings.fetch_blocked_networks)),
+        file_dirs=tuple(map(Path, settings.fetch_file_dirs)),
+        docker_config=settings.docker_config,
     )
 
 

@@ -21,7 +21,13 @@ from weakref import WeakValueDictionary
 from prometheus_client import Counter
 
 from skerry.artifacts.digest import Digest
-from skerry.artifacts.errors import FetchError, FetchReason
+from skerry.artifacts.errors import (
+    ArtifactCorruptError,
+    ArtifactMissingError,
+    FetchError,
+    FetchReason,
+    KeepFullError,
+)
 from skerry.artifacts.fetching.downloads import Download, Downloads, Source
 from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
@@ -37,6 +43,7 @@ FETCHES = Counter("skerry_wasm_remote_fetch_count", "Fetches of code, by what ca
 _RESULTS: dict[FetchReason, str] = {
     "DigestMismatch": "checksum_mismatched",
     "ImageUnsupported": "manifest_failure",
+    "KeepFull": "keep_full",
     "ManifestFailed": "manifest_failure",
     "NotProxyWasm": "fetch_failure",
     "NotWasm": "fetch_failure",
@@ -95,12 +102,24 @@ class CodeFetcher:
         if at:
             self._downloads.remember(manifest, digest)
 
+    async def is_kept(self, digest: Digest) -> bool:
+        """Tell whether code is at hand, without looking at its content."""
+        return await self._keep.has(digest)
+
+    async def is_whole(self, digest: Digest) -> bool:
+        """Tell whether code is at hand and undamaged."""
+        try:
+            await self._keep.verify(digest)
+        except (ArtifactMissingError, ArtifactCorruptError):
+            return False
+        return True
+
     async def fetch(self, source: Source) -> Fetched:
         """Bring code and keep it.
 
         Raises:
-            FetchError: it can't be had; SignatureError where it is not signed as it should be.
-            KeepFullError: the keep has no room for it.
+            FetchError: it can't be had, or the keep has no room for it; SignatureError where it is not signed as it
+                should be.
         """
         if self._calls.statistics()["waiting"] >= self._settings.waiting_max:
             raise FetchError("DownloadFailed", f"{self._settings.waiting_max} fetches are waiting already")
@@ -125,7 +144,10 @@ class CodeFetcher:
         except TimeoutError as error:
             raise FetchError("TimedOut", f"{source.url} can't be fetched within {seconds:g} seconds") from error
         module = await run_blocking(self._executor, lambda: self._unpacked(source, download))
-        digest = await self._keep.put(module)
+        try:
+            digest = await self._keep.put(module)
+        except KeepFullError as error:
+            raise FetchError("KeepFull", error.public) from error
         if download.manifest:
             self._downloads.remember(download.manifest, digest)
         return Fetched(digest, len(module), download.url)

@@ -1,0 +1,39 @@
+"""What the collector of artifacts leaves alone."""
+
+from pathlib import Path
+
+from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, WasmPluginSpec
+from skerry.api.model import ObjectMeta
+from skerry.artifacts.keep import GRACE_SECONDS, ArtifactKeep
+from skerry.client.client import Client
+from skerry.client.informer import Informer
+from skerry.controllers.artifacts import ArtifactCollector
+from skerry.kit.tasks import background
+from skerry.testing.clock import FakeClock
+
+
+async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_its_grace(
+    client: Client, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    async with ArtifactKeep(tmp_path, clock=clock) as keep:
+        named, other = await keep.put(b"named"), await keep.put(b"other")
+        plugin = await client.create(
+            WasmPlugin(metadata=ObjectMeta(name="a", namespace="default"), spec=WasmPluginSpec(url="a.example/b"))
+        )
+        code = WasmPluginCode(
+            digest=str(named), size_bytes=5, url="u", source="s", pulled_for="p", resolved_at="2030-01-01T00:00:00Z"
+        )
+        await client.change_status(plugin, lambda p: setattr(p.status, "code", code))
+        revisions, plugins = Informer(client, EdgeFunctionRevision), Informer(client, WasmPlugin)
+        collector = ArtifactCollector(keep, revisions, plugins)
+        async with background(("revisions", revisions.run), ("plugins", plugins.run)):
+            await revisions.synced()
+            await plugins.synced()
+            await collector.collect()
+            assert await keep.has(other)
+            clock.advance(GRACE_SECONDS + 1)
+            await collector.collect()
+        assert await keep.has(named)
+        assert not await keep.has(other)
