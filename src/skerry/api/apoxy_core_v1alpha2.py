@@ -138,4 +138,6 @@ BACKEND = Kind(
     default=_default,
     validate=_validate,
     selectable={"spec.protocol": lambda d: str(value_at(".spec.protocol")(d) or "")},
+    read_by="view",
+    written_by="edit",
 )

@@ -80,4 +80,6 @@ DIRECT_RESPONSE = Kind(
     namespaced=False,
     columns=(Column("Code", value_at(".spec.statusCode"), type="integer", description="Status of the answer."),),
     validate=_validate,
+    read_by="view",
+    written_by="edit",
 )

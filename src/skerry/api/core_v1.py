@@ -76,6 +76,7 @@ NAMESPACE = Kind(
     selectable={"status.phase": lambda d: str(value_at(".status.phase")(d) or "")},
     subresources=("finalize",),
     core_semantics=True,
+    read_by="view",
 )
 
 
@@ -158,6 +159,8 @@ SECRET = Kind(
     validate=_validate_secret,
     selectable={"type": lambda d: str(d.get("type", ""))},
     core_semantics=True,
+    read_by="edit",
+    written_by="edit",
 )
 
 
@@ -208,6 +211,8 @@ CONFIG_MAP = Kind(
     ),
     validate=_validate_config_map,
     core_semantics=True,
+    read_by="view",
+    written_by="edit",
 )
 
 
@@ -328,4 +333,5 @@ EVENT = Kind(
         "reportingComponent": _text_at(".reportingComponent"),
     },
     core_semantics=True,
+    read_by="view",
 )

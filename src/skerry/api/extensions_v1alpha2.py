@@ -490,6 +490,8 @@ EDGE_FUNCTION = Kind(
     default=_default_function,
     validate=_validate_function,
     subresources=("log",),
+    read_by="view",
+    written_by="edit",
 )
 
 EDGE_FUNCTION_REVISION = Kind(
@@ -511,4 +513,5 @@ EDGE_FUNCTION_REVISION = Kind(
     ),
     default=_default_revision,
     validate=_validate_revision,
+    read_by="view",
 )

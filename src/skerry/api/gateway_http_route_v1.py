@@ -464,4 +464,6 @@ HTTP_ROUTE = Kind(
     categories=("gateway-api",),
     columns=(Column("Hostnames", _hostnames, description="The hosts of the requests."),),
     validate=_validate_route,
+    read_by="view",
+    written_by="edit",
 )

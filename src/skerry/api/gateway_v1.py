@@ -13,7 +13,8 @@ from pydantic import Field
 
 from skerry.api.fields import FieldError, duplicate, invalid, required
 from skerry.api.kinds import Column, Kind, condition_status, value_at
-from skerry.api.model import LIST_ATOMIC, MAP_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
+from skerry.api.label_selector import LabelSelector, selector_errors
+from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
 
 GROUP = "gateway.networking.k8s.io"
 VERSION = "v1"
@@ -195,29 +196,8 @@ GATEWAY_CLASS = Kind(
     ),
     prepare_create=_prepare_class,
     validate=_validate_class,
+    read_by="view",
 )
-
-
-class LabelSelectorRequirement(Model):
-    """One requirement on a label."""
-
-    key: str
-    """Key of the label."""
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How the label's value relates to `values`."""
-    values: Annotated[list[str] | None, LIST_ATOMIC] = None
-    """For In and NotIn: the values, at least one. Empty for Exists and DoesNotExist."""
-
-
-class LabelSelector(Model):
-    """Selects objects by their labels; all requirements must hold, and an empty selector selects everything."""
-
-    model_config = MAP_ATOMIC
-
-    match_labels: dict[str, str] | None = None
-    """Labels with the value that each must have."""
-    match_expressions: Annotated[list[LabelSelectorRequirement] | None, LIST_ATOMIC] = None
-    """Requirements on labels."""
 
 
 class RouteNamespaces(Model):
@@ -378,20 +358,7 @@ def _listener_errors(path: str, listener: Listener) -> Iterator[FieldError]:
         yield invalid(
             f"{path}.hostname", listener.hostname, "hostname must not be specified for protocols ['TCP', 'UDP']"
         )
-    yield from _selector_errors(
-        f"{path}.allowedRoutes.namespaces.selector", listener.allowed_routes.namespaces.selector
-    )
-
-
-def _selector_errors(path: str, selector: LabelSelector | None) -> Iterator[FieldError]:
-    for index, requirement in enumerate((selector and selector.match_expressions) or ()):
-        here = f"{path}.matchExpressions[{index}].values"
-        if requirement.operator in {"In", "NotIn"} and not requirement.values:
-            yield required(here, "must be specified when `operator` is 'In' or 'NotIn'")
-        if requirement.operator in {"Exists", "DoesNotExist"} and requirement.values:
-            yield invalid(
-                here, requirement.values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            )
+    yield from selector_errors(f"{path}.allowedRoutes.namespaces.selector", listener.allowed_routes.namespaces.selector)
 
 
 def _address_errors(addresses: Sequence[GatewaySpecAddress]) -> Iterator[FieldError]:
@@ -443,4 +410,6 @@ GATEWAY = Kind(
     ),
     prepare_create=_prepare_gateway,
     validate=_validate_gateway,
+    read_by="view",
+    written_by="edit",
 )

@@ -15,6 +15,9 @@ from skerry.api.names import NameFormat
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date"]
 
+DefaultRole = Literal["view", "edit", "admin"]
+"""The roles that are given to people; each holds what the one before holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -57,7 +60,7 @@ class Kind(Generic[R]):
         namespaced: whether objects live in namespaces.
         short_names: what `kubectl get` also understands.
         categories: such as "all".
-        columns: between Name and Age in tables.
+        columns: between Name and Age in tables; where one of them tells the creation time (`age_of`), no Age follows.
         name_format: the rule for metadata.name.
         default: completes a decoded object in place: what the model's own field defaults can't say.
         validate: yields every broken rule of a complete object; the second argument is the stored object on
@@ -68,6 +71,8 @@ class Kind(Generic[R]):
         subresources: paths below an object besides those that follow from the model ("status").
         core_semantics: as Kubernetes' built-in kinds: strategic merge patch, updates without a
             resourceVersion allowed, no generation.
+        read_by: the least of the default roles that may read objects; None for cluster-admin alone.
+        written_by: the least of them that may create, change and delete objects, their status aside; likewise.
     """
 
     group: str
@@ -86,6 +91,8 @@ class Kind(Generic[R]):
     selectable: Mapping[str, Callable[[Document], str]] = field(default_factory=dict)
     subresources: tuple[str, ...] = ()
     core_semantics: bool = False
+    read_by: DefaultRole | None = None
+    written_by: DefaultRole | None = None
 
     @property
     def kind(self) -> str:

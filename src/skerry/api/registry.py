@@ -10,12 +10,17 @@ from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
 from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
 from skerry.api.kinds import Kind
+from skerry.api.rbac_v1 import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 
 KINDS: tuple[Kind[Any], ...] = (
     NAMESPACE,
     SECRET,
     CONFIG_MAP,
     EVENT,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    ROLE,
+    ROLE_BINDING,
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skerry.api.gateway_http_route_v1 import HTTPRoute
-from skerry.api.gateway_v1 import GROUP, LabelSelector, ParentReference
+from skerry.api.gateway_v1 import GROUP, ParentReference
 from skerry.gateway.decisions import Decision, Key, no, yes
 from skerry.gateway.gateways import ROUTE_KIND, GatewayPlan, ListenerPlan
 from skerry.gateway.hostnames import ANY, intersection
@@ -71,24 +71,4 @@ def _allows(listener: ListenerPlan, route: HTTPRoute, namespace_labels: Mapping[
             return route.namespace == listener.gateway[0]
         case "Selector":
             labels = namespace_labels.get(route.namespace, {})
-            return namespaces.selector is not None and selects(namespaces.selector, labels)
-
-
-def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector fits a set of labels."""
-    if any(labels.get(key) != value for key, value in (selector.match_labels or {}).items()):
-        return False
-    for requirement in selector.match_expressions or ():
-        value, values = labels.get(requirement.key), requirement.values or []
-        match requirement.operator:
-            case "In":
-                fits = value in values
-            case "NotIn":
-                fits = value not in values
-            case "Exists":
-                fits = value is not None
-            case "DoesNotExist":
-                fits = value is None
-        if not fits:
-            return False
-    return True
+            return namespaces.selector is not None and namespaces.selector.selects(labels)

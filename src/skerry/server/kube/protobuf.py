@@ -86,6 +86,41 @@ _ACCESS: Message = {
     2: Field("nonResourceAttributes", {1: Field("path", "string"), 2: Field("verb", "string")}),
 }
 
+_SUBJECT_ACCESS: Message = {
+    **_ACCESS,
+    3: Field("user", "string"),
+    4: Field("groups", "string", repeated=True),
+    6: Field("uid", "string"),
+}
+_SELECTOR: Message = {
+    1: Field("matchLabels", "texts"),
+    2: Field(
+        "matchExpressions",
+        {1: Field("key", "string"), 2: Field("operator", "string"), 3: Field("values", "string", repeated=True)},
+        repeated=True,
+    ),
+}
+_RULE: Message = {
+    number: Field(name, "string", repeated=True)
+    for number, name in enumerate(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), start=1)
+}
+_ROLE: Message = {
+    1: Field("metadata", METADATA),
+    2: Field("rules", _RULE, repeated=True),
+    3: Field("aggregationRule", {1: Field("clusterRoleSelectors", _SELECTOR, repeated=True)}),
+}
+_SUBJECT: Message = {
+    1: Field("kind", "string"),
+    2: Field("apiGroup", "string"),
+    3: Field("name", "string"),
+    4: Field("namespace", "string"),
+}
+_BINDING: Message = {
+    1: Field("metadata", METADATA),
+    2: Field("subjects", _SUBJECT, repeated=True),
+    3: Field("roleRef", {1: Field("apiGroup", "string"), 2: Field("kind", "string"), 3: Field("name", "string")}),
+}
+
 #: The messages that are read, by the apiVersion and kind in their envelope.
 MESSAGES: dict[tuple[str, str], Message] = {
     ("v1", "Namespace"): {
@@ -138,6 +173,18 @@ MESSAGES: dict[tuple[str, str], Message] = {
         1: Field("metadata", METADATA),
         2: Field("spec", {1: Field("namespace", "string")}),
     },
+    ("authorization.k8s.io/v1", "SubjectAccessReview"): {
+        1: Field("metadata", METADATA),
+        2: Field("spec", _SUBJECT_ACCESS),
+    },
+    ("authorization.k8s.io/v1", "LocalSubjectAccessReview"): {
+        1: Field("metadata", METADATA),
+        2: Field("spec", _SUBJECT_ACCESS),
+    },
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"): _ROLE,
+    ("rbac.authorization.k8s.io/v1", "Role"): _ROLE,
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): _BINDING,
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): _BINDING,
     ("authentication.k8s.io/v1", "SelfSubjectReview"): {1: Field("metadata", METADATA)},
 }
 _ENVELOPE: Message = {

@@ -49,7 +49,8 @@ def partial_metadata(item: Document, form: Form) -> Document:
 def _columns(kind: Kind[Any]) -> list[Column]:
     if kind.columns and kind.columns[0].type == "date":
         return [*kind.columns]  # a chronicle, such as events: told apart by time, not by name
-    return [_NAME, *kind.columns, _AGE]
+    tells_age = any(column.value is age_of for column in kind.columns)
+    return [_NAME, *kind.columns, *(() if tells_age else (_AGE,))]
 
 
 def _definition(column: Column) -> Document:
