@@ -29,6 +29,7 @@ from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.function_code import FunctionCodeBuilder
@@ -51,8 +52,9 @@ from skerry.main.bootstrap import ensure_default_gateway, require_default_gatewa
 from skerry.main.configuration import Address, Settings
 from skerry.main.data_dir import DataDir
 from skerry.main.ports import free_address
-from skerry.server.access import AdministratorsOnly
+from skerry.server.access import Access
 from skerry.server.app import App, Guards
+from skerry.server.authorization.authorization import Authorization
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
@@ -77,6 +79,15 @@ class Running:
     api_url: str
     http_url: str
     kubeconfig: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the front doors stand on."""
+
+    verbs: Verbs
+    access: Access
+    resealer: Resealer
 
 
 async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[None]]) -> None:
@@ -129,15 +140,16 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         sealed = await open_sealed(driver, keys, confidential_resources(KINDS).__contains__)
         revision_log = await stack.enter_async_context(open_log(sealed.driver, clock=clock))
         await stack.enter_async_context(background(("resealing", sealed.resealer.run)))
-        verbs = Verbs(revision_log, KINDS, clock, RandomIds())
+        access = Authorization()
+        verbs = Verbs(revision_log, KINDS, clock, RandomIds(), access)
         await verbs.bootstrap()
+        await stack.enter_async_context(access.running(verbs))
         client = Client(LocalTransport(verbs, manager="skerry"))
         await ensure_default_gateway(client, http_address)
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
         node = NodeReadiness()
-        api_url = await stack.enter_async_context(
-            api_server(settings, data_dir, verbs, api_address, node, sealed.resealer)
-        )
+        ground = Ground(verbs, access, sealed.resealer)
+        api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
         await stack.enter_async_context(controllers(settings, data_dir, client, keep))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
@@ -148,18 +160,18 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
 
 @asynccontextmanager
 async def api_server(
-    settings: Settings, data_dir: DataDir, verbs: Verbs, address: Address, node: NodeReadiness, resealer: Resealer
+    settings: Settings, data_dir: DataDir, ground: Ground, address: Address, node: NodeReadiness
 ) -> AsyncIterator[str]:
     """Serve the API; yields its URL, with the administrator's kubeconfig written."""
-    clock = SystemClock()
+    clock, verbs, access = SystemClock(), ground.verbs, ground.access
     authority = open_authority(data_dir.pki, clock)
     identity = ServerIdentity(data_dir.pki, authority, [*LOCAL_NAMES, address.host], clock)
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
-    access = AdministratorsOnly()
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
     door = KubeDoor(verbs, KubeSettings(access, clock, reader))
-    app = App([door, EncryptionDoor(resealer, access)], Guards((administrator.tokens,), access), Health([node]), clock)
+    doors = [door, EncryptionDoor(ground.resealer, access)]
+    app = App(doors, Guards((administrator.tokens,), access), Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
         async with serve(app, serving, identity) as at:
@@ -176,6 +188,7 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
     functions, revisions = informers.of(EdgeFunction), informers.of(EdgeFunctionRevision)
     garbage = GarbageCollector(client.transport, informers, KINDS)
     namespaces = NamespaceController(client, informers, KINDS, clock)
+    aggregation = ClusterRoleAggregator(client, informers)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
@@ -190,7 +203,13 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
         builder = FunctionCodeBuilder(javascript, keep)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)
         plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
-        reconciling = controller.running(), plugin_controller.running(), garbage.running(), namespaces.running()
+        reconciling = (
+            controller.running(),
+            plugin_controller.running(),
+            garbage.running(),
+            namespaces.running(),
+            aggregation.running(),
+        )
         async with AsyncExitStack() as stack:
             for part in (*reconciling, informers.running(), background(("artifacts", collector.run))):
                 await stack.enter_async_context(part)

@@ -1,14 +1,15 @@
-"""Who may do what. One question, asked by every front door before it calls a verb.
+"""Who may do what. One question, asked by every front door before it does anything.
 
-Now: administrators may everything, every known user may ask about themselves and read what the API offers.
-Role based access (rbac.authorization.k8s.io) is another implementation of the same `Access`.
+Owns the question, its answer and the refusal's words. `authorization` answers it, from roles and bindings in the log.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from skerry.api.errors import Forbidden
-from skerry.server.auth import ADMINISTRATORS, User
+from skerry.api.rbac_v1 import PolicyRule
+from skerry.server.auth import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,14 @@ class Act:
     """What someone wants to do.
 
     Attributes:
-        verb: get, list, watch, create, update, patch, delete, deletecollection; for paths, the method in lower case.
-        path: set for what is no resource.
+        verb: get, list, watch, create, update, patch, delete, deletecollection, and what is asked about without being
+            a request: bind, escalate, impersonate; for paths, the method in lower case.
+        group: API group of the resource; "" for core.
+        resource: plural name.
+        subresource: such as "status"; "" for the object itself.
+        namespace: "" for cluster-scoped resources, and for all namespaces.
+        name: "" for collections.
+        path: set for what is no resource; the rest is empty then.
     """
 
     verb: str
@@ -37,6 +44,19 @@ class Decision:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What someone may do.
+
+    Attributes:
+        rules: every rule.
+        problems: sentences for what could not be found out; the rules may be incomplete then.
+    """
+
+    rules: Sequence[PolicyRule]
+    problems: tuple[str, ...] = ()
+
+
 class Access(Protocol):
     """Decides who may do what."""
 
@@ -44,16 +64,14 @@ class Access(Protocol):
         """Decide; never raises."""
         ...
 
+    def held_by(self, user: User, namespace: str) -> Held:
+        """Return what a user may do in a namespace, or everywhere where it is ""."""
+        ...
 
-class AdministratorsOnly:
-    """Members of `system:masters` may everything, others nothing."""
 
-    def decide(self, user: User, act: Act) -> Decision:
-        """Decide; see `Access`."""
-        del act  # administrators may everything
-        if ADMINISTRATORS in user.groups:
-            return Decision(allowed=True)
-        return Decision(allowed=False, reason=f"only members of {ADMINISTRATORS} may")
+def path_act(method: str, path: str) -> Act:
+    """Return the act of a request for what is no resource; its verb is the method, and HEAD is as good as GET."""
+    return Act("get" if method == "HEAD" else method.lower(), path=path)
 
 
 def require(access: Access, user: User, act: Act) -> None:

@@ -18,7 +18,7 @@ from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server import health
-from skerry.server.access import Access, Act, require
+from skerry.server.access import Access, path_act, require
 from skerry.server.auth import ANONYMOUS, Authenticator, require_user
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Send, Streaming, Streams
@@ -26,7 +26,7 @@ from skerry.server.metrics import DURATIONS, REQUESTS, exposition
 
 log = get_logger(__name__)
 
-#: Paths that tell nothing of anyone's: they are answered without a credential.
+#: Paths that may be asked without a credential, as the anonymous user.
 _ANONYMOUS_PATHS = health.PATHS | {"/version"}
 #: How long an answer may take, streams aside; Kubernetes' own time.
 REQUEST_SECONDS = 60.0
@@ -105,15 +105,15 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         if request.path not in _ANONYMOUS_PATHS:
             request.user = require_user(self._guards.authenticators, request.raw_headers)
+        door = self._doors.get("/" + request.path.split("/", 2)[1])
+        if door is not None:
+            return await door.answer(request)  # which asks for access itself: it knows what its paths mean
+        require(self._guards.access, request.user, path_act(request.method, request.path))
         if request.path in health.PATHS:
             return await self._health.answer(request)
         if request.path == "/metrics":
-            require(self._guards.access, request.user, Act("get", path=request.path))
             return exposition()
-        door = self._doors.get("/" + request.path.split("/", 2)[1])
-        if door is None:
-            raise NotFound("the server could not find the requested resource")
-        return await door.answer(request)
+        raise NotFound("the server could not find the requested resource")
 
     def end_streams(self) -> None:
         """End every open watch and log, cleanly: the server is stopping."""

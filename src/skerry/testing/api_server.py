@@ -10,14 +10,16 @@ from skerry.api.kinds import Kind
 from skerry.api.registry import KINDS
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.server.access import AdministratorsOnly
 from skerry.server.app import App, Guards
+from skerry.server.auth import StaticTokens, TokenRecord
+from skerry.server.authorization.authorization import Authorization
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.health import Health, ReadinessCheck
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.serve import ServeSettings, ServingAt, serve
 from skerry.server.tls import ServerIdentity, open_authority
+from skerry.server.verbs.admission import Policy
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import RevisionLog, open_log
 from skerry.store.memory import open_memory
@@ -56,6 +58,7 @@ class ApiServerParts:
         log_reader: keeps the lines of `log` subresources.
         checks: must be ready for `/readyz`.
         serving: how it listens.
+        tokens: of users besides the administrator.
     """
 
     kinds: Sequence[Kind[Any]] = KINDS
@@ -63,13 +66,16 @@ class ApiServerParts:
     log_reader: LogReader | None = None
     checks: Sequence[ReadinessCheck] = ()
     serving: ServeSettings = field(default_factory=lambda: ServeSettings(port=0))
+    tokens: Sequence[TokenRecord] = ()
 
 
 @asynccontextmanager
-async def open_verbs(kinds: Sequence[Kind[Any]] = KINDS) -> AsyncIterator[tuple[Verbs, RevisionLog]]:
+async def open_verbs(
+    kinds: Sequence[Kind[Any]] = KINDS, policy: Policy | None = None
+) -> AsyncIterator[tuple[Verbs, RevisionLog]]:
     """Open the verbs over an empty log in memory, with the system namespaces in place."""
     async with open_memory() as driver, open_log(driver) as log:
-        verbs = Verbs(log, kinds, SystemClock(), RandomIds())
+        verbs = Verbs(log, kinds, SystemClock(), RandomIds(), policy)
         await verbs.bootstrap()
         yield verbs, log
 
@@ -91,12 +97,14 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         if log is None:
             driver = await stack.enter_async_context(open_memory())
             log = await stack.enter_async_context(open_log(driver))
-        verbs = Verbs(log, parts.kinds, clock, RandomIds())
+        authorization = Authorization()
+        verbs = Verbs(log, parts.kinds, clock, RandomIds(), authorization)
         await verbs.bootstrap()
+        await stack.enter_async_context(authorization.running(verbs))
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
-        app = make_app(verbs, Guards((administrator.tokens,), AdministratorsOnly()), parts)
+        app = make_app(verbs, Guards((administrator.tokens, StaticTokens(parts.tokens)), authorization), parts)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
         yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)

@@ -12,9 +12,10 @@ from skerry import __version__
 from skerry.api.errors import MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
-from skerry.server.access import Access
+from skerry.server.access import Access, path_act, require
 from skerry.server.http import JSON, Answer, Request, Response
 from skerry.server.kube import bodies, reviews
+from skerry.server.kube.acts import resource_act
 from skerry.server.kube.discovery import Discovery, resource_of, unknown_path
 from skerry.server.kube.logs import LogReader
 from skerry.server.kube.negotiation import accepts, media_ranges
@@ -70,24 +71,27 @@ class KubeDoor:
         self._version = orjson.dumps(version_info())
 
     async def answer(self, request: Request) -> Answer:
-        """Answer a request; see `Door`."""
-        if request.path == "/version":
-            return Response(self._version)
-        if request.path.startswith("/openapi"):
-            return self._describe(request)
-        path = parse_path(request.path)
-        if path is None:
-            raise unknown_path()
-        if isinstance(path, GroupPath):
-            return self._discover(request, path)
-        if not path.plural:
-            return _document(request, self._discovery.resources(path.group, path.version))
+        """Answer a request; see `Door`. Who may not ask is refused before anything is looked at."""
+        path = parse_path(request.path) if request.path.startswith("/api") else None
+        if not isinstance(path, ResourcePath) or not path.plural:
+            require(self._access, request.user, path_act(request.method, request.path))
+            return self._describe(request, path)
+        require(self._access, request.user, resource_act(request.method, path, request.query))
         kind = self._kinds.get((path.group, path.version, path.plural))
         if kind is not None:
             return await self._resources.answer(request, kind, path)
         return await self._review(request, path)
 
-    def _discover(self, request: Request, path: GroupPath) -> Response:
+    def _describe(self, request: Request, path: ResourcePath | GroupPath | None) -> Response:
+        """Answer what tells about the API itself."""
+        if request.path == "/version":
+            return Response(self._version)
+        if request.path.startswith("/openapi"):
+            return self._openapi_document(request)
+        if path is None:
+            raise unknown_path()
+        if isinstance(path, ResourcePath):
+            return _document(request, self._discovery.resources(path.group, path.version))
         if path.group:
             return _document(request, self._discovery.group(path.group))
         accept = request.header(b"accept")
@@ -101,16 +105,18 @@ class KubeDoor:
 
     async def _review(self, request: Request, path: ResourcePath) -> Response:
         review = reviews.find_review(path.group, path.version, path.plural)
-        if review is None or path.name or path.namespace:
+        if review is None or path.name or review.namespaced != bool(path.namespace):
             raise unknown_path()
         if request.method != "POST":
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         request.verb, request.resource = "create", f"{review.plural}.{review.group}"
         raw = await request.body(bodies.BODY_BYTES_MAX)
         body = bodies.read_object(request.header(b"content-type"), raw).document
-        return Response(orjson.dumps(reviews.answer(review, body, request.user, self._access)), 201)
+        return Response(
+            orjson.dumps(reviews.answer(review, reviews.Asked(body, request.user, path.namespace), self._access)), 201
+        )
 
-    def _describe(self, request: Request) -> Response:
+    def _openapi_document(self, request: Request) -> Response:
         _only_get(request)
         if request.path == "/openapi/v2":
             accept = media_ranges(request.header(b"accept") or JSON)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from skerry.server.kube.paths import ResourcePath
 from skerry.server.kube.rendering import Renderer, error_event
 from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.apply.configuration import Configuration
-from skerry.server.verbs.requests import Deleted, Target, WatchOptions, Written
+from skerry.server.verbs.requests import Deleted, Target, WatchOptions, WriteOptions, Written
 from skerry.server.verbs.verbs import Verbs
 from skerry.server.verbs.watching import Seen
 
@@ -42,7 +43,7 @@ class Resources:
 
     Args:
         verbs: what is done.
-        access: who may.
+        access: who may create, where an apply finds that it has to; all else is asked before.
         clock: for ages in tables.
         log_reader: who keeps the lines of `log` subresources; None where nobody does.
     """
@@ -54,11 +55,9 @@ class Resources:
         self._log_reader = log_reader
 
     async def answer(self, request: Request, kind: Kind[Any], path: ResourcePath) -> Answer:
-        """Answer a request for an object or collection; raises ApiError."""
+        """Answer a request for an object or collection, by someone who may; raises ApiError."""
         target = target_of(kind, path)
         request.verb, request.resource = verb_of(request, kind, path), kind.resource
-        act = Act(request.verb, kind.group, kind.plural, path.subresource, path.namespace, path.name)
-        require(self._access, request.user, act)
         match request.verb:
             case "get" if path.subresource == "log":
                 return await self._log(request, target)
@@ -88,23 +87,22 @@ class Resources:
 
     async def _create(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
-        wanted = options.write_options(request.query, request.header(b"user-agent"), body.duplicates)
-        return _written(await self._verbs.create(target, body.document, wanted))
+        return _written(await self._verbs.create(target, body.document, _write_options(request, body.duplicates)))
 
     async def _replace(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
-        wanted = options.write_options(request.query, request.header(b"user-agent"), body.duplicates)
+        wanted = _write_options(request, body.duplicates)
         return _written(await self._verbs.replace(target, body.document, wanted))
 
     async def _patch(self, request: Request, target: Target) -> Response:
         raw = await request.body(bodies.BODY_BYTES_MAX)
         patch, duplicates = bodies.read_patch(request.header(b"content-type"), raw, target.kind)
         if isinstance(patch, Configuration):
-            applying = options.apply_options(request.query, duplicates)
+            applying = replace(options.apply_options(request.query, duplicates), user=request.user)
             return _written(
                 await self._verbs.apply(target, patch, applying, lambda: self._allow_create(request, target))
             )
-        wanted = options.write_options(request.query, request.header(b"user-agent"), duplicates, patch=True)
+        wanted = _write_options(request, duplicates, patch=True)
         return _written(await self._verbs.patch(target, patch, wanted))
 
     def _allow_create(self, request: Request, target: Target) -> None:
@@ -187,6 +185,11 @@ def verb_of(request: Request, kind: Kind[Any], path: ResourcePath) -> str:
     if not verb or (verb == "create" and kind.namespaced and not path.namespace):
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
     return "watch" if verb == "list" and options.wants_watch(request.query) else verb
+
+
+def _write_options(request: Request, duplicates: tuple[str, ...], *, patch: bool = False) -> WriteOptions:
+    read = options.write_options(request.query, request.header(b"user-agent"), duplicates, patch=patch)
+    return replace(read, user=request.user)
 
 
 async def _read_object(request: Request) -> bodies.Body:

@@ -14,6 +14,7 @@ from skerry.api.fields import FieldError
 from skerry.api.model import Resource
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
+from skerry.server.auth import User
 from skerry.server.verbs import metadata
 from skerry.server.verbs.answers import forbidden
 from skerry.server.verbs.requests import Target
@@ -33,15 +34,6 @@ class ReadsLog(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What steps need besides the object."""
-
-    log: ReadsLog
-    clock: Clock
-    ids: Ids
-
-
 @dataclass(slots=True)
 class Change:
     """An object on its way into the log.
@@ -51,6 +43,7 @@ class Change:
         target: where the object goes.
         object: its new state, completed step by step.
         old: its stored state, on updates.
+        user: who asks for it; None for Skerry itself.
         errors: what is wrong with fields, to be answered together.
         warnings: sentences for the caller.
     """
@@ -59,8 +52,46 @@ class Change:
     target: Target
     object: Any
     old: Resource | None = None
+    user: User | None = None
     errors: list[FieldError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def named_target(self) -> Target:
+        """The target by the object's name, which a create may have only now."""
+        return Target(self.target.kind, self.object.namespace, self.object.name)
+
+
+class Policy(Protocol):
+    """What stored objects say about who may write, and the care that they are obeyed at once."""
+
+    def check(self, change: Change) -> None:
+        """Check a change whose object is complete and valid; raises Forbidden or NotFound."""
+        ...
+
+    async def in_force(self, target: Target, revision: int) -> None:
+        """Wait until a write that is stored is obeyed by every later request; raises Timeout."""
+        ...
+
+
+class NoPolicy:
+    """For a log whose objects decide nothing."""
+
+    def check(self, change: Change) -> None:
+        """Let every change pass."""
+
+    async def in_force(self, target: Target, revision: int) -> None:
+        """Return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What steps need besides the object."""
+
+    log: ReadsLog
+    clock: Clock
+    ids: Ids
+    policy: Policy
 
 
 Step = Callable[[Change, Surroundings], Awaitable[None]]
@@ -99,13 +130,26 @@ async def complete_and_validate(change: Change, _: Surroundings) -> None:
     complete(change.target.kind, change.object, change.old, change.errors)
 
 
+async def ask_policy(change: Change, surroundings: Surroundings) -> None:
+    """Refuse what the caller may not give to others."""
+    surroundings.policy.check(change)
+
+
 async def warn(change: Change, _: Surroundings) -> None:
     """Collect what the kind wants to tell the caller."""
     change.warnings += change.target.kind.warnings(change.object)
 
 
-ON_CREATE: tuple[Step, ...] = (enter_namespace, give_identity, prepare, check_metadata, complete_and_validate, warn)
-ON_UPDATE: tuple[Step, ...] = (keep_identity, check_metadata, complete_and_validate, warn)
+ON_CREATE: tuple[Step, ...] = (
+    enter_namespace,
+    give_identity,
+    prepare,
+    check_metadata,
+    complete_and_validate,
+    ask_policy,
+    warn,
+)
+ON_UPDATE: tuple[Step, ...] = (keep_identity, check_metadata, complete_and_validate, ask_policy, warn)
 
 
 async def admit(change: Change, surroundings: Surroundings) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.api.selectors import ANY_FIELDS, EVERYTHING, FieldSelector, LabelSelector
+from skerry.server.auth import User
 from skerry.server.verbs.stored import Stored
 from skerry.store.records import Key
 
@@ -53,6 +54,7 @@ class WriteOptions:
         manager: who writes, by the name that managedFields will carry.
         duplicates: paths of fields that stood twice in the body; the door that parsed it knows them.
         force: an apply takes fields from other managers instead of being refused.
+        user: for whom; what they may grant is checked. None for Skerry's own writes.
     """
 
     dry_run: bool = False
@@ -60,6 +62,7 @@ class WriteOptions:
     manager: str = "unknown"
     duplicates: tuple[str, ...] = ()
     force: bool = False
+    user: User | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
-from skerry.server.verbs.admission import SYSTEM_NAMESPACES, Surroundings
+from skerry.server.verbs.admission import SYSTEM_NAMESPACES, NoPolicy, Policy, Surroundings
 from skerry.server.verbs.answers import store_errors
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.deleting import Deleter
@@ -47,15 +47,19 @@ class Verbs:
         kinds: every kind that is served; `namespaces` is among them.
         clock: for creation and deletion times.
         ids: for uids and generated names.
+        policy: what stored objects say about who may write.
 
     All verbs raise `ApiError`s only: besides those named below TooManyRequests and ServiceUnavailable, when the
     store is at a limit or away.
     """
 
-    def __init__(self, log: RevisionLog, kinds: Sequence[Kind[Any]], clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, log: RevisionLog, kinds: Sequence[Kind[Any]], clock: Clock, ids: Ids, policy: Policy | None = None
+    ) -> None:
         self.kinds = tuple(kinds)
         self._namespaces = next(kind for kind in kinds if kind.resource == "namespaces")
-        self._writer = Writer(log, Surroundings(log, clock, ids))
+        self._policy = policy or NoPolicy()
+        self._writer = Writer(log, Surroundings(log, clock, ids, self._policy))
         self._reader = Reader(log)
         self._watcher = Watcher(log, self._reader)
         self._deleter = Deleter(log, clock)
@@ -79,7 +83,7 @@ class Verbs:
             Invalid: with every broken rule.
         """
         with store_errors():
-            return await self._writer.create(target, document, options)
+            return await self._in_force(target, await self._writer.create(target, document, options))
 
     async def get(self, target: Target, resource_version: str = "") -> Stored:
         """Return an object.
@@ -116,7 +120,7 @@ class Verbs:
             BadRequest, Invalid: as `create`.
         """
         with store_errors():
-            return await self._writer.replace(target, document, options)
+            return await self._in_force(target, await self._writer.replace(target, document, options))
 
     async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
         """Change a part of an object (or of its status); tried again where another writer was quicker.
@@ -125,7 +129,7 @@ class Verbs:
             NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
         """
         with store_errors():
-            return await self._writer.patch(target, patch, options)
+            return await self._in_force(target, await self._writer.patch(target, patch, options))
 
     async def apply(
         self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
@@ -143,7 +147,7 @@ class Verbs:
             NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
         """
         with store_errors():
-            return await self._writer.apply(target, config, options, before_create)
+            return await self._in_force(target, await self._writer.apply(target, config, options, before_create))
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object: at once, or once its finalizers are done. A second delete changes nothing.
@@ -156,7 +160,13 @@ class Verbs:
             Forbidden: it may not be deleted at all.
         """
         with store_errors():
-            return await self._deleter.delete(target, options)
+            deleted = await self._deleter.delete(target, options)
+            await self._policy.in_force(target, deleted.object.revision)
+            return deleted
+
+    async def _in_force(self, target: Target, written: Written) -> Written:
+        await self._policy.in_force(target, written.object.revision)
+        return written
 
     async def delete_collection(self, target: Target, listing: ListOptions, options: DeleteOptions) -> Listed:
         """Delete every selected object of a collection (at most `listing.limit`); return what was selected.

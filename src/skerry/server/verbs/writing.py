@@ -73,7 +73,7 @@ class Writer:
         if obj.metadata.resource_version not in {None, "", "0"}:
             raise BadRequest("resourceVersion should not be set on objects to be created")
         metadata.check_place(obj.metadata, target)
-        change = Change("create", target, obj, warnings=warnings)
+        change = Change("create", target, obj, user=options.user, warnings=warnings)
         await admit(change, self._surroundings)
         target, new = Target(kind, obj.namespace, obj.name), to_document(obj)
         if owners is None:
@@ -191,7 +191,7 @@ class Writer:
         metadata.check_place(obj.metadata, target)
         if target.subresource == "status":
             return _with_status(old, to_document(obj).get("status")), tuple(warnings)
-        change = Change("update", target, obj, old_obj, warnings=warnings)
+        change = Change("update", target, obj, old_obj, options.user, warnings=warnings)
         await admit(change, self._surroundings)
         new = to_document(obj)
         if not kind.core_semantics and _desire(new) != _desire(old):

@@ -1,0 +1,101 @@
+"""Nobody gives more than they have: the check of every role and binding that a user writes.
+
+A role may hold only what its writer holds, or its writer may `escalate` it; a binding may give only a role whose rules
+its writer holds, or which its writer may `bind`. The check sees the object as it will be stored, so it does not matter
+by which verb it was made. Rules and words: pkg/registry/rbac/*/policybased/storage.go.
+
+Writes of Skerry itself (no user), and of administrators, are not checked.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from skerry.api.errors import NotFound
+from skerry.api.model import Document, to_document
+from skerry.api.rbac_v1 import GROUP, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
+from skerry.server.access import Access, Act
+from skerry.server.auth import ADMINISTRATORS, User
+from skerry.server.authorization.index import absence, role_key
+from skerry.server.authorization.rules import EVERYTHING, missing, quoted, told
+from skerry.server.verbs.admission import Change
+from skerry.server.verbs.answers import forbidden
+
+#: What garbage collection needs to change; a write of these alone grants nothing.
+_COLLECTOR_FIELDS = ("ownerReferences", "finalizers")
+
+
+class Roles(Access, Protocol):
+    """Who holds what, and what is in a role."""
+
+    def rules_of(self, key: tuple[str, str]) -> tuple[PolicyRule, ...] | None:
+        """Return the rules of a role by its namespace ("" for a ClusterRole) and name; None where there is none."""
+        ...
+
+
+def check_escalation(change: Change, roles: Roles) -> None:
+    """Check a change of a role or binding, any other passes.
+
+    Raises:
+        Forbidden: it gives what its writer does not hold.
+        NotFound: it gives a role that is not there, so nobody can tell.
+    """
+    user = change.user
+    if user is None or ADMINISTRATORS in user.groups or not isinstance(change.object, _CHECKED):
+        return
+    if change.old is not None and _granting(change.object) == _granting(change.old):
+        return
+    match change.object:
+        case ClusterRole() | Role() as role:
+            _check_role(change, role, user, roles)
+        case ClusterRoleBinding() | RoleBinding() as binding:
+            _check_binding(change, binding, user, roles)
+
+
+_CHECKED = (ClusterRole, Role, ClusterRoleBinding, RoleBinding)
+
+
+def _granting(obj: Any) -> Document:
+    document = to_document(obj)
+    meta = {name: value for name, value in document["metadata"].items() if name not in _COLLECTOR_FIELDS}
+    return {**document, "metadata": meta}
+
+
+def _check_role(change: Change, role: ClusterRole | Role, user: User, roles: Roles) -> None:
+    kind = change.target.kind
+    act = Act("escalate", GROUP, kind.plural, namespace=role.namespace, name=role.name)
+    if roles.decide(user, act).allowed:
+        return
+    if any(_aggregates(state) for state in (role, change.old)) and _lacks(user, role.namespace, EVERYTHING, roles):
+        raise forbidden(change.named_target, "must have cluster-admin privileges to use an aggregationRule")
+    _check_rules(change, role.rules or (), user, roles)
+
+
+def _aggregates(role: Any) -> bool:
+    rule = role.aggregation_rule if isinstance(role, ClusterRole) else None
+    return bool(rule and rule.cluster_role_selectors)
+
+
+def _check_binding(change: Change, binding: ClusterRoleBinding | RoleBinding, user: User, roles: Roles) -> None:
+    reference, namespace = binding.role_ref, binding.namespace
+    plural = "roles" if reference.kind == "Role" else "clusterroles"
+    if roles.decide(user, Act("bind", GROUP, plural, namespace=namespace, name=reference.name)).allowed:
+        return
+    rules = roles.rules_of(role_key(reference, namespace))
+    if rules is None:
+        details = {"name": reference.name, "group": GROUP, "kind": plural}
+        raise NotFound(absence(role_key(reference, namespace)), details=details)
+    _check_rules(change, rules, user, roles)
+
+
+def _check_rules(change: Change, rules: Sequence[PolicyRule], user: User, roles: Roles) -> None:
+    lacking = _lacks(user, change.object.namespace, rules, roles)
+    if lacking:
+        who = f'user "{user.name}" (groups={quoted(user.groups)})'
+        raise forbidden(
+            change.named_target, f"{who} is attempting to grant RBAC permissions not currently held:\n{lacking}"
+        )
+
+
+def _lacks(user: User, namespace: str, rules: Sequence[PolicyRule], roles: Roles) -> str:
+    """Return what of some rules a user does not hold, as lines; "" where nothing is missing."""
+    return told(missing(roles.held_by(user, namespace).rules, rules))
