@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from skerry.kit.clock import SystemClock
-from skerry.server.access import AdministratorsOnly
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, StaticTokens, TokenRecord, User, digest_of
+from skerry.server.authorization.authorization import Authorization
 from skerry.server.health import Health
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.verbs.verbs import Verbs
@@ -39,22 +39,27 @@ def check() -> Check:
 
 
 @pytest.fixture
-async def verbs() -> AsyncIterator[Verbs]:
-    async with open_verbs() as (opened, _):
+def authorization() -> Authorization:
+    return Authorization()
+
+
+@pytest.fixture
+async def verbs(authorization: Authorization) -> AsyncIterator[Verbs]:
+    async with open_verbs(policy=authorization) as (opened, _), authorization.running(opened):
         yield opened
 
 
 @pytest.fixture
-def app(verbs: Verbs, check: Check) -> App:
+def app(verbs: Verbs, authorization: Authorization, check: Check) -> App:
     tokens = StaticTokens(
         [
             TokenRecord(digest_of(ADMIN_TOKEN), User("admin", groups=(ADMINISTRATORS,))),
             TokenRecord(digest_of(USER_TOKEN), User("alice", uid="7", extra={"from": ("here",)})),
         ]
     )
-    access, clock = AdministratorsOnly(), SystemClock()
-    door = KubeDoor(verbs, KubeSettings(access, clock, LogLines()))
-    return App((door,), Guards((tokens,), access), Health([check]), clock)
+    clock = SystemClock()
+    door = KubeDoor(verbs, KubeSettings(authorization, clock, LogLines()))
+    return App((door,), Guards((tokens,), authorization), Health([check]), clock)
 
 
 @pytest.fixture
