@@ -11,6 +11,7 @@ PARTS = (
     ("api.py",),
     ("store.py",),
     ("sealing.py",),
+    ("authorization.py",),
 )
 
 

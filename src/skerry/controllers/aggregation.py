@@ -3,6 +3,7 @@
 Owns `rules` of every ClusterRole with an `aggregationRule`. Does not own which roles it selects, nor what they say.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,12 +12,14 @@ from skerry.api.rbac_v1 import ClusterRole, aggregated
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers
+from skerry.kit.tasks import KeyedWorkers, background
 
 log = get_logger(__name__)
 
 #: Roles worked on at once.
 CONCURRENCY = 4
+#: Every aggregated role is looked at again this often, whatever happened.
+RESYNC_SECONDS = 600.0
 
 
 class ClusterRoleAggregator:
@@ -36,10 +39,17 @@ class ClusterRoleAggregator:
     async def running(self) -> AsyncIterator[None]:
         """Aggregate roles for the length of the block."""
         self._roles.on_change(lambda _: self._look_at_all())
-        try:
-            yield
-        finally:
-            await self._workers.stop()
+        async with background(("aggregation:resync", self._resync)):
+            try:
+                yield
+            finally:
+                await self._workers.stop()
+
+    async def _resync(self) -> None:
+        while True:
+            await self._roles.synced()
+            self._look_at_all()
+            await asyncio.sleep(RESYNC_SECONDS)
 
     def _look_at_all(self) -> None:
         """Ask for a turn of every aggregated role: any change may bear on any of them."""

@@ -41,7 +41,7 @@ from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.kit import logs
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import StartError
 from skerry.kit.ids import RandomIds
 from skerry.kit.logs import get_logger
@@ -58,7 +58,9 @@ from skerry.server.authorization.authorization import Authorization
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
+from skerry.server.http import Door
 from skerry.server.kube.door import KubeDoor, KubeSettings
+from skerry.server.kube.logs import LogReader
 from skerry.server.local import LocalTransport
 from skerry.server.serve import ServeSettings, serve
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
@@ -169,9 +171,8 @@ async def api_server(
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
-    door = KubeDoor(verbs, KubeSettings(access, clock, reader))
-    doors = [door, EncryptionDoor(ground.resealer, access)]
-    app = App(doors, Guards((administrator.tokens,), access), Health([node]), clock)
+    guards = Guards((administrator.tokens,), access)
+    app = App(front_doors(ground, reader, clock), guards, Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
         async with serve(app, serving, identity) as at:
@@ -179,6 +180,14 @@ async def api_server(
             yield at.url
     finally:
         function_logs.close()
+
+
+def front_doors(ground: Ground, reader: LogReader | None, clock: Clock) -> tuple[Door, ...]:
+    """Return every front door that there is."""
+    return (
+        KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader)),
+        EncryptionDoor(ground.resealer, ground.access),
+    )
 
 
 @asynccontextmanager

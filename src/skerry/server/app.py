@@ -8,7 +8,7 @@ import asyncio
 import random
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from skerry.server import health
 from skerry.server.access import Access, path_act, require
 from skerry.server.auth import ANONYMOUS, Authenticator, require_user
 from skerry.server.health import Health
-from skerry.server.http import Answer, Door, Receive, Request, Response, Send, Streaming, Streams
+from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
 from skerry.server.metrics import DURATIONS, REQUESTS, exposition
 
 log = get_logger(__name__)
 
+_METRICS = "/metrics"
 #: Paths that may be asked without a credential, as the anonymous user.
 _ANONYMOUS_PATHS = health.PATHS | {"/version"}
 #: How long an answer may take, streams aside; Kubernetes' own time.
@@ -111,9 +112,15 @@ class App:
         require(self._guards.access, request.user, path_act(request.method, request.path))
         if request.path in health.PATHS:
             return await self._health.answer(request)
-        if request.path == "/metrics":
+        if request.path == _METRICS:
             return exposition()
         raise NotFound("the server could not find the requested resource")
+
+    def routes(self) -> Iterator[Route]:
+        """Yield everything that may be asked, by any door."""
+        yield from (Route("GET", path) for path in sorted({*health.PATHS, _METRICS}))
+        for door in dict.fromkeys(self._doors.values()):
+            yield from door.routes()
 
     def end_streams(self) -> None:
         """End every open watch and log, cleanly: the server is stopping."""

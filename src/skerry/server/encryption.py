@@ -8,14 +8,15 @@ is that of paths that are no resources: of the default roles, cluster-admin alon
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from skerry.api.errors import Conflict, MethodNotAllowed, NotFound
 from skerry.api.model import Document
-from skerry.server.access import Access, Act, require
-from skerry.server.http import Answer, Request, Response
+from skerry.server.access import Access, path_act, require
+from skerry.server.http import Answer, Request, Response, Route
 from skerry.store.sealing.keys import KeyUnavailable
 from skerry.store.sealing.resealing import Census, Resealer
 
@@ -35,13 +36,17 @@ class EncryptionDoor:
         #: One walk over the database at a time.
         self._counting = asyncio.Lock()
 
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked; see `Door`."""
+        return [Route(methods[0], path) for path, methods in _METHODS.items()]
+
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
+        require(self._access, request.user, path_act(request.method, request.path))
         methods = _METHODS.get(request.path)
         if methods is None:
             raise NotFound("the server could not find the requested resource")
         request.verb = "get" if request.path == STATUS_PATH else "post"
-        require(self._access, request.user, Act(request.method.lower(), path=request.path))
         if request.method not in methods:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         if request.path == ROTATE_PATH:

@@ -6,7 +6,7 @@ authentication or what an error becomes (`app` does).
 
 import asyncio
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -144,6 +144,21 @@ class Streaming:
 Answer = Response | Streaming
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that may be asked; every one has its place in docs/reference/who-may.md.
+
+    Attributes:
+        method: such as "GET".
+        path: with names in braces, such as "/api/v1/namespaces/{namespace}/secrets".
+        watch: whether it is the watch of a collection (`?watch=true`), which is a verb of its own.
+    """
+
+    method: str
+    path: str
+    watch: bool = False
+
+
 class Door(Protocol):
     """One front door: a spelling of the verbs."""
 
@@ -152,8 +167,12 @@ class Door(Protocol):
         """The first segments of the paths that this door answers, such as "/apis"."""
         ...
 
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked here, for the table of who may."""
+        ...
+
     async def answer(self, request: Request) -> Answer:
-        """Answer a request; raises ApiError for every answer that is not success."""
+        """Answer a request; raises ApiError for every answer that is not success, and Forbidden before any other."""
         ...
 
 

@@ -12,9 +12,9 @@ from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.server.access import AdministratorsOnly
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, StaticTokens, TokenRecord, User, digest_of
+from skerry.server.authorization.authorization import Authorization
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.kube.door import KubeDoor, KubeSettings
@@ -45,9 +45,9 @@ async def http(sealed: Sealed) -> AsyncIterator[httpx.AsyncClient]:
     """The administrator's client."""
     users = {"admin": User("admin", groups=(ADMINISTRATORS,)), "user": User("alice")}
     tokens = StaticTokens([TokenRecord(digest_of(token), user) for token, user in users.items()])
-    access, clock = AdministratorsOnly(), SystemClock()
+    access, clock = Authorization(), SystemClock()
     async with open_log(sealed.driver) as log:
-        verbs = Verbs(log, KINDS, clock, RandomIds())
+        verbs = Verbs(log, KINDS, clock, RandomIds(), access)
         await verbs.bootstrap()
         doors = KubeDoor(verbs, KubeSettings(access, clock)), EncryptionDoor(sealed.resealer, access)
         transport: Any = httpx.ASGITransport(app=App(doors, Guards((tokens,), access), Health([]), clock))

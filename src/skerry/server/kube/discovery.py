@@ -13,7 +13,7 @@ from skerry.api.model import Document
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 #: What may be done with the subresources, where that is not `get` alone.
-_SUBRESOURCE_VERBS = {"status": ("get", "patch", "update"), "finalize": ("update",)}
+_SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {"status": ("get", "patch", "update"), "finalize": ("update",)}
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 
@@ -44,6 +44,11 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+def subresource_verbs(subresource: str) -> tuple[str, ...]:
+    """Return what may be done with a subresource."""
+    return _SUBRESOURCE_VERBS.get(subresource, ("get",))
+
+
 def resource_of(kind: Kind[Any]) -> Resource:
     """Return what discovery tells of a kind."""
     return Resource(
@@ -71,6 +76,10 @@ class Discovery:
             versions = self._versions.setdefault(resource.group, [])
             if resource.version not in versions:
                 versions.append(resource.version)
+
+    def all(self) -> tuple[Resource, ...]:
+        """Return every resource."""
+        return self._resources
 
     def core_versions(self) -> Document:
         """Answer `/api`."""
@@ -151,7 +160,7 @@ def _legacy_entries(resource: Resource) -> list[Document]:
             "singularName": "",
             "namespaced": resource.namespaced,
             "kind": resource.kind,
-            "verbs": list(_SUBRESOURCE_VERBS.get(subresource, ("get",))),
+            "verbs": list(subresource_verbs(subresource)),
         }
         for subresource in resource.subresources
     ]
@@ -176,7 +185,7 @@ def _aggregated_entry(resource: Resource) -> Document:
             {
                 "subresource": subresource,
                 "responseKind": response_kind,
-                "verbs": list(_SUBRESOURCE_VERBS.get(subresource, ("get",))),
+                "verbs": list(subresource_verbs(subresource)),
             }
             for subresource in resource.subresources
         ]

@@ -4,6 +4,7 @@ Finds out what a path names and who answers it. Everything but stored objects is
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import orjson
@@ -13,7 +14,7 @@ from skerry.api.errors import MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.server.access import Access, path_act, require
-from skerry.server.http import JSON, Answer, Request, Response
+from skerry.server.http import JSON, Answer, Request, Response, Route
 from skerry.server.kube import bodies, reviews
 from skerry.server.kube.acts import resource_act
 from skerry.server.kube.discovery import Discovery, resource_of, unknown_path
@@ -22,6 +23,7 @@ from skerry.server.kube.negotiation import accepts, media_ranges
 from skerry.server.kube.openapi.documents import OpenApi, Published
 from skerry.server.kube.paths import GroupPath, ResourcePath, parse_path
 from skerry.server.kube.resources import Resources
+from skerry.server.kube.routes import ABOUT_THE_API, routes_of
 from skerry.server.verbs.verbs import Verbs
 
 #: The Kubernetes version that clients take us for; kubectl's dispatchers choose a client by it.
@@ -69,6 +71,10 @@ class KubeDoor:
         self._discovery = Discovery([*(resource_of(kind) for kind in verbs.kinds), *reviews.REVIEWS])
         self._openapi = OpenApi(verbs.kinds, __version__)
         self._version = orjson.dumps(version_info())
+
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked; see `Door`."""
+        return (*ABOUT_THE_API, *(route for resource in self._discovery.all() for route in routes_of(resource)))
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`. Who may not ask is refused before anything is looked at."""
