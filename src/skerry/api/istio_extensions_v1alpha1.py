@@ -392,4 +392,6 @@ WASM_PLUGIN = Kind(
     validate=_validate,
     prepare_create=_prepare,
     warnings=_warnings,
+    read_by="view",
+    written_by="edit",
 )

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from skerry.agent.slice import NodeSlice
 from skerry.api.errors import Timeout
+from skerry.client.client import Client
 from skerry.server.access import Act
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS
 from skerry.server.authorization import following
 from skerry.server.authorization.authorization import Authorization
+from skerry.server.local import LocalTransport
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.testing.api_server import open_verbs
@@ -136,6 +139,14 @@ async def test_a_node_reads_its_slice_and_writes_its_reports(world: Any, make_us
     assert not world.may(node, "list", "configmaps", namespace="default")
     assert not world.may(node, "create", "edgefunctions", EDGE)
     assert not world.may(node, "list", "secrets")
+
+
+async def test_a_node_reads_every_kind_that_the_agent_follows(world: Any, make_user: Any) -> None:
+    node = make_user("system:node:edge-1", "system:nodes")
+    followed = NodeSlice(Client(LocalTransport(world.verbs, manager="test")))._all
+    kinds = [informer._kind for informer in followed]
+    unread = [kind.resource for kind in kinds if not world.may(node, "watch", kind.plural, kind.group)]
+    assert unread == ["secrets"], "give system:node the kind (authorization/defaults.py), and tell it in the docs"
 
 
 async def test_a_node_reads_secrets_that_a_gateway_names_and_no_other(world: Any, make_user: Any) -> None:
