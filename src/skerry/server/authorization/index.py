@@ -75,11 +75,10 @@ class RbacIndex:
         self.remove_binding(key)
         self._bindings[key] = binding
         role = self._role(role_key(binding.role_ref, binding.namespace))
-        holders = self.grants.setdefault(binding.namespace, {})
         for subject in reversed(binding.subjects or ()):  # of equal ones the first is told
             if holder := _holder(subject, binding.namespace):
                 grant = Grant(role, Decision(allowed=True, reason=_told(binding, subject)))
-                holders.setdefault(holder, {})[binding.name] = grant
+                self.grants.setdefault(binding.namespace, {}).setdefault(holder, {})[binding.name] = grant
 
     def remove_binding(self, key: Key) -> None:
         """Forget a binding."""
@@ -87,7 +86,7 @@ class RbacIndex:
         if binding is None:
             return
         namespace, name = key
-        holders = self.grants[namespace]
+        holders = self.grants.get(namespace, {})
         for subject in binding.subjects or ():
             holder = _holder(subject, namespace)
             if holder and (grants := holders.get(holder)):
@@ -95,7 +94,7 @@ class RbacIndex:
                 if not grants:
                     del holders[holder]
         if not holders:
-            del self.grants[namespace]
+            self.grants.pop(namespace, None)
         self._drop_if_unused(role_key(binding.role_ref, namespace))
 
     def _role(self, key: Key) -> HeldRole:

@@ -99,6 +99,15 @@ def test_a_binding_may_come_before_its_role_and_outlive_it() -> None:
     assert index == RbacIndex()
 
 
+def test_a_binding_that_gives_to_nobody_comes_and_goes_like_any_other() -> None:
+    index = RbacIndex()
+    index.put_binding(binding("nobody", "reader", "ServiceAccount:ci"))
+    index.put_binding(binding("b", "reader", "User:alice"))
+    for name in ("b", "nobody"):
+        index.remove_binding(("", name))
+    assert index == RbacIndex()
+
+
 def test_the_reason_names_binding_role_and_subject() -> None:
     index = RbacIndex()
     index.put_role(role("reader", "pods"))
@@ -177,4 +186,4 @@ def is_meant(user: User, found: Subject, place: str) -> bool:
 
 
 TestIndex = IndexMachine.TestCase
-TestIndex.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestIndex.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
