@@ -126,6 +126,7 @@ def skerry_worker(directory: Path, processes: int = 1) -> Iterator[tuple[int, li
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         arguments = [sys.executable, "-m", "skerry.engine.worker", "--listen-fd", str(listener.fileno())]
         arguments += ["--functions-dir", str(directory / "functions"), "--logs-dir", str(directory / "logs")]
+        arguments += ["--kv-file", str(directory / "kv.db")]
         arguments += ["--engine-cache", str(CACHE), "--component", str(COMPONENT)]
         running = [stack.enter_context(process(arguments, pass_fds=(listener.fileno(),))) for _ in range(processes)]
         port = int(listener.getsockname()[1])
@@ -250,6 +251,7 @@ def time_restart(directory: Path) -> None:
             run_dir=directory / "run",
             functions_dir=directory / "functions",
             logs_dir=directory / "logs",
+            kv_file=directory / "kv.db",
             engine_cache=CACHE,
             component=COMPONENT,
         )

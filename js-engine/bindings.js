@@ -8,7 +8,7 @@
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
 const [memory, allocate, release, ...imports] = $bindings;
-const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent] = imports;
+const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent, hostKeepValue] = imports;
 delete globalThis.$bindings;
 
 const decoder = new TextDecoder();
@@ -16,6 +16,8 @@ const encoder = new TextEncoder();
 const DONE = Promise.resolve();
 const ANSWER_WORDS = 5;
 const EVENT_WORDS = 5;
+const FAILED = 5; // the kind of an event
+const HAS_KV = 1; // of what is granted
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
 let source; // the exports of entry.js
@@ -92,14 +94,17 @@ function log(level, text) {
   lend([encoder.encode(text)], (at, length) => hostLog(level, at, length));
 }
 
-function startFetch(head, body) {
+function lendMessage(head, body, use) {
   const text = encoder.encode(head);
-  return lend([text, body], (at) => hostStartFetch(at, text.length, body.length));
+  return lend([text, body], (at) => use(at, text.length, body.length));
 }
 
-// The next event of a subrequest: { id, kind, text, data }, or null.
-function takeEvent() {
-  hostTakeEvent();
+function startFetch(head, body) {
+  return lendMessage(head, body, hostStartFetch);
+}
+
+// What the host has told: { id, kind, text, data }, or null.
+function told() {
   const [id, kind, at, textLength, dataLength] = eventWords;
   if (kind === 0) return null;
   const event = { id, kind, text: textAt(at, textLength), data: ownBytes(at + textLength, dataLength) };
@@ -107,13 +112,25 @@ function takeEvent() {
   return event;
 }
 
-function export_init(at, length, sourceAt, sourceLength, envAt, envLength) {
+// The next event of a subrequest, or null.
+function takeEvent() {
+  hostTakeEvent();
+  return told();
+}
+
+function keepValue(head, body) {
+  lendMessage(head, body, hostKeepValue);
+  const { kind, text, data } = told();
+  return { failed: kind === FAILED, text, data };
+}
+
+function export_init(at, length, sourceAt, sourceLength, envAt, envLength, granted) {
   exchangeAt = at;
   words = new Uint32Array(memory.buffer, at, ANSWER_WORDS);
   eventWords = new Uint32Array(memory.buffer, at + words.byteLength, EVENT_WORDS);
   roomAt = at + words.byteLength + eventWords.byteLength;
   room = bytesAt(roomAt, at + length - roomAt);
-  answer(0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength)));
+  answer(0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength), granted & HAS_KV));
   return DONE;
 }
 
@@ -129,7 +146,7 @@ function export_settle() {
   return source.settle();
 }
 
-defineBuiltinModule("host", { answer, cancelFetch, log, readFetch, startFetch, takeEvent });
+defineBuiltinModule("host", { answer, cancelFetch, keepValue, log, readFetch, startFetch, takeEvent });
 
 function bindExports() {
   source = $source_mod;

@@ -4,6 +4,7 @@
 import { answer } from "host";
 import { readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
+import { KeyValueNamespace } from "./web/kv.js";
 import { forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Request } from "./web/request.js";
@@ -88,10 +89,10 @@ function describe(error) {
   };
 }
 
-export function init(source, environment) {
+export function init(source, environment, hasKv) {
   let error = null;
   try {
-    env = JSON.parse(environment);
+    env = { ...(hasKv ? { KV: new KeyValueNamespace() } : {}), ...JSON.parse(environment) };
     const module = (0, eval)(`${source}\n//# sourceURL=function.js`);
     const exported = module?.default;
     if (typeof exported?.fetch === "function") {

@@ -99,6 +99,7 @@ class FunctionStage:
                 env={variable.name: variable.value for variable in revision.spec.env or ()},
                 timeout_seconds=revision.spec.timeout_seconds,
                 may_fetch=revision.spec.may_fetch,
+                has_kv=revision.spec.has_kv,
             )
             await run_blocking(self._executor, partial(write_manifest, self._functions_dir, manifest))
         except (SkerryError, OSError, ValueError) as error:

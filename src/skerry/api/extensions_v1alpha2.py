@@ -228,6 +228,12 @@ class EdgeFunctionRevisionSpec(Model):
         capabilities = self.runtime.capabilities if self.runtime else None
         return capabilities is None or capabilities.fetch_api is not False
 
+    @property
+    def has_kv(self) -> bool:
+        """Whether the function has the capability kv."""
+        capabilities = self.runtime.capabilities if self.runtime else None
+        return capabilities is None or capabilities.kv is not False
+
 
 class EdgeFunctionSpec(Model):
     """The desired state of a function."""

@@ -25,6 +25,7 @@ from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Fetcher, Subrequests
+from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.linking import linked_bundle
 from skerry.engine.platform_calls import LogSink, entered
 
@@ -47,6 +48,7 @@ EXCHANGE_BYTES = 16 * 1024
 _ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
 _EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
 _WORK_LEFT = 0x10000
+_HAS_KV = 1  # of what `init` grants
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
 _LOADING = "functions fetch while they handle a request, not while they load"
@@ -84,11 +86,13 @@ class Surroundings:
     Attributes:
         log: takes (level, UTF-8 text) for each console call; called on the calling thread.
         fetcher: sends its subrequests; None where it may send none.
+        key_values: what `env.KV` keeps; None where there is none.
         before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
     """
 
     log: LogSink
     fetcher: Fetcher | None = None
+    key_values: FunctionKeyValues | None = None
     before_wait: Callable[["Instance"], None] = _wait_silently
 
 
@@ -179,11 +183,12 @@ class Instance:
         self.diagnostics = bytearray()
         self.log = surroundings.log
         self.subrequests = Subrequests(None, refusal=_LOADING)
+        self.key_values = surroundings.key_values
         self.event_at = 0
         self.counted_bytes = 0
         self._surroundings = surroundings
         self._memory_bytes_max = memory_bytes_max
-        self._init = exported_function(store, instance, "init", 6)
+        self._init = exported_function(store, instance, "init", 7)
         self._init_done = exported_function(store, instance, "cabi_post_init", 0)
         self._handle = exported_function(store, instance, "handle", 3)
         self._handle_done = exported_function(store, instance, "cabi_post_handle", 0)
@@ -200,7 +205,8 @@ class Instance:
             self._enter(LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 1, EXCHANGE_BYTES)
             self.event_at = self._exchange_at + _EVENT_OFFSET
-            self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env))
+            granted = _HAS_KV if self.key_values else 0
+            self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env), granted)
             problem = orjson.loads(self._answer().body)["error"]
             self._init_done()
         except (Trap, WasmtimeError) as error:

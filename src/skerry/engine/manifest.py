@@ -37,6 +37,7 @@ class FunctionManifest:
         timeout_seconds: how long one request may compute and wait.
         memory_bytes_max: the limit of one instance's memory.
         may_fetch: whether it may send requests (the capability fetchAPI).
+        has_kv: whether it has a key/value store (the capability kv).
     """
 
     revision: str
@@ -46,6 +47,7 @@ class FunctionManifest:
     timeout_seconds: float = TIMEOUT_SECONDS_DEFAULT
     memory_bytes_max: int = MEMORY_BYTES_MAX_DEFAULT
     may_fetch: bool = True
+    has_kv: bool = True
 
     def __post_init__(self) -> None:
         for name in (self.revision, self.function):
@@ -77,6 +79,7 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
         "timeoutSeconds": manifest.timeout_seconds,
         "memoryBytesMax": manifest.memory_bytes_max,
         "mayFetch": manifest.may_fetch,
+        "hasKv": manifest.has_kv,
     }
     path = manifest_path(functions_dir, manifest.revision)
     functions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,4 +131,5 @@ def _from_document(document: dict[str, Any]) -> FunctionManifest:
         timeout_seconds=float(document["timeoutSeconds"]),
         memory_bytes_max=int(document["memoryBytesMax"]),
         may_fetch=bool(document["mayFetch"]),
+        has_kv=bool(document["hasKv"]),
     )

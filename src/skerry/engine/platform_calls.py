@@ -19,7 +19,9 @@ from typing import Protocol
 from wasmtime import FuncType, Linker, Module, Store, Trap, ValType, WasmtimeError
 
 from skerry.engine.calls import GuestMemory, RawFunction
-from skerry.engine.fetching import Subrequests
+from skerry.engine.fetching import Event, EventKind, Subrequests
+from skerry.engine.key_values import KeyValueError
+from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
 
 #: Standard error of the engine itself, kept for the report of a trap.
 DIAGNOSTIC_BYTES_MAX = 8 * 1024
@@ -48,6 +50,7 @@ class Guest(Protocol):
     diagnostics: bytearray
     log: LogSink
     subrequests: Subrequests
+    key_values: FunctionKeyValues | None
     event_at: int
 
     def before_wait(self) -> None:
@@ -77,6 +80,7 @@ def bind(linker: Linker, module: Module) -> None:
         ("$root", "read-fetch", [i32], [], _read_fetch),
         ("$root", "cancel-fetch", [i32], [], _cancel_fetch),
         ("$root", "take-event", [], [], _take_event),
+        ("$root", "keep-value", [i32, i32, i32], [], _keep_value),
         ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
         ("wasi:io/poll", "[method]pollable.block", [i32], [], _block),
         ("wasi:io/poll", "poll", [i32, i32, i32], [], _poll),
@@ -118,11 +122,36 @@ def _cancel_fetch(number: int) -> None:
 def _take_event() -> None:
     guest = entered.guest
     event = guest.subrequests.take()
-    words = (0, 0, 0, 0, 0)
-    if event is not None:
-        address = _given(guest, event.text + event.data)
-        words = (event.id, event.kind, address, len(event.text), len(event.data))
-    guest.memory.write(guest.event_at, _EVENT.pack(*words))
+    if event is None:
+        guest.memory.write(guest.event_at, _EVENT.pack(0, 0, 0, 0, 0))
+    else:
+        _tell(guest, event)
+
+
+def _tell(guest: Guest, event: Event) -> None:
+    address = _given(guest, event.text + event.data)
+    words = _EVENT.pack(event.id, event.kind, address, len(event.text), len(event.data))
+    guest.memory.write(guest.event_at, words)
+
+
+def _keep_value(address: int, head_length: int, body_length: int) -> None:
+    guest = entered.guest
+    message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
+    try:
+        answer = _key_value_answer(guest, message[:head_length], message[head_length:])
+    except KeyValueError as error:
+        _tell(guest, Event(0, EventKind.FAILED, error.public.encode()))
+    else:
+        _tell(guest, Event(0, EventKind.HEAD, *answer))
+
+
+def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
+    if guest.key_values is None:
+        raise KeyValueError("the function was not granted the capability kv")
+    question = KvQuestion(head, data)
+    if question.waits_for_the_disk:
+        guest.before_wait()
+    return guest.key_values.answer(question)
 
 
 def _subscribe_instant(instant_ns: int) -> int:

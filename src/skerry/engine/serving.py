@@ -17,6 +17,8 @@ from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError,
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
+from skerry.engine.key_values import KeyValueStore
+from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.manifest import FunctionManifest, read_manifest
@@ -62,6 +64,7 @@ class WorkerParts:
     engine: JavaScriptEngine
     logs: FunctionLogWriter
     fetcher: Fetcher
+    key_values: KeyValueStore
     leadership: Leadership
 
 
@@ -79,6 +82,7 @@ class FunctionServer:
         self._functions_dir = functions_dir
         self._logs = parts.logs
         self._fetcher = parts.fetcher
+        self.key_values = parts.key_values
         self._leadership = parts.leadership
         self._step_aside = parts.leadership.hand_over
         self.measures = WorkerMeasures()
@@ -163,7 +167,12 @@ class FunctionServer:
             return self._engine.start(
                 bundle,
                 manifest.env,
-                Surroundings(log, self._fetcher if manifest.may_fetch else None, before_wait),
+                Surroundings(
+                    log,
+                    self._fetcher if manifest.may_fetch else None,
+                    FunctionKeyValues(self.key_values, manifest.function) if manifest.has_kv else None,
+                    before_wait,
+                ),
                 memory_bytes_max=manifest.memory_bytes_max,
             )
         except LoadError as error:

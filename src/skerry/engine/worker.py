@@ -21,6 +21,7 @@ from pathlib import Path
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
+from skerry.engine.key_values import KeyValueError, KeyValueStore
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.loop import Loop
@@ -53,6 +54,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     where.add_argument("--listen-address", help="HOST:PORT to listen on (benchmarks)")
     parser.add_argument("--functions-dir", type=Path, required=True)
     parser.add_argument("--logs-dir", type=Path, required=True)
+    parser.add_argument("--kv-file", type=Path, required=True, help="where functions keep keys and values")
     parser.add_argument("--engine-cache", type=Path, required=True)
     parser.add_argument("--component", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
@@ -66,17 +68,24 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def _sweep_forever(server: FunctionServer, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         server.pool.sweep()
+        try:
+            server.key_values.sweep()
+        except KeyValueError as error:
+            sys.stderr.write(f"skerry engine worker: {error.public}\n")
 
 
 def run(arguments: argparse.Namespace) -> bool:
     """Serve until SIGTERM or SIGINT; returns whether every request could finish."""
     threading.stack_size(THREAD_STACK_BYTES)
     listener = _listener(arguments)
-    logs = FunctionLogWriter(arguments.logs_dir, SystemClock())
+    clock = SystemClock()
+    logs = FunctionLogWriter(arguments.logs_dir, clock)
+    key_values = KeyValueStore(arguments.kv_file, clock)
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max)
-        parts = WorkerParts(engine, logs, Fetcher(EgressPolicy.parse(arguments.egress_allow)), leadership)
+        fetcher = Fetcher(EgressPolicy.parse(arguments.egress_allow))
+        parts = WorkerParts(engine, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         loop = Loop(listener, server, leadership, request_body_bytes_max=arguments.request_body_bytes_max)
         stop = threading.Event()

@@ -44,6 +44,7 @@ class WorkerSettings:
         run_dir: where the sockets are made.
         functions_dir: where manifests are (see `manifest`).
         logs_dir: where the functions' console output goes.
+        kv_file: where functions keep keys and values.
         engine_cache: where compiled code is kept; readable and writable for this user only.
         component: the JavaScript engine component, `js-engine/dist/skerry-js-engine.wasm`.
         count: how many processes.
@@ -57,6 +58,7 @@ class WorkerSettings:
     run_dir: Path
     functions_dir: Path
     logs_dir: Path
+    kv_file: Path
     engine_cache: Path
     component: Path
     count: int = 1
@@ -153,6 +155,7 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--listen-fd", str(sock.fileno())),
         *("--functions-dir", str(settings.functions_dir.absolute())),
         *("--logs-dir", str(settings.logs_dir.absolute())),
+        *("--kv-file", str(settings.kv_file.absolute())),
         *("--engine-cache", str(settings.engine_cache.absolute())),
         *("--component", str(settings.component.absolute())),
         *("--threads", str(settings.threads_max)),

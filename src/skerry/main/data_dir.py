@@ -63,6 +63,11 @@ class DataDir:
         return self.root / "plugins"
 
     @property
+    def key_values(self) -> Path:
+        """What functions keep in env.KV."""
+        return self.root / "kv" / "kv.db"
+
+    @property
     def builds(self) -> Path:
         """Sources that are being built."""
         return self.root / "builds"

@@ -231,6 +231,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         run_dir=sockets,
         functions_dir=data_dir.functions,
         logs_dir=data_dir.logs / "functions",
+        kv_file=data_dir.key_values,
         engine_cache=engine_cache_of(settings, data_dir),
         component=component_of(settings),
         count=settings.workers,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -18,6 +19,9 @@ from skerry.engine.fetching import Fetcher
 from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
+
+if TYPE_CHECKING:
+    from skerry.engine.kv_operations import FunctionKeyValues
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
@@ -87,12 +91,13 @@ class Loaded:
 class Loader:
     def __init__(self, engine: JavaScriptEngine) -> None:
         self.engine = engine
-        self.fetchers = ExitStack()
+        self.resources = ExitStack()
         self.fetcher: Fetcher | None = self.fetcher_that_may_reach("127.0.0.1")
+        self.key_values: FunctionKeyValues | None = None
 
     def fetcher_that_may_reach(self, *hosts: str) -> Fetcher:
         fetcher = Fetcher(EgressPolicy.parse(hosts))
-        self.fetchers.callback(fetcher.close)
+        self.resources.callback(fetcher.close)
         return fetcher
 
     def handler(self, body: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
@@ -106,7 +111,10 @@ class Loader:
     def bundle(self, bundle: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
         said = Said()
         instance = self.engine.start(
-            bundle.encode(), env or {}, Surroundings(said.take, self.fetcher), memory_bytes_max=memory_mib << 20
+            bundle.encode(),
+            env or {},
+            Surroundings(said.take, self.fetcher, self.key_values),
+            memory_bytes_max=memory_mib << 20,
         )
         return Loaded(instance, said)
 
@@ -130,7 +138,7 @@ def engine(component: Path) -> Iterator[JavaScriptEngine]:
 @pytest.fixture
 def load(engine: JavaScriptEngine) -> Iterator[Loader]:
     loader = Loader(engine)
-    with loader.fetchers:
+    with loader.resources:
         yield loader
 
 
@@ -188,6 +196,7 @@ async def node(component: Path, tmp_path: Path) -> AsyncIterator[Node]:
         run_dir=tmp_path / "run",
         functions_dir=tmp_path / "functions",
         logs_dir=tmp_path / "logs",
+        kv_file=tmp_path / "kv" / "kv.db",
         engine_cache=CACHE,
         component=component,
         count=1,

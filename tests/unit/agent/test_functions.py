@@ -104,13 +104,16 @@ async def test_a_staged_revision_has_its_manifest_and_its_own_settings(tmp_path:
         manifest = read_manifest(tmp_path, "f-1")
         assert (manifest.function, manifest.env, manifest.timeout_seconds) == ("f", {"A": "1"}, 5)
         assert manifest.may_fetch
+        assert manifest.has_kv
 
 
 async def test_a_function_without_the_capability_is_staged_without_it(tmp_path: Path):
     async with staging(tmp_path) as world:
-        await world.add_revision("f-1", capabilities=RuntimeCapabilities(fetchAPI=False))
+        await world.add_revision("f-1", capabilities=RuntimeCapabilities(fetchAPI=False, kv=False))
         await world.stage.stage([world.function(live="f-1")])
-        assert not read_manifest(tmp_path, "f-1").may_fetch
+        manifest = read_manifest(tmp_path, "f-1")
+        assert not manifest.may_fetch
+        assert not manifest.has_kv
 
 
 async def test_a_revision_that_cannot_be_staged_leaves_the_one_before(tmp_path: Path):

@@ -11,6 +11,7 @@ def settings(run_dir: Path, **changed: object) -> WorkerSettings:
         "run_dir": run_dir,
         "functions_dir": run_dir,
         "logs_dir": run_dir,
+        "kv_file": run_dir / "kv.db",
         "engine_cache": run_dir,
         "component": run_dir / "none.wasm",
         **changed,

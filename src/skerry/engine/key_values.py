@@ -1,0 +1,202 @@
+"""The key/value store of functions: one SQLite file a node, shared by its workers.
+
+Owns the file, its limits, and the end of entries that expire. Does not own what functions see of it (`web/kv.js`) or
+who may use it. What `put` and `delete` did when they returned is on disk. Each function has a namespace of its own, so
+none sees another's keys.
+
+Used from many threads of many processes: one connection each process, with a lock; SQLite's own lock orders processes.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from skerry.kit.clock import Clock
+from skerry.kit.errors import SkerryError, StartError
+
+T = TypeVar("T")
+
+KEY_BYTES_MAX = 512
+VALUE_BYTES_MAX = 10 * 1024 * 1024
+METADATA_BYTES_MAX = 1024
+#: Of one namespace, values with their keys and metadata.
+NAMESPACE_BYTES_MAX = 1024 * 1024 * 1024
+LIST_KEYS_MAX = 1_000
+#: How long an operation waits for another process' write.
+BUSY_SECONDS_MAX = 5.0
+#: Entries that one sweep removes, so that no write waits long for it.
+SWEEP_ENTRIES_MAX = 1_000
+
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS entries (
+    namespace TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, metadata TEXT, expires REAL,
+    PRIMARY KEY (namespace, key)
+);
+CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires) WHERE expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS namespaces (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
+    INSERT INTO namespaces VALUES (new.namespace, length(new.key) + length(new.value))
+    ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
+    UPDATE namespaces SET bytes = bytes - length(old.key) - length(old.value) WHERE namespace = old.namespace;
+END;
+"""
+_GET = "SELECT value, metadata FROM entries WHERE namespace = ? AND key = ? AND (expires IS NULL OR expires > ?)"
+_LIST = (
+    "SELECT key, metadata, expires FROM entries WHERE namespace = ? AND key > ? AND key >= ? AND key < ?"
+    " AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
+)
+_DELETE = "DELETE FROM entries WHERE namespace = ? AND key = ?"
+_INSERT = "INSERT INTO entries (namespace, key, value, metadata, expires) VALUES (?, ?, ?, ?, ?)"
+_BYTES = "SELECT bytes FROM namespaces WHERE namespace = ?"
+_SWEEP = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)"
+#: Above every key: UTF-8 has no such byte.
+_END = b"\xff"
+
+
+class KeyValueError(SkerryError):
+    """An operation that is refused, or that could not be done; nothing has changed."""
+
+
+class Value(NamedTuple):
+    """A stored value, with its metadata as JSON text."""
+
+    value: bytes
+    metadata: str | None
+
+
+class Listed(NamedTuple):
+    """A key of a list, with its metadata as JSON text and when it ends (seconds since the epoch)."""
+
+    key: str
+    metadata: str | None
+    expires: float | None
+
+
+class KeyValueStore:
+    """The store of a node; close it.
+
+    Args:
+        path: of the file; made where it is absent.
+        clock: tells what has expired.
+
+    Raises:
+        StartError: the file can't be used.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False
+            )
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StartError(f"the functions' key/value store {path} can't be used: {error}") from error
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+    def now_seconds(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self._clock.now().timestamp()
+
+    def get(self, namespace: str, key: str) -> Value | None:
+        """Return a value, or None; raises KeyValueError."""
+        found = self._do(lambda db: db.execute(_GET, (namespace, _key_bytes(key), self.now_seconds())).fetchone())
+        return Value(*found) if found else None
+
+    def put(self, namespace: str, key: str, stored: Value, expires: float | None = None) -> None:
+        """Set a value.
+
+        Args:
+            namespace: of the function.
+            key: 1 to `KEY_BYTES_MAX` bytes of UTF-8.
+            stored: the value and its metadata.
+            expires: when the entry ends, in seconds since the epoch; None for never.
+
+        Raises:
+            KeyValueError: over a limit, or not written.
+        """
+        place = (namespace, _key_bytes(key))
+        if len(stored.value) > VALUE_BYTES_MAX:
+            raise KeyValueError(f"a value may have {VALUE_BYTES_MAX} bytes, and this one has {len(stored.value)}")
+        if stored.metadata is not None and len(stored.metadata.encode()) > METADATA_BYTES_MAX:
+            raise KeyValueError(f"metadata may have {METADATA_BYTES_MAX} bytes of JSON")
+        if expires is not None and expires <= self.now_seconds():
+            raise KeyValueError("the expiration lies in the past")
+
+        def write(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.execute(_DELETE, place)
+                db.execute(_INSERT, (*place, stored.value, stored.metadata, expires))
+                (used,) = db.execute(_BYTES, (namespace,)).fetchone()
+                if used > NAMESPACE_BYTES_MAX:
+                    raise KeyValueError(f"a function may keep {NAMESPACE_BYTES_MAX} bytes, and this would be {used}")
+
+        self._do(write)
+
+    def delete(self, namespace: str, key: str) -> None:
+        """Remove a key; one that is not there is no error. Raises KeyValueError."""
+        place = (namespace, _key_bytes(key))
+        self._do(lambda db: db.execute(_DELETE, place))
+
+    def list(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = LIST_KEYS_MAX) -> list[Listed]:
+        """Return keys in the order of their bytes.
+
+        Args:
+            namespace: of the function.
+            prefix: what they begin with.
+            after: the last key of the page before.
+            limit: at most `LIST_KEYS_MAX`.
+
+        Raises:
+            KeyValueError: a limit is exceeded, or the store can't be read.
+        """
+        if not 1 <= limit <= LIST_KEYS_MAX:
+            raise KeyValueError(f"limit: must be from 1 to {LIST_KEYS_MAX}, not {limit}")
+        start = prefix.encode()
+        bounds = (namespace, after.encode(), start, start + _END, self.now_seconds(), limit)
+        rows = self._do(lambda db: db.execute(_LIST, bounds).fetchall())
+        return [Listed(key.decode(), metadata, expires) for key, metadata, expires in rows]
+
+    def sweep(self) -> None:
+        """Remove some of what has expired; call it now and then. Raises KeyValueError."""
+        self._do(lambda db: db.execute(_SWEEP, (self.now_seconds(), SWEEP_ENTRIES_MAX)))
+
+    def _do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with self._lock:
+                return operation(self._connection)
+        except sqlite3.Error as error:
+            raise KeyValueError(f"the key/value store failed: {error}") from error
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    with closing(db.execute("BEGIN IMMEDIATE")):
+        try:
+            yield
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+
+def _key_bytes(key: str) -> bytes:
+    try:
+        data = key.encode()
+    except UnicodeEncodeError as error:
+        raise KeyValueError("a key must be well-formed text, without lone surrogates") from error
+    if not 1 <= len(data) <= KEY_BYTES_MAX:
+        raise KeyValueError(f"a key must have 1 to {KEY_BYTES_MAX} bytes of UTF-8, not {len(data)}")
+    return data
