@@ -1,6 +1,5 @@
 """The main job of plugins: `kubectl apply` one whose code is in a registry, and requests meet it in a real Envoy."""
 
-import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from skerry.testing.images import Image, cosign_signature, docker_image, oci_image, signature_tag_of, wasm_artifact
 from skerry.testing.plugins import built
-from skerry.testing.registry_process import RegistryProcess
+from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = pytest.mark.system
@@ -80,15 +79,10 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, repository: 
         (root / "data").mkdir()
         (root / "data" / "skerry.toml").write_text(f'fetch_ca_file = "{registry.ca_file}"\nfetch_seconds_max = 5\n')
         with SkerryProcess.started(root / "data", cache_dir=cache_dir) as skerry:
-            config = base64.b64encode(registry.docker_config).decode()
-            secret = {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "pull", "namespace": "default"},
-                "type": "kubernetes.io/dockerconfigjson",
-                "data": {".dockerconfigjson": config},
-            }
-            skerry.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+            skerry.kubectl(
+                *("create", "secret", "docker-registry", "pull", f"--docker-server={registry.host}"),
+                *(f"--docker-username={USERNAME}", f"--docker-password={PASSWORD}"),
+            )
             yield Edge(skerry, registry, module)
 
 
