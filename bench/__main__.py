@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 PARTS = (
     ("worker.py", "--envoy"),
     ("deploy.py",),
+    ("plugins.py",),
     ("api.py",),
     ("store.py",),
     ("sealing.py",),

@@ -1,0 +1,327 @@
+"""What Wasm plugins cost: a request, and a change.
+
+    .venv/bin/python bench/plugins.py [--seconds 3] [--rounds 3] [--counts 10,100,1000]
+
+First `wrk` against two Envoys with 0, 1 and 5 plugins: one configured by Skerry over xDS, one by a static file with the
+same listener; the rounds alternate, so that a busy machine hurts both alike: read the ratios, and the requests that a
+second of Envoy's own processor time did, which other processes disturb less. Then the time from the
+API's answer to a change of a plugin's configuration until the first request that is served with it, in a whole
+Skerry with so many plugins on as many routes: one plugin is on the gateway that is asked, the others on another one.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import yaml
+
+from skerry.gateway import ir
+from skerry.gateway.envoy import find_envoy, run_envoy
+from skerry.gateway.envoy_bootstrap import EnvoySettings
+from skerry.gateway.envoy_config import ACCESS_LOG_FORMAT, EdgeSettings, build_snapshot
+from skerry.gateway.xds import serve_xds
+from skerry.testing.plugins import built
+from skerry.testing.skerry_process import SkerryProcess
+
+ROOT = Path(__file__).resolve().parents[1]
+CONNECTIONS = 16
+START_SECONDS_MAX = 60.0
+CHANGES = 100
+CHAINS = (0, 1, 5)
+CONFIG = '{"name":"x-greeting","value":"hello"}'
+HOST = "bench.test"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def model(port: int, module: Path, count: int) -> ir.Ir:
+    route = ir.Route("hello", ir.EVERYTHING, ir.Respond(200, "hello\n"))
+    plugins = tuple(
+        ir.Plugin(f"default.p{number}", "http", ir.Wasm(str(module), root_id="add_header", configuration=CONFIG))
+        for number in range(count)
+    )
+    chain = ir.Chain("bench", http_plugins=tuple(ir.PluginUse(plugin.name, "deny") for plugin in plugins))
+    return ir.Ir(
+        bindings=(ir.Binding("bench", "default/bench", "127.0.0.1", port, (chain,)),),
+        tables=(ir.RouteTable("bench", (ir.VirtualHost("*", (route,)),)),),
+        plugins=plugins,
+    )
+
+
+@asynccontextmanager
+async def by_skerry(directory: Path, module: Path, count: int) -> AsyncIterator[tuple[int, int]]:
+    port = free_port()
+    settings = EnvoySettings("bench", directory, directory, str(directory / "xds.sock"))
+    async with serve_xds(settings.xds_socket) as xds:
+        edge = EdgeSettings(access_log=str(settings.access_log))
+        generation = xds.set_snapshot(build_snapshot(model(port, module, count), edge))
+        async with run_envoy(settings) as envoy:
+            await envoy.ready(timeout_seconds=START_SECONDS_MAX)
+            assert await xds.wait_until_applied(generation, timeout_seconds=START_SECONDS_MAX) == ()
+            assert envoy.pid
+            yield port, envoy.pid
+
+
+def static_config(port: int, module: Path, count: int, access_log: Path) -> dict[str, Any]:
+    """Write the same listener by hand, with the plugins inline."""
+    types = "type.googleapis.com/envoy.extensions"
+    vm = {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}
+    text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": CONFIG}
+    plugins = [
+        {
+            "name": f"p{number}",
+            "typed_config": {
+                "@type": f"{types}.filters.http.wasm.v3.Wasm",
+                "config": {
+                    "name": f"p{number}",
+                    "root_id": "add_header",
+                    "vm_config": vm | {"vm_id": f"p{number}"},
+                    "configuration": text,
+                },
+            },
+        }
+        for number in range(count)
+    ]
+    strip = {"remove_on_match": {"key_matcher": {"prefix": "x-skerry-", "ignore_case": True}}}
+    mutation = {
+        "@type": f"{types}.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": {"request_mutations": [strip]},
+    }
+    route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hello\n"}}}
+    manager = {
+        "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "server_name": "skerry",
+        "access_log": [
+            {
+                "name": "file",
+                "typed_config": {
+                    "@type": f"{types}.access_loggers.file.v3.FileAccessLog",
+                    "path": str(access_log),
+                    "log_format": {"json_format": ACCESS_LOG_FORMAT},
+                },
+            }
+        ],
+        "http_filters": [
+            {"name": "strip", "typed_config": mutation},
+            *plugins,
+            {"name": "router", "typed_config": {"@type": f"{types}.filters.http.router.v3.Router"}},
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [
+                        route
+                        | {
+                            "response_headers_to_add": [
+                                {"header": {"key": "content-type", "value": "text/plain"}, "append_action": 2}
+                            ]
+                        }
+                    ],
+                }
+            ]
+        },
+    }
+    listener = {
+        "name": "bench",
+        "enable_reuse_port": False,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return {"static_resources": {"listeners": [listener]}}
+
+
+@asynccontextmanager
+async def by_hand(directory: Path, module: Path, count: int) -> AsyncIterator[tuple[int, int]]:
+    port, config = free_port(), directory / "envoy.yaml"
+    config.write_text(yaml.safe_dump(static_config(port, module, count, directory / "access.log")))
+    arguments = [str(find_envoy()), "--config-path", str(config), "--concurrency", "2", "--log-level", "error"]
+    # In a session of its own, as Skerry starts its Envoy: Linux shares the cores between sessions (autogroup).
+    process = await asyncio.create_subprocess_exec(*arguments, "--disable-hot-restart", start_new_session=True)
+    try:
+        yield port, process.pid
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used (proc(5): fields 14 and 15, in ticks)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(port: int, pid: int, seconds: int) -> tuple[float, float, float]:
+    """Return requests a second, the 99th percentile of latencies in milliseconds, and requests a processor second."""
+    before = processor_seconds(pid)
+    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
+    process = await asyncio.create_subprocess_exec(*wrk, stdout=asyncio.subprocess.PIPE)
+    output = (await process.communicate())[0].decode()
+    assert "Non-2xx" not in output, output
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
+    assert rate, output
+    assert p99, output
+    used = processor_seconds(pid) - before
+    return float(rate[1]), float(p99[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[p99[2]], float(rate[1]) * seconds / used
+
+
+async def wait_for(port: int) -> None:
+    async with asyncio.timeout(START_SECONDS_MAX), httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            try:
+                if (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+async def price_of_a_request(module: Path, seconds: int, rounds: int) -> None:
+    print(f"{'plugins':<9}{'':<9}{'requests/s':>12}{'p99':>11}{'requests/CPU s':>16}")
+    for count in CHAINS:
+        found: dict[str, list[tuple[float, float, float]]] = {"by hand": [], "Skerry": []}
+        async with AsyncExitStack() as stack:
+            running = {}
+            for name, start in (("by hand", by_hand), ("Skerry", by_skerry)):
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                running[name] = await stack.enter_async_context(start(directory, module, count))
+                await wait_for(running[name][0])
+            for number in range(rounds):
+                for name, (port, pid) in sorted(running.items(), reverse=bool(number % 2)):
+                    found[name].append(await load(port, pid, seconds))
+        medians = {
+            name: [statistics.median(values) for values in zip(*rows, strict=True)] for name, rows in found.items()
+        }
+        for name, (rate, p99, efficiency) in medians.items():
+            print(f"{count:<9}{name:<9}{rate:>12,.0f}{p99:>8.2f} ms{efficiency:>16,.0f}")
+        ratios = [ours / hand for ours, hand in zip(medians["Skerry"], medians["by hand"], strict=True)]
+        print(f"{'':<9}{'ratio':<9}{ratios[0]:>12.2f}{ratios[1]:>11.2f}{ratios[2]:>16.2f}", flush=True)
+
+
+class Api:
+    """The API of a running Skerry, over one connection."""
+
+    def __init__(self, skerry: SkerryProcess) -> None:
+        kubeconfig = yaml.safe_load((skerry.data_dir / "kubeconfig").read_text())
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        token = kubeconfig["users"][0]["user"]["token"]
+        self._client = httpx.Client(
+            base_url=skerry.api,
+            verify=context,
+            headers={"authorization": f"Bearer {token}"},
+            trust_env=False,
+            timeout=60,
+        )
+
+    def send(self, method: str, path: str, document: Any = None, kind: str = "application/json") -> Any:
+        answer = self._client.request(
+            method, path, content=json.dumps(document) if document else None, headers={"content-type": kind}
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+
+PLUGINS = "/apis/extensions.istio.io/v1alpha1/namespaces/default/wasmplugins"
+ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
+GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways"
+RESPONSES = "/apis/extensions.apoxy.dev/v1alpha2/directresponses"
+
+
+def populate(api: Api, module: Path, count: int) -> None:
+    """Make `count` plugins and routes; the first plugin is on the default Gateway."""
+    gateway_group = "gateway.networking.k8s.io"
+    crowd = {"name": "http", "port": free_port(), "protocol": "HTTP"}
+    api.send(
+        "POST", GATEWAYS, {"metadata": {"name": "crowd"}, "spec": {"gatewayClassName": "skerry", "listeners": [crowd]}}
+    )
+    api.send("POST", RESPONSES, {"metadata": {"name": "hello"}, "spec": {"statusCode": 200}})
+    reference = {"group": "extensions.apoxy.dev", "kind": "DirectResponse", "name": "hello"}
+    rules = [{"filters": [{"type": "ExtensionRef", "extensionRef": reference}]}]
+    for number in range(count):
+        hostnames = [HOST if number == 0 else f"r{number}.bench.test"]
+        route = {"parentRefs": [{"name": "default"}], "hostnames": hostnames, "rules": rules}
+        api.send("POST", ROUTES, {"metadata": {"name": f"r{number}"}, "spec": route})
+        target = {"group": gateway_group, "kind": "Gateway", "name": "default" if number == 0 else "crowd"}
+        spec = {
+            "url": f"file://{module}",
+            "pluginName": "probe",
+            "pluginConfig": {"header": "start"},
+            "targetRefs": [target],
+        }
+        api.send("POST", PLUGINS, {"metadata": {"name": f"p{number}"}, "spec": spec})
+    while not all(map(is_ready, api.send("GET", PLUGINS)["items"])):
+        time.sleep(0.2)
+
+
+def is_ready(plugin: dict[str, Any]) -> bool:
+    conditions = (plugin.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def change_seconds(api: Api, connection: http.client.HTTPConnection, value: str) -> float:
+    """Change the first plugin; return the time from the API's answer to the first request that meets the change."""
+    patch = {"spec": {"pluginConfig": {"header": value}}}
+    api.send("PATCH", f"{PLUGINS}/p0", patch, "application/merge-patch+json")
+    answered = time.perf_counter()
+    while True:
+        connection.request("GET", "/", headers={"Host": HOST})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, answer.status
+        if answer.headers["x-probe"] == value:
+            return time.perf_counter() - answered
+
+
+def price_of_a_change(module: Path, count: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        SkerryProcess.started(Path(directory) / "data", cache_dir=ROOT / ".cache") as skerry,
+    ):
+        api = Api(skerry)
+        populate(api, module, count)
+        gateway = urlsplit(skerry.http)
+        connection = http.client.HTTPConnection(gateway.hostname or "", gateway.port)
+        change_seconds(api, connection, "warm-up")
+        times = sorted(change_seconds(api, connection, f"v{number}") * 1e3 for number in range(CHANGES))
+        print(f"{count:<9}{statistics.median(times):>10.1f} ms{times[-2]:>10.1f} ms{times[-1]:>10.1f} ms", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--counts", default="10,100,1000")
+    options = parser.parse_args()
+    asyncio.run(price_of_a_request(built(ROOT, "add-header"), options.seconds, options.rounds))
+    print(f"\n{'plugins':<9}{'change p50':>13}{'p99':>13}{'most':>13}", flush=True)
+    for count in map(int, options.counts.split(",")):
+        price_of_a_change(built(ROOT, "probe"), count)
+
+
+if __name__ == "__main__":
+    main()
