@@ -1,0 +1,215 @@
+"""WasmPlugins through the whole of Skerry: kubectl, the agent, a real Envoy, and what statuses tell."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.testing.plugins import built
+from skerry.testing.skerry_process import SkerryProcess
+
+READY = "--for=condition=Ready"
+URL = "http://f.plugins.test/"
+ROUTE = """
+apiVersion: extensions.apoxy.dev/v1alpha2
+kind: DirectResponse
+metadata: {name: hello}
+spec: {statusCode: 200, body: {inline: hello}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: plugins, namespace: default}
+spec:
+  parentRefs: [{name: default}]
+  hostnames: [f.plugins.test]
+  rules:
+    - filters: [{type: ExtensionRef, extensionRef: {group: extensions.apoxy.dev, kind: DirectResponse, name: hello}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway(skerry: SkerryProcess) -> SkerryProcess:
+    """A Skerry that answers at `URL`."""
+    skerry.kubectl("apply", "-f", "-", stdin=ROUTE)
+    for _ in range(5000):
+        if skerry.get(URL).status_code == 200:
+            return skerry
+    raise AssertionError(f"{URL} never answered")
+
+
+@pytest.fixture(scope="module")
+def probe(repository: Path) -> Path:
+    return built(repository, "probe")
+
+
+def manifest(module: Path, name: str, config: dict[str, str] | None = None, **spec: Any) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "extensions.istio.io/v1alpha1",
+            "kind": "WasmPlugin",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"url": f"file://{module}", "pluginName": "probe", "pluginConfig": config or {}, **spec},
+        }
+    )
+
+
+@contextmanager
+def applied(skerry: SkerryProcess, text: str) -> Iterator[str]:
+    """Apply a plugin for the length of the block; yields its name for kubectl."""
+    name = f"wasmplugin/{json.loads(text)['metadata']['name']}"
+    skerry.kubectl("apply", "-f", "-", stdin=text)
+    try:
+        yield name
+    finally:
+        skerry.kubectl("delete", name)
+
+
+def condition(skerry: SkerryProcess, name: str, condition_type: str) -> dict[str, str]:
+    document = json.loads(skerry.kubectl("get", name, "-o", "json"))
+    [found] = [c for c in document["status"]["conditions"] if c["type"] == condition_type]
+    return dict(found)
+
+
+def wait_for_reason(skerry: SkerryProcess, name: str, condition_type: str, reason: str) -> str:
+    path = f'{{.status.conditions[?(@.type=="{condition_type}")].reason}}'
+    skerry.kubectl("wait", f"--for=jsonpath={path}={reason}", name, "--timeout=60s")
+    return condition(skerry, name, condition_type)["message"]
+
+
+def test_a_ready_plugin_is_met_by_the_next_request(gateway: SkerryProcess, probe: Path):
+    with applied(gateway, manifest(probe, "first", {"header": "one"})) as name:
+        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        assert gateway.get(URL).headers["x-probe"] == "one"
+        table = gateway.kubectl("get", "wasmplugins", "-A").splitlines()
+        assert table[0].split() == ["NAMESPACE", "NAME", "PHASE", "PRIORITY", "SOURCE", "READY", "GATEWAYS", "AGE"]
+        assert table[1].split()[:7] == [
+            "default", "first", "UNSPECIFIED_PHASE", "0", f"file://{probe}", "True", "1/1",
+        ]  # fmt: skip
+        document = json.loads(gateway.kubectl("get", name, "-o", "json"))
+        [entry] = document["status"]["gateways"]
+        assert entry == {
+            "namespace": "default",
+            "name": "default",
+            "node": "local",
+            "programmed": "True",
+            "digest": document["status"]["code"]["digest"],
+        }
+    wait_for(lambda: "x-probe" not in gateway.get(URL).headers)
+
+
+def test_the_example_adds_its_header(gateway: SkerryProcess, repository: Path):
+    example = (repository / "examples" / "wasmplugin" / "add-header.yaml").read_text()
+    with serving(built(repository, "add-header").parent) as address:
+        gateway.kubectl("apply", "-f", "-", stdin=example.replace("127.0.0.1:8000", address))
+        gateway.kubectl("wait", READY, "wasmplugin/add-header", "--timeout=60s")
+        assert gateway.get(URL).headers["x-greeting"] == "hello"
+        gateway.kubectl("delete", "wasmplugin/add-header")
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """Serve a folder's files over HTTP; yields host and port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Ask until something holds: what kubectl was answered is in force within milliseconds."""
+    for _ in range(5000):
+        if holds():
+            return
+    raise AssertionError("it never held")
+
+
+def test_what_the_module_refuses_is_told_in_its_own_words_and_the_last_good_one_serves(
+    gateway: SkerryProcess, probe: Path
+):
+    with applied(gateway, manifest(probe, "refusing", {"header": "good"})) as name:
+        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "refusing", {"refuse": "no such key"}))
+        message = wait_for_reason(gateway, name, "Ready", "Invalid")
+        assert "refused: no such key" in message
+        assert gateway.get(URL).headers["x-probe"] == "good"
+        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "refusing", {"header": "again"}))
+        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        assert gateway.get(URL).headers["x-probe"] == "again"
+
+
+def test_a_module_that_never_comes_back_from_its_configuration_hurts_no_other(gateway: SkerryProcess, probe: Path):
+    looping = manifest(probe, "looping", {"loop": "forever"}, failStrategy="FAIL_OPEN")
+    with (
+        applied(gateway, looping) as name,
+        applied(gateway, manifest(probe, "other", {"header": "unharmed"})) as other,
+    ):
+        assert gateway.get(URL).status_code == 200
+        assert "did not come back" in wait_for_reason(gateway, name, "Ready", "Invalid")
+        gateway.kubectl("wait", READY, other, "--timeout=60s")
+        assert gateway.get(URL).headers["x-probe"] == "unharmed"
+        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "looping", {"loop": "forever"}))
+        wait_for(lambda: gateway.get(URL).status_code == 403)
+        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "looping", {"header": "mended"}))
+        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        assert sorted(gateway.get(URL).headers.get_list("x-probe")) == ["mended", "unharmed"]
+
+
+def test_a_plugin_whose_target_is_not_found_says_so(gateway: SkerryProcess, probe: Path):
+    targets = [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "absent"}]
+    with applied(gateway, manifest(probe, "lost", targetRefs=targets)) as name:
+        assert "default/absent" in wait_for_reason(gateway, name, "Ready", "TargetNotFound")
+        assert condition(gateway, name, "Accepted")["status"] == "False"
+
+
+def test_a_plugin_that_selects_nothing_says_so(gateway: SkerryProcess, probe: Path):
+    with applied(gateway, manifest(probe, "nowhere", match=[{"mode": "SERVER"}])) as name:
+        assert "spec.match" in wait_for_reason(gateway, name, "Ready", "NoMatchingGateway")
+
+
+def test_changes_under_load_lose_no_request(gateway: SkerryProcess, probe: Path):
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answer = gateway.get(URL)
+            seen.append((answer.status_code, answer.headers.get("x-probe", "")))
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    try:
+        for turn in range(3):
+            with applied(gateway, manifest(probe, f"turn-{turn}", {"header": f"{turn}"})) as name:
+                gateway.kubectl("wait", READY, name, "--timeout=60s")
+                for number in range(5):
+                    config = {"header": f"{turn}.{number}"}
+                    gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, f"turn-{turn}", config))
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join()
+    assert {status for status, _ in seen} == {200}
+    assert len({header for _, header in seen}) > 3
+
+
+def test_a_restart_serves_the_plugin_from_the_first_request_on(tmp_path: Path, cache_dir: Path, probe: Path):
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+        skerry.kubectl("apply", "-f", "-", stdin=ROUTE)
+        skerry.kubectl("apply", "-f", "-", stdin=manifest(probe, "kept", {"header": "kept"}))
+        skerry.kubectl("wait", READY, "wasmplugin/kept", "--timeout=60s")
+        skerry.kill()
+        skerry.start()
+        answer = skerry.get(URL)
+        assert (answer.status_code, answer.headers["x-probe"]) == (200, "kept")
