@@ -5,23 +5,19 @@ Documents from here are plain JSON values that can be written again: no lone sur
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import yaml
-from yaml.parser import ParserError
-from yaml.reader import ReaderError
-from yaml.scanner import ScannerError
 
 from skerry.api.errors import BadRequest, UnsupportedMediaType
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.server.kube import protobuf
+from skerry.server.kube.yaml_bodies import parse_yaml
 from skerry.server.verbs.apply.configuration import Configuration, configuration
-from skerry.server.verbs.limits import DEPTH_MAX, OBJECT_BYTES_MAX, too_deep
+from skerry.server.verbs.limits import DEPTH_MAX, OBJECT_BYTES_MAX, check_depth
 from skerry.server.verbs.patches.json_patch import json_patch
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.patches.patch import Patch
@@ -64,7 +60,7 @@ def read_object(content_type: str, raw: bytes) -> Body:
     if media_type == JSON:
         value, duplicates = parse_json(raw)
     elif media_type in YAML:
-        value, duplicates = parse_yaml(raw), ()
+        value, duplicates = parse_yaml(raw)
     elif media_type == PROTOBUF:
         value, duplicates = protobuf.decode(raw), ()
     else:
@@ -96,7 +92,7 @@ def read_patch(content_type: str, raw: bytes, kind: Kind[Any]) -> tuple[Patch | 
         try:
             value, duplicates = parse_json(raw)
         except BadRequest:
-            value, duplicates = parse_yaml(raw), ()
+            value, duplicates = parse_yaml(raw)
         return configuration(value), duplicates
     strategic = [STRATEGIC_PATCH] if kind.core_semantics else []
     accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH, *strategic]
@@ -110,27 +106,14 @@ def media_type_of(content_type: str) -> str:
 
 def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
     """Parse JSON; returns the value and the paths of duplicate fields; raises BadRequest."""
-    _check_brackets(raw)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body of the request is not valid JSON: {error}") from error
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
+        check_depth(value)  # before the second parser, which is recursive; the first one has a limit of its own
     # orjson lets the last of equal fields win in silence, so they are looked for by a second parser.
     return value, _duplicates(raw)
-
-
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
-def _check_brackets(raw: bytes) -> None:
-    """Refuse deep nesting before any recursive parser sees it."""
-    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
-        return
-    depth = 0
-    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEPTH_MAX:
-            raise too_deep()
 
 
 class _Repeated(dict[str, Any]):
@@ -170,59 +153,3 @@ def _duplicate_paths(value: Any, path: str) -> Iterator[str]:
         case list():
             for index, item in enumerate(value):
                 yield from _duplicate_paths(item, f"{path}[{index}]")
-
-
-class _JsonLoader(yaml.CSafeLoader):
-    """YAML as JSON has it: dates stay text."""
-
-
-_JsonLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def parse_yaml(raw: bytes) -> Any:
-    """Parse one YAML document (or JSON, which it contains) into JSON values.
-
-    Aliases are refused: a few of them make a document that no memory holds.
-
-    Raises:
-        BadRequest: it is not valid, nested too deep, or has no JSON form.
-    """
-    try:
-        text = raw.decode()
-        _check_events(text)
-        value = yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - a subclass of the safe loader
-        # Writing it once shows what JSON can't hold: keys that are no text, binary values, lone surrogates.
-        return orjson.loads(orjson.dumps(value))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, LookupError, AttributeError) as error:
-        # The last two come from a value that does not fit an explicit tag: `!!bool x`, `!!timestamp x`.
-        raise BadRequest(f"the body of the request is not valid YAML: {_yaml_problem(error)}") from error
-
-
-def _yaml_problem(error: Exception) -> str:
-    """Say what is wrong without quoting a value, which may be a secret."""
-    match error:
-        case ScannerError() | ParserError() | ReaderError() | UnicodeDecodeError() | orjson.JSONEncodeError():
-            return str(error)  # of grammar and characters
-        case yaml.MarkedYAMLError(problem_mark=mark) if mark is not None:
-            return f"line {mark.line + 1}, column {mark.column + 1} has no JSON form"
-        case _:
-            return "a value does not fit its tag"
-
-
-def _check_events(text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=_JsonLoader):
-        match event:
-            case yaml.AliasEvent():
-                raise BadRequest("the body of the request has a YAML alias, which is not accepted here")
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                depth += 1
-                if depth > DEPTH_MAX:
-                    raise too_deep()
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                depth -= 1
-            case _:
-                pass
