@@ -23,7 +23,7 @@ def too_deep() -> BadRequest:
 def check_depth(document: Any) -> None:
     """Refuse (BadRequest) a document that recursive code could not walk."""
     level = [document]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(DEPTH_MAX):
         level = [item for value in level for item in _items(value)]
         if not level:
             return

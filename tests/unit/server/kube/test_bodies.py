@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.api.core_v1 import CONFIG_MAP
-from skerry.api.errors import ApiError, BadRequest, UnsupportedMediaType
+from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
-from skerry.server.kube.bodies import parse_json, parse_yaml, read_object, read_patch
+from skerry.server.kube.bodies import parse_json, read_object, read_patch
+from skerry.server.kube.yaml_bodies import parse_yaml
 from skerry.server.verbs.apply.configuration import Configuration
 
 
@@ -72,11 +73,18 @@ def test_nul_and_huge_numbers_stay_values() -> None:
     assert parse_json(b'{"a": "\\u0000", "b": 1e300}')[0] == {"a": "\0", "b": 1e300}
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
-@pytest.mark.parametrize("depth", [201, 100_000])
-def test_deep_json_is_refused_before_it_is_parsed(opening: bytes, depth: int) -> None:
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+def test_deep_json_is_refused_before_anything_recursive_sees_it(opening: bytes, closing: bytes) -> None:
     with pytest.raises(BadRequest, match="nested deeper than 200 levels"):
-        parse_json(opening * depth)
+        parse_json(opening * 201 + b"1" + closing * 201)
+    with pytest.raises(BadRequest, match="nested deeper|not valid JSON"):  # the parser's own limit
+        parse_json(opening * 100_000 + b"1" + closing * 100_000)
+
+
+@pytest.mark.parametrize("text", [b'\\"[', b'"[', b"[]", b"{}", b"\\"])
+def test_the_cost_of_json_is_linear_in_its_length(text: bytes) -> None:
+    with pytest.raises(BadRequest, match="not valid JSON"):  # the square of it would outlast the time of any test
+        parse_json(b'{"a":"' + text * 500_000)
 
 
 def test_brackets_in_texts_do_not_count() -> None:
@@ -95,10 +103,21 @@ def test_deep_yaml_is_refused(raw: bytes) -> None:
         (b"a: &x [1]\nb: *x\n", "YAML alias"),
         (b"a: [", "not valid YAML"),
         (b"1: a", "not valid YAML"),
-        (b"a: !!python/object:os.system {}", "not valid YAML"),
-        (b"a: !!binary aGk=", "not valid YAML"),
+        (b"a: !!python/object:os.system {}", "YAML tag"),
+        (b"a: !!binary aGk=", "YAML tag"),
+        (b"a: !!bool x", "YAML tag"),
+        (b'a: !!int ""', "YAML tag"),
+        (b"a: !!timestamp x", "YAML tag"),
+        (b"a: !!map x", "not valid YAML"),
+        (b"a: .nan", "no JSON form"),
+        (b"a: -.inf", "no JSON form"),
+        (b"a: 1.0e+400", "no JSON form"),
+        (b"a: 1e400", "no JSON form"),
+        (b"a: 1" + b"0" * 400, "not valid YAML"),
+        (b"a: 1" + b"0" * 5000, "no JSON form"),
+        (b"a: 0x_", "no JSON form"),
         (b'a: "\\ud800"', "not valid YAML"),
-        (b"a: .nan\n? [b]\n: c", "not valid YAML"),
+        (b"? [b]\n: c", "not valid YAML"),
         (b"\xff", "not valid YAML"),
         (b"a: 1\n---\nb: 2\n", "not valid YAML"),
     ],
@@ -106,6 +125,28 @@ def test_deep_yaml_is_refused(raw: bytes) -> None:
 def test_yaml_without_a_json_form_is_refused(raw: bytes, told: str) -> None:
     with pytest.raises(BadRequest, match=told):
         read_object("application/yaml", raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"1", 1), (b"-1", -1), (b"1_000", 1000), (b"0x1f", 31), (b"010", 8), (b"0b11", 3), (b"1.5", 1.5), (b".5", 0.5),
+        (b"1e3", 1000.0), (b"2.", 2.0), (b"08", "08"), (b"12:30:45", "12:30:45"), (b"2026-01-01", "2026-01-01"),
+        (b"yes", True), (b"~", None), (b"!!str 1", "1"), (b"1:1" + b":1" * 100_000, "1:1" + ":1" * 100_000),
+    ],
+)  # fmt: skip
+def test_what_yaml_scalars_are(raw: bytes, value: Any) -> None:
+    found, _ = parse_yaml(b"a: " + raw)
+    assert (found, type(found["a"])) == ({"a": value}, type(value))
+
+
+def test_duplicate_fields_of_yaml_are_told_by_their_paths() -> None:
+    assert parse_yaml(b"a: {b: 1, b: 2}\nc:\n- d: 1\n  d: 2\na: {}\n")[1] == ("a.b", "c[0].d", "a")
+
+
+def test_a_yaml_body_has_a_bounded_number_of_values() -> None:
+    with pytest.raises(RequestEntityTooLarge, match="at most 100000 values"):
+        parse_yaml(b"[" + b"a," * 100_000 + b"a]")
 
 
 def test_unknown_content_types_are_told_what_is_read() -> None:
