@@ -2,7 +2,7 @@
 
     ApiError(SkerryError)
     ├── BadRequest 400 ├── Unauthorized 401 ├── Forbidden 403 ├── NotFound 404 ├── MethodNotAllowed 405
-    ├── NotAcceptable 406 ├── AlreadyExists 409 ├── Conflict 409 ├── Expired 410
+    ├── NotAcceptable 406 ├── RequestTimeout 408 ├── AlreadyExists 409 ├── Conflict 409 ├── Expired 410
     ├── RequestEntityTooLarge 413 ├── UnsupportedMediaType 415 ├── Invalid 422 ├── TooManyRequests 429
     └── InternalError 500 ├── ServiceUnavailable 503 ├── Timeout 504 └── InsufficientStorage 507
 
@@ -90,6 +90,13 @@ class NotAcceptable(ApiError):
 
     code = 406
     reason = "NotAcceptable"
+
+
+class RequestTimeout(ApiError):
+    """The request itself did not arrive in time."""
+
+    code = 408
+    reason = "RequestTimeout"
 
 
 class AlreadyExists(ApiError):
@@ -188,6 +195,7 @@ CLASSES: tuple[type[ApiError], ...] = (
     NotFound,
     MethodNotAllowed,
     NotAcceptable,
+    RequestTimeout,
     AlreadyExists,
     Conflict,
     Expired,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from skerry.api.errors import BadRequest, RequestEntityTooLarge, Timeout
+from skerry.api.errors import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 from skerry.kit.logs import get_logger
 from skerry.server.auth import User
 
@@ -23,8 +23,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 #: What is read of a body that is too large, so that its sender gets to read the answer.
 DRAINED_BYTES_MAX = 16 * 1024 * 1024
-#: How long a body may take to arrive.
-BODY_SECONDS = 60.0
+#: How long a body may take to arrive: less than a request may take in all, so that its sender is told which it was.
+BODY_SECONDS = 30.0
 #: Fields of one query string.
 QUERY_FIELDS_MAX = 100
 
@@ -90,10 +90,13 @@ class Request:
         """Read the body.
 
         Raises:
+            UnsupportedMediaType: it is compressed; unpacked, it could be of any size.
             RequestEntityTooLarge: it is over `bytes_max`.
-            Timeout: it did not arrive within `BODY_SECONDS`.
+            RequestTimeout: it did not arrive within `BODY_SECONDS`.
             BadRequest: the sender went away.
         """
+        if (encoding := self.header(b"content-encoding").strip().lower()) not in {"", "identity"}:
+            raise UnsupportedMediaType(f"Content-Encoding {encoding} is not accepted: send the body as it is")
         parts, size, more = [], 0, True
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -107,7 +110,7 @@ class Request:
                         parts.append(part)
                     more = message.get("more_body", False)
         except TimeoutError as error:
-            raise Timeout(f"the request's body did not arrive within {BODY_SECONDS:.0f}s") from error
+            raise RequestTimeout(f"the request's body did not arrive within {BODY_SECONDS:.0f}s") from error
         if size > bytes_max:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
         return b"".join(parts)

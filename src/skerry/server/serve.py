@@ -27,6 +27,8 @@ log = get_logger(__name__)
 HEAD_BYTES_MAX = 64 * 1024
 #: How long they may take to arrive.
 HEAD_SECONDS = 30.0
+#: How long the rest of a body is awaited, and thrown away, that nobody reads: its request is answered already.
+LINGER_SECONDS = 5.0
 #: How long a client may take nothing of what waits for it. A reader that is slow but reads is left alone.
 STALLED_SECONDS = 60.0
 _BACKLOG = 1024
@@ -151,15 +153,17 @@ class _Server(uvicorn.Server):
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with bounds on a request's head and on the patience with a client that does not read.
+    """uvicorn's HTTP, with a bound on the size of a request's head and on every time that a client may take.
 
-    The parser gathers a header of any length, and waits for the rest of one without end; what is written waits for
-    its reader without end, too.
+    The parser gathers a header of any length. Where the connection waits for the client without end, one of two timers
+    runs: for the client's next bytes, and for the client to read ours.
     """
 
-    _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _wait_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
+    _in_message = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -167,33 +171,57 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._begin_head()
 
     def _begin_head(self) -> None:
-        self._head_bytes = 0
-        self._end_head()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._in_head, self._head_bytes = True, 0
+        self._wait(HEAD_SECONDS)
 
-    def _end_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _wait(self, seconds: float) -> None:
+        self._end_wait()
+        self._wait_timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _end_wait(self) -> None:
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
+            self._wait_timer = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and count them while they belong to a head."""
-        if self._head_timer is not None:
+        if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response(f"The request's head is over {HEAD_BYTES_MAX} bytes.")
+        elif self._is_idle() and self._wait_timer is None:
+            self._begin_head()  # bytes between requests have ended the keep-alive timer
+
+    def _is_idle(self) -> bool:
+        return not self._in_message and (self.cycle is None or self.cycle.response_complete)
 
     def on_message_begin(self) -> None:
         """Begin to wait for the head of a further request."""
         super().on_message_begin()
-        if self._head_timer is None:
+        self._in_message = True
+        if not self._in_head:
             self._begin_head()
 
     def on_headers_complete(self) -> None:
         """Stop waiting: the head is here."""
-        self._end_head()
+        self._in_head = False
+        self._end_wait()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop waiting: the request is here."""
+        self._in_message = False
+        self._end_wait()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait a little for what is left of a request that is answered."""
+        super().on_response_complete()
+        if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
+            self._wait(LINGER_SECONDS)
 
     def shutdown(self) -> None:
         """Close the connection, or let its running request be the last.
@@ -238,6 +266,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
-        self._end_head()
+        self._end_wait()
         self._end_stall()
         super().connection_lost(exc)

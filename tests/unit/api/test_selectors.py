@@ -94,6 +94,8 @@ VALUES = st.sampled_from(["", "1", "v"])
     st.lists(
         st.one_of(
             st.tuples(st.sampled_from(["in", "notin"]), KEYS, st.sets(VALUES, min_size=1)),
+            st.tuples(st.sampled_from(["=", "==", "!="]), KEYS, st.sets(VALUES, min_size=1, max_size=1)),
+            st.tuples(st.sampled_from(["<", ">"]), KEYS, st.sampled_from([{"0"}, {"1"}, {"2"}])),
             st.tuples(st.sampled_from(["exists", "!"]), KEYS, st.just(set())),
         ),
         max_size=4,
@@ -104,12 +106,29 @@ def test_a_parsed_selector_selects_what_its_requirements_say(
     parts: list[tuple[str, str, set[str]]], labels: dict[str, str]
 ) -> None:
     def spelled(operator: str, key: str, values: set[str]) -> str:
-        listed = f" ({','.join(sorted(values))})"
-        return {"in": f"{key} in{listed}", "notin": f"{key} notin{listed}", "exists": key, "!": f"!{key}"}[operator]
+        listed = ",".join(sorted(values))
+        match operator:
+            case "in" | "notin":
+                return f"{key} {operator} ({listed})"
+            case "exists":
+                return key
+            case "!":
+                return f"!{key}"
+            case _:
+                return f"{key}{operator}{listed}"
 
     def holds(operator: str, key: str, values: set[str]) -> bool:
-        within, there = labels.get(key) in values, key in labels
-        return {"in": within, "notin": not within, "exists": there, "!": not there}[operator]
+        value = labels.get(key)
+        match operator:
+            case "in" | "=" | "==":
+                return value in values
+            case "notin" | "!=":
+                return value not in values
+            case "<" | ">":
+                number, bound = value if value == "1" else None, int(min(values))
+                return number is not None and (int(number) < bound if operator == "<" else int(number) > bound)
+            case _:
+                return (value is not None) == (operator == "exists")
 
     text = ",".join(spelled(*part) for part in parts)
     expected = all(holds(*part) for part in parts)
@@ -158,3 +177,22 @@ def test_value_of_finds_the_equality_on_a_field() -> None:
     selector = parse_field_selector("a!=x,metadata.name=y")
     assert selector.value_of("metadata.name") == "y"
     assert selector.value_of("a") is None
+
+
+PATHS = st.sampled_from(["metadata.name", "status.phase"])
+TEXTS = st.text("ab=,\\!. ", max_size=4)
+
+
+@given(
+    st.lists(st.tuples(PATHS, st.sampled_from(["=", "==", "!="]), TEXTS), max_size=4),
+    st.fixed_dictionaries({"metadata.name": TEXTS, "status.phase": TEXTS}),
+)
+def test_a_parsed_field_selector_selects_what_its_requirements_say(
+    parts: list[tuple[str, str, str]], fields: dict[str, str]
+) -> None:
+    def escaped(value: str) -> str:
+        return "".join(f"\\{character}" if character in "\\,=" else character for character in value)
+
+    text = ",".join(f"{path}{operator}{escaped(value)}" for path, operator, value in parts)
+    expected = all((fields[path] == value) == (operator != "!=") for path, operator, value in parts)
+    assert parse_field_selector(text).matches(fields.__getitem__) is expected

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.api.core_v1 import CONFIG_MAP
@@ -209,3 +209,21 @@ def test_any_text_as_yaml_is_a_document_or_an_answer(text: str) -> None:
         read_object("application/yaml", text.encode(errors="surrogatepass"))
     except ApiError:
         return
+
+
+YAML_PARTS = st.sampled_from([
+    "a", "b", ": ", "- ", "\n", "  ", "{", "}", "[", "]", ", ", "? ", "&x ", "*x", "! ", "<<", "=", "~", '"', "'",
+    "!!int ", "!!float ", "!!bool ", "!!set ", "!!timestamp ", "!!str ", "!!map ", "!!null ", "!!merge ", "|\n", ">\n",
+    "---\n", "%YAML 1.1\n", "1", "0x", "0b", "_", ".", "e9", ".inf", ".nan", "1:30", "-", "+", "yes", "2026-01-01",
+    "\t", "\\ud800", "\0", "#",
+])  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(YAML_PARTS, max_size=25).map("".join))
+def test_any_piece_of_yaml_is_a_document_or_an_answer(text: str) -> None:
+    try:
+        document = read_object("application/yaml", text.encode()).document
+    except ApiError:
+        return
+    assert orjson.loads(orjson.dumps(document)) == document

@@ -1,21 +1,24 @@
 """Get and list: selection, pages of one snapshot, and what versions mean."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.api.errors import BadRequest, Expired, Invalid, NotFound, Timeout
+from skerry.api.errors import AlreadyExists, BadRequest, Expired, Invalid, NotFound, Timeout
 from skerry.api.registry import KINDS
 from skerry.api.selectors import parse_field_selector, parse_label_selector
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.server.verbs.requests import ListOptions, Selection, Target, WriteOptions
+from skerry.server.verbs.patches.merge_patch import MergePatch
+from skerry.server.verbs.requests import DeleteOptions, ListOptions, Selection, Target, WriteOptions
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
 from skerry.store.memory import open_memory
+from skerry.testing.api_server import open_verbs
 
 
 def labels(text: str) -> Selection:
@@ -137,3 +140,41 @@ async def test_pages_add_up_to_the_list(names: set[int], limit: int, *, odd: boo
                 break
         assert [item.json for item in found] == [item.json for item in whole.items]
         assert len(found) == (sum(name % 2 for name in names) if odd else len(names))
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["create", "change", "delete"]), st.integers(0, 12)), max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(before=STEPS, between=st.lists(STEPS, min_size=1, max_size=5), limit=st.integers(1, 3))
+async def test_pages_add_up_to_the_list_at_their_first_page_whatever_is_written_between(
+    before: list[tuple[str, int]], between: list[list[tuple[str, int]]], limit: int
+) -> None:
+    async with open_verbs() as (verbs, _):
+        target = Target(next(kind for kind in KINDS if kind.plural == "configmaps"), "default")
+
+        async def write(steps: list[tuple[str, int]]) -> None:
+            for count, (step, number) in enumerate(steps):
+                one = Target(target.kind, "default", f"n{number:02}")
+                with suppress(AlreadyExists, NotFound):
+                    match step:
+                        case "create":
+                            await verbs.create(target, {"metadata": {"name": one.name}}, WriteOptions())
+                        case "change":
+                            patch = MergePatch({"data": {"count": f"{count} of {len(steps)}"}})
+                            await verbs.patch(one, patch, WriteOptions())
+                        case _:
+                            await verbs.delete(one, DeleteOptions())
+
+        await write([*(("create", number) for number in range(0, 12, 2)), *before])
+        whole = await verbs.list(target, ListOptions())
+        found, token, writes = list[Stored](), "", iter(between)
+        while True:
+            page = await verbs.list(target, ListOptions(limit=limit, continue_token=token))
+            assert page.revision == whole.revision
+            found += page.items
+            token = page.continue_token
+            if not token:
+                break
+            await write(next(writes, []))
+        assert [item.json for item in found] == [item.json for item in whole.items]
