@@ -106,7 +106,7 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         if request.path not in _ANONYMOUS_PATHS:
             request.user = require_user(self._guards.authenticators, request.raw_headers)
-        door = self._doors.get("/" + request.path.split("/", 2)[1])
+        door = self._doors.get(_first_segment(request.path))
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
         require(self._guards.access, request.user, path_act(request.method, request.path))
@@ -129,6 +129,11 @@ class App:
     def statistics(self) -> dict[str, int]:
         """Return how many streaming answers are open."""
         return {"streams": len(self._streams)}
+
+
+def _first_segment(path: str) -> str:
+    """Return "/apis" of "/apis/x"; "/" of what is no path, such as the "*" of `OPTIONS *`."""
+    return "/" + path.partition("/")[2].partition("/")[0]
 
 
 def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:

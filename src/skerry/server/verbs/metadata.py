@@ -47,8 +47,8 @@ def check_type(kind: Kind[Any], document: Document) -> None:
         ("apiVersion", kind.api_version, "API version"),
         ("kind", kind.kind, "kind"),
     ):
-        given = document.get(field) or expected
-        if given != expected:
+        given = document.get(field)
+        if given not in (None, "", expected):
             raise BadRequest(f"the {spoken} in the data ({given}) does not match the expected {spoken} ({expected})")
         document[field] = expected
 
