@@ -1,6 +1,7 @@
 """Fetching over http and from files: boxes, pins, signatures, and servers that misbehave."""
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import ipaddress
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from prometheus_client import REGISTRY
 
 from skerry.artifacts.errors import FetchError, SignatureError
 from skerry.artifacts.fetching.fetcher import CodeFetcher
@@ -270,3 +272,23 @@ async def test_a_signed_file_of_this_machine_is_accepted(fetcher: CodeFetcher, t
     (tmp_path / "a.wasm").write_bytes(MODULE)
     (tmp_path / "a.wasm.sig").write_text(sign(KEY, MODULE))
     assert await fetcher.fetch(source(f"file://{tmp_path}/a.wasm", verification_key=PEM))
+
+
+@pytest.mark.parametrize(
+    ("answer", "pin", "result"),
+    [
+        (reply(200, MODULE), "", "success"),
+        (reply(200, MODULE), "ab" * 32, "checksum_mismatched"),
+        (reply(404), "", "download_failure"),
+        (reply(200, b"text"), "", "fetch_failure"),
+    ],
+)
+async def test_fetches_are_counted_by_their_result(answer: Script, pin: str, result: str, fetcher: CodeFetcher) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("skerry_wasm_remote_fetch_count_total", {"result": result}) or 0.0
+
+    before = count()
+    async with scripted_server({"/a": [answer]}) as server:
+        with contextlib.suppress(FetchError):
+            await fetcher.fetch(source(f"http://127.0.0.1:{server.port}/a", sha256=pin))
+    assert count() == before + 1

@@ -100,7 +100,7 @@ class Downloads:
         http: makes the requests.
         keep: where code may lie already.
         settings: what may be fetched.
-        executor: for files.
+        executor: for files, and for work that takes as long as a file is large.
     """
 
     def __init__(
@@ -180,9 +180,13 @@ class Downloads:
                 signature = await bring(beside, PAYLOAD_BYTES_MAX)
             except FetchError as error:
                 raise SignatureError(f"the code has no signature: {error.public}") from error
-            if not verifier.is_signed(content, signature.decode(errors="replace")):
+            if not await self._is_signed(verifier, content, signature):
                 raise SignatureError(f"the signature {beside} is not one of this code with spec.verificationKey")
         return Download(content, str(source.url))
+
+    async def _is_signed(self, verifier: Verifier, content: bytes, signature: bytes) -> bool:
+        text = signature.decode(errors="replace")
+        return await run_blocking(self._executor, lambda: verifier.is_signed(content, text))
 
     async def _web(self, url: HttpUrl, bytes_max: int) -> bytes:
         insecure = self._settings.is_insecure(urlsplit(url.url).netloc)

@@ -6,6 +6,7 @@ Invariant: no answer is cut silently. A body over its limit, or shorter than its
 """
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -50,11 +51,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered; its status is below 500."""
+    """What a server answered; its status is below 500.
+
+    Attributes:
+        status: of HTTP.
+        headers: of HTTP.
+        body: as it was sent.
+        sha256: of the body, 64 hexadecimal digits: taken as it came, because at once it would hold up the event loop.
+    """
 
     status: int
     headers: httpx.Headers
     body: bytes
+    sha256: str
 
 
 class HttpClient:
@@ -129,21 +138,21 @@ class HttpClient:
         method = "GET" if request.form is None else "POST"
         try:
             async with client.stream(method, url, headers=headers, data=request.form) as response:
-                body = await self._body(response, request, url)
-                return Answer(response.status_code, response.headers, body)
+                return await self._read(response, request, url)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise FetchError("DownloadFailed", f"{_place(url)} is no URL that can be fetched: {error}") from error
 
-    async def _body(self, response: httpx.Response, request: Request, url: str) -> bytes:
+    async def _read(self, response: httpx.Response, request: Request, url: str) -> Answer:
         length = response.headers.get("content-length", "")
         if length.isdigit() and int(length) > request.bytes_max:
             raise _too_large(url, request.bytes_max)
-        body = bytearray()
+        body, sha256 = bytearray(), hashlib.sha256()
         async for chunk in response.aiter_raw():  # as sent: a Content-Encoding is a box like any other
             body += chunk
+            sha256.update(chunk)
             if len(body) > request.bytes_max:
                 raise _too_large(url, request.bytes_max)
-        return bytes(body)
+        return Answer(response.status_code, response.headers, bytes(body), sha256.hexdigest())
 
     def _client(self, trust: ssl.SSLContext) -> httpx.AsyncClient:
         settings = self._settings

@@ -7,7 +7,6 @@ Invariant: what is returned has the digest by which it was asked for. A password
 and to the token service that this registry names, and over TLS unless the registry is one that needs none.
 """
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -76,11 +75,10 @@ class Repository:
         """
         what = f"{self._reference.registry}/{self._reference.repository}:{reference}".replace(":sha256:", "@sha256:")
         answer = await self._get(f"manifests/{reference}", MANIFEST_BYTES_MAX, what)
-        digest = hashlib.sha256(answer.body).hexdigest()
-        if reference.startswith("sha256:") and reference != f"sha256:{digest}":
+        if reference.startswith("sha256:") and reference != f"sha256:{answer.sha256}":
             raise FetchError("DigestMismatch", f"the registry served another manifest than {what}")
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
-        return Manifest(answer.body, media_type, digest)
+        return Manifest(answer.body, media_type, answer.sha256)
 
     async def blob(self, descriptor: Descriptor) -> bytes:
         """Return a blob, checked.
@@ -93,7 +91,7 @@ class Repository:
             raise FetchError("TooLarge", f"a layer of {descriptor.size_bytes} bytes is over the limit of {limit} bytes")
         what = f"layer sha256:{descriptor.digest} of {self._reference}"
         answer = await self._get(f"blobs/sha256:{descriptor.digest}", limit, what)
-        if hashlib.sha256(answer.body).hexdigest() != descriptor.digest:
+        if answer.sha256 != descriptor.digest:
             raise FetchError("DigestMismatch", f"the registry served other content than {what} has")
         return answer.body
 

@@ -3,7 +3,7 @@
 Reads a PEM public key (ECDSA on P-256, Ed25519, RSA of 2048 bits or more) and checks what
 https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md defines: each layer of the image
 `<repository>:sha256-<digest>.sig` is a payload ("simple signing"), its signature an annotation beside it. A file's
-signature stands beside it, at `<url>.sig`, in base64, as `cosign sign-blob` writes it. Pure.
+signature stands beside it, at `<url>.sig`, in base64. Pure.
 """
 
 import base64
