@@ -19,6 +19,7 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
 WATCH_SILENCE_SECONDS_MAX = 150.0
 MERGE_PATCH = "application/merge-patch+json"
+_METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 #: A field that the server does not know is a mistake of whoever wrote it.
 _STRICT = {"fieldValidation": "Strict"}
 
@@ -69,7 +70,9 @@ class HttpTransport:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
         timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS_MAX)
         try:
-            async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
+            async with self._http.stream(
+                "GET", _path(target), params=query, timeout=timeout, headers=_accepting(target)
+            ) as response:
                 if response.status_code >= httpx.codes.BAD_REQUEST:
                     raise error_of(response.status_code, await response.aread())
                 yield _events(response)
@@ -102,7 +105,7 @@ class HttpTransport:
         content_type: str = "application/json",
     ) -> Document:
         content = None if document is None else orjson.dumps(document)
-        headers = {"Content-Type": content_type} if content is not None else {}
+        headers = _accepting(target) | ({"Content-Type": content_type} if content is not None else {})
         request = self._http.build_request(
             method,
             _path(target),
@@ -143,6 +146,10 @@ async def _events(response: httpx.Response) -> AsyncIterator[WatchEvent]:
         if event["type"] == "ERROR":
             raise from_status(event["object"])
         yield WatchEvent(event["type"], event["object"])
+
+
+def _accepting(target: Target) -> dict[str, str]:
+    return _METADATA_ONLY if target.metadata_only else {}
 
 
 def _path(target: Target) -> str:

@@ -8,15 +8,17 @@ Invariant: once `synced`, the cache is the collection as it was at some revision
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Generic
+from typing import Any, Generic
 
 from prometheus_client import Counter
 from pydantic import ValidationError
 
 from skerry.api.errors import ApiError, Expired
+from skerry.api.kinds import Kind
 from skerry.api.model import Document, R, from_document
 from skerry.api.registry import kind_of
 from skerry.client.client import PAGE_OBJECTS, Client
+from skerry.client.partial import PartialObject, partial_object
 from skerry.client.transport import Target, WatchEvent
 from skerry.kit.backoff import Backoff
 from skerry.kit.logs import get_logger
@@ -40,6 +42,7 @@ class Informer(Generic[R]):
         self._client = client
         self._model = model
         self._kind = kind_of(model)
+        self._target = Target(self._kind)
         self._objects: dict[Key, R] = {}
         self._listeners: list[Callable[[Key], None]] = []
         self._synced = asyncio.Event()
@@ -85,7 +88,7 @@ class Informer(Generic[R]):
         token, revision = "", ""
         while True:
             page = await self._client.transport.list(
-                Target(self._kind), label_selector="", limit=PAGE_OBJECTS, continue_token=token
+                self._target, label_selector="", limit=PAGE_OBJECTS, continue_token=token
             )
             for item in page["items"]:
                 if obj := self._read(item):
@@ -103,7 +106,7 @@ class Informer(Generic[R]):
 
     async def _watch(self, revision: str) -> None:
         while True:
-            async with self._client.transport.watch(Target(self._kind), resource_version=revision) as events:
+            async with self._client.transport.watch(self._target, resource_version=revision) as events:
                 async for event in events:
                     revision = event.document["metadata"]["resourceVersion"]
                     self._take(event)
@@ -132,3 +135,17 @@ class Informer(Generic[R]):
     def _tell(self, key: Key) -> None:
         for listener in self._listeners:
             listener(key)
+
+
+class PartialInformer(Informer[Any]):
+    """The live collection of one kind, by the metadata of its objects alone: it holds `PartialObject`s.
+
+    Nothing is left out for not fitting its model, so what it does not show is not there.
+    """
+
+    def __init__(self, client: Client, kind: Kind[Any]) -> None:
+        super().__init__(client, kind.model)
+        self._target = Target(kind, metadata_only=True)
+
+    def _read(self, document: Document) -> PartialObject:
+        return partial_object(document)

@@ -26,12 +26,19 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request is about: a kind, a namespace ("" = cluster scope, or all) and a name ("" = the collection)."""
+    """What a request is about.
+
+    Attributes:
+        namespace: "" for cluster scope, or all.
+        name: "" for the collection.
+        metadata_only: what is listed or watched comes as its metadata alone.
+    """
 
     kind: Kind[Any]
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    metadata_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from skerry.api.errors import Conflict, Forbidden, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS
-from skerry.client.informer import Informer, Key
+from skerry.client.informer import Key, PartialInformer
 from skerry.client.informers import Informers
 from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
@@ -55,8 +55,8 @@ class GarbageCollector:
     def __init__(self, transport: Transport, informers: Informers, kinds: Sequence[Kind[Any]]) -> None:
         self._transport = transport
         self._kinds = {kind.resource: kind for kind in kinds if kind not in NOT_COLLECTED}
-        self._caches: dict[str, Informer[Any]] = {
-            resource: informers.of(kind.model) for resource, kind in self._kinds.items()
+        self._caches: dict[str, PartialInformer] = {
+            resource: informers.partial_of(kind) for resource, kind in self._kinds.items()
         }
         self._index = OwnerIndex(tuple(self._kinds.values()))
         self._workers = KeyedWorkers("garbage", self.reconcile, concurrency=CONCURRENCY)

@@ -122,7 +122,7 @@ class NamespaceController:
         self._clock = clock
         self._contents = tuple(kind for kind in kinds if kind.namespaced)
         self._namespaces = informers.of(Namespace)
-        self._caches = [informers.of(kind.model) for kind in self._contents]
+        self._caches = [informers.partial_of(kind) for kind in self._contents]
         self._workers = KeyedWorkers("namespaces", self.reconcile, concurrency=CONCURRENCY)
 
     @asynccontextmanager

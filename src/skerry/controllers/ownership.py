@@ -10,12 +10,41 @@ that of the object's own owners and dependents; a change that touches none of it
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from skerry.api.kinds import Kind
-from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, ObjectMeta, OwnerReference
+from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, OwnerReference
 
 _PROPAGATING = frozenset({FOREGROUND_FINALIZER, ORPHAN_FINALIZER})
+
+
+class OwnedMetadata(Protocol):
+    """What ownership reads of metadata: of a model's, or of a `PartialObject`'s."""
+
+    @property
+    def namespace(self) -> str | None:
+        """Where it is."""
+        ...
+
+    @property
+    def uid(self) -> str | None:
+        """The object's uid."""
+        ...
+
+    @property
+    def deletion_timestamp(self) -> str | None:
+        """When its deletion was asked for."""
+        ...
+
+    @property
+    def finalizers(self) -> Sequence[str] | None:
+        """What holds it back."""
+        ...
+
+    @property
+    def owner_references(self) -> Sequence[OwnerReference] | None:
+        """Its owners."""
+        ...
 
 
 class Ref(NamedTuple):
@@ -84,7 +113,7 @@ class OwnerIndex:
         """Iterate over a snapshot of every object's place."""
         return iter(list(self._nodes))
 
-    def node_of(self, metadata: ObjectMeta) -> Node:
+    def node_of(self, metadata: OwnedMetadata) -> Node:
         """Return what matters of an object."""
         return Node(
             uid=metadata.uid or "",
@@ -105,7 +134,7 @@ class OwnerIndex:
             place = Ref(kind.resource, namespace if kind.namespaced else "", owner.name)
         return Tie(place, owner.uid, bool(owner.block_owner_deletion))
 
-    def observe(self, ref: Ref, metadata: ObjectMeta | None) -> set[Ref]:
+    def observe(self, ref: Ref, metadata: OwnedMetadata | None) -> set[Ref]:
         """Take the present state of a place (None: nothing is there); return whom the change concerns."""
         node = self.node_of(metadata) if metadata else None
         before = self._nodes.get(ref)

@@ -50,6 +50,8 @@ class LocalTransport:
         metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
         if listed.continue_token:
             metadata["continue"] = listed.continue_token
+        if target.metadata_only:
+            return {"metadata": metadata, "items": [{"metadata": item.metadata} for item in listed.items]}
         return {"metadata": metadata, "items": [item.fresh_document() for item in listed.items]}
 
     async def create(self, target: ClientTarget, document: Document) -> Document:
@@ -79,15 +81,16 @@ class LocalTransport:
         """Watch a collection from a resource version on."""
         options = WatchOptions(resource_version=resource_version, bookmarks=True)
         async with self._verbs.watch(_target(target), options) as batches:
-            yield _events(batches)
+            yield _events(batches, metadata_only=target.metadata_only)
 
 
-async def _events(batches: AsyncIterator[Any]) -> AsyncIterator[WatchEvent]:
+async def _events(batches: AsyncIterator[Any], *, metadata_only: bool) -> AsyncIterator[WatchEvent]:
     async for batch in batches:
         for seen in batch:
             match seen:
                 case Observed():
-                    yield WatchEvent(seen.type, seen.object.document)
+                    document = seen.object.document
+                    yield WatchEvent(seen.type, {"metadata": document["metadata"]} if metadata_only else document)
                 case Bookmark():
                     yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(seen.revision)}})
 

@@ -58,6 +58,6 @@ async def collecting(client: Client) -> AsyncIterator[Collectors]:
     collectors = Collectors(informers, garbage)
     async with garbage.running(), namespaces.running():
         for kind in KINDS:
-            informers.of(kind.model).on_change(lambda _: collectors.changed.set())
+            informers.partial_of(kind).on_change(lambda _: collectors.changed.set())
         async with informers.running():
             yield collectors

@@ -213,6 +213,44 @@ async def test_an_informer_follows_from_before_to_after(transport: Transport):
         await until({"old-0", "old-2", "new"})
 
 
+async def test_an_informer_of_metadata_holds_what_owns_and_ends_an_object_and_nothing_of_its_body(
+    transport: Transport,
+):
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "u"}
+    owned = config("owned", key="value")
+    owned["metadata"] |= {"ownerReferences": [owner], "finalizers": ["example.com/f"], "labels": {"l": "x"}}
+    created = await transport.create(CONFIGS, owned)
+    informer = Informers(Client(transport)).partial_of(CONFIG_MAP)
+    changed = asyncio.Event()
+    informer.on_change(lambda _: changed.set())
+    async with background(("informer", informer.run)):
+        await informer.synced()
+        (listed,) = informer
+        assert (listed.name, listed.namespace, listed.metadata.uid) == ("owned", "default", created["metadata"]["uid"])
+        assert [reference.uid for reference in listed.metadata.owner_references] == ["u"]
+        assert (listed.metadata.finalizers, listed.metadata.deletion_timestamp) == (("example.com/f",), None)
+        changed.clear()
+        await transport.delete(named("owned"))
+        async with asyncio.timeout(20):
+            await changed.wait()
+        watched = informer.get("owned", "default")
+        assert watched
+        assert watched.metadata.deletion_timestamp
+
+
+async def test_metadata_alone_is_listed_and_watched(transport: Transport):
+    await transport.create(CONFIGS, config("a", key="value"))
+    place = Target(CONFIG_MAP, "default", metadata_only=True)
+    page = await transport.list(place, label_selector="", limit=10, continue_token="")
+    (item,) = page["items"]
+    assert item["metadata"]["name"] == "a"
+    async with transport.watch(place, resource_version=page["metadata"]["resourceVersion"]) as events:
+        await transport.create(CONFIGS, config("b", key="value"))
+        seen = await anext(event async for event in events if event.type != "BOOKMARK")
+    assert seen.document["metadata"]["name"] == "b"
+    assert not {"data"} & (item.keys() | seen.document.keys())
+
+
 class Expiring:
     """The transport of another, whose first watch finds its history gone."""
 

@@ -62,7 +62,7 @@ async def until_idle(client: Client, collectors: Collectors) -> None:
     probe = await client.create(config("probe"))
 
     async def seen() -> bool:
-        return collectors.informers.of(ConfigMap).get("probe", "default") is not None
+        return collectors.informers.partial_of(CONFIG_MAP).get("probe", "default") is not None
 
     await collectors.until(seen)
     async with asyncio.timeout(STATE_SECONDS_MAX):
@@ -208,9 +208,9 @@ async def test_a_start_behind_its_caches_sees_what_they_have_told_already(client
     async with informers.running():
         for kind in KINDS:
             if kind not in NOT_COLLECTED:
-                await informers.of(kind.model).synced()
+                await informers.partial_of(kind).synced()
         removed = asyncio.Event()
-        informers.of(ConfigMap).on_change(lambda _: removed.set())
+        informers.partial_of(CONFIG_MAP).on_change(lambda _: removed.set())
         async with garbage.running(), asyncio.timeout(STATE_SECONDS_MAX):
             await removed.wait()
 
@@ -246,7 +246,7 @@ async def test_nothing_is_collected_by_a_cache_that_is_not_complete(client: Clie
     await client.create(config("lost", absent("gone")))
     gate = asyncio.Event()
     async with collecting(Client(HeldBack(client.transport, gate))) as collectors:
-        await collectors.informers.of(ConfigMap).synced()
+        await collectors.informers.partial_of(CONFIG_MAP).synced()
         for _ in range(100):  # turns of the loop, in which it could do harm
             await client.get(ConfigMap, "child", namespace="default")
         assert await names(client) == {"child", "lost"}
@@ -275,7 +275,7 @@ async def test_an_owner_that_the_cache_lacks_is_looked_up_before_its_dependents_
     async with collecting(Client(Blind(client.transport, "owner"))) as collectors:
         await collectors.garbage.reconcile(Ref(CONFIG_MAP.resource, "default", "child"))
         await until_idle(client, collectors)
-        assert collectors.informers.of(ConfigMap).get("owner", "default") is None
+        assert collectors.informers.partial_of(CONFIG_MAP).get("owner", "default") is None
         assert await names(client) == {"owner", "child"}
 
 

@@ -1,0 +1,55 @@
+"""What of an object is kept where only its metadata matters: no labels, no annotations, no managedFields, no body.
+
+Controllers that look at every object there is (who owns whom, what is in a namespace) hold one of these for each,
+some hundred bytes instead of some thousand; and none of them sees what a Secret holds.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from skerry.api.model import Document, OwnerReference
+
+
+@dataclass(frozen=True, slots=True)
+class PartialMetadata:
+    """Identity, owners and end of an object; the fields are those of `ObjectMeta`."""
+
+    name: str
+    namespace: str
+    uid: str
+    deletion_timestamp: str | None
+    finalizers: tuple[str, ...]
+    owner_references: tuple[OwnerReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartialObject:
+    """An object of any kind, by its metadata alone."""
+
+    metadata: PartialMetadata
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace; "" in cluster scope."""
+        return self.metadata.namespace
+
+
+def partial_object(document: Document) -> PartialObject:
+    """Read an object; raises ValidationError where its metadata is not what the server promises."""
+    meta = document["metadata"]
+    owners = meta.get("ownerReferences") or ()
+    return PartialObject(
+        PartialMetadata(
+            name=meta["name"],
+            namespace=sys.intern(meta.get("namespace") or ""),
+            uid=meta["uid"],
+            deletion_timestamp=meta.get("deletionTimestamp"),
+            finalizers=tuple(meta.get("finalizers") or ()),
+            owner_references=tuple([OwnerReference.model_validate(o, by_alias=True, by_name=False) for o in owners]),
+        )
+    )
