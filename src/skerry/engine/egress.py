@@ -9,20 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from skerry.kit.addresses import Address, Network, destination
 
 #: Entries of a policy.
 ALLOWED_MAX = 1_000
 
 #: Protocol assignments, of which Python takes some for public (RFC 6890, 2.2.2).
 _ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")
-#: IPv6 networks that stand for IPv4 addresses, and where in the address those are: bits from the right.
-_TUNNELS = (
-    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
-    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
-    (ipaddress.IPv6Network("::/96"), 0),  # IPv4-compatible
-)
 
 
 class EgressDeniedError(Exception):
@@ -64,10 +57,5 @@ class EgressPolicy:
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return _is_public(address.ipv4_mapped)
-        for network, shift in _TUNNELS:
-            if address in network and not _is_public(ipaddress.IPv4Address(int(address) >> shift & 0xFFFFFFFF)):
-                return False
-    return address.is_global and not address.is_multicast and address not in _ASSIGNMENTS
+    leads_to = destination(address)
+    return leads_to.is_global and not leads_to.is_multicast and leads_to not in _ASSIGNMENTS

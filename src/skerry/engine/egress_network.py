@@ -12,7 +12,8 @@ from typing import Any
 
 import httpcore
 
-from skerry.engine.egress import Address, EgressDeniedError, EgressPolicy
+from skerry.engine.egress import EgressDeniedError, EgressPolicy
+from skerry.kit.addresses import Address
 
 #: Addresses of one name that are tried.
 ADDRESSES_MAX = 4

@@ -15,25 +15,21 @@ import ssl
 import httpx
 
 from skerry.artifacts.errors import FetchError
-from skerry.artifacts.fetching.settings import FetchSettings, Network
+from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.kit.addresses import Network, destination
 
 #: Where clouds serve credentials outside of the link-local ranges (Alibaba Cloud; Amazon, by IPv6).
 METADATA_NETWORKS: tuple[Network, ...] = (
     ipaddress.ip_network("100.100.100.200/32"),
     ipaddress.ip_network("fd00:ec2::/32"),
 )
-#: IPv4 addresses within IPv6 (RFC 6052): they lead where the IPv4 address does.
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 #: Addresses of one name that are tried.
 _ADDRESSES_MAX = 8
 
 
 def is_refused(address: str, blocked: tuple[Network, ...] = ()) -> bool:
     """Tell whether no connection may go to an address."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        within = ip.ipv4_mapped or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in _NAT64 else None)
-        ip = within or ip
+    ip = destination(ipaddress.ip_address(address.partition("%")[0]))
     return ip.is_link_local or ip.is_multicast or any(ip in network for network in (*METADATA_NETWORKS, *blocked))
 
 

@@ -1,15 +1,14 @@
 """What may be fetched, from where, and how much it may cost: the settings of every fetcher."""
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+
+from skerry.kit.addresses import Network
 
 #: Istio's limit of a module; Envoy holds a module in memory more than once.
 CODE_BYTES_MAX = 256 * 1024 * 1024
 #: One fetch in all, its retries, tokens and signatures included.
 FETCH_SECONDS_MAX = 120.0
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
