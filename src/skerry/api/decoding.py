@@ -1,13 +1,14 @@
 """From what a client sent to a complete, checked object: decode, prune, default, validate.
 
 Owns the translation of pydantic's errors into Kubernetes' field errors. Does not own what a rule is: that stands
-in the models and in each kind's `validate`.
+in the models, in each kind's `validate`, and in the schemas of custom kinds (`structural`).
 
 Invariant: every structural error of an object is reported at once, and its name errors with them; the kind's own
 rules need a sound structure, so they follow as the second and last round.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -28,7 +29,13 @@ from skerry.api.fields import (
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, R, from_document
 from skerry.api.secret_fields import may_show
+from skerry.api.structural.expressions import expression_errors
+from skerry.api.structural.pruning import complete as complete_by_schema
+from skerry.api.structural.pruning import prune
+from skerry.api.structural.schema import MISSING, Schema
+from skerry.api.structural.validation import validate
 
+_OF_RESOURCES = frozenset({"apiVersion", "kind", "metadata"})
 _TYPE_NAMES = {
     "string_type": "string",
     "int_type": "integer",
@@ -55,13 +62,47 @@ class Decoded(Generic[R]):
     unknown: tuple[str, ...]
 
 
-def decode(kind: Kind[R], document: Document) -> Decoded[R]:
+def decode(kind: Kind[R], document: Document, old: Document | None = None) -> Decoded[R]:
     """Read a document as an object of `kind`.
+
+    Args:
+        kind: the kind.
+        document: what a client sent, or made of a stored object.
+        old: the stored object, on updates: what of it did not change is not held against a schema that did.
 
     Raises:
         Invalid: with every type error and broken field rule.
     """
-    given = without_nulls(document)
+    if kind.schema is not None:
+        return _decode_by_schema(kind, kind.schema, document, old)
+    return _decode_by_model(kind, without_nulls(document))
+
+
+def _decode_by_schema(kind: Kind[R], schema: Schema, document: Document, old: Document | None) -> Decoded[R]:
+    content = {name: deepcopy(item) for name, item in document.items() if name not in _OF_RESOURCES}
+    content = {name: item for name, item in content.items() if item is not None}
+    unknown = prune(schema.root, content)
+    if unknown and old is not None:
+        # What a stored object has of a schema before is dropped in silence: the client may never have seen it.
+        before = set(prune(schema.root, deepcopy(old)))
+        unknown = [path for path in unknown if path not in before]
+    complete_by_schema(schema.root, content)
+    resource = {name: without_nulls(item) for name, item in document.items() if name in _OF_RESOURCES}
+    errors: list[FieldError] = []
+    try:
+        read = _decode_by_model(kind, resource)
+    except Invalid as error:
+        errors = [FieldError(c["reason"], c["field"], c["message"]) for c in error.details["causes"]]
+    whole = resource | content
+    errors += validate(schema.root, whole, MISSING if old is None else old)
+    if not errors:
+        errors += expression_errors(schema.root, whole, MISSING if old is None else old)
+    if errors:
+        raise Invalid.of(kind.kind, kind.group, _name_of(document), errors)
+    return Decoded(from_document(kind.model, whole), (*read.unknown, *unknown))
+
+
+def _decode_by_model(kind: Kind[R], given: Document) -> Decoded[R]:
     try:
         return Decoded(from_document(kind.model, given), ())
     except ValidationError as error:

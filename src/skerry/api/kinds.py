@@ -1,17 +1,19 @@
 """What a kind is: one declaration from which routes, discovery, OpenAPI, tables and checks follow.
 
-To add a kind: one module (or one more declaration in its group's module) and one line in `registry.KINDS`;
-docs/how-to/add-a-kind.md walks through it.
+A kind that Skerry brings is declared by a model; one that a user defines, by a structural schema over a model that
+takes anything (`custom_kinds`). To add a kind of ours: one module (or one more declaration in its group's module) and
+one line in `registry.KINDS`; docs/how-to/add-a-kind.md walks through it.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal
 
 from skerry.api.fields import FieldError
+from skerry.api.json_path import JsonPath, json_path
 from skerry.api.model import Document, R
 from skerry.api.names import NameFormat
+from skerry.api.structural.schema import Schema
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date"]
 
@@ -49,6 +51,30 @@ def _nothing_to_check(_: Any, __: Any) -> Iterable[FieldError]:
 
 
 @dataclass(frozen=True, slots=True)
+class KindNames:
+    """What a kind, one of its objects, and a list of them are called."""
+
+    kind: str
+    singular: str
+    list: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where the scale subresource of a kind finds its numbers.
+
+    Attributes:
+        replicas: the wanted number, a path of names.
+        present: the present number.
+        selector: the selector of what is counted, as text; None where there is none.
+    """
+
+    replicas: JsonPath
+    present: JsonPath
+    selector: JsonPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kind(Generic[R]):
     """A kind of object, as data.
 
@@ -60,7 +86,7 @@ class Kind(Generic[R]):
         namespaced: whether objects live in namespaces.
         short_names: what `kubectl get` also understands.
         categories: such as "all".
-        columns: between Name and Age in tables; where one of them tells the creation time (`age_of`), no Age follows.
+        columns: between Name and Age in tables.
         name_format: the rule for metadata.name.
         default: completes a decoded object in place: what the model's own field defaults can't say.
         validate: yields every broken rule of a complete object; the second argument is the stored object on
@@ -73,6 +99,14 @@ class Kind(Generic[R]):
             resourceVersion allowed, no generation.
         read_by: the least of the default roles that may read objects; None for cluster-admin alone.
         written_by: the least of them that may create, change and delete objects, their status aside; likewise.
+        schema: the structural schema, where the model takes anything; None where the model is the schema.
+        versions: every version under which objects of this resource may be stored, that of new writes first; () for
+            this one alone. They differ in `apiVersion` only.
+        names: where they do not follow from the model's.
+        ages: whether tables end with the column Age; not where the columns tell the creation time themselves.
+        scale: where the /scale subresource finds its numbers; None for no such subresource.
+        ending: whether the kind itself is being deleted, and takes no new objects.
+        deletion_finalizers: what a delete puts on an object, so that a controller can finish first.
     """
 
     group: str
@@ -93,21 +127,38 @@ class Kind(Generic[R]):
     core_semantics: bool = False
     read_by: DefaultRole | None = None
     written_by: DefaultRole | None = None
+    schema: Schema | None = None
+    versions: tuple[str, ...] = ()
+    names: KindNames | None = None
+    ages: bool = True
+    scale: ScalePaths | None = None
+    ending: bool = False
+    deletion_finalizers: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
         """The kind's name, such as `EdgeFunction`."""
-        return self.model.__name__
+        return self.names.kind if self.names else self.model.__name__
 
     @property
     def singular(self) -> str:
         """The resource's singular name, in lower case."""
-        return self.kind.lower()
+        return self.names.singular if self.names else self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of objects, such as `EdgeFunctionList`."""
+        return self.names.list if self.names else f"{self.kind}List"
 
     @property
     def api_version(self) -> str:
         """`group/version`, or the version alone for core."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def stored_api_version(self) -> str:
+        """The `apiVersion` in which objects are stored."""
+        return f"{self.group}/{self.versions[0]}" if self.versions else self.api_version
 
     @property
     def resource(self) -> str:
@@ -140,35 +191,11 @@ def age_of(document: Document) -> str | None:
     return str(created) if created else None
 
 
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
-
-
-def value_at(path: str) -> Callable[[Document], Any]:
+def value_at(path: str) -> JsonPath:
     """Return a reader of one field by its path, such as `.status.liveRevision`; None where it is absent."""
-    steps: list[str | int] = [int(i) if i else name for name, i in _STEP.findall(path)]
-
-    def read(document: Document) -> Any:
-        value: Any = document
-        for step in steps:
-            match value, step:
-                case dict(), str():
-                    value = value.get(step)
-                case list(), int() if step < len(value):
-                    value = value[step]
-                case _:
-                    return None
-        return value
-
-    return read
+    return json_path(path)
 
 
-def condition_status(condition_type: str) -> Callable[[Document], str | None]:
+def condition_status(condition_type: str) -> JsonPath:
     """Return a reader of one condition's status: `True`, `False`, `Unknown`, or None where it is not there."""
-
-    def read(document: Document) -> str | None:
-        for condition in (document.get("status") or {}).get("conditions") or ():
-            if condition.get("type") == condition_type:
-                return str(condition.get("status"))
-        return None
-
-    return read
+    return json_path(f'.status.conditions[?(@.type=="{condition_type}")].status')

@@ -1,7 +1,9 @@
 """Every kind that Skerry knows: one line each, in the order that discovery lists them."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.apoxy_core_v1alpha2 import BACKEND
 from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
@@ -21,6 +23,7 @@ KINDS: tuple[Kind[Any], ...] = (
     CLUSTER_ROLE_BINDING,
     ROLE,
     ROLE_BINDING,
+    CUSTOM_RESOURCE_DEFINITION,
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,
@@ -30,6 +33,14 @@ KINDS: tuple[Kind[Any], ...] = (
     GATEWAY,
     HTTP_ROUTE,
 )
+
+#: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes
+#: without us would not know.
+DEFINED_KINDS: Mapping[str, Kind[Any]] = {
+    kind.resource: kind
+    for kind in KINDS
+    if kind.group and not kind.core_semantics and kind is not CUSTOM_RESOURCE_DEFINITION
+}
 
 
 def kind_of(model: type[Any]) -> Kind[Any]:

@@ -35,13 +35,14 @@ class Informer(Generic[R]):
 
     Args:
         client: where it is read from.
-        model: the kind.
+        model: what the objects are read as.
+        kind: the kind; None for the one that the model declares.
     """
 
-    def __init__(self, client: Client, model: type[R]) -> None:
+    def __init__(self, client: Client, model: type[R], kind: Kind[R] | None = None) -> None:
         self._client = client
         self._model = model
-        self._kind = kind_of(model)
+        self._kind = kind or kind_of(model)
         self._target = Target(self._kind)
         self._objects: dict[Key, R] = {}
         self._listeners: list[Callable[[Key], None]] = []
@@ -54,6 +55,11 @@ class Informer(Generic[R]):
     async def synced(self) -> None:
         """Wait until the first list is complete."""
         await self._synced.wait()
+
+    def end(self) -> None:
+        """Let go of the collection, whose kind is gone, and of everyone who waits for it."""
+        self._objects.clear()
+        self._synced.set()
 
     def get(self, name: str, namespace: str = "") -> R | None:
         """Return the cached object, or None. It is shared: copy before changing it."""
@@ -127,7 +133,7 @@ class Informer(Generic[R]):
     def _read(self, document: Document) -> R | None:
         """Read one object; one that does not fit its model is left out, so that it hurts no other."""
         try:
-            return from_document(self._model, document)
+            return from_document(self._kind.model, document)
         except ValidationError as error:
             log.warning("object does not fit its kind, left out", resource=self._kind.resource, error=str(error))
             return None
@@ -144,7 +150,7 @@ class PartialInformer(Informer[Any]):
     """
 
     def __init__(self, client: Client, kind: Kind[Any]) -> None:
-        super().__init__(client, kind.model)
+        super().__init__(client, kind.model, kind)
         self._target = Target(kind, metadata_only=True)
 
     def _read(self, document: Document) -> PartialObject:

@@ -1,7 +1,7 @@
 """One informer a kind and form (objects, or their metadata alone), however many ask for it.
 
-Owns that each is followed once. Does not own what is done with it. Controllers ask for theirs when they are made;
-then all run together.
+Owns that each is followed once. Does not own what is done with it. Controllers ask for theirs when they are made, and
+all run together; those of kinds that come later start at once, and end with their kind.
 """
 
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from skerry.api.model import R
 from skerry.api.registry import kind_of
 from skerry.client.client import Client
 from skerry.client.informer import Informer, PartialInformer
-from skerry.kit.tasks import background
+from skerry.kit.tasks import Loops
 
 
 class Informers:
@@ -25,32 +25,50 @@ class Informers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._by_model: dict[type[Any], Informer[Any]] = {}
-        #: By resource.
-        self._partial: dict[str, PartialInformer] = {}
-        self._running = False
+        #: By resource, and for metadata with a suffix.
+        self._by_name: dict[str, Informer[Any]] = {}
+        self._loops: Loops | None = None
 
     def of(self, model: type[R]) -> Informer[R]:
-        """Return the informer of a kind; raises RuntimeError for a new one once they run, which would not."""
-        if model not in self._by_model:
-            if self._running:
-                raise RuntimeError(f"ask for the informer of {model.__name__} before the informers run")
-            self._by_model[model] = Informer(self._client, model)
-        return cast("Informer[R]", self._by_model[model])
+        """Return the informer of a kind that is declared by a model."""
+        name = kind_of(model).resource
+        if name not in self._by_name:
+            self._add(name, Informer(self._client, model))
+        return cast("Informer[R]", self._by_name[name])
 
     def partial_of(self, kind: Kind[Any]) -> PartialInformer:
-        """Return the informer of a kind that holds metadata alone; raises RuntimeError as `of` does."""
-        if kind.resource not in self._partial:
-            if self._running:
-                raise RuntimeError(f"ask for the informer of {kind.resource} before the informers run")
-            self._partial[kind.resource] = PartialInformer(self._client, kind)
-        return self._partial[kind.resource]
+        """Return the informer of a kind that holds metadata alone."""
+        name = _partial(kind.resource)
+        if name not in self._by_name:
+            self._add(name, PartialInformer(self._client, kind))
+        return cast("PartialInformer", self._by_name[name])
+
+    def forget(self, resource: str) -> None:
+        """End the informer of the metadata of a kind that is not served any more."""
+        informer = self._by_name.pop(_partial(resource), None)
+        if self._loops is not None:
+            self._loops.stop(_partial(resource))
+        if informer is not None:
+            informer.end()
+
+    def _add(self, name: str, informer: Informer[Any]) -> None:
+        self._by_name[name] = informer
+        if self._loops is not None:
+            self._loops.start(name, informer.run)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow every kind that was asked for, for the length of the block."""
-        self._running = True
-        loops = [(kind_of(model).resource, informer.run) for model, informer in self._by_model.items()]
-        loops += [(f"{resource}:metadata", informer.run) for resource, informer in self._partial.items()]
-        async with background(*loops):
-            yield
+        loops = Loops()
+        async with loops.running():
+            self._loops = loops
+            for name, informer in self._by_name.items():
+                loops.start(name, informer.run)
+            try:
+                yield
+            finally:
+                self._loops = None
+
+
+def _partial(resource: str) -> str:
+    return f"{resource}:metadata"

@@ -12,7 +12,7 @@ was read. So a cache that is behind costs a turn and never an object, and any nu
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,9 +23,8 @@ from skerry.api.errors import Conflict, Forbidden, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS
-from skerry.client.informer import Key, PartialInformer
-from skerry.client.informers import Informers
 from skerry.client.transport import DeleteConditions, Target, Transport
+from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, background
@@ -40,7 +39,7 @@ RESYNC_SECONDS = 600.0
 #: How often a turn meets another writer before it backs off.
 CONFLICT_TRIES_MAX = 5
 #: Kinds that are no one's dependents and own nothing: they come in masses and end by their age.
-NOT_COLLECTED = (EVENT,)
+NOT_COLLECTED = (EVENT.resource,)
 
 
 class GarbageCollector:
@@ -48,24 +47,20 @@ class GarbageCollector:
 
     Args:
         transport: reads and writes objects of any kind.
-        informers: where the caches of every kind come from.
-        kinds: every kind there is.
+        caches: of every kind there is.
     """
 
-    def __init__(self, transport: Transport, informers: Informers, kinds: Sequence[Kind[Any]]) -> None:
+    def __init__(self, transport: Transport, caches: KindCaches) -> None:
         self._transport = transport
-        self._kinds = {kind.resource: kind for kind in kinds if kind not in NOT_COLLECTED}
-        self._caches: dict[str, PartialInformer] = {
-            resource: informers.partial_of(kind) for resource, kind in self._kinds.items()
-        }
+        self._caches = caches
         self._index = OwnerIndex(tuple(self._kinds.values()))
         self._workers = KeyedWorkers("garbage", self.reconcile, concurrency=CONCURRENCY)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Collect for the length of the block."""
-        for resource, cache in self._caches.items():
-            cache.on_change(self._observer(resource))
+        self._caches.on_object(lambda resource, key: self._observe(Ref(resource, *key)))
+        self._caches.on_kinds(self._take_kinds)
         async with background(("garbage:resync", self._resync)):
             try:
                 yield
@@ -76,25 +71,31 @@ class GarbageCollector:
         """Return how many objects are indexed, and how many are being looked at."""
         return {"objects": len(self._index), **self._workers.statistics()}
 
-    def _observer(self, resource: str) -> Callable[[Key], None]:
-        return lambda key: self._observe(Ref(resource, *key))
+    @property
+    def _kinds(self) -> dict[str, Kind[Any]]:
+        return {name: kind for name, kind in self._caches.kinds.items() if name not in NOT_COLLECTED}
+
+    def _take_kinds(self, gone: Collection[str]) -> None:
+        """Forget the objects of kinds that are gone, and look again at whose owners may have become known."""
+        self._index.serve(tuple(self._kinds.values()))
+        for ref in self._index:
+            if ref.resource in gone or self._index.has_ties(ref):
+                self._observe(ref)
 
     def _observe(self, ref: Ref) -> None:
-        cached = self._caches[ref.resource].get(ref.name, ref.namespace)
+        if ref.resource in NOT_COLLECTED:
+            return
+        cache = self._caches.of(ref.resource)
+        cached = cache.get(ref.name, ref.namespace) if cache else None
         for concerned in self._index.observe(ref, cached.metadata if cached else None):
             if self._index.is_worth_a_look(concerned):
                 self._workers.add(concerned)
 
-    async def _synced(self) -> None:
-        """Wait for every cache: in one that is being filled, owners look lost that are not."""
-        for cache in self._caches.values():
-            await cache.synced()
-
     async def _resync(self) -> None:
         while True:
-            await self._synced()
-            for resource, cache in self._caches.items():
-                for cached in cache:
+            await self._caches.synced()
+            for resource in self._kinds:
+                for cached in self._caches.of(resource) or ():
                     self._observe(Ref(resource, cached.namespace, cached.name))
             for ref in self._index:
                 if self._index.is_worth_a_look(ref):
@@ -103,8 +104,8 @@ class GarbageCollector:
 
     async def reconcile(self, ref: Ref) -> None:
         """Do what an object's owners, or its own deletion, ask for."""
-        await self._synced()
-        if not self._index.is_worth_a_look(ref):
+        await self._caches.synced()  # in a cache that is being filled, owners look lost that are not
+        if ref.resource not in self._caches.kinds or not self._index.is_worth_a_look(ref):
             return
         for _ in range(CONFLICT_TRIES_MAX):
             try:
@@ -229,7 +230,10 @@ class GarbageCollector:
         return _metadata_of(document)
 
     def _target(self, ref: Ref) -> Target:
-        return Target(self._kinds[ref.resource], ref.namespace, ref.name)
+        kind = self._caches.kinds.get(ref.resource)
+        if kind is None:  # gone meanwhile, with all its objects
+            raise NotFound(f'{ref.resource} "{ref.name}" not found')
+        return Target(kind, ref.namespace, ref.name)
 
 
 def _metadata_of(document: Document) -> ObjectMeta:

@@ -10,21 +10,17 @@ deleted as well, so that nothing is ever left where no one can reach it.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 from skerry.api.core_v1 import NAMESPACE, Namespace
-from skerry.api.errors import ApiError, Conflict, NotFound
-from skerry.api.kinds import Kind
-from skerry.api.model import Condition, Document, to_document, with_condition
-from skerry.client.client import PAGE_OBJECTS, Client
-from skerry.client.informers import Informers
-from skerry.client.transport import DeleteConditions, Target
+from skerry.api.errors import Conflict, NotFound
+from skerry.api.model import Condition, to_document, with_condition
+from skerry.client.client import Client
+from skerry.client.transport import Target
+from skerry.controllers.contents import ContentFailedError, Remains, delete_all
+from skerry.controllers.kind_caches import KindCaches
 from skerry.kit.clock import Clock, rfc3339
-from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, background
 
@@ -34,8 +30,6 @@ log = get_logger(__name__)
 FINALIZER = "kubernetes"
 #: Namespaces worked on at once.
 CONCURRENCY = 8
-#: Objects of one namespace that are deleted at once.
-DELETES_AT_ONCE = 32
 #: Every ending namespace is looked at again this often, whatever happened.
 RESYNC_SECONDS = 600.0
 #: Failures that a condition spells out; the others are counted.
@@ -43,62 +37,42 @@ FAILURES_TOLD_MAX = 10
 CONDITION_MESSAGE_CHARACTERS_MAX = 4096
 
 
-class ContentFailedError(SkerryError):
-    """Objects of a namespace could not be deleted; it is tried again, with backoff."""
-
-
-@dataclass(slots=True)
-class Remains:
-    """What is still in a namespace after everything in it was deleted.
-
-    Attributes:
-        objects: their number, by resource as `plural.group`.
-        finalizers: the number of objects that each one holds.
-        failures: why objects could not be deleted, one sentence each.
-    """
-
-    objects: Counter[str] = field(default_factory=Counter)
-    finalizers: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-
-    def conditions(self) -> list[tuple[str, bool, str, str]]:
-        """Return type, whether it stands at True, reason and message of each condition, in Kubernetes' words."""
-        objects = [f"{resource} has {count} resource instances" for resource, count in sorted(self.objects.items())]
-        finalizers = [f"{name} in {count} resource instances" for name, count in sorted(self.finalizers.items())]
-        failures = sorted(self.failures)[:FAILURES_TOLD_MAX]
-        failed = f"Failed to delete all resource types, {len(self.failures)} remaining: {', '.join(failures)}"
-        left = f"Some resources are remaining: {', '.join(objects)}"
-        held = f"Some content in the namespace has finalizers remaining: {', '.join(finalizers)}"
-        well = "All content successfully deleted, may be waiting on finalization"
-        return [
-            (
-                "NamespaceDeletionDiscoveryFailure",
-                False,
-                "ResourcesDiscovered",
-                "All resources successfully discovered",
-            ),
-            (
-                "NamespaceDeletionGroupVersionParsingFailure",
-                False,
-                "ParsedGroupVersions",
-                "All legacy kube types successfully parsed",
-            ),
-            _told(
-                "NamespaceDeletionContentFailure", failures, ("ContentDeletionFailed", failed), ("ContentDeleted", well)
-            ),
-            _told(
-                "NamespaceContentRemaining",
-                objects,
-                ("SomeResourcesRemain", left),
-                ("ContentRemoved", "All content successfully removed"),
-            ),
-            _told(
-                "NamespaceFinalizersRemaining",
-                finalizers,
-                ("SomeFinalizersRemain", held),
-                ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
-            ),
-        ]
+def conditions_of(remains: Remains) -> list[tuple[str, bool, str, str]]:
+    """Return type, whether it stands at True, reason and message of each condition, in Kubernetes' words."""
+    objects = [f"{resource} has {count} resource instances" for resource, count in sorted(remains.objects.items())]
+    finalizers = [f"{name} in {count} resource instances" for name, count in sorted(remains.finalizers.items())]
+    failures = sorted(remains.failures)[:FAILURES_TOLD_MAX]
+    failed = f"Failed to delete all resource types, {len(remains.failures)} remaining: {', '.join(failures)}"
+    left = f"Some resources are remaining: {', '.join(objects)}"
+    held = f"Some content in the namespace has finalizers remaining: {', '.join(finalizers)}"
+    well = "All content successfully deleted, may be waiting on finalization"
+    return [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            False,
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            False,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        _told("NamespaceDeletionContentFailure", failures, ("ContentDeletionFailed", failed), ("ContentDeleted", well)),
+        _told(
+            "NamespaceContentRemaining",
+            objects,
+            ("SomeResourcesRemain", left),
+            ("ContentRemoved", "All content successfully removed"),
+        ),
+        _told(
+            "NamespaceFinalizersRemaining",
+            finalizers,
+            ("SomeFinalizersRemain", held),
+            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        ),
+    ]
 
 
 def _told(
@@ -112,25 +86,22 @@ class NamespaceController:
 
     Args:
         client: reads and writes.
-        informers: where the caches of every kind come from.
-        kinds: every kind there is.
+        caches: of every kind there is.
         clock: stamps conditions.
     """
 
-    def __init__(self, client: Client, informers: Informers, kinds: Sequence[Kind[Any]], clock: Clock) -> None:
+    def __init__(self, client: Client, caches: KindCaches, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._contents = tuple(kind for kind in kinds if kind.namespaced)
-        self._namespaces = informers.of(Namespace)
-        self._caches = [informers.partial_of(kind) for kind in self._contents]
+        self._caches = caches
+        self._namespaces = caches.informers.of(Namespace)
         self._workers = KeyedWorkers("namespaces", self.reconcile, concurrency=CONCURRENCY)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """End namespaces for the length of the block."""
         self._namespaces.on_change(lambda key: self._look_at(key[1]))
-        for cache in self._caches:
-            cache.on_change(lambda key: self._look_at(key[0]))
+        self._caches.on_object(lambda _, key: self._look_at(key[0]))
         async with background(("namespaces:resync", self._resync)):
             try:
                 yield
@@ -138,26 +109,25 @@ class NamespaceController:
                 await self._workers.stop()
 
     def _look_at(self, name: str) -> None:
-        """Ask for a turn of a namespace that ends, or that is not there."""
+        """Ask for a turn of a namespace that ends, or that is not there; "" is none."""
+        if not name:
+            return
         namespace = self._namespaces.get(name)
         if namespace is None or namespace.metadata.deletion_timestamp:
             self._workers.add(name)
 
-    async def _synced(self) -> None:
-        for cache in (self._namespaces, *self._caches):
-            await cache.synced()
-
     async def _resync(self) -> None:
         while True:
-            await self._synced()
+            await self._caches.synced()
             names = {namespace.name for namespace in self._namespaces}
-            for name in names.union(obj.namespace for cache in self._caches for obj in cache):
+            caches = [cache for resource in self._caches.kinds if (cache := self._caches.of(resource))]
+            for name in names.union(obj.namespace for cache in caches for obj in cache):
                 self._look_at(name)
             await asyncio.sleep(RESYNC_SECONDS)
 
     async def reconcile(self, name: str) -> None:
         """Bring one namespace nearer to its end; leaves one alone that does not end."""
-        await self._synced()
+        await self._caches.synced()
         namespace = await self._client.find(Namespace, name)
         if namespace is None:
             await self._delete_contents(name)  # what slipped in at the very end
@@ -187,50 +157,12 @@ class NamespaceController:
 
     async def _delete_contents(self, namespace: str) -> Remains:
         """Ask for the deletion of every object in a namespace; return what is there afterwards."""
-        remains = Remains()
-        for kind in self._contents:
-            found = 0
-            async for page in self._pages(kind, namespace):
-                found += len(page)
-                await self._delete_all(kind, page, remains)
-            if found:
-                async for page in self._pages(kind, namespace):
-                    _count(kind, page, remains)
-        return remains
-
-    async def _pages(self, kind: Kind[Any], namespace: str) -> AsyncIterator[list[Document]]:
-        """Yield the metadata of every object of a kind in a namespace, read live, a page at a time."""
-        token = ""
-        while True:
-            page = await self._client.transport.list(
-                Target(kind, namespace), label_selector="", limit=PAGE_OBJECTS, continue_token=token
-            )
-            yield [item["metadata"] for item in page["items"]]
-            token = page["metadata"].get("continue", "")
-            if not token:
-                return
-
-    async def _delete_all(self, kind: Kind[Any], page: Sequence[Document], remains: Remains) -> None:
-        slots = asyncio.Semaphore(DELETES_AT_ONCE)
-
-        async def delete(metadata: Document) -> None:
-            target = Target(kind, metadata["namespace"], metadata["name"])
-            try:
-                async with slots:
-                    await self._client.transport.delete(target, DeleteConditions(uid=metadata["uid"]))
-            except (NotFound, Conflict):
-                return  # gone, or another one by now: the count that follows tells
-            except ApiError as error:
-                remains.failures.append(str(error))
-
-        async with asyncio.TaskGroup() as group:
-            for metadata in page:
-                if "deletionTimestamp" not in metadata:
-                    group.create_task(delete(metadata))
+        kinds = [kind for kind in self._caches.kinds.values() if kind.namespaced]
+        return await delete_all(self._client.transport, kinds, namespace)
 
     def _tell(self, namespace: Namespace, remains: Remains) -> None:
         """Write the conditions of a namespace."""
-        for condition_type, stands, reason, message in remains.conditions():
+        for condition_type, stands, reason, message in conditions_of(remains):
             condition = Condition(
                 type=condition_type,
                 status="True" if stands else "False",
@@ -239,10 +171,3 @@ class NamespaceController:
                 message=message[:CONDITION_MESSAGE_CHARACTERS_MAX],
             )
             namespace.status.conditions = with_condition(namespace.status.conditions, condition)
-
-
-def _count(kind: Kind[Any], page: Sequence[Document], remains: Remains) -> None:
-    if page:
-        remains.objects[f"{kind.plural}.{kind.group}"] += len(page)
-    for metadata in page:
-        remains.finalizers.update(metadata.get("finalizers") or ())

@@ -100,10 +100,14 @@ class OwnerIndex:
     """
 
     def __init__(self, kinds: Sequence[Kind[Any]]) -> None:
-        self._kinds = {(kind.group, kind.kind): kind for kind in kinds}
+        self.serve(kinds)
         self._nodes: dict[Ref, Node] = {}
         self._places: dict[str, Ref] = {}
         self._dependents: dict[str, set[Ref]] = defaultdict(set)
+
+    def serve(self, kinds: Sequence[Kind[Any]]) -> None:
+        """Take the kinds that are served now; what is in the index is not looked at again by this."""
+        self._kinds = {(kind.group, kind.kind): kind for kind in kinds}
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -183,6 +187,11 @@ class OwnerIndex:
             return False
         owner = self._nodes.get(tie.owner)
         return owner is None or owner.uid != tie.uid or owner.waits_for_dependents
+
+    def has_ties(self, ref: Ref) -> bool:
+        """Tell whether an object names owners."""
+        node = self._nodes.get(ref)
+        return node is not None and bool(node.ties)
 
     def dependents(self, uid: str) -> set[Ref]:
         """Return the objects that name an owner."""

@@ -67,6 +67,43 @@ async def background(*loops: tuple[str, Callable[[], Awaitable[None]]]) -> Async
         raise failure
 
 
+class Loops:
+    """Named loops that come and go while the block runs; what is left is cancelled on exit, and waited for.
+
+    As with `background`, a loop that ends by an exception cancels the block.
+    """
+
+    def __init__(self) -> None:
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let loops be started for the length of the block."""
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as self._group:
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the group that would wrap it
+                failure = error
+            finally:
+                for name in tuple(self._tasks):
+                    self.stop(name)
+        if failure is not None:
+            raise failure
+
+    def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop until it is stopped, in a running block; one of the same name must have been stopped."""
+        if self._group is None or name in self._tasks:
+            raise RuntimeError(f"the loop {name} can't be started: it runs, or nothing does")
+        self._tasks[name] = self._group.create_task(_run(loop), name=name)
+
+    def stop(self, name: str) -> None:
+        """Cancel a loop; one that was never started is fine."""
+        if task := self._tasks.pop(name, None):
+            task.cancel()
+
+
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:
     await loop()
 

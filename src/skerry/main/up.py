@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.agent.agent import AgentSettings, run_agent
+from skerry.api.catalogue import Catalogue
 from skerry.api.core_v1 import Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
@@ -31,9 +32,11 @@ from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
+from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
+from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.namespaces import NamespaceController
 from skerry.controllers.wasm_plugins import WasmPluginController
 from skerry.engine.check import BundleChecker
@@ -59,6 +62,7 @@ from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.http import Door
+from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.local import LocalTransport
@@ -145,6 +149,8 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         access = Authorization()
         verbs = Verbs(revision_log, KINDS, clock, RandomIds(), access)
         await verbs.bootstrap()
+        await publish_definitions(revision_log, clock, RandomIds())
+        await stack.enter_async_context(verbs.definitions.running())
         await stack.enter_async_context(access.running(verbs))
         client = Client(LocalTransport(verbs, manager="skerry"))
         await ensure_default_gateway(client, http_address)
@@ -152,7 +158,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         node = NodeReadiness()
         ground = Ground(verbs, access, sealed.resealer)
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
-        await stack.enter_async_context(controllers(settings, data_dir, client, keep))
+        await stack.enter_async_context(controllers(settings, data_dir, client, keep, verbs.kinds))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
@@ -191,12 +197,16 @@ def front_doors(ground: Ground, reader: LogReader | None, clock: Clock) -> tuple
 
 
 @asynccontextmanager
-async def controllers(settings: Settings, data_dir: DataDir, client: Client, keep: ArtifactKeep) -> AsyncIterator[None]:
+async def controllers(
+    settings: Settings, data_dir: DataDir, client: Client, keep: ArtifactKeep, kinds: Catalogue
+) -> AsyncIterator[None]:
     """Run every controller."""
     clock, informers = SystemClock(), Informers(client)
     functions, revisions = informers.of(EdgeFunction), informers.of(EdgeFunctionRevision)
-    garbage = GarbageCollector(client.transport, informers, KINDS)
-    namespaces = NamespaceController(client, informers, KINDS, clock)
+    caches = KindCaches(informers, kinds)
+    garbage = GarbageCollector(client.transport, caches)
+    namespaces = NamespaceController(client, caches, clock)
+    definitions = DefinitionController(client, caches, kinds, clock)
     aggregation = ClusterRoleAggregator(client, informers)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
@@ -218,6 +228,7 @@ async def controllers(settings: Settings, data_dir: DataDir, client: Client, kee
             garbage.running(),
             namespaces.running(),
             aggregation.running(),
+            definitions.running(),
         )
         async with AsyncExitStack() as stack:
             for part in (*reconciling, informers.running(), background(("artifacts", collector.run))):

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from skerry.api.catalogue import Catalogue
 from skerry.api.model import Document
 from skerry.api.selectors import parse_label_selector
 from skerry.client.transport import ANY_STATE, DeleteConditions, WatchEvent
@@ -37,6 +38,11 @@ class LocalTransport:
     def __init__(self, verbs: Verbs, *, manager: str) -> None:
         self._verbs = verbs
         self._options = WriteOptions(field_validation="Strict", manager=manager)
+
+    @property
+    def kinds(self) -> Catalogue:
+        """Every kind that is served now."""
+        return self._verbs.kinds
 
     async def get(self, target: ClientTarget) -> Document:
         """Return one object."""

@@ -31,7 +31,7 @@ class LogSettings:
 
     Attributes:
         value_bytes_max: the largest value; above etcd's 1.5 MiB, and enough for 3 MiB request bodies.
-        watchers_max: watches open at once.
+        watchers_max: watches open at once: ten thousand of clients, and our own, which are one for each kind.
         recent_events_max: newest events kept at hand for all watchers; one that is further behind reads the database.
         recent_bytes_max: bytes of values of those.
         cache_bytes_max: about how much memory the copies of resources take, from which reads are answered; beyond it
@@ -43,7 +43,7 @@ class LogSettings:
     """
 
     value_bytes_max: int = 4 * 1024 * 1024
-    watchers_max: int = 10_000
+    watchers_max: int = 10_700
     recent_events_max: int = 2_000
     recent_bytes_max: int = 32 * 1024 * 1024
     cache_bytes_max: int = 64 * 1024 * 1024

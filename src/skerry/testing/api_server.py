@@ -15,6 +15,7 @@ from skerry.server.auth import StaticTokens, TokenRecord
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.health import Health, ReadinessCheck
+from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.serve import ServeSettings, ServingAt, serve
@@ -77,7 +78,8 @@ async def open_verbs(
     async with open_memory() as driver, open_log(driver) as log:
         verbs = Verbs(log, kinds, SystemClock(), RandomIds(), policy)
         await verbs.bootstrap()
-        yield verbs, log
+        async with verbs.definitions.running():
+            yield verbs, log
 
 
 def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts) -> App:
@@ -100,6 +102,8 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         authorization = Authorization()
         verbs = Verbs(log, parts.kinds, clock, RandomIds(), authorization)
         await verbs.bootstrap()
+        await publish_definitions(log, clock, RandomIds())
+        await stack.enter_async_context(verbs.definitions.running())
         await stack.enter_async_context(authorization.running(verbs))
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from skerry.api.catalogue import Catalogue
 from skerry.api.registry import KINDS
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.garbage import GarbageCollector
+from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.namespaces import NamespaceController
 from skerry.kit.clock import SystemClock
 from skerry.server.local import LocalTransport
@@ -23,6 +26,12 @@ async def memory_control_plane() -> AsyncIterator[Client]:
     """Yield a client of an empty control plane."""
     async with open_verbs() as (verbs, _):
         yield Client(LocalTransport(verbs, manager="test"))
+
+
+def catalogue_of(client: Client) -> Catalogue:
+    """Return the kinds that the control plane of a client serves; through a stranger's transport, our own."""
+    transport = client.transport
+    return transport.kinds if isinstance(transport, LocalTransport) else Catalogue(KINDS)
 
 
 @dataclass
@@ -52,12 +61,14 @@ class Collectors:
 @asynccontextmanager
 async def collecting(client: Client) -> AsyncIterator[Collectors]:
     """Run the controllers of deletion for the length of the block."""
-    informers = Informers(client)
-    garbage = GarbageCollector(client.transport, informers, KINDS)
-    namespaces = NamespaceController(client, informers, KINDS, SystemClock())
+    informers, kinds = Informers(client), catalogue_of(client)
+    caches = KindCaches(informers, kinds)
+    garbage = GarbageCollector(client.transport, caches)
+    namespaces = NamespaceController(client, caches, SystemClock())
+    definitions = DefinitionController(client, caches, kinds, SystemClock())
     collectors = Collectors(informers, garbage)
-    async with garbage.running(), namespaces.running():
-        for kind in KINDS:
-            informers.partial_of(kind).on_change(lambda _: collectors.changed.set())
+    async with garbage.running(), namespaces.running(), definitions.running():
+        caches.on_object(lambda _, __: collectors.changed.set())
+        caches.on_kinds(lambda _: collectors.changed.set())
         async with informers.running():
             yield collectors

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from skerry.api.core_v1 import CONFIG_MAP, NAMESPACE, ConfigMap, Namespace
+from skerry.api.core_v1 import CONFIG_MAP, NAMESPACE, ConfigMap
 from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Invalid, NotFound, Timeout
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.model import Document, ObjectMeta
@@ -118,8 +118,17 @@ async def test_informers_are_one_a_kind_and_run_together(transport: Transport):
     async with informers.running():
         await configs.synced()
         assert informers.of(ConfigMap) is configs
-        with pytest.raises(RuntimeError, match="ask for the informer of Namespace before"):
-            informers.of(Namespace)
+
+
+async def test_the_informer_of_a_kind_that_comes_later_starts_at_once_and_ends_with_it(transport: Transport):
+    informers = Informers(Client(transport))
+    async with informers.running():
+        namespaces = informers.partial_of(NAMESPACE)
+        await namespaces.synced()
+        assert namespaces.get("default") is not None
+        informers.forget(NAMESPACE.resource)
+        assert len(namespaces) == 0
+        assert informers.partial_of(NAMESPACE) is not namespaces
 
 
 async def test_pages_add_up_to_the_list(transport: Transport):

@@ -6,13 +6,14 @@ import pytest
 from skerry.api.core_v1 import CONFIG_MAP, ConfigMap, Namespace, Secret
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference
-from skerry.api.registry import KINDS, kind_of
+from skerry.api.registry import kind_of
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.client.transport import ANY_STATE, DeleteConditions, Propagation, Target, Transport
-from skerry.controllers.garbage import NOT_COLLECTED, GarbageCollector
+from skerry.controllers.garbage import GarbageCollector
+from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.ownership import Ref
-from skerry.testing.control_plane import STATE_SECONDS_MAX, Collectors, collecting
+from skerry.testing.control_plane import STATE_SECONDS_MAX, Collectors, catalogue_of, collecting
 
 HOLD = "example.com/hold"
 
@@ -204,11 +205,10 @@ async def test_what_was_under_way_at_a_stop_is_finished_after_a_start(client: Cl
 async def test_a_start_behind_its_caches_sees_what_they_have_told_already(client: Client):
     await client.create(config("lost", absent("gone")))
     informers = Informers(client)
-    garbage = GarbageCollector(client.transport, informers, KINDS)
+    caches = KindCaches(informers, catalogue_of(client))
+    garbage = GarbageCollector(client.transport, caches)
     async with informers.running():
-        for kind in KINDS:
-            if kind not in NOT_COLLECTED:
-                await informers.partial_of(kind).synced()
+        await caches.synced()
         removed = asyncio.Event()
         informers.partial_of(CONFIG_MAP).on_change(lambda _: removed.set())
         async with garbage.running(), asyncio.timeout(STATE_SECONDS_MAX):

@@ -65,7 +65,7 @@ class Authorization:
         async with background(*loops):
             for follower in followers:
                 await follower.synced()
-            await ensure_default_roles(Client(LocalTransport(verbs, manager="skerry")), verbs.kinds)
+            await ensure_default_roles(Client(LocalTransport(verbs, manager="skerry")), verbs.kinds.built_in)
             yield
 
     def decide(self, user: User, act: Act) -> Decision:

@@ -13,7 +13,13 @@ from skerry.api.model import Document
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 #: What may be done with the subresources, where that is not `get` alone.
-_SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {"status": ("get", "patch", "update"), "finalize": ("update",)}
+_SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
+    "status": ("get", "patch", "update"),
+    "scale": ("get", "patch", "update"),
+    "finalize": ("update",),
+}
+#: Group, version and kind of subresources that are not of the object's own kind.
+_SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1", "Scale")}
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 
@@ -61,7 +67,7 @@ def resource_of(kind: Kind[Any]) -> Resource:
         VERBS,
         kind.short_names,
         kind.categories,
-        (*(("status",) if kind.has_status else ()), *kind.subresources),
+        (*(["status"] if kind.has_status else []), *(["scale"] if kind.scale else []), *kind.subresources),
     )
 
 
@@ -154,24 +160,27 @@ def _legacy_entries(resource: Resource) -> list[Document]:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    below = [
-        {
-            "name": f"{resource.plural}/{subresource}",
-            "singularName": "",
-            "namespaced": resource.namespaced,
-            "kind": resource.kind,
-            "verbs": list(subresource_verbs(subresource)),
-        }
-        for subresource in resource.subresources
-    ]
-    return [entry, *below]
+    return [entry, *(_legacy_subresource(resource, subresource) for subresource in resource.subresources)]
+
+
+def _legacy_subresource(resource: Resource, subresource: str) -> Document:
+    entry: Document = {
+        "name": f"{resource.plural}/{subresource}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(subresource_verbs(subresource)),
+    }
+    if other := _SUBRESOURCE_KINDS.get(subresource):
+        entry["group"], entry["version"], entry["kind"] = other
+    return entry
 
 
 def _aggregated_entry(resource: Resource) -> Document:
-    response_kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    own = (resource.group, resource.version, resource.kind)
     entry: Document = {
         "resource": resource.plural,
-        "responseKind": response_kind,
+        "responseKind": _response_kind(*own),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
@@ -184,9 +193,13 @@ def _aggregated_entry(resource: Resource) -> Document:
         entry["subresources"] = [
             {
                 "subresource": subresource,
-                "responseKind": response_kind,
+                "responseKind": _response_kind(*_SUBRESOURCE_KINDS.get(subresource, own)),
                 "verbs": list(subresource_verbs(subresource)),
             }
             for subresource in resource.subresources
         ]
     return entry
+
+
+def _response_kind(group: str, version: str, kind: str) -> Document:
+    return {"group": group, "version": version, "kind": kind}

@@ -1,6 +1,6 @@
 """The Kubernetes front door: `/api`, `/apis`, `/openapi` and `/version`.
 
-Finds out what a path names and who answers it. Everything but stored objects is built once, at start.
+Finds out what a path names and who answers it. What is told about the kinds is built once for each set of them.
 """
 
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from skerry import __version__
+from skerry.api.catalogue import Kinds
 from skerry.api.errors import MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
@@ -66,15 +67,14 @@ class KubeDoor:
 
     def __init__(self, verbs: Verbs, settings: KubeSettings) -> None:
         self._access = settings.access
-        self._kinds = {(kind.group, kind.version, kind.plural): kind for kind in verbs.kinds}
+        self._verbs = verbs
         self._resources = Resources(verbs, settings.access, settings.clock, settings.log_reader)
-        self._discovery = Discovery([*(resource_of(kind) for kind in verbs.kinds), *reviews.REVIEWS])
-        self._openapi = OpenApi(verbs.kinds, __version__)
+        self._described = _Described(verbs.kinds.current, None)
         self._version = orjson.dumps(version_info())
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
-        return (*ABOUT_THE_API, *(route for resource in self._discovery.all() for route in routes_of(resource)))
+        return (*ABOUT_THE_API, *(route for resource in self._now().discovery.all() for route in routes_of(resource)))
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`. Who may not ask is refused before anything is looked at."""
@@ -83,10 +83,18 @@ class KubeDoor:
             require(self._access, request.user, path_act(request.method, request.path))
             return self._describe(request, path)
         require(self._access, request.user, resource_act(request.method, path, request.query))
-        kind = self._kinds.get((path.group, path.version, path.plural))
+        kind = self._verbs.kinds.current.find(path.group, path.version, path.plural)
+        if kind is None:
+            kind = await self._verbs.definitions.find(path.group, path.version, path.plural)
         if kind is not None:
             return await self._resources.answer(request, kind, path)
         return await self._review(request, path)
+
+    def _now(self) -> "_Described":
+        """Return the documents about the kinds that are served now."""
+        if self._described.kinds is not self._verbs.kinds.current:
+            self._described = _Described(self._verbs.kinds.current, self._described)
+        return self._described
 
     def _describe(self, request: Request, path: ResourcePath | GroupPath | None) -> Response:
         """Answer what tells about the API itself."""
@@ -96,18 +104,19 @@ class KubeDoor:
             return self._openapi_document(request)
         if path is None:
             raise unknown_path()
+        discovery = self._now().discovery
         if isinstance(path, ResourcePath):
-            return _document(request, self._discovery.resources(path.group, path.version))
+            return _document(request, discovery.resources(path.group, path.version))
         if path.group:
-            return _document(request, self._discovery.group(path.group))
+            return _document(request, discovery.group(path.group))
         accept = request.header(b"accept")
         for version in ("v2", "v2beta1"):
             if accepts(accept, g="apidiscovery.k8s.io", v=version, **{"as": "APIGroupDiscoveryList"}):
-                document = self._discovery.aggregated(path.root, version)
+                document = discovery.aggregated(path.root, version)
                 return _document(request, document, _AGGREGATED.format(version=version))
         if path.root == "api":
-            return _document(request, self._discovery.core_versions())
-        return _document(request, self._discovery.groups())
+            return _document(request, discovery.core_versions())
+        return _document(request, discovery.groups())
 
     async def _review(self, request: Request, path: ResourcePath) -> Response:
         review = reviews.find_review(path.group, path.version, path.plural)
@@ -124,18 +133,28 @@ class KubeDoor:
 
     def _openapi_document(self, request: Request) -> Response:
         _only_get(request)
+        openapi = self._now().openapi
         if request.path == "/openapi/v2":
             accept = media_ranges(request.header(b"accept") or JSON)
             if any("openapi.spec.v2" in media_type for media_type, _ in accept):
                 # An empty message is a valid, empty document: clients then take the third version.
                 return Response(b"", content_type=_PROTOBUF_V2)
-            return _published(request, self._openapi.version_2)
+            return _published(request, openapi.version_2)
         if request.path == "/openapi/v3":
-            return _published(request, self._openapi.index)
-        published = self._openapi.by_path.get(request.path.removeprefix("/openapi/v3/"))
+            return _published(request, openapi.index)
+        published = openapi.by_path.get(request.path.removeprefix("/openapi/v3/"))
         if published is None:
             raise NotFound(unknown_path().public)
         return _published(request, published)
+
+
+class _Described:
+    """What the door tells about one snapshot of kinds."""
+
+    def __init__(self, kinds: Kinds, before: "_Described | None") -> None:
+        self.kinds = kinds
+        self.discovery = Discovery([*(resource_of(kind) for kind in kinds.all), *reviews.REVIEWS])
+        self.openapi: OpenApi = OpenApi(kinds.all, __version__, before.openapi if before else None)
 
 
 def _only_get(request: Request) -> None:

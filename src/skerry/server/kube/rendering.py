@@ -20,6 +20,7 @@ from skerry.server.kube.tables import partial_metadata, table
 from skerry.server.metrics import ENCODINGS
 from skerry.server.verbs.requests import Listed
 from skerry.server.verbs.stored import Stored
+from skerry.server.verbs.versions import shown
 from skerry.server.verbs.watching import Bookmark, Observed, Seen
 
 #: Bytes of watch events that are handed to a connection at once, and wait there for a client that does not read.
@@ -38,6 +39,7 @@ class Renderer:
 
     def object(self, stored: Stored) -> bytes:
         """Return one object."""
+        stored = shown(self.kind, stored)
         match self.form.shape:
             case "object":
                 return stored.json
@@ -53,16 +55,17 @@ class Renderer:
             metadata["continue"] = listed.continue_token
             if listed.remaining is not None:
                 metadata["remainingItemCount"] = listed.remaining
+        states = [shown(self.kind, item) for item in listed.items] if self.kind.versions else listed.items
         match self.form.shape:
             case "object":
-                items = b",".join([item.json for item in listed.items])
-                return self._list_head(self.kind.api_version, f"{self.kind.kind}List", metadata) + items + b"]}"
+                items = b",".join([item.json for item in states])
+                return self._list_head(self.kind.api_version, self.kind.list_kind, metadata) + items + b"]}"
             case "metadata":
-                items = b",".join([orjson.dumps(partial_metadata(i.document, self.form)) for i in listed.items])
+                items = b",".join([orjson.dumps(partial_metadata(i.document, self.form)) for i in states])
                 version = f"meta.k8s.io/{self.form.version}"
                 return self._list_head(version, "PartialObjectMetadataList", metadata) + items + b"]}"
             case "table":
-                return self._table(listed.items, metadata)
+                return self._table(states, metadata)
 
     def _list_head(self, api_version: str, kind: str, metadata: Document) -> bytes:
         head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})
@@ -86,7 +89,8 @@ class Renderer:
             yield b"".join(lines)
 
     def _event(self, observed: Observed) -> bytes:
-        encoded, key = observed.moment.encoded, (observed.type, self.form, self.include)
+        encoded = observed.moment.encoded
+        key = (observed.type, self.form, self.include, self.kind.version)
         line = encoded.get(key)
         if line is None:
             ENCODINGS.inc()

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from skerry.api.errors import ApiError, Expired, InternalError, MethodNotAllowed
-from skerry.api.kinds import Kind
+from skerry.api.errors import ApiError, Expired, InternalError, MethodNotAllowed, UnsupportedMediaType
+from skerry.api.kinds import Kind, ScalePaths
 from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server.access import Access, Act, require
@@ -19,10 +19,12 @@ from skerry.server.kube.logs import LogReader, log_parts, log_query
 from skerry.server.kube.negotiation import Form, form_of
 from skerry.server.kube.paths import ResourcePath
 from skerry.server.kube.rendering import Renderer, error_event
+from skerry.server.kube.scale import patch_scale, rendered, replace_scale
 from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.requests import Deleted, Target, WatchOptions, WriteOptions, Written
 from skerry.server.verbs.verbs import Verbs
+from skerry.server.verbs.versions import shown
 from skerry.server.verbs.watching import Seen
 
 log = get_logger(__name__)
@@ -31,6 +33,7 @@ _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollectio
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SUBRESOURCE_VERBS = {
     "status": {"GET": "get", "PUT": "update", "PATCH": "patch"},
+    "scale": {"GET": "get", "PUT": "update", "PATCH": "patch"},
     "finalize": {"PUT": "update"},
 }
 #: Warnings of one answer, and characters of each: a bound for its headers.
@@ -58,6 +61,8 @@ class Resources:
         """Answer a request for an object or collection, by someone who may; raises ApiError."""
         target = target_of(kind, path)
         request.verb, request.resource = verb_of(request, kind, path), kind.resource
+        if path.subresource == "scale" and kind.scale is not None:
+            return await self._scale(request, target, kind.scale)
         match request.verb:
             case "get" if path.subresource == "log":
                 return await self._log(request, target)
@@ -87,28 +92,44 @@ class Resources:
 
     async def _create(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
-        return _written(await self._verbs.create(target, body.document, _write_options(request, body.duplicates)))
+        wanted = _write_options(request, body.duplicates)
+        return _written(target, await self._verbs.create(target, body.document, wanted))
 
     async def _replace(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
         wanted = _write_options(request, body.duplicates)
-        return _written(await self._verbs.replace(target, body.document, wanted))
+        return _written(target, await self._verbs.replace(target, body.document, wanted))
 
     async def _patch(self, request: Request, target: Target) -> Response:
         raw = await request.body(bodies.BODY_BYTES_MAX)
         patch, duplicates = bodies.read_patch(request.header(b"content-type"), raw, target.kind)
         if isinstance(patch, Configuration):
             applying = replace(options.apply_options(request.query, duplicates), user=request.user)
-            return _written(
-                await self._verbs.apply(target, patch, applying, lambda: self._allow_create(request, target))
-            )
+            written = await self._verbs.apply(target, patch, applying, lambda: self._allow_create(request, target))
+            return _written(target, written)
         wanted = _write_options(request, duplicates, patch=True)
-        return _written(await self._verbs.patch(target, patch, wanted))
+        return _written(target, await self._verbs.patch(target, patch, wanted))
 
     def _allow_create(self, request: Request, target: Target) -> None:
         kind = target.kind
         act = Act("create", kind.group, kind.plural, target.subresource, target.namespace, target.name)
         require(self._access, request.user, act)
+
+    async def _scale(self, request: Request, target: Target, paths: ScalePaths) -> Response:
+        if request.verb == "get":
+            return Response(rendered(paths, await self._verbs.get(target)))
+        if request.verb == "update":
+            body = await _read_object(request)
+            wanted = _write_options(request, body.duplicates)
+            written = await replace_scale(self._verbs, target, paths, body.document, wanted)
+        else:
+            raw = await request.body(bodies.BODY_BYTES_MAX)
+            patch, duplicates = bodies.read_patch(request.header(b"content-type"), raw, target.kind)
+            if isinstance(patch, Configuration):
+                raise UnsupportedMediaType("a Scale is not applied: send a JSON patch or a merge patch")
+            wanted = _write_options(request, duplicates, patch=True)
+            written = await patch_scale(self._verbs, target, paths, patch, wanted)
+        return Response(rendered(paths, written.object), headers=_warnings(written))
 
     async def _delete(self, request: Request, target: Target) -> Response:
         wanted = options.delete_options(request.query, await _read_optional(request))
@@ -170,6 +191,8 @@ def target_of(kind: Kind[Any], path: ResourcePath) -> Target:
         return Target(kind, path.namespace, path.name, "status")
     if path.subresource == "finalize" and "finalize" in kind.subresources:
         return Target(kind, path.namespace, path.name, "finalize")
+    if path.subresource == "scale" and kind.scale is not None:
+        return Target(kind, path.namespace, path.name)
     if path.subresource and path.subresource not in kind.subresources:
         raise unknown_path()
     return Target(kind, path.namespace, path.name)
@@ -202,9 +225,13 @@ async def _read_optional(request: Request) -> dict[str, Any]:
     return bodies.read_object(request.header(b"content-type"), raw).document if raw.strip() else {}
 
 
-def _written(written: Written) -> Response:
-    headers = tuple((b"warning", _warning(text)) for text in written.warnings[:WARNINGS_MAX])
-    return Response(written.object.json, 201 if written.created else 200, headers=headers)
+def _written(target: Target, written: Written) -> Response:
+    state = shown(target.kind, written.object)
+    return Response(state.json, 201 if written.created else 200, headers=_warnings(written))
+
+
+def _warnings(written: Written) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((b"warning", _warning(text)) for text in written.warnings[:WARNINGS_MAX])
 
 
 def _warning(text: str) -> bytes:
@@ -216,7 +243,7 @@ def _warning(text: str) -> bytes:
 
 def _deleted(target: Target, deleted: Deleted) -> Response:
     if not deleted.gone or target.kind.resource == "namespaces":
-        return Response(deleted.object.json)
+        return Response(shown(target.kind, deleted.object).json)
     details = {**target.details, "uid": deleted.object.metadata["uid"]}
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     return Response(orjson.dumps(status))

@@ -49,8 +49,7 @@ def partial_metadata(item: Document, form: Form) -> Document:
 def _columns(kind: Kind[Any]) -> list[Column]:
     if kind.columns and kind.columns[0].type == "date":
         return [*kind.columns]  # a chronicle, such as events: told apart by time, not by name
-    tells_age = any(column.value is age_of for column in kind.columns)
-    return [_NAME, *kind.columns, *(() if tells_age else (_AGE,))]
+    return [_NAME, *kind.columns, *([_AGE] if kind.ages else [])]
 
 
 def _definition(column: Column) -> Document:
@@ -74,11 +73,9 @@ def _row(item: Document, columns: Sequence[Column], form: Form, include: Include
 
 def _cell(column: Column, item: Document, now: dt.datetime) -> Any:
     value = column.value(item)
-    if column.type == "date":
-        return _age(value, now)
-    if value is None:
-        return 0 if column.type == "integer" else ""
-    return value
+    if value is None and column is not _AGE:
+        return "" if column.type == "string" else None
+    return _age(value, now) if column.type == "date" else value
 
 
 def _age(value: Any, now: dt.datetime) -> str:

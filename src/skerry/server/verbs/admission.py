@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.decoding import complete
+from skerry.api.errors import MethodNotAllowed
 from skerry.api.fields import FieldError
 from skerry.api.model import Resource
+from skerry.api.registry import DEFINED_KINDS
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.server.auth import User
@@ -97,6 +100,12 @@ class Surroundings:
 Step = Callable[[Change, Surroundings], Awaitable[None]]
 
 
+async def enter_kind(change: Change, _: Surroundings) -> None:
+    """Refuse new objects of a kind whose definition is ending."""
+    if change.target.kind.ending:
+        raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+
+
 async def enter_namespace(change: Change, surroundings: Surroundings) -> None:
     """Refuse new objects in a namespace that does not exist or is ending."""
     if change.target.kind.namespaced:
@@ -141,6 +150,7 @@ async def warn(change: Change, _: Surroundings) -> None:
 
 
 ON_CREATE: tuple[Step, ...] = (
+    enter_kind,
     enter_namespace,
     give_identity,
     prepare,
@@ -156,6 +166,12 @@ async def admit(change: Change, surroundings: Surroundings) -> None:
     """Send a change through its chain; raises what a step refuses with."""
     for step in ON_CREATE if change.operation == "create" else ON_UPDATE:
         await step(change, surroundings)
+
+
+def refuse_built_in(target: Target) -> None:
+    """Refuse to change the definition of a kind that Skerry brings."""
+    if target.kind is CUSTOM_RESOURCE_DEFINITION and target.name in DEFINED_KINDS:
+        raise forbidden(target, "it describes a kind that is built into Skerry, and can't be changed or deleted")
 
 
 def refuse_undeletable(target: Target) -> None:

@@ -9,7 +9,7 @@ import orjson
 from skerry.api.model import Document
 from skerry.kit.clock import Clock, rfc3339
 from skerry.server.verbs import answers, metadata
-from skerry.server.verbs.admission import refuse_undeletable
+from skerry.server.verbs.admission import refuse_built_in, refuse_undeletable
 from skerry.server.verbs.finalizers import is_held_back, with_propagation
 from skerry.server.verbs.requests import Deleted, DeleteOptions, Target
 from skerry.server.verbs.stored import Stored, encode
@@ -34,6 +34,7 @@ class Deleter:
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object; see `Verbs.delete`."""
         refuse_undeletable(target)
+        refuse_built_in(target)
         entry = await self._log.get(target.key)
         for _ in range(RACES_MAX):
             if entry is None:
@@ -50,6 +51,9 @@ class Deleter:
         meta = document["metadata"]
         before = meta.get("finalizers") or []
         meta["finalizers"] = with_propagation(before, options.propagation)
+        if "deletionTimestamp" not in meta:  # once: who took them off has finished
+            more = [name for name in target.kind.deletion_finalizers if name not in meta["finalizers"]]
+            meta["finalizers"] = [*meta["finalizers"], *more]
         if not is_held_back(target.kind, document):
             return await self._remove(target, entry, options)
         if "deletionTimestamp" in meta and meta["finalizers"] == before:

@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from skerry.api.catalogue import Catalogue
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
-from skerry.server.verbs.admission import SYSTEM_NAMESPACES, NoPolicy, Policy, Surroundings
+from skerry.server.verbs.admission import SYSTEM_NAMESPACES, NoPolicy, Policy, Surroundings, refuse_built_in
 from skerry.server.verbs.answers import store_errors
 from skerry.server.verbs.apply.configuration import Configuration
+from skerry.server.verbs.definitions import Definitions
 from skerry.server.verbs.deleting import Deleter
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.reading import Reader
@@ -44,10 +46,14 @@ class Verbs:
 
     Args:
         log: the revision log.
-        kinds: every kind that is served; `namespaces` is among them.
+        kinds: the kinds that are always served; `namespaces` is among them. `definitions` adds others.
         clock: for creation and deletion times.
         ids: for uids and generated names.
         policy: what stored objects say about who may write.
+
+    Attributes:
+        kinds: every kind that is served now.
+        definitions: keeps them at the state of the log while it runs.
 
     All verbs raise `ApiError`s only: besides those named below TooManyRequests and ServiceUnavailable, when the
     store is at a limit or away.
@@ -56,7 +62,8 @@ class Verbs:
     def __init__(
         self, log: RevisionLog, kinds: Sequence[Kind[Any]], clock: Clock, ids: Ids, policy: Policy | None = None
     ) -> None:
-        self.kinds = tuple(kinds)
+        self.kinds = Catalogue(kinds)
+        self.definitions = Definitions(log, self.kinds)
         self._namespaces = next(kind for kind in kinds if kind.resource == "namespaces")
         self._policy = policy or NoPolicy()
         self._writer = Writer(log, Surroundings(log, clock, ids, self._policy))
@@ -119,6 +126,7 @@ class Verbs:
             Conflict: it is not at the document's resourceVersion, or not of its uid.
             BadRequest, Invalid: as `create`.
         """
+        refuse_built_in(target)
         with store_errors():
             return await self._in_force(target, await self._writer.replace(target, document, options))
 
@@ -128,6 +136,7 @@ class Verbs:
         Raises:
             NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
         """
+        refuse_built_in(target)
         with store_errors():
             return await self._in_force(target, await self._writer.patch(target, patch, options))
 
@@ -146,6 +155,7 @@ class Verbs:
             Conflict: other managers own fields that would change; also as `replace`.
             NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
         """
+        refuse_built_in(target)
         with store_errors():
             return await self._in_force(target, await self._writer.apply(target, config, options, before_create))
 

@@ -31,6 +31,7 @@ from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
 from skerry.server.verbs.stored import Stored, encode
+from skerry.server.verbs.versions import is_kept, kept, shown
 from skerry.store import errors as store
 from skerry.store.log import RevisionLog
 from skerry.store.records import Entry
@@ -78,7 +79,7 @@ class Writer:
         target, new = Target(kind, obj.namespace, obj.name), to_document(obj)
         if owners is None:
             owners = managers.updated({}, self._write(target, options, "Update"), None, new)
-        value = _encode(new, managers.write(owners, kind.api_version))
+        value = _encode(kind, new, managers.write(owners, kind.api_version))
         if options.dry_run:
             await self._require_absent(target)
             return Written(Stored(value, 0), created=True, warnings=tuple(change.warnings))
@@ -153,16 +154,17 @@ class Writer:
 
     async def _update_once(self, target: Target, entry: Entry, edit: Edit, options: WriteOptions) -> Written:
         """Make and write one new state of `entry`; raises the store's Conflict where it is not the newest."""
-        live, version = Stored(entry.value, entry.revision), target.kind.api_version
-        old: Document = orjson.loads(entry.value)
+        stored, version = Stored(entry.value, entry.revision), target.kind.api_version
+        live = shown(target.kind, stored)
+        old: Document = orjson.loads(live.value)
         old_fields = old["metadata"].pop("managedFields", None)
         wanted = edit.make(Before(live, old, old_fields), self._write(target, options, edit.operation))
         new, warnings = await self._admitted(target, (old, entry.revision), wanted.document, options)
         new_fields = managers.write(wanted.owners(new), version)
-        if new == old and managers.same(old_fields, new_fields):
+        if new == old and managers.same(old_fields, new_fields) and is_kept(target.kind, stored):
             return Written(live, warnings=warnings)
         removed = bool(new["metadata"].get("deletionTimestamp")) and not is_held_back(target.kind, new)
-        value = _encode(new, new_fields)
+        value = _encode(target.kind, new, new_fields)
         if options.dry_run:
             return Written(Stored(value, entry.revision), warnings=warnings)
         if removed:
@@ -185,7 +187,7 @@ class Writer:
             wanted["status"] = old.get("status")
         elif target.subresource == "status":
             wanted = {**old, "status": wanted.get("status"), "metadata": wanted.get("metadata")}
-        obj, warnings = _decode(target, wanted, options)
+        obj, warnings = _decode(target, wanted, options, old)
         old_obj = from_document(kind.model, old)
         metadata.check_versions(obj.metadata, old_obj.metadata, revision, target)
         metadata.check_place(obj.metadata, target)
@@ -218,20 +220,22 @@ def _with_status(document: Document, status: Any) -> Document:
     return rest if status is None else {**rest, "status": status}
 
 
-def _encode(document: Document, managed_fields: list[Document]) -> bytes:
+def _encode(kind: Kind[Any], document: Document, managed_fields: list[Document]) -> bytes:
     if managed_fields:
         document = {**document, "metadata": {**document["metadata"], "managedFields": managed_fields}}
-    value = encode(document)
+    value = encode(kept(kind, document))
     if len(value) > OBJECT_BYTES_MAX:
         raise too_large()
     return value
 
 
-def _decode(target: Target, document: Document, options: WriteOptions) -> tuple[Any, list[str]]:
+def _decode(
+    target: Target, document: Document, options: WriteOptions, old: Document | None = None
+) -> tuple[Any, list[str]]:
     """Return the model of a document, and what to warn of; every error of structure and name is raised at once."""
     kind = target.kind
     try:
-        decoded = decode(kind, document)
+        decoded = decode(kind, document, old)
     except Invalid as error:
         structural = [FieldError(c["reason"], c["field"], c["message"]) for c in error.details["causes"]]
         more = _metadata_errors(kind, document) if not target.name else []

@@ -55,7 +55,7 @@ async def test_a_write_that_is_not_in_force_in_time_says_that_it_is_stored(monke
     monkeypatch.setattr(following, "IN_FORCE_SECONDS_MAX", 0.0)
     authorization = Authorization()  # does not run, so nothing is ever in force
     async with open_verbs(policy=authorization) as (verbs, _):
-        kind = next(kind for kind in verbs.kinds if kind.plural == "clusterroles")
+        kind = next(kind for kind in verbs.kinds.built_in if kind.plural == "clusterroles")
         with pytest.raises(Timeout, match=r"the write is stored as revision \d+, but it was not in force"):
             await verbs.create(Target(kind), {"metadata": {"name": "r"}}, WriteOptions())
         assert await verbs.get(Target(kind, "", "r"))
@@ -65,7 +65,7 @@ async def test_a_second_server_on_the_same_log_begins_with_all_that_is_there(mak
     first, second = Authorization(), Authorization()
     async with open_verbs(policy=first) as (verbs, _):
         async with first.running(verbs):
-            kind = next(kind for kind in verbs.kinds if kind.plural == "clusterrolebindings")
+            kind = next(kind for kind in verbs.kinds.built_in if kind.plural == "clusterrolebindings")
             document = {
                 "metadata": {"name": "b"},
                 "roleRef": {"kind": "ClusterRole", "name": "view"},

@@ -21,7 +21,7 @@ ALICE = {"authorization": "Bearer user-token"}
 @pytest.fixture(autouse=True)
 async def alice_views(verbs: Verbs) -> None:
     """Give alice the role `view` in the namespace `default`."""
-    kind = next(kind for kind in verbs.kinds if kind.plural == "rolebindings")
+    kind = next(kind for kind in verbs.kinds.built_in if kind.plural == "rolebindings")
     document = {
         "metadata": {"name": "alice-views"},
         "roleRef": {"kind": "ClusterRole", "name": "view"},

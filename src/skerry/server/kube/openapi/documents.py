@@ -1,8 +1,13 @@
-"""The OpenAPI documents as they are served: bytes with their hashes, built once from the kinds."""
+"""The OpenAPI documents as they are served: bytes with their hashes, built once for each set of kinds.
+
+Where kinds come or go, only the documents of their groups are made again. The document of OpenAPI 2, which holds all,
+is made when it is asked for.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -30,19 +35,37 @@ class OpenApi:
     """Every OpenAPI document of some kinds.
 
     Attributes:
+        groups: the documents of each group and version, by the path that `by_path` has.
         index: the document at `/openapi/v3`, which names the others.
         by_path: those, by what follows `/openapi/v3/`, such as "apis/extensions.apoxy.dev/v1alpha2".
         version_2: all in one, for clients that read JSON of OpenAPI 2.
+
+    Args:
+        kinds: what is served.
+        version: of Skerry.
+        before: the documents of another set of kinds; those of groups that are the same are taken over.
     """
 
-    def __init__(self, kinds: Sequence[Kind[Any]], version: str) -> None:
+    def __init__(self, kinds: Sequence[Kind[Any]], version: str, before: "OpenApi | None" = None) -> None:
         groups: dict[str, list[Kind[Any]]] = {}
         for kind in kinds:
             groups.setdefault(kind.root_path.lstrip("/"), []).append(kind)
-        info = {"title": "Skerry", "version": version}
-        documents = {path: _version_3(found, info) for path, found in groups.items()}
-        self.by_path = {path: _publish(document) for path, document in documents.items()}
-        self.index = _publish(
+        self._info = {"title": "Skerry", "version": version}
+        known = before.groups if before else {}
+        self.groups: dict[str, _Group] = {
+            path: known[path] if path in known and known[path].kinds == found else _Group(found, self._info)
+            for path, found in groups.items()
+        }
+
+    @cached_property
+    def by_path(self) -> dict[str, Published]:
+        """The document of each group and version."""
+        return {path: group.published for path, group in self.groups.items()}
+
+    @cached_property
+    def index(self) -> Published:
+        """The document that names the others."""
+        return _publish(
             {
                 "paths": {
                     path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={published.hash}"}
@@ -50,7 +73,23 @@ class OpenApi:
                 }
             }
         )
-        self.version_2 = _publish(_version_2(list(documents.values()), info))
+
+    @cached_property
+    def version_2(self) -> Published:
+        """All in one."""
+        return _publish(_version_2([group.document for group in self.groups.values()], self._info))
+
+
+class _Group:
+    """The document of the kinds of one group and version."""
+
+    def __init__(self, kinds: Sequence[Kind[Any]], info: Document) -> None:
+        self.kinds = kinds
+        self.document = _version_3(kinds, info)
+
+    @cached_property
+    def published(self) -> Published:
+        return _publish(self.document)
 
 
 def _version_3(kinds: Sequence[Kind[Any]], info: Document) -> Document:

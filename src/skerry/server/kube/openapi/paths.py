@@ -4,7 +4,7 @@ from typing import Any
 
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
-from skerry.server.kube.openapi.schemas import DELETE_OPTIONS, REF, STATUS, schema_name
+from skerry.server.kube.openapi.schemas import DELETE_OPTIONS, REF, SCALE, STATUS, schema_name
 
 _DRY_RUN = "All: check everything, store nothing."
 _MANAGER = "Who writes: the name that field ownership is recorded under."
@@ -50,6 +50,8 @@ def path_items(kind: Kind[Any]) -> dict[str, Document]:
         items[kind.path()] = {
             "get": _operation(kind, "list", _LIST, f"{schema_name(kind)}List", suffix="ForAllNamespaces")
         }
+    if kind.scale is not None:
+        items[f"{one}/scale"] = _scale(kind)
     if kind.has_status:
         items[f"{one}/status"] = _status(kind)
     for subresource in kind.subresources:
@@ -86,6 +88,21 @@ def _status(kind: Kind[Any]) -> Document:
         "patch": _patch(kind, suffix="Status"),
         "parameters": _place(kind, named=True),
     }
+
+
+def _scale(kind: Kind[Any]) -> Document:
+    item: Document = {
+        "get": _operation(kind, "get", {}, SCALE, suffix="Scale"),
+        "put": _operation(kind, "put", _WRITE, SCALE, body=SCALE, suffix="Scale"),
+        "patch": _operation(kind, "patch", _WRITE, SCALE, suffix="Scale"),
+        "parameters": _place(kind, named=True),
+    }
+    content: Document = {media_type: {"schema": {}} for media_type in _PATCH_TYPES[:2]}
+    item["patch"]["requestBody"] = {"required": True, "content": content}
+    del item["patch"]["responses"]["201"]
+    for method in ("get", "put", "patch"):
+        item[method]["x-kubernetes-group-version-kind"] = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    return item
 
 
 def _subresource(kind: Kind[Any], subresource: str) -> Document:

@@ -1,4 +1,4 @@
-"""From pydantic models to the schemas that Kubernetes' clients read.
+"""From pydantic models, and the schemas of custom kinds, to the schemas that Kubernetes' clients read.
 
 Names are Kubernetes': the group's domain reversed, the version, the class, such as
 `dev.apoxy.extensions.v1alpha2.EdgeFunction`. What pydantic says in JSON Schema is brought into the dialect of
@@ -15,12 +15,39 @@ from pydantic.json_schema import models_json_schema
 from skerry.api import model as meta
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, Model
+from skerry.api.structural.schema import Schema
 
 Schemas = dict[str, Document]
 
 REF = "#/components/schemas/"
 META_PREFIX = "io.k8s.apimachinery.pkg.apis.meta.v1"
 LIST_META, STATUS, DELETE_OPTIONS = (f"{META_PREFIX}.{name}" for name in ("ListMeta", "Status", "DeleteOptions"))
+
+SCALE = "io.k8s.api.autoscaling.v1.Scale"
+
+_REPLICAS: Document = {"type": "object", "properties": {"replicas": {"type": "integer", "format": "int32"}}}
+
+#: The shape of the scale subresource, whatever kind it is of.
+_SCALE: Schemas = {
+    SCALE: {
+        "description": "Scale is the number of an object's replicas.",
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"allOf": [{"$ref": f"{REF}{META_PREFIX}.ObjectMeta"}], "default": {}},
+            "spec": _REPLICAS,
+            "status": {
+                "type": "object",
+                "properties": {**_REPLICAS["properties"], "selector": {"type": "string"}},
+            },
+        },
+        "x-kubernetes-group-version-kind": [{"group": "autoscaling", "version": "v1", "kind": "Scale"}],
+    }
+}
+
+#: Keywords that OpenAPI 2 does not have; a value that may be null has no type there.
+_NOT_IN_VERSION_2 = frozenset({"allOf", "anyOf", "oneOf", "not", "nullable", "x-kubernetes-validations"})
 
 _OBJECT: Document = {"type": "object"}
 _STRING: Document = {"type": "string"}
@@ -68,20 +95,34 @@ _MACHINERY: Schemas = {
 def kind_schemas(kinds: Sequence[Kind[Any]]) -> Schemas:
     """Return the schemas of some kinds of one group and version, of their lists, and of all they refer to."""
     prefix = prefix_of(kinds[0])
-    classes = {cls for kind in kinds for cls in _models_in(kind.model)}
+    models: list[type[Model]] = [kind.model for kind in kinds if kind.schema is None]
+    models.append(meta.ObjectMeta)
+    classes = {cls for model in models for cls in _models_in(model)}
     names = {cls.__name__: _schema_name(cls, prefix) for cls in classes}
     if len(names) != len(classes):
         raise ValueError(f"two models under {prefix} share a name: {sorted(cls.__name__ for cls in classes)}")
-    _, found = models_json_schema([(kind.model, "validation") for kind in kinds], by_alias=True, ref_template="{model}")
+    _, found = models_json_schema([(model, "validation") for model in models], by_alias=True, ref_template="{model}")
     schemas = {names[name]: _translated(schema, names) for name, schema in found["$defs"].items()}
     for kind in kinds:
         name = schema_name(kind)
+        if kind.schema is not None:
+            schemas[name] = _custom_schema(kind.schema)
         own = schemas[name]
         own["x-kubernetes-group-version-kind"] = [_gvk(kind, kind.kind)]
         own["properties"].update(_type_properties(kind))
         own["properties"]["metadata"]["default"] = {}
         schemas[f"{name}List"] = _list_schema(kind, name)
-    return {**schemas, **_MACHINERY}
+    return {**schemas, **_MACHINERY, **(_SCALE if any(kind.scale for kind in kinds) else {})}
+
+
+def _custom_schema(schema: Schema) -> Document:
+    """Return the schema of a custom kind, with the metadata that it leaves to us."""
+    metadata = {
+        "allOf": [{"$ref": f"{REF}{META_PREFIX}.ObjectMeta"}],
+        "description": "Standard object metadata.",
+        "default": {},
+    }
+    return {**schema.document, "properties": {**(schema.document.get("properties") or {}), "metadata": metadata}}
 
 
 def prefix_of(kind: Kind[Any]) -> str:
@@ -112,15 +153,15 @@ def _type_properties(kind: Kind[Any]) -> Document:
 
 def _list_schema(kind: Kind[Any], name: str) -> Document:
     return {
-        "description": f"{kind.kind}List is a list of {kind.kind}.",
+        "description": f"{kind.list_kind} is a list of {kind.kind}.",
         "type": "object",
         "required": ["items"],
         "properties": {
             **_type_properties(kind),
             "metadata": {"allOf": [{"$ref": REF + LIST_META}], "default": {}},
-            "items": {"type": "array", "items": {"allOf": [{"$ref": REF + name}], "default": {}}},
+            "items": {"type": "array", "items": {"$ref": REF + name}},
         },
-        "x-kubernetes-group-version-kind": [_gvk(kind, f"{kind.kind}List")],
+        "x-kubernetes-group-version-kind": [_gvk(kind, kind.list_kind)],
     }
 
 
@@ -174,7 +215,7 @@ def _rest(schema: Document, names: dict[str, str]) -> Document:
     return translated
 
 
-def as_version_2(schema: Any) -> Any:
+def as_version_2(schema: Document) -> Document:
     """Return a schema as OpenAPI 2 has it: references stand alone, under `#/definitions/`."""
     match schema:
         case {"allOf": [{"$ref": ref}], **rest}:
@@ -182,9 +223,12 @@ def as_version_2(schema: Any) -> Any:
             return {"$ref": cast("str", ref).replace(REF, "#/definitions/"), **described}
         case {"$ref": str(ref)}:
             return {"$ref": ref.replace(REF, "#/definitions/")}
-        case dict():
-            return {key: as_version_2(item) for key, item in schema.items() if key != "anyOf"}
-        case list():
-            return [as_version_2(item) for item in schema]
         case _:
-            return schema
+            left = _NOT_IN_VERSION_2 | ({"type"} if schema.get("nullable") else set())
+            return {key: _keyword_version_2(key, item) for key, item in schema.items() if key not in left}
+
+
+def _keyword_version_2(key: str, value: Any) -> Any:
+    if key == "properties":
+        return {name: as_version_2(item) for name, item in value.items()}
+    return as_version_2(value) if key in {"items", "additionalProperties"} and isinstance(value, dict) else value

@@ -32,8 +32,8 @@ def children(value: Any, shape: Shape) -> Children | None:
     """Return what lies directly in a value, by path element, with its shape; None where it is owned as a whole."""
     if isinstance(value, dict):
         if isinstance(shape, Struct):
-            fields = shape.fields
-            return {f"f:{name}": (item, fields.get(name, ATOMIC)) for name, item in value.items()}
+            fields, others = shape.fields, shape.others or ATOMIC
+            return {f"f:{name}": (item, fields.get(name, others)) for name, item in value.items()}
         if isinstance(shape, Map):
             inner = shape.values or shape
             return {f"f:{name}": (item, inner) for name, item in value.items()}

@@ -9,7 +9,7 @@ from skerry.api.fields import type_invalid
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.server.verbs.apply.merging import known, list_errors
-from skerry.server.verbs.apply.schema import struct
+from skerry.server.verbs.apply.schema import shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class Configuration:
             raise Invalid.of(kind.kind, kind.group, "", [type_invalid("metadata", metadata, "object")])
         if metadata and metadata.get("managedFields") is not None:
             raise BadRequest("metadata.managedFields must be nil")
-        config, unknown = known(_of_endpoint(without_nulls(document), kind, subresource), struct(kind.model))
-        if errors := list(list_errors(config, struct(kind.model))):
+        shape = shape_of(kind)
+        config, unknown = known(_of_endpoint(without_nulls(document), kind, subresource), shape)
+        if errors := list(list_errors(config, shape)):
             raise Invalid.of(kind.kind, kind.group, str(name or ""), errors)
         return config, tuple(unknown)
 

@@ -15,7 +15,7 @@ from skerry.server.verbs.apply import fieldpath
 from skerry.server.verbs.apply.comparing import Comparison, applied, compare
 from skerry.server.verbs.apply.fieldpath import FieldSet, difference, intersection, union
 from skerry.server.verbs.apply.merging import merge, prune
-from skerry.server.verbs.apply.schema import Struct, struct
+from skerry.server.verbs.apply.schema import Struct, shape_of
 
 #: Entries of updates that one object keeps; the oldest beyond are merged into one. Kubernetes' own number.
 UPDATE_MANAGERS_MAX = 10
@@ -74,7 +74,7 @@ class Write:
     @property
     def shape(self) -> Struct:
         """The shape of the kind's objects."""
-        return struct(self.kind.model)
+        return shape_of(self.kind)
 
     def scope(self, document: Document) -> Document:
         """Return what of an object this write's endpoint can own."""

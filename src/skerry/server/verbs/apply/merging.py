@@ -27,7 +27,7 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
             for name, item in config.items():
                 merged[name] = merge(live[name], item, child(shape, name)) if name in live else item
             return merged
-        case ListMap(_, items) if isinstance(live, list) and isinstance(config, list):
+        case ListMap(items=items) if isinstance(live, list) and isinstance(config, list):
             return _merge_lists(elements(shape, live), elements(shape, config), items)
         case ListSet() if isinstance(live, list) and isinstance(config, list):
             return _merge_lists(elements(shape, live), elements(shape, config), None)
@@ -114,17 +114,17 @@ def _known(config: Any, shape: Shape, at: Location, unknown: list[str]) -> Any:
     if not isinstance(config, dict | list):
         return config
     match shape:
-        case Struct(_) if isinstance(config, dict):
+        case Struct() if isinstance(config, dict):
             kept = {}
             for name, item in config.items():
-                if name in shape.fields:
-                    kept[name] = _known(item, shape.fields[name], (*at, name), unknown)
+                if name in shape.fields or shape.others is not None:
+                    kept[name] = _known(item, child(shape, name), (*at, name), unknown)
                 else:
                     unknown.append(path_of((*at, name)))
             return kept
         case Map(values) if isinstance(config, dict) and values is not None:
             return {name: _known(item, values, (*at, name), unknown) for name, item in config.items()}
-        case ListMap(_, items) if isinstance(config, list):
+        case ListMap(items=items) if isinstance(config, list):
             return [_known(item, items, (*at, index), unknown) for index, item in enumerate(config)]
         case _:
             return config
@@ -136,8 +136,8 @@ def list_errors(config: Any, shape: Shape, at: Location = ()) -> Iterable[FieldE
     match shape:
         case Struct() | Map() if isinstance(config, dict):
             inside = [(name, item, child(shape, name)) for name, item in config.items()]
-        case ListMap(keys, items) if isinstance(config, list):
-            yield from _item_errors(config, keys, at)
+        case ListMap(items=items) if isinstance(config, list):
+            yield from _item_errors(config, shape, at)
             inside = [(index, item, items) for index, item in enumerate(config)]
         case ListSet() if isinstance(config, list):
             seen: list[Any] = []
@@ -150,17 +150,17 @@ def list_errors(config: Any, shape: Shape, at: Location = ()) -> Iterable[FieldE
             yield from list_errors(item, inner, (*at, name))
 
 
-def _item_errors(items: list[Any], keys: tuple[str, ...], at: Location) -> Iterable[FieldError]:
+def _item_errors(items: list[Any], shape: ListMap, at: Location) -> Iterable[FieldError]:
     seen: set[str] = set()
     for index, item in enumerate(items):
         here = path_of((*at, index))
         if not isinstance(item, dict):
             yield type_invalid(here, item, "object")
             continue
-        missing = [name for name in keys if name not in item]
+        missing = shape.missing(item)
         for name in missing:
             yield required(f"{here}.{name}")
-        identity = repr([item.get(name) for name in keys])
+        identity = repr(shape.identity(item))
         if identity in seen and not missing:
-            yield duplicate(here, {name: item[name] for name in keys})
+            yield duplicate(here, shape.identity(item))
         seen.add(identity)

@@ -1,18 +1,21 @@
-"""A kind's models as merging sees them: what has fields of its own to be owned, and what is owned as a whole.
+"""A kind as merging sees it: what has fields of its own to be owned, and what is owned as a whole.
 
-A list is atomic unless its annotation says map or set (`api.model.list_map`, `LIST_SET`). Free-form objects are maps
-to any depth, and lists in them are atomic, as in Kubernetes for untyped data.
+Shapes come from a kind's models, or from its structural schema. A list is atomic unless its annotation says map or set
+(`api.model.list_map`, `LIST_SET`; `x-kubernetes-list-type`). Free-form objects are maps to any depth, and lists in
+them are atomic, as in Kubernetes for untyped data.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache, partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from skerry.api.model import Model
+from skerry.api.kinds import Kind
+from skerry.api.model import Model, Resource
+from skerry.api.structural.schema import MISSING, Node, Schema
 from skerry.server.verbs.apply import fieldpath
 
 
@@ -23,14 +26,20 @@ class Atomic:
 
 @dataclass(frozen=True)
 class Struct:
-    """An object with known fields."""
+    """An object with known fields.
 
-    model: type[Model]
+    Attributes:
+        read: returns the shapes of the fields, by their names on the wire.
+        others: the shape of fields that are not known; None where there can't be any.
+    """
+
+    read: Callable[[], dict[str, "Shape"]]
+    others: "Shape | None" = None
 
     @cached_property
     def fields(self) -> dict[str, "Shape"]:
-        """The shapes of the fields, by their names on the wire. Computed late, as models may contain themselves."""
-        return {info.alias or name: _shape_of_field(info) for name, info in self.model.model_fields.items()}
+        """The shapes of the fields. Computed late, as models may contain themselves."""
+        return self.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,16 @@ class ListMap:
 
     keys: tuple[str, ...]
     items: "Shape"
+    #: The values of keys that an item leaves out, where the schema has defaults for them.
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def identity(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return what tells an item apart."""
+        return {name: item[name] if name in item else self.defaults.get(name) for name in self.keys}
+
+    def missing(self, item: dict[str, Any]) -> list[str]:
+        """Return the keys that an item has to have and does not."""
+        return [name for name in self.keys if name not in item and name not in self.defaults]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +74,16 @@ class ListSet:
 
 Shape = Atomic | Struct | Map | ListMap | ListSet
 
+#: Schemas whose shapes are kept; others are made again at a write.
+SCHEMAS_MAX = 1024
+
 ATOMIC = Atomic()
 FREE = Map(None)
+
+
+def shape_of(kind: Kind[Any]) -> Struct:
+    """Return the shape of a kind's objects, made once."""
+    return struct(kind.model) if kind.schema is None else _of_schema(kind.schema)
 
 
 def struct(model: type[Model]) -> Struct:
@@ -66,14 +93,57 @@ def struct(model: type[Model]) -> Struct:
 
 @cache
 def _struct(model: type[Model]) -> Struct:
-    return Struct(model)
+    return Struct(partial(_model_fields, model))
+
+
+def _model_fields(model: type[Model]) -> dict[str, Shape]:
+    return {info.alias or name: _shape_of_field(info) for name, info in model.model_fields.items()}
+
+
+@lru_cache(maxsize=SCHEMAS_MAX)
+def _of_schema(schema: Schema) -> Struct:
+    return Struct(lambda: _schema_fields(schema.root) | struct(Resource).fields, _unknown(schema.root))
+
+
+def _schema_fields(node: Node) -> dict[str, Shape]:
+    return {name: _node_shape(inner) for name, inner in node.properties.items()}
+
+
+def _unknown(node: Node) -> Shape | None:
+    return FREE if node.preserves or node.any_values else None
+
+
+def _node_shape(node: Node) -> Shape:
+    if node.atomic_map:
+        return ATOMIC
+    match node.type:
+        case "array":
+            return _node_list(node)
+        case "object" if node.values is not None:
+            return Map(_node_shape(node.values))
+        case "object" if node.embedded:
+            return Struct(lambda: _schema_fields(node) | struct(Resource).fields, _unknown(node))
+        case "object" if node.properties or not (node.preserves or node.any_values):
+            return Struct(lambda: _schema_fields(node), _unknown(node))
+        case "object":
+            return FREE
+        case _:
+            return FREE if node.preserves else ATOMIC
+
+
+def _node_list(node: Node) -> Shape:
+    if node.list_type == "map" and node.items is not None:
+        properties = node.items.properties
+        defaults = {key: properties[key].default for key in node.map_keys if properties[key].default is not MISSING}
+        return ListMap(node.map_keys, _node_shape(node.items), defaults)
+    return ListSet() if node.list_type == "set" else ATOMIC
 
 
 def child(shape: Struct | Map, name: str) -> Shape:
     """Return the shape of one field; ATOMIC for one that the model does not know."""
     match shape:
         case Struct():
-            return shape.fields.get(name, ATOMIC)
+            return shape.fields.get(name, shape.others or ATOMIC)
         case Map(None):
             return FREE
         case Map(values):
@@ -96,8 +166,8 @@ def _elements(shape: ListMap | ListSet, items: list[Any]) -> Iterator[tuple[str,
         match shape:
             case ListSet():
                 yield fieldpath.value(item), item
-            case ListMap(keys) if isinstance(item, dict):
-                yield fieldpath.key({name: item.get(name) for name in keys}), item
+            case ListMap() if isinstance(item, dict):
+                yield fieldpath.key(shape.identity(item)), item
             case _:
                 yield fieldpath.value(item), item
 
