@@ -9,7 +9,8 @@ that waits for its own revision is in force for every request that begins after 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Generic
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, Protocol
 
 from pydantic import ValidationError
 
@@ -19,7 +20,6 @@ from skerry.api.model import R, from_document
 from skerry.kit.backoff import Backoff
 from skerry.kit.logs import get_logger
 from skerry.server.verbs.requests import Target, WatchOptions
-from skerry.server.verbs.verbs import Verbs
 from skerry.server.verbs.watching import Bookmark, Observed, Seen
 
 log = get_logger(__name__)
@@ -29,6 +29,16 @@ IN_FORCE_SECONDS_MAX = 10.0
 
 Key = tuple[str, str]
 """Namespace and name; the namespace is "" for cluster-scoped kinds."""
+
+
+class Watches(Protocol):
+    """Who shows a kind as it changes: the verbs."""
+
+    def watch(
+        self, target: Target, options: WatchOptions
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Seen]]]:
+        """Follow a collection for the length of the block; raises ApiError, also while iterating."""
+        ...
 
 
 class Follower(Generic[R]):
@@ -65,7 +75,7 @@ class Follower(Generic[R]):
                 f"{IN_FORCE_SECONDS_MAX:.0f}s: it will be, once this server has caught up with its store"
             ) from error
 
-    async def run(self, verbs: Verbs) -> None:
+    async def run(self, verbs: Watches) -> None:
         """Follow the kind; never returns. What was taken stays in force while the log is away."""
         backoff = Backoff(first_seconds=0.05)
         options = WatchOptions(bookmarks=True, initial_events=True)

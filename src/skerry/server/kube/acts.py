@@ -4,8 +4,6 @@ Rules: k8s.io/apiserver, RequestInfoFactory. They hold for every path below a ve
 there or not: who may not do a thing is not told whether there is anything to do it to.
 """
 
-from dataclasses import replace
-
 from skerry.api.selectors import SelectorError, parse_field_selector
 from skerry.server.access import Act
 from skerry.server.kube.options import Query, wants_watch
@@ -21,13 +19,12 @@ def resource_act(method: str, path: ResourcePath, query: Query) -> Act:
     A collection that is narrowed to one name by its field selector counts as that object, so that a rule with
     resourceNames allows `kubectl get NAME --watch`. A namespace is in itself, so that a role in it allows reading it.
     """
-    verb = _VERBS.get(method, method.lower())
+    verb, name = _VERBS.get(method, method.lower()), path.name
+    if not name and verb in _COLLECTION_VERBS:
+        verb = "watch" if verb == "get" and wants_watch(query) else _COLLECTION_VERBS[verb]
+        name = _selected_name(query)
     namespace = path.name if (path.group, path.plural) == ("", "namespaces") else path.namespace
-    act = Act(verb, path.group, path.plural, path.subresource, namespace, path.name)
-    if path.name or verb not in _COLLECTION_VERBS:
-        return act
-    verb = "watch" if verb == "get" and wants_watch(query) else _COLLECTION_VERBS[verb]
-    return replace(act, verb=verb, name=_selected_name(query))
+    return Act(verb, path.group, path.plural, path.subresource, namespace, name)
 
 
 def _selected_name(query: Query) -> str:
