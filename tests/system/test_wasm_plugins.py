@@ -107,6 +107,7 @@ def test_an_image_that_is_not_there_denies_requests_until_it_is(edge: Edge) -> N
     assert edge.skerry.get(HOST).status_code == 403
     message = edge.get("late", '.status.conditions[?(@.type=="Fetched")].message')
     assert f"the registry has no {edge.registry.host}/late/app:v1" in message
+    assert "NotFound" in edge.skerry.kubectl("describe", "wasmplugin/late").partition("Events:")[2]
     edge.push("late/app:v1", docker_image(edge.module))
     edge.wait("late", "condition=Ready")  # tried again by itself
     assert edge.skerry.get(HOST).headers["x-late"] == "met"

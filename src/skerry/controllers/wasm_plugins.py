@@ -33,6 +33,7 @@ from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.downloads import Source
 from skerry.artifacts.fetching.fetcher import Fetched
 from skerry.client.client import Client
+from skerry.client.events import EventRecorder
 from skerry.client.informer import Informer, Key
 from skerry.controllers.plugin_conditions import PluginConditions
 from skerry.kit.backoff import Backoff
@@ -89,7 +90,7 @@ class WasmPluginController:
     """Keeps the code of WasmPlugins at hand; `running()` is its life.
 
     Args:
-        client: where statuses are written.
+        client: where statuses and events are written.
         plugins: the cache of WasmPlugins.
         secrets: the cache of Secrets, for credentials.
         code: fetches and keeps.
@@ -110,6 +111,7 @@ class WasmPluginController:
         self._code = code
         self._clock = clock
         self._conditions = PluginConditions(clock)
+        self._events = EventRecorder(client, "wasm-plugin-controller", clock)
         self._workers = KeyedWorkers("wasm-plugins", self.reconcile, concurrency=CONCURRENCY)
         self._attempts: dict[Key, _Attempts] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -178,6 +180,7 @@ class WasmPluginController:
             return
         self._damaged -= {code.digest}
         await self._write(plugin, partial(self._take, code))  # which brings another turn
+        await self._events.record(plugin, "Normal", "Fetched", f"{code.url} is kept as {code.digest}")
 
     async def _is_due(self, plugin: WasmPlugin) -> bool:
         """Tell whether code must be fetched, or looked for again."""
@@ -273,6 +276,7 @@ class WasmPluginController:
         )
         self._wake_after(key, wait_seconds)
         is_kept = plugin.status.code is not None and await self._is_at_hand(plugin.status.code)
+        await self._events.record(plugin, "Warning", error.reason, error.public)
         await self._write(plugin, partial(self._conditions.tell_failed, error=error, is_kept=is_kept))
 
     def _wake_for_interval(self, key: Key, plugin: WasmPlugin) -> None:

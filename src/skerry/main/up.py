@@ -19,7 +19,7 @@ from pathlib import Path
 
 from skerry.agent.agent import AgentSettings, run_agent
 from skerry.api.catalogue import Catalogue
-from skerry.api.core_v1 import Secret
+from skerry.api.core_v1 import Event, Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import KINDS
@@ -34,6 +34,7 @@ from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
+from skerry.controllers.events import EventExpirer
 from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.kind_caches import KindCaches
@@ -214,6 +215,7 @@ async def controllers(
     checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins)
+    expirer = EventExpirer(client, informers.of(Event), clock)
     async with (
         checker,
         JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript,
@@ -231,7 +233,11 @@ async def controllers(
             definitions.running(),
         )
         async with AsyncExitStack() as stack:
-            for part in (*reconciling, informers.running(), background(("artifacts", collector.run))):
+            for part in (
+                *reconciling,
+                informers.running(),
+                background(("artifacts", collector.run), ("events", expirer.run)),
+            ):
                 await stack.enter_async_context(part)
             yield
 
