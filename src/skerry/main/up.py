@@ -46,6 +46,7 @@ from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.kit import logs
 from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.errors import StartError
 from skerry.kit.ids import RandomIds
 from skerry.kit.logs import get_logger
@@ -164,6 +165,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         agent = agent_settings(settings, data_dir, sockets)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
         await require_default_gateway(client)
+        look_for_cycles_rarely()
         yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)
 
 

@@ -22,7 +22,7 @@ from skerry.server.access import Access, path_act, require
 from skerry.server.auth import ANONYMOUS, Authenticator, require_user
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
-from skerry.server.metrics import DURATIONS, REQUESTS, exposition
+from skerry.server.metrics import answered, duration, exposition
 
 log = get_logger(__name__)
 
@@ -92,9 +92,9 @@ class App:
             code = 500
             await _send(_refusal(InternalError("an error on the server: see its log")), shared, request.method, send)
         verb, resource = request.verb or "other", request.resource
-        REQUESTS.labels(verb, resource, code).inc()
+        answered(verb, resource, code).inc()
         if not streamed:
-            DURATIONS.labels(verb, resource).observe(self._clock.monotonic_seconds() - started)
+            duration(verb, resource).observe(self._clock.monotonic_seconds() - started)
 
     async def _answer_in_time(self, request: Request) -> Answer:
         try:

@@ -1,8 +1,13 @@
 """The server's metrics, and their text for Prometheus. Label values come from closed sets only."""
 
+from functools import lru_cache
+
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from skerry.server.http import Response
+
+#: Combinations of labels; verbs, kinds and codes together make fewer.
+_REMEMBERED = 4096
 
 REQUESTS = Counter("skerry_api_requests_total", "Answered requests.", ["verb", "resource", "code"])
 DURATIONS = Histogram(
@@ -13,6 +18,18 @@ DURATIONS = Histogram(
 )
 WATCHERS = Gauge("skerry_api_watchers", "Open watches.", ["resource"])
 ENCODINGS = Counter("skerry_api_watch_encodings_total", "Watch events made into bytes, for all watchers of a form.")
+
+
+@lru_cache(_REMEMBERED)
+def answered(verb: str, resource: str, code: int) -> Counter:
+    """Return the counter of such answers: finding one by its labels costs more than counting does."""
+    return REQUESTS.labels(verb, resource, code)
+
+
+@lru_cache(_REMEMBERED)
+def duration(verb: str, resource: str) -> Histogram:
+    """Return the times of such answers."""
+    return DURATIONS.labels(verb, resource)
 
 
 def exposition() -> Response:

@@ -19,6 +19,7 @@ from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.server.app import App
+from skerry.server.held_writes import HeldWrites
 from skerry.server.tls import ServerIdentity
 
 log = get_logger(__name__)
@@ -167,7 +168,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", HeldWrites(transport, self.loop)))
         self._begin_head()
 
     def _begin_head(self) -> None:
