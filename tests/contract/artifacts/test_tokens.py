@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.fetcher import CodeFetcher
@@ -134,3 +136,13 @@ def test_challenges_are_read_as_the_standard_writes_them() -> None:
         ("bearer", {"realm": "b", "scope": "c d"}),
     ]
     assert list(challenges([])) == []
+
+
+@given(st.text(alphabet='aZ_="\\ ,', max_size=200) | st.text())
+@example("a" * 100_000)
+@example("a " * 50_000)
+@example('a="' * 30_000)
+def test_any_header_is_read_in_no_time(header: str) -> None:
+    for scheme, parameters in challenges([header]):
+        assert scheme == scheme.lower()
+        assert all(parameters)

@@ -17,16 +17,23 @@ def read_file(path: str, directories: tuple[Path, ...], *, bytes_max: int) -> by
     if not any(real.is_relative_to(directory.resolve()) for directory in directories):
         raise FetchError("EgressRefused", f"{path} is not in a folder that code may be read from")
     try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        content = _read_regular(real, bytes_max + 1)
     except OSError as error:
         raise FetchError("NotFound", f"{path} can't be read: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FetchError("NotFound", f"{path} is no regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(bytes_max + 1)
-    finally:
-        os.close(descriptor)
+    if content is None:
+        raise FetchError("NotFound", f"{path} is no regular file")
     if len(content) > bytes_max:
         raise FetchError("TooLarge", f"{path} is larger than the limit of {bytes_max} bytes")
     return content
+
+
+def _read_regular(path: Path, bytes_max: int) -> bytes | None:
+    """Return the beginning of a regular file, None of anything else; nothing is waited for (pipes, devices, /proc)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(bytes_max) or b""  # None of what would have to be waited for
+    finally:
+        os.close(descriptor)

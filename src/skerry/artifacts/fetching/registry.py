@@ -30,8 +30,11 @@ _SMALL_BYTES_MAX = 1024 * 1024
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))
 _CLIENT_ID = "skerry"
 
-#: A scheme that parameters follow, or a parameter: name, quoted value, bare value.
-_CHALLENGE_PART = re.compile(r'([A-Za-z]+)\s+(?=[A-Za-z_]+=)|([A-Za-z_]+)=(?:"([^"]*)"|([^",\s]*))')
+#: A scheme that parameters follow, or a parameter: name, quoted value, bare value. Each begins where a word does, so
+#: that no header, however long, is looked at twice.
+_CHALLENGE_PART = re.compile(
+    r'(?<![A-Za-z_])(?:([A-Za-z]+)\s+(?=[A-Za-z_]+=)|([A-Za-z_]+)=(?:"([^"]*)"|([^",\s]*)))', re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
