@@ -6,6 +6,7 @@ from typing import Any
 from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.apoxy_core_v1alpha2 import BACKEND
 from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
+from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
@@ -24,6 +25,7 @@ KINDS: tuple[Kind[Any], ...] = (
     ROLE,
     ROLE_BINDING,
     CUSTOM_RESOURCE_DEFINITION,
+    TOKEN,
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,

@@ -25,6 +25,7 @@ from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.cli.secrets import secrets
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, run
+from skerry.cli.tokens import tokens
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(secrets, name="secrets")
+app.add_typer(tokens, name="token")
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[

@@ -39,6 +39,7 @@ from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.namespaces import NamespaceController
+from skerry.controllers.tokens import TokenCollector
 from skerry.controllers.wasm_plugins import WasmPluginController
 from skerry.engine.check import BundleChecker
 from skerry.engine.function_logs import FunctionLogs
@@ -70,6 +71,7 @@ from skerry.server.kube.logs import LogReader
 from skerry.server.local import LocalTransport
 from skerry.server.serve import ServeSettings, serve
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
+from skerry.server.tokens import StoredTokens
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
 from skerry.store.sealing.keys import LocalKeys
@@ -180,7 +182,7 @@ async def api_server(
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
-    guards = Guards((administrator.tokens,), access)
+    guards = Guards((administrator.tokens, StoredTokens(verbs, clock)), access)
     app = App(front_doors(ground, reader, clock), guards, Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
@@ -211,6 +213,7 @@ async def controllers(
     namespaces = NamespaceController(client, caches, clock)
     definitions = DefinitionController(client, caches, kinds, clock)
     aggregation = ClusterRoleAggregator(client, informers)
+    tokens = TokenCollector(client, informers, clock)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
@@ -233,6 +236,7 @@ async def controllers(
             namespaces.running(),
             aggregation.running(),
             definitions.running(),
+            tokens.running(),
         )
         async with AsyncExitStack() as stack:
             for part in (

@@ -19,9 +19,10 @@ from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server import health
 from skerry.server.access import Access, path_act, require
-from skerry.server.auth import ANONYMOUS, Authenticator, require_user
+from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
+from skerry.server.impersonation import impersonated
 from skerry.server.metrics import answered, duration, exposition
 
 log = get_logger(__name__)
@@ -105,7 +106,7 @@ class App:
 
     async def _answer(self, request: Request) -> Answer:
         if request.path not in _ANONYMOUS_PATHS:
-            request.user = require_user(self._guards.authenticators, request.raw_headers)
+            await self._identify(request)
         door = self._doors.get(_first_segment(request.path))
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
@@ -115,6 +116,12 @@ class App:
         if request.path == _METRICS:
             return exposition()
         raise NotFound("the server could not find the requested resource")
+
+    async def _identify(self, request: Request) -> None:
+        """Find out who asks, and whom they act as."""
+        user = await require_user(self._guards.authenticators, credentials_of(request.raw_headers))
+        other = impersonated(user, request.raw_headers, self._guards.access)
+        request.user, request.impersonator = (user, None) if other is None else (other, user)
 
     def routes(self) -> Iterator[Route]:
         """Yield everything that may be asked, by any door."""

@@ -1,6 +1,9 @@
 """Who asks: credentials to users. Does not own what a user may do (`access` does).
 
-Tokens are kept as SHA-256 digests, so a copy of the file opens nothing. A token carries 256 random bits, so a
+An authenticator knows one kind of credential; `require_user` asks one after the other. The kinds: client certificates
+and the tokens of a list (here), tokens that are objects (`tokens`).
+
+Static tokens are kept as SHA-256 digests, so a copy of the file opens nothing. A token carries 256 random bits, so a
 plain digest is enough: there is nothing to guess that a slow hash would slow down.
 """
 
@@ -16,6 +19,8 @@ AUTHENTICATED = "system:authenticated"
 ADMINISTRATORS = "system:masters"
 #: A longer credential is none of ours.
 TOKEN_CHARACTERS_MAX = 8192
+#: What a credential says of itself, for the audit log: its kind and number, never the credential.
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,31 @@ class User:
 ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request shows to tell who asks.
+
+    Attributes:
+        bearer: the token of an Authorization header; "" where there is none, or none that could be ours.
+    """
+
+    bearer: str = ""
+
+
+def credentials_of(headers: Sequence[tuple[bytes, bytes]]) -> Credentials:
+    """Read the credentials of a request from its headers, names in lower case."""
+    given = next((value for name, value in headers if name == b"authorization"), b"")
+    scheme, _, token = given.partition(b" ")
+    if scheme.lower() != b"bearer" or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
+        return Credentials()
+    return Credentials(token.strip().decode())
+
+
 class Authenticator(Protocol):
     """One way to tell who asks."""
 
-    def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> User | None:
-        """Return the `authenticated` user whose credential the headers carry; None where it is none of this kind."""
+    async def authenticate(self, credentials: Credentials) -> User | None:
+        """Return the `authenticated` user whom the credentials show; None where they are none of this kind, or void."""
         ...
 
 
@@ -68,13 +93,11 @@ class StaticTokens:
     def __init__(self, records: Sequence[TokenRecord]) -> None:
         self._records = tuple(TokenRecord(record.sha256, authenticated(record.user)) for record in records)
 
-    def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> User | None:
+    async def authenticate(self, credentials: Credentials) -> User | None:
         """Return the user of the bearer token, if it is known; see `Authenticator`."""
-        given = next((value for name, value in headers if name == b"authorization"), b"")
-        scheme, _, token = given.partition(b" ")
-        if scheme.lower() != b"bearer" or len(token) > TOKEN_CHARACTERS_MAX:
+        if not credentials.bearer:
             return None
-        digest = hashlib.sha256(token.strip()).digest()
+        digest = digest_of(credentials.bearer)
         found = None
         for record in self._records:
             if hmac.compare_digest(record.sha256, digest):
@@ -82,10 +105,10 @@ class StaticTokens:
         return found
 
 
-def require_user(authenticators: Sequence[Authenticator], headers: Sequence[tuple[bytes, bytes]]) -> User:
+async def require_user(authenticators: Sequence[Authenticator], credentials: Credentials) -> User:
     """Return who asks; raises Unauthorized for no credential, and for one that nobody knows."""
     for authenticator in authenticators:
-        user = authenticator.authenticate(headers)
+        user = await authenticator.authenticate(credentials)
         if user is not None:
             return user
     raise Unauthorized("Unauthorized")

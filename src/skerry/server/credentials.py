@@ -4,21 +4,19 @@ The token itself stands in the kubeconfig only. Where that file is gone or was m
 takes the old one's place, so losing the file loses nothing but a restart.
 """
 
-import base64
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import yaml
 
+from skerry.client.kubeconfig import kubeconfig
 from skerry.kit.errors import StartError
 from skerry.kit.files import make_private_directory, write_private
 from skerry.server.auth import ADMINISTRATORS, StaticTokens, TokenRecord, User, digest_of
 
 ADMINISTRATOR = User("admin", groups=(ADMINISTRATORS,))
-CONTEXT = "skerry"
 _TOKEN_BYTES = 32
 
 
@@ -30,18 +28,18 @@ class Administrator:
     tokens: StaticTokens
 
 
-def open_administrator(tokens_path: Path, kubeconfig: Path) -> Administrator:
+def open_administrator(tokens_path: Path, kubeconfig_path: Path) -> Administrator:
     """Load the administrator's token, or make a new one.
 
     Args:
         tokens_path: a JSON list of `{"sha256", "user", "groups"}`, one for each static token.
-        kubeconfig: where `write_kubeconfig` left the token.
+        kubeconfig_path: where `write_kubeconfig` left the token.
 
     Raises:
         StartError: the list of tokens is damaged.
     """
     records = _read_records(tokens_path)
-    token = _token_in(kubeconfig)
+    token = _token_in(kubeconfig_path)
     known = any(r.sha256 == digest_of(token) and r.user.name == ADMINISTRATOR.name for r in records) if token else False
     if token is None or not known:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -73,10 +71,10 @@ def _written(records: list[TokenRecord]) -> bytes:
     return orjson.dumps(listed, option=orjson.OPT_INDENT_2)
 
 
-def _token_in(kubeconfig: Path) -> str | None:
+def _token_in(path: Path) -> str | None:
     """Return the token in a kubeconfig of ours; None where there is none to be found."""
     try:
-        document = yaml.safe_load(kubeconfig.read_text())
+        document = yaml.safe_load(path.read_text())
         token = document["users"][0]["user"]["token"]
     except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError):
         return None
@@ -85,23 +83,7 @@ def _token_in(kubeconfig: Path) -> str | None:
 
 def write_kubeconfig(path: Path, *, url: str, authority_pem: bytes, token: str) -> None:
     """Write the administrator's kubeconfig, mode 0600, unless it says just that already."""
-    document: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [
-            {
-                "name": CONTEXT,
-                "cluster": {
-                    "server": url,
-                    "certificate-authority-data": base64.b64encode(authority_pem).decode(),
-                },
-            }
-        ],
-        "users": [{"name": ADMINISTRATOR.name, "user": {"token": token}}],
-        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": ADMINISTRATOR.name}}],
-        "current-context": CONTEXT,
-    }
-    text = yaml.safe_dump(document, sort_keys=False).encode()
+    text = kubeconfig(url=url, authority_pem=authority_pem, user=ADMINISTRATOR.name, credential={"token": token})
     if not path.exists() or path.read_bytes() != text:
         make_private_directory(path.parent)
         write_private(path, text)

@@ -38,7 +38,8 @@ class Request:
     Attributes:
         method: such as "GET".
         path: percent-decoded, without a trailing slash.
-        user: who asks.
+        user: who asks, or whom they act as.
+        impersonator: who asks, where they act as someone else.
         verb: what is asked, for logs and metrics; the door that understands the request fills it.
         resource: of what; likewise.
     """
@@ -47,6 +48,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"].rstrip("/") or "/"
         self.user = user
+        self.impersonator: User | None = None
         self.verb = ""
         self.resource = ""
         self._scope = scope

@@ -20,6 +20,7 @@ from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.serve import ServeSettings, ServingAt, serve
 from skerry.server.tls import ServerIdentity, open_authority
+from skerry.server.tokens import StoredTokens
 from skerry.server.verbs.admission import Policy
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import RevisionLog, open_log
@@ -108,7 +109,8 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
-        app = make_app(verbs, Guards((administrator.tokens, StaticTokens(parts.tokens)), authorization), parts)
+        known = (administrator.tokens, StaticTokens(parts.tokens), StoredTokens(verbs, clock))
+        app = make_app(verbs, Guards(known, authorization), parts)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
         yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)

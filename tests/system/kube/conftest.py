@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Outcome:
 
 class Kubectl:
     """Runs kubectl as a user would."""
+
+    command: tuple[str, ...] = ("kubectl",)
 
     def __init__(self, home: Path, kubeconfig: Path) -> None:
         self._home = home
@@ -63,11 +66,21 @@ class Kubectl:
                 process.kill()
             await process.communicate()
 
+    def shown(self, kubeconfig: Path) -> "Kubectl":
+        """Return kubectl as it runs with another kubeconfig."""
+        return type(self)(self._home, kubeconfig)
+
     async def _start(self, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
-            "kubectl", *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env={**self._environment, **environment}
+            *self.command, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env={**self._environment, **environment}
         )
+
+
+class Skerry(Kubectl):
+    """Runs the `skerry` command in the same way."""
+
+    command = (sys.executable, "-m", "skerry")
 
 
 @pytest.fixture
@@ -88,6 +101,11 @@ def kubectl(tmp_path: Path, server: ApiServer) -> Kubectl:
     home = tmp_path / "home"
     home.mkdir()
     return Kubectl(home, server.kubeconfig)
+
+
+@pytest.fixture
+def skerry_command(tmp_path: Path, server: ApiServer) -> Skerry:
+    return Skerry(tmp_path, server.kubeconfig)
 
 
 def manifest(name: str = "hello", **metadata: Any) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["delete"], 2, "name a kind and its objects, or give --filename"),
         (["apply", "-f", "absent.yaml"], 2, "there is no file or folder absent.yaml"),
         (["deploy", "absent"], 2, "absent is not a folder"),
+        (["token", "create", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
+        (["token", "revoke", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["up", "--workers", "0"], 2, "workers: must be between 1 and 256, not 0"),
         (["up", "--api-address", "nowhere"], 2, "--api-address: 'nowhere' does not fit: must be HOST:PORT"),
     ],
@@ -49,12 +51,16 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
 
 
 @pytest.mark.parametrize(
-    "command", ["", "up", "status", "logs", "deploy", "apply", "get", "delete", "version", "config"]
+    "command",
+    [
+        *("", "up", "status", "logs", "deploy", "apply", "get", "delete", "version", "config"),
+        *("token", "token create", "token list", "token revoke"),
+    ],
 )
 def test_every_command_teaches_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ):
-    assert run(monkeypatch, *filter(None, [command, "--help"])) == 0
+    assert run(monkeypatch, *command.split(), "--help") == 0
     assert "Usage" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from skerry.kit.errors import StartError
-from skerry.server.auth import ADMINISTRATORS, AUTHENTICATED, StaticTokens, User
+from skerry.server.auth import ADMINISTRATORS, AUTHENTICATED, Credentials, StaticTokens, User
 from skerry.server.credentials import Administrator, open_administrator, write_kubeconfig
 
 
@@ -15,22 +15,22 @@ def opened(directory: Path) -> Administrator:
     return open_administrator(directory / "pki" / "tokens.json", directory / "kubeconfig")
 
 
-def user_of(tokens: StaticTokens, token: str) -> User | None:
-    return tokens.authenticate([(b"authorization", f"Bearer {token}".encode())])
+async def user_of(tokens: StaticTokens, token: str) -> User | None:
+    return await tokens.authenticate(Credentials(bearer=token))
 
 
 def write(directory: Path, token: str, url: str = "https://127.0.0.1:1") -> None:
     write_kubeconfig(directory / "kubeconfig", url=url, authority_pem=b"pem", token=token)
 
 
-def test_the_first_start_makes_a_token_and_keeps_its_digest_only(tmp_path: Path) -> None:
+async def test_the_first_start_makes_a_token_and_keeps_its_digest_only(tmp_path: Path) -> None:
     administrator = opened(tmp_path)
     kept = tmp_path / "pki" / "tokens.json"
     assert administrator.token not in kept.read_text()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    user = user_of(administrator.tokens, administrator.token)
+    user = await user_of(administrator.tokens, administrator.token)
     assert user == User("admin", groups=(ADMINISTRATORS, AUTHENTICATED))
-    assert user_of(administrator.tokens, administrator.token + "x") is None
+    assert await user_of(administrator.tokens, administrator.token + "x") is None
 
 
 def test_later_starts_keep_the_token(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_later_starts_keep_the_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [None, "", "[]", "users: 5", "a: [", "users: [{user: {token: other}}]"])
-def test_a_lost_or_foreign_kubeconfig_costs_a_new_token_which_replaces_the_old(
+async def test_a_lost_or_foreign_kubeconfig_costs_a_new_token_which_replaces_the_old(
     tmp_path: Path, damage: str | None
 ) -> None:
     first = opened(tmp_path)
@@ -51,8 +51,8 @@ def test_a_lost_or_foreign_kubeconfig_costs_a_new_token_which_replaces_the_old(
         (tmp_path / "kubeconfig").write_text(damage)
     second = opened(tmp_path)
     assert second.token != first.token
-    assert user_of(second.tokens, first.token) is None
-    assert user_of(second.tokens, second.token) is not None
+    assert await user_of(second.tokens, first.token) is None
+    assert await user_of(second.tokens, second.token) is not None
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[{}]", "5", '[{"sha256": "zz", "user": "a", "groups": []}]'])

@@ -1,8 +1,10 @@
-"""Nobody gives more than they have: the check of every role and binding that a user writes.
+"""Nobody gives more than they have: the check of every role, binding and token that a user writes.
 
 A role may hold only what its writer holds, or its writer may `escalate` it; a binding may give only a role whose rules
 its writer holds, or which its writer may `bind`. The check sees the object as it will be stored, so it does not matter
 by which verb it was made. Rules and words: pkg/registry/rbac/*/policybased/storage.go.
+
+A token may stand only for a user and groups that its writer may `impersonate`.
 
 Writes of Skerry itself (no user), and of administrators, are not checked.
 """
@@ -10,13 +12,15 @@ Writes of Skerry itself (no user), and of administrators, are not checked.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from skerry.api.authentication_v1alpha1 import Token
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, to_document
 from skerry.api.rbac_v1 import GROUP, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
-from skerry.server.access import Access, Act
+from skerry.server.access import Access, Act, require
 from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.authorization.index import absence, role_key
 from skerry.server.authorization.rules import EVERYTHING, missing, quoted, told
+from skerry.server.impersonation import impersonation_acts
 from skerry.server.verbs.admission import Change
 from skerry.server.verbs.answers import forbidden
 
@@ -49,6 +53,15 @@ def check_escalation(change: Change, roles: Roles) -> None:
             _check_role(change, role, user, roles)
         case ClusterRoleBinding() | RoleBinding() as binding:
             _check_binding(change, binding, user, roles)
+
+
+def check_token(change: Change, access: Access) -> None:
+    """Check that who makes a token may act as its user; any other change passes. Raises Forbidden."""
+    user, token = change.user, change.object
+    if user is None or change.old is not None or not isinstance(token, Token):
+        return
+    for act in impersonation_acts(User(token.spec.username, groups=tuple(token.spec.groups))):
+        require(access, user, act)
 
 
 _CHECKED = (ClusterRole, Role, ClusterRoleBinding, RoleBinding)

@@ -1,0 +1,88 @@
+"""Who asks: every credential, with the real kubectl over TLS."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.api.authentication_v1alpha1 import TOKEN
+from skerry.server.verbs.requests import ListOptions, Target
+
+pytestmark = pytest.mark.system
+
+LOGGED_OUT = "error: You must be logged in to the server (Unauthorized)\n"
+
+
+async def test_a_token_stands_for_its_user_until_it_is_revoked(
+    kubectl: Any, skerry_command: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "alice.kubeconfig"
+    made = await skerry_command.run("token", "create", "alice", "--group", "dev", "--kubeconfig-out", str(path))
+    assert made.code == 0, made
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    name = made.err.split()[1]
+
+    alice = kubectl.shown(path)
+    who = (await alice.json("auth", "whoami"))["status"]["userInfo"]
+    assert (who["username"], who["groups"]) == ("alice", ["dev", "system:authenticated"])
+    assert 'User "alice" cannot' in await alice.fails("get", "configmaps")
+    assert name in await skerry_command.ok("token", "list")
+
+    await skerry_command.ok("token", "revoke", name)
+    assert await alice.fails("get", "configmaps") == LOGGED_OUT
+    assert name not in await skerry_command.ok("token", "list")
+
+
+async def test_the_token_is_printed_once_and_is_not_on_the_server(
+    kubectl: Any, skerry_command: Any, server: Any
+) -> None:
+    token = (await skerry_command.ok("token", "create", "bob", "--group", "system:masters")).strip()
+    await kubectl.ok("create", "configmap", "c", f"--token={token}")
+    kept = await kubectl.ok("get", "tokens", "-o", "yaml")
+    assert "bob" in kept
+    assert token not in kept
+    secret = token.rpartition("_")[2]
+    listed = await server.verbs.list(Target(TOKEN), ListOptions())
+    assert all(secret not in item.json.decode() for item in listed.items)
+
+
+async def test_a_token_that_has_expired_is_refused_and_changes_nothing(kubectl: Any, skerry_command: Any) -> None:
+    token = (await skerry_command.ok("token", "create", "bob", "--group", "system:masters", "--expires", "0s")).strip()
+    assert await kubectl.fails("create", "configmap", "c", f"--token={token}", "--validate=false") == (
+        "error: failed to create configmap: Unauthorized\n"
+    )
+    assert await kubectl.ok("get", "configmaps", "-o", "name") == ""
+
+
+async def test_acting_as_someone_else(kubectl: Any, skerry_command: Any, tmp_path: Path) -> None:
+    who = await kubectl.json("auth", "whoami", "--as", "bob", "--as-group", "dev", "--as-uid", "7")
+    info = who["status"]["userInfo"]
+    assert (info["username"], info["uid"], info["groups"]) == ("bob", "7", ["dev", "system:authenticated"])
+    assert 'User "bob" cannot list resource "configmaps"' in await kubectl.fails("get", "configmaps", "--as", "bob")
+
+    path = tmp_path / "alice.kubeconfig"
+    await skerry_command.ok("token", "create", "alice", "--kubeconfig-out", str(path))
+    alice = kubectl.shown(path)
+    assert 'User "alice" cannot impersonate resource "users" in API group "" at the cluster scope' in (
+        await alice.fails("get", "configmaps", "--as", "admin")
+    )
+    granted = ("--verb=impersonate", "--resource=users", "--resource-name=bob")
+    await kubectl.ok("create", "clusterrole", "as-bob", *granted)
+    await kubectl.ok("create", "clusterrolebinding", "as-bob", "--clusterrole=as-bob", "--user=alice")
+    assert "bob" in await alice.ok("auth", "whoami", "--as", "bob")
+    assert 'cannot impersonate resource "groups"' in (
+        await alice.fails("get", "configmaps", "--as", "bob", "--as-group", "system:masters")
+    )
+
+
+async def test_a_token_gives_no_more_than_its_maker_may_act_as(
+    kubectl: Any, skerry_command: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "alice.kubeconfig"
+    await skerry_command.ok("token", "create", "alice", "--kubeconfig-out", str(path))
+    await kubectl.ok("create", "clusterrole", "tokens", "--verb=create", "--resource=tokens.authentication.skerry.dev")
+    await kubectl.ok("create", "clusterrolebinding", "tokens", "--clusterrole=tokens", "--user=alice")
+    alice = skerry_command.shown(path)
+    assert 'User "alice" cannot impersonate resource "users"' in await alice.fails("token", "create", "bob")
+    assert "bob" not in await skerry_command.ok("token", "list")
