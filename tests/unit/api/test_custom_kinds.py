@@ -1,6 +1,5 @@
 """From definitions to kinds, and the catalogue that holds them."""
 
-
 import pytest
 
 from skerry.api.catalogue import Catalogue
