@@ -6,6 +6,7 @@ the same again is not written.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
@@ -25,6 +26,9 @@ from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
 
+_Told: TypeAlias = dict[str, tuple[object, object]]
+"""What was told last, by uid: the object as it was then, and the news about it."""
+
 
 class Reporter:
     """Writes the report of each turn.
@@ -41,39 +45,38 @@ class Reporter:
         self._slice = node_slice
         self._clock = clock
         self._node = node
-        self._plugins_told: dict[str, tuple[WasmPlugin, PluginReport, tuple[Rejection, ...]]] = {}
+        self._told: _Told = {}
 
     async def report(
         self, served: Iterable[EdgeFunction], translation: Translation, rejections: Sequence[Rejection]
     ) -> None:
         """Tell what is in force: the functions as they are served, and what was decided and refused on the way."""
         now = rfc3339(self._clock.now())
+        conditions = translation.conditions
+        before, self._told = self._told, {}
         for function in served:
             await self._tell_serving(function)
-        conditions = translation.conditions
         for gateway_class in self._slice.gateway_classes:
             if decision := conditions.classes.get(gateway_class.name):
-                await self._write(gateway_class, partial(_set_class, decision, now))
+                await self._tell(before, gateway_class, decision, partial(_set_class, decision, now))
         for gateway in self._slice.gateways:
             if report := conditions.gateways.get((gateway.namespace, gateway.name)):
-                await self._write(gateway, partial(_set_gateway, report, rejections, now))
+                news = (report, tuple(rejections))
+                await self._tell(before, gateway, news, partial(_set_gateway, report, rejections, now))
         for route in self._slice.http_routes:
             parents = conditions.routes.get((route.namespace, route.name), ())
-            await self._write(route, partial(_set_route, parents, now))
-
-        await self._tell_plugins(translation, rejections, now)
-
-    async def _tell_plugins(self, translation: Translation, rejections: Sequence[Rejection], now: str) -> None:
-        """Tell of every plugin about which there is something new; comparing statuses of all would slow each turn."""
-        before, self._plugins_told = self._plugins_told, {}
+            await self._tell(before, route, parents, partial(_set_route, parents, now))
         for plugin in self._slice.plugins:
-            report = translation.conditions.plugins.get((plugin.namespace, plugin.name))
-            if report is None:
-                continue
-            told = (plugin, report, relevant(report, rejections))
-            self._plugins_told[plugin.uid] = told
-            if plugin.uid not in before or before[plugin.uid][0] is not plugin or before[plugin.uid] != told:
-                await self._write(plugin, partial(_set_plugin, report, told[2], self._node, now))
+            if placed := conditions.plugins.get((plugin.namespace, plugin.name)):
+                refused = relevant(placed, rejections)
+                write = partial(_set_plugin, placed, refused, self._node, now)
+                await self._tell(before, plugin, (placed, refused), write)
+
+    async def _tell(self, before: _Told, obj: R, news: object, mutate: Callable[[R], None]) -> None:
+        """Write a status, unless this was told of this very object: to compare thousands would slow each turn."""
+        told = before.get(obj.uid)
+        if (told and told[0] is obj and told[1] == news) or await self._write(obj, mutate):
+            self._told[obj.uid] = (obj, news)
 
     async def _tell_serving(self, served: EdgeFunction) -> None:
         current = self._slice.functions.get(served.name)
@@ -81,14 +84,16 @@ class Reporter:
         if current is not None and current.uid == served.uid and current.status.serving_revision != revision:
             await self._write(current, partial(_set_serving, revision))
 
-    async def _write(self, obj: R, mutate: Callable[[R], None]) -> None:
-        """Write one status; a failure hurts no other object's, and the next turn tries again."""
+    async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
+        """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
         try:
             await self._client.change_status(obj, mutate)
         except NotFound:
-            return  # deleted meanwhile
+            return False  # deleted meanwhile
         except ApiError as error:
             log.warning("status not written", kind=obj.kind, name=obj.name, error=error.public)
+            return False
+        return True
 
 
 def _set_serving(revision: str | None, function: EdgeFunction) -> None:
