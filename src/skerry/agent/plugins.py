@@ -18,6 +18,7 @@ from pathlib import Path
 from skerry.agent.functions import ArtifactSource
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, code_source
 from skerry.api.model import condition_of
+from skerry.gateway.plugins import CODE_UNAVAILABLE
 from skerry.gateway.resources import HeldPlugin
 from skerry.kit.clock import Clock
 from skerry.kit.errors import SkerryError
@@ -70,8 +71,8 @@ class PluginStage:
             return HeldPlugin(plugin, problem=problem)
         if before is not None:
             return replace(before, waiting=True)
-        if code is not None:
-            # It ran before this node began, so that it may not be left out; but its code of then would meet a
+        if code is not None or _was_stood_in_for(plugin):
+            # It has had a place in the chain, so it may not be left out; but code of another source would meet a
             # configuration that is not meant for it.
             return HeldPlugin(plugin, problem="the code of its present source is on its way")
         return HeldPlugin(plugin, waiting=True)
@@ -109,6 +110,11 @@ def _failure(plugin: WasmPlugin) -> str:
         if condition is not None and condition.status == "False":
             return condition.message
     return ""
+
+
+def _was_stood_in_for(plugin: WasmPlugin) -> bool:
+    programmed = condition_of(plugin.status.conditions, "Programmed")
+    return programmed is not None and programmed.reason == CODE_UNAVAILABLE
 
 
 def _place(artifact: Path, path: Path) -> None:

@@ -25,6 +25,9 @@ from skerry.gateway.resources import HeldPlugin, NodeFacts
 GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 GATEWAY_CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 
+#: The reason of Programmed where a stand-in has taken a plugin's place.
+CODE_UNAVAILABLE = "CodeUnavailable"
+
 _PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2, "UNSPECIFIED_PHASE": 3}
 _ON_TRAP: dict[str, Literal["deny", "allow", "reload"]] = {
     "FAIL_CLOSE": "deny",
@@ -229,7 +232,7 @@ def _obstacle(item: HeldPlugin, is_selected: bool) -> Decision | None:  # noqa: 
         return no("Programmed", "CodePending", f"the code is on its way; {before}")
     if item.code is None:
         means = "requests pass without it" if _stand_in(item.plugin.spec) == "allow" else "requests are denied"
-        return no("Programmed", "CodeUnavailable", f"{item.problem}; {means}")
+        return no("Programmed", CODE_UNAVAILABLE, f"{item.problem}; {means}")
     return None
 
 

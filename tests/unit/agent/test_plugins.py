@@ -9,6 +9,7 @@ import pytest
 from skerry.agent.plugins import GRACE_SECONDS, PluginStage
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, code_source
 from skerry.api.model import Condition, from_document
+from skerry.gateway.plugins import CODE_UNAVAILABLE
 from skerry.gateway.resources import HeldPlugin
 from skerry.kit.errors import SkerryError
 from skerry.testing.clock import FakeClock
@@ -131,6 +132,14 @@ async def test_after_a_start_in_the_middle_of_a_change_the_plugin_is_not_left_ou
     [held] = await world.stage.stage([moved("file:///two.wasm", plugin(digest=ONE))])
     assert (held.code, held.waiting) == (None, False)
     assert "on its way" in held.problem
+
+
+async def test_a_plugin_that_was_stood_in_for_is_not_left_out_while_its_code_is_looked_for_again(world: World) -> None:
+    failed = plugin(fetched="Unknown")
+    stood_in = Condition(type="Programmed", status="False", reason=CODE_UNAVAILABLE, last_transition_time=NOW)
+    failed.status.conditions = [*(failed.status.conditions or ()), stood_in]
+    [held] = await world.stage.stage([failed])
+    assert (held.waiting, "on its way" in held.problem) == (False, True)
 
 
 async def test_code_that_cannot_be_brought_here_is_a_problem_and_is_tried_again(world: World) -> None:
