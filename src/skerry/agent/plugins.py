@@ -27,6 +27,9 @@ from skerry.kit.tasks import run_blocking
 
 log = get_logger(__name__)
 
+#: Each takes some MiB of Envoy's memory, and some forty mappings, of which Linux allows a process 65,530 by default.
+PLUGINS_MAX = 1000
+
 #: How long a module's file outlives its last use: Envoy reads it when a listener that names the plugin changes.
 GRACE_SECONDS = 60.0
 
@@ -51,8 +54,11 @@ class PluginStage:
         self._idle_since_seconds: dict[str, float] = {}
 
     async def stage(self, plugins: Iterable[WasmPlugin]) -> list[HeldPlugin]:
-        """Bring every module here; return the plugins as this node can run them."""
-        held = [await self._hold(plugin) for plugin in plugins]
+        """Bring every module here; return the plugins as this node can run them: the `PLUGINS_MAX` oldest."""
+        by_age = sorted(plugins, key=lambda plugin: (plugin.metadata.creation_timestamp or "", plugin.uid))
+        held = [await self._hold(plugin) for plugin in by_age[:PLUGINS_MAX]]
+        problem = f"a node runs at most {PLUGINS_MAX} plugins, and there are {len(by_age)}"
+        held += [HeldPlugin(plugin, problem=problem) for plugin in by_age[PLUGINS_MAX:]]
         self._running = {item.plugin.uid: item for item in held if item.code is not None}
         return held
 

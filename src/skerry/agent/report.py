@@ -87,12 +87,13 @@ class Reporter:
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
         """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
         try:
-            await self._client.change_status(obj, mutate)
+            written = await self._client.change_status(obj, mutate)
         except NotFound:
             return False  # deleted meanwhile
         except ApiError as error:
             log.warning("status not written", kind=obj.kind, name=obj.name, error=error.public)
             return False
+        self._slice.note_own(written)
         return True
 
 

@@ -1,6 +1,9 @@
 """The part of the log that a node follows: everything that bears on its traffic."""
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
@@ -9,9 +12,13 @@ from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
+from skerry.api.model import Resource
 from skerry.client.client import Client
-from skerry.client.informer import Informer
+from skerry.client.informer import Informer, Key
 from skerry.gateway.resources import HeldPlugin, NodeFacts, Resources
+
+#: Writes whose event has not come yet are few; more only means a look too many.
+OWN_WRITES_KEPT_MAX = 4096
 
 
 class NodeSlice:
@@ -28,6 +35,7 @@ class NodeSlice:
         self.plugins = Informer(client, WasmPlugin)
         self.secrets = Informer(client, Secret)
         self.namespaces = Informer(client, Namespace)
+        self._own: OrderedDict[str, None] = OrderedDict()
         self._all: tuple[Informer[EdgeFunction], ...] = (  # type: ignore[assignment]  # each of another model
             self.functions,
             self.revisions,
@@ -47,9 +55,20 @@ class NodeSlice:
         return tuple((f"informer:{index}", informer.run) for index, informer in enumerate(self._all))
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` at every change of anything here."""
+        """Call `listener` at every change of anything here, but for what the node wrote itself."""
         for informer in self._all:
-            informer.on_change(lambda _: listener())
+            informer.on_change(partial(self._changed, informer, listener))
+
+    def note_own(self, obj: Resource) -> None:
+        """Know a state of an object as the node's own: it tells what is in force, which is no reason to look again."""
+        self._own[obj.metadata.resource_version or ""] = None
+        while len(self._own) > OWN_WRITES_KEPT_MAX:
+            self._own.popitem(last=False)
+
+    def _changed(self, informer: Informer[Any], listener: Callable[[], None], key: Key) -> None:
+        obj = informer.get(key[1], key[0])
+        if obj is None or obj.metadata.resource_version not in self._own:
+            listener()
 
     async def synced(self) -> None:
         """Wait until every first list is complete."""

@@ -22,6 +22,8 @@ from skerry.kit.errors import ConfigurationError
 FILE_NAME = "skerry.toml"
 ENVIRONMENT_PREFIX = "SKERRY_"
 WORKERS_MAX = 256
+#: Below this, Envoy's own connections could use it up.
+ENVOY_HEAP_BYTES_LEAST = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Labels:
         return ",".join(f"{key}={value}" for key, value in self.pairs)
 
 
+def _memory_bytes() -> int:
+    """Return the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _bundled_js_engine() -> Path:
     """Return the js-engine folder beside this package's sources."""
     return Path(skerry.__file__).resolve().parents[2] / "js-engine"
@@ -92,6 +99,8 @@ class Settings:
     """The namespace whose WasmPlugins apply to Gateways of every namespace."""
     node_labels: Labels = Labels()
     """Labels of this machine, `key=value` with commas between them; WasmPlugins can select by them."""
+    envoy_heap_bytes_max: int = field(default_factory=lambda: max(ENVOY_HEAP_BYTES_LEAST, _memory_bytes() // 2))
+    """Memory of Envoy, its plugins included; close to it, new requests are answered 503. Half of the machine's."""
     start_seconds_max: float = 60.0
     """How long the gateway may take to be configured; compiling the engine, once a machine, comes before."""
     log_level: str = "INFO"
@@ -126,6 +135,8 @@ class Settings:
             * (not 1 <= self.workers <= WORKERS_MAX),
             f"drain_seconds: must be 0 or more, not {self.drain_seconds}" * (self.drain_seconds < 0),
             f"start_seconds_max: must be above 0, not {self.start_seconds_max}" * (self.start_seconds_max <= 0),
+            f"envoy_heap_bytes_max: must be at least {ENVOY_HEAP_BYTES_LEAST}, not {self.envoy_heap_bytes_max}"
+            * (self.envoy_heap_bytes_max < ENVOY_HEAP_BYTES_LEAST),
             f"log_level: must be DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}"
             * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
             f"http_address: {self.http_address} is taken by api_address already"
@@ -175,6 +186,7 @@ _READERS: dict[str, Any] = {
     "drain_seconds": float,
     "root_namespace": str,
     "node_labels": Labels.parse,
+    "envoy_heap_bytes_max": int,
     "start_seconds_max": float,
     "log_level": str.upper,
     "log_style": str,

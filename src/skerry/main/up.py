@@ -268,6 +268,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         log_directory=data_dir.logs,
         xds_socket=str(sockets / "xds.sock"),
         drain_seconds=settings.drain_seconds,
+        heap_bytes_max=settings.envoy_heap_bytes_max,
     )
     return AgentSettings(
         functions_dir=data_dir.functions,

@@ -160,6 +160,18 @@ async def test_another_plugin_of_the_same_name_inherits_nothing(world: World) ->
     assert held.code is None
 
 
+async def test_more_plugins_than_a_node_can_run_are_stood_in_for_the_youngest_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skerry.agent.plugins.PLUGINS_MAX", 1)
+    young, old = plugin(digest=ONE), plugin("file:///two.wasm", TWO)
+    young.metadata.uid, old.metadata.uid = "u-1", "u-2"
+    young.metadata.creation_timestamp, old.metadata.creation_timestamp = "2026-02-01T00:00:00Z", NOW
+    first, second = await world.stage.stage([young, old])
+    assert (first.plugin, bool(first.code)) == (old, True)
+    assert (second.plugin, second.problem) == (young, "a node runs at most 1 plugins, and there are 2")
+
+
 async def test_files_that_no_plugin_uses_are_removed_after_a_while(world: World) -> None:
     await world.stage.stage([plugin(digest=ONE)])
     await world.stage.stage([plugin("file:///two.wasm", TWO)])
