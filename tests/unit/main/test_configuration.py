@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skerry.kit.errors import ConfigurationError
-from skerry.main.configuration import Address, Settings, load_settings
+from skerry.main.configuration import Address, Labels, Settings, load_settings
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
@@ -54,3 +54,24 @@ def test_a_file_that_was_asked_for_must_exist(tmp_path: Path):
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:8080", "localhost:443"])
 def test_addresses_are_written_as_they_are_read(text: str):
     assert str(Address.parse(text)) == text
+
+
+def test_labels_of_the_machine_are_read_as_those_of_an_object():
+    settings = load_settings({}, {"SKERRY_NODE_LABELS": "zone=a, example.com/tier=front"})
+    assert settings.node_labels.pairs == (("example.com/tier", "front"), ("zone", "a"))
+    assert Labels.parse(str(settings.node_labels)) == settings.node_labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("NODE_LABELS", "zone", "'zone': must be KEY=VALUE"),
+        ("NODE_LABELS", "zone=not a label", "a valid label must"),
+        ("NODE_LABELS", "-=a", "name part must"),
+        ("ROOT_NAMESPACE", "Istio_System", "root_namespace: must be the name of a namespace"),
+        ("ENVOY_HEAP_BYTES_MAX", "1", "envoy_heap_bytes_max: must be at least 268435456, not 1"),
+    ],
+)
+def test_wrong_settings_of_the_node_are_refused(name: str, text: str, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings({}, {f"SKERRY_{name}": text})
