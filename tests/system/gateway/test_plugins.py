@@ -72,7 +72,17 @@ async def outcome(edge: Any) -> int | str:
         return "closed"
 
 
-async def test_a_plugin_is_met_from_the_next_request_on(edge_with: Any, engine_with: Any, probe: Path) -> None:
+async def met(edge: Any, header: str | None) -> bool:
+    """Tell what a request meets; for changes of a listener alone, which Envoy takes before its threads have it."""
+    try:
+        return (await ask(edge)).headers.get("x-probe") == header
+    except httpx.TransportError:
+        return False
+
+
+async def test_a_plugin_is_met_from_the_next_request_on(
+    edge_with: Any, engine_with: Any, probe: Path, until: Any
+) -> None:
     async with engine_with() as (_, node), edge_with(GATEWAY, node) as edge:
         for number in range(10):
             config = {"header": f"v{number}", "append": "mark"}
@@ -82,7 +92,7 @@ async def test_a_plugin_is_met_from_the_next_request_on(edge_with: Any, engine_w
             assert response.headers["x-probe"] == f"v{number}"
             assert response.json()["headers"]["x-chain"] == "mark"
         await edge.apply(GATEWAY)
-        assert "x-probe" not in (await ask(edge)).headers
+        await until(lambda: met(edge, None))
 
 
 async def test_a_new_configuration_is_met_on_open_connections_and_leaves_the_listener(
@@ -203,7 +213,9 @@ async def test_a_network_plugin_meets_connections(
         assert await outcome(edge) == "closed"
 
 
-async def test_one_name_may_change_its_type(edge_with: Any, engine_with: Any, probe: Path, close_module: Path) -> None:
+async def test_one_name_may_change_its_type(
+    edge_with: Any, engine_with: Any, probe: Path, close_module: Path, until: Any
+) -> None:
     http = GATEWAY + plugin(probe, config={"header": "http"})
     async with engine_with() as (_, node), edge_with(http, node) as edge:
         _, rejections = await edge.apply(GATEWAY + plugin(close_module, type="NETWORK"))
@@ -211,7 +223,7 @@ async def test_one_name_may_change_its_type(edge_with: Any, engine_with: Any, pr
         assert await outcome(edge) == "closed"
         _, rejections = await edge.apply(http)
         assert rejections == ()
-        assert (await ask(edge)).headers["x-probe"] == "http"
+        await until(lambda: met(edge, "http"))
 
 
 @pytest.mark.parametrize(("strategy", "status"), [("FAIL_CLOSE", 403), ("FAIL_RELOAD", 403), ("FAIL_OPEN", 200)])
