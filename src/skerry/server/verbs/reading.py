@@ -85,12 +85,13 @@ class Reader:
         if named is not None and snapshot.revision is None and (target.namespace or not target.kind.namespaced):
             return await self._list_one(Target(target.kind, target.namespace, named), options.selection, snapshot)
         selection, items, revision = options.selection, list[Stored](), 0
+        selecting = bool(selection)
         async for page in self._pages(target, snapshot, after, PAGE_ENTRIES if selection else options.limit):
             revision, left = page.revision, len(page.entries) + page.remaining
             for entry in page.entries:
                 left -= 1
                 item = Stored(entry.value, entry.revision)
-                if _selected(target.kind, entry, item, selection):
+                if not selecting or _selected(target.kind, entry, item, selection):
                     items.append(item)
                     if left and len(items) == options.limit:
                         token = Continuation(revision, (entry.key.namespace, entry.key.name)).token()
@@ -132,8 +133,6 @@ def _snapshot(options: ListOptions) -> Snapshot:
 
 
 def _selected(kind: Kind[Any], entry: Entry, item: Stored, selection: Selection) -> bool:
-    if not selection:
-        return True
     name = selection.fields.value_of("metadata.name")
     if name is not None and name != entry.key.name:
         return False  # told by the key alone, without parsing the object

@@ -8,14 +8,14 @@ encodings on it, so a change costs one encoding for each form, not one for each 
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from skerry.server.verbs import answers
 from skerry.server.verbs.reading import Reader, check_selectable, parse_revision
-from skerry.server.verbs.requests import ListOptions, Selection, Target, WatchOptions
+from skerry.server.verbs.requests import Listed, ListOptions, Selection, Target, WatchOptions
 from skerry.server.verbs.stored import Stored
 from skerry.store import errors as store
 from skerry.store.log import RevisionLog
@@ -27,6 +27,8 @@ ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 #: within a turn of the event loop; one that comes later makes its own.
 MOMENTS_MAX = 1024
 MOMENTS_BYTES_MAX = 16 * 1024 * 1024
+#: Objects of the present state that a watch begins with, told at once.
+INITIAL_BATCH = 500
 #: How often a quiet watcher that wants bookmarks gets one.
 BOOKMARK_SECONDS = 60.0
 
@@ -91,15 +93,12 @@ class Watcher:
         """Open a watch; see `Verbs.watch`."""
         check_selectable(target.kind, options.selection)
         after = parse_revision(options.resource_version)
-        initial: list[Seen] = []
+        initial: Listed | None = None
         if not after or options.initial_events:
             match: Literal["", "NotOlderThan"] = "NotOlderThan" if options.resource_version else ""
             listing = ListOptions(options.selection, resource_version=options.resource_version, version_match=match)
-            listed = await self._reader.list(target, listing)
-            initial += [Observed("ADDED", Moment(item.revision, item, None)) for item in listed.items]
-            after = listed.revision
-            if options.initial_events and options.bookmarks:
-                initial.append(Bookmark(after, ends_initial_events=True))
+            initial = await self._reader.list(target, listing)
+            after = initial.revision
         fields = options.selection.fields
         try:
             async with (
@@ -113,7 +112,7 @@ class Watcher:
                 ) as changes,
                 aclosing(self._follow(target, options.selection, (after, changes))) as seen,
             ):
-                yield _wanted(initial, seen, bookmarks=options.bookmarks)
+                yield _wanted(initial, seen, options)
         except store.Compacted as error:
             raise answers.too_old(after, error.oldest) from error
         except store.FutureRevision as error:
@@ -140,14 +139,24 @@ class Watcher:
 
 
 async def _wanted(
-    initial: Sequence[Seen], seen: AsyncIterator[Sequence[Seen]], *, bookmarks: bool
+    initial: Listed | None, seen: AsyncIterator[Sequence[Seen]], options: WatchOptions
 ) -> AsyncIterator[Sequence[Seen]]:
     """Put the present state first, and leave out bookmarks that nobody asked for."""
     if initial:
-        yield initial
-    async for batch in seen:
-        if bookmarks or not isinstance(batch[0], Bookmark):
+        for batch in _additions(initial, ends_told=options.initial_events and options.bookmarks):
             yield batch
+    async for batch in seen:
+        if options.bookmarks or not isinstance(batch[0], Bookmark):
+            yield batch
+
+
+def _additions(listed: Listed, *, ends_told: bool) -> Iterator[Sequence[Seen]]:
+    """Tell a list as additions, made as they are taken: a client may be slow, and there may be many."""
+    for first in range(0, len(listed.items), INITIAL_BATCH):
+        items = listed.items[first : first + INITIAL_BATCH]
+        yield [Observed("ADDED", Moment(item.revision, item, None)) for item in items]
+    if ends_told:
+        yield [Bookmark(listed.revision, ends_initial_events=True)]
 
 
 class Moments:

@@ -17,13 +17,17 @@ from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import RevisionLog, open_log
 from skerry.store.memory import open_memory
-from skerry.store.sqlite import open_sqlite
+from skerry.store.sqlite import SqliteSettings, open_sqlite
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RevisionLog]:
     async with AsyncExitStack() as stack:
-        opened: Any = open_memory() if request.param == "memory" else open_sqlite(tmp_path / "log.db")
+        opened: Any = (
+            open_memory()
+            if request.param == "memory"
+            else open_sqlite(tmp_path / "log.db", SqliteSettings(sole_writer=True))
+        )
         driver = await stack.enter_async_context(opened)
         yield await stack.enter_async_context(open_log(driver))
 

@@ -9,7 +9,7 @@ from skerry.api.errors import BadRequest, Expired, Timeout
 from skerry.api.selectors import parse_field_selector, parse_label_selector
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.requests import Selection, Target, WriteOptions
-from skerry.server.verbs.watching import Bookmark, Moments, Observed
+from skerry.server.verbs.watching import INITIAL_BATCH, Bookmark, Moments, Observed
 from skerry.store.records import Event, Key
 
 NOW = WriteOptions()
@@ -76,8 +76,9 @@ async def test_only_the_namespace_that_is_watched(client: Any) -> None:
 async def test_initial_events_end_with_a_bookmark(client: Any) -> None:
     await client.create(client.configs, client.config("a"))
     async with client.watch(client.configs, bookmarks=True, initial_events=True) as seen:
-        first, end = await anext(seen)
+        (first,) = await anext(seen)
         assert told(first)[:2] == ("ADDED", "a")
+        (end,) = await anext(seen)
         assert end == Bookmark(await client.log.revision(), ends_initial_events=True)
 
 
@@ -127,3 +128,13 @@ def test_remembered_moments_are_bounded_in_bytes() -> None:
     assert moments.of(first) is kept
     moments.of(second)
     assert moments.of(first) is not kept
+
+
+async def test_a_large_present_state_is_told_in_batches(client: Any) -> None:
+    names = [f"c{number:04}" for number in range(INITIAL_BATCH + 1)]
+    for name in names:
+        await client.create(client.configs, client.config(name))
+    async with client.watch(client.configs, bookmarks=True, initial_events=True) as seen:
+        batches = [await anext(seen) for _ in range(3)]
+    assert [told(one)[1] for batch in batches[:2] for one in batch] == names
+    assert [len(batch) for batch in batches] == [INITIAL_BATCH, 1, 1]
