@@ -270,7 +270,7 @@ def centiles(seconds: list[float]) -> tuple[float, float]:
 async def requests(servers: list[Server]) -> None:
     """Measure each kind of request, from one and from many clients, on all servers in turns."""
     heads = [heading(server, servers, f"{n} client{'s' * (n > 1)}") for n in CLIENTS for server in servers]
-    table(f"among {OBJECTS:,} objects", [column for title in heads for column in (title, "p99")])
+    table(f"in a namespace of {OBJECTS:,} objects", [column for title in heads for column in (title, "p99")])
     clients = {(server.pid, n): await connect(server, n) for server in servers for n in CLIENTS}
     for name, call in REQUESTS.items():
         cells: list[str] = []
@@ -329,9 +329,10 @@ async def watches(servers: list[Server]) -> None:
 
 
 async def many(servers: list[Server]) -> None:
-    table(f"with {MANY_OBJECTS:,} objects more", [heading(server, servers, "") for server in servers])
+    table(f"with {MANY_OBJECTS:,} objects", [heading(server, servers, "figure") for server in servers])
     for server in servers:
         await fill(server, MANY, MANY_OBJECTS)
+    row("resident memory of `skerry up`", [f"{resident_mib(server.pid):.0f} MiB" for server in servers])
     found = []
     for server in servers:
         (client,) = await connect(server, 1)
@@ -344,7 +345,6 @@ async def many(servers: list[Server]) -> None:
         close([client])
     row(f"list of {MANY_OBJECTS:,}, 1 client, p50", [milliseconds(statistics.median(one)) for one in found])
     row(f"list of {MANY_OBJECTS:,}, 1 client, most", [milliseconds(max(one)) for one in found])
-    row("resident memory of `skerry up`", [f"{resident_mib(server.pid):.0f} MiB" for server in servers])
 
 
 def resident_mib(pid: int) -> float:
@@ -378,9 +378,9 @@ def ratio(value: float, first: float) -> str:
 async def measure_all(servers: list[Server]) -> None:
     for server in servers:
         await prepare(server)
+    await many(servers)
     await requests(servers)
     await watches(servers)
-    await many(servers)
 
 
 def main() -> None:
