@@ -75,7 +75,7 @@ async def outcome(edge: Any) -> int | str:
 async def met(edge: Any, header: str | None) -> bool:
     """Tell what a request meets; for changes of a listener alone, which Envoy takes before its threads have it."""
     try:
-        return (await ask(edge)).headers.get("x-probe") == header
+        return bool((await ask(edge)).headers.get("x-probe") == header)
     except httpx.TransportError:
         return False
 
