@@ -27,6 +27,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Statuses of 500 and above that another attempt does not change (as Istio has it).
 _LASTING = frozenset({501, 505, 511})
 _TOO_MANY_REQUESTS = 429
+#: What a server sends in pieces is taken together to this size: the smallest pieces cost more than their bytes.
+_CHUNK_BYTES = 256 * 1024
 _GREETING_BYTES_MAX = 64 * 1024
 
 
@@ -146,13 +148,14 @@ class HttpClient:
         length = response.headers.get("content-length", "")
         if length.isdigit() and int(length) > request.bytes_max:
             raise _too_large(url, request.bytes_max)
-        body, sha256 = bytearray(), hashlib.sha256()
-        async for chunk in response.aiter_raw():  # as sent: a Content-Encoding is a box like any other
-            body += chunk
+        chunks, body_bytes, sha256 = list[bytes](), 0, hashlib.sha256()
+        async for chunk in response.aiter_raw(_CHUNK_BYTES):  # as sent: a Content-Encoding is a box like any other
+            chunks.append(chunk)
+            body_bytes += len(chunk)
             sha256.update(chunk)
-            if len(body) > request.bytes_max:
+            if body_bytes > request.bytes_max:
                 raise _too_large(url, request.bytes_max)
-        return Answer(response.status_code, response.headers, bytes(body), sha256.hexdigest())
+        return Answer(response.status_code, response.headers, b"".join(chunks), sha256.hexdigest())
 
     def _client(self, trust: ssl.SSLContext) -> httpx.AsyncClient:
         settings = self._settings

@@ -60,19 +60,20 @@ def unbox(content: bytes, *, bytes_max: int, wanted: Wanted = any_file) -> bytes
 
 
 def _gunzip(content: bytes, bytes_max: int) -> bytes:
-    unpacked = bytearray()
+    members, unpacked_bytes = list[bytes](), 0
     try:
         while content.startswith(_GZIP):  # a gzip file is one member or more
             member = zlib.decompressobj(wbits=31)
-            unpacked += member.decompress(content, bytes_max + 1 - len(unpacked))
-            if len(unpacked) > bytes_max:
+            members.append(member.decompress(content, bytes_max + 1 - unpacked_bytes))
+            unpacked_bytes += len(members[-1])
+            if unpacked_bytes > bytes_max:
                 raise _bomb(bytes_max)
             if not member.eof:
                 raise FetchError("NotWasm", "the code is a gzip file that is cut short")
             content = member.unused_data
     except zlib.error as error:
         raise FetchError("NotWasm", f"the code is a damaged gzip file: {error}") from error
-    return bytes(unpacked)
+    return b"".join(members)  # of one member, which is the rule, no copy: a copy of a large one stops all threads
 
 
 def _unzstd(content: bytes, bytes_max: int) -> bytes:
