@@ -93,6 +93,11 @@ class Authorization:
         role = self._index.roles.get(key)
         return role.rules if role else None
 
+    def statistics(self) -> dict[str, int]:
+        """Return how many roles, bindings and Secrets of nodes are held, and the oldest place that one is at."""
+        revision = min(follower.position for follower in self._followers.values())
+        return {**self._index.statistics(), "node_secrets": len(self._nodes), "revision": revision}
+
     def check(self, change: Change) -> None:
         """Refuse roles, bindings and tokens that give more than who writes them has; see `Policy`."""
         check_escalation(change, self)

@@ -44,6 +44,9 @@ class Watches(Protocol):
 class Follower(Generic[R]):
     """Follows the objects of one kind.
 
+    Attributes:
+        position: the revision up to which every change has been taken.
+
     Args:
         kind: what is followed.
         take: called with every object, new or changed, and again with each after the history was gone.
@@ -55,7 +58,7 @@ class Follower(Generic[R]):
         self._take = take
         self._drop = drop
         self._known: set[Key] = set()
-        self._position = 0
+        self.position = 0
         self._moved = asyncio.Event()
         self._synced = asyncio.Event()
 
@@ -67,7 +70,7 @@ class Follower(Generic[R]):
         """Wait until every change up to a revision of this kind has been taken; raises Timeout."""
         try:
             async with asyncio.timeout(IN_FORCE_SECONDS_MAX):
-                while self._position < revision:
+                while self.position < revision:
                     await self._moved.wait()
         except TimeoutError as error:
             raise Timeout(
@@ -137,7 +140,7 @@ class Follower(Generic[R]):
         self._drop(key)
 
     def _move(self, revision: int) -> None:
-        self._position = max(self._position, revision)
+        self.position = max(self.position, revision)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 

@@ -134,6 +134,10 @@ class RbacIndex:
         """Return every rule that a user holds."""
         return [rule for grant in self.grants_of(user, namespace) for rule in grant.role.rules or ()]
 
+    def statistics(self) -> dict[str, int]:
+        """Return how many roles and bindings there are; roles that are only named count as well."""
+        return {"roles": len(self.roles), "bindings": len(self._bindings)}
+
 
 def role_key(reference: RoleRef, namespace: str) -> Key:
     """Return the key of a binding's role."""

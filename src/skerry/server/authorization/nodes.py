@@ -41,6 +41,10 @@ class NodeSecrets:
     def _collect(self) -> None:
         self._named = frozenset().union(*self._by_gateway.values())
 
+    def __len__(self) -> int:
+        """Return how many Secrets are named."""
+        return len(self._named)
+
     def decide(self, user: User, act: Act) -> Decision | None:
         """Return the decision where a node reads a Secret that it needs, else None."""
         asks = (act.group, act.resource, act.subresource) == ("", "secrets", "") and act.verb in _READ

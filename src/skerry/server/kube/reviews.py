@@ -53,12 +53,15 @@ def answer(review: Resource, asked: Asked, access: Access) -> Document:
     """Return the question with its answer as status.
 
     Raises:
-        BadRequest: it has no object for a spec, or names no namespace where it needs one.
+        BadRequest: it has no object for a spec, or names another namespace than the path, or none where it needs one.
         Invalid: with every field that is wrong.
     """
     spec = asked.body.get("spec") or {}
     if not isinstance(spec, dict):
         raise BadRequest("spec must be an object")
+    meta = asked.body.get("metadata")
+    if isinstance(meta, dict) and meta.get("namespace") not in (None, "", asked.namespace):
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     status = _ANSWERS[review.kind](review, spec, asked, access)
     namespace = {"namespace": asked.namespace} if asked.namespace else {}
     return {

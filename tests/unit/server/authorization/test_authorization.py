@@ -76,6 +76,14 @@ async def test_a_second_server_on_the_same_log_begins_with_all_that_is_there(mak
             assert second.held_by(make_user("alice"), "default").rules[-1].verbs
 
 
+async def test_statistics_tell_how_much_is_held_and_how_new_it_is(world: Any) -> None:
+    before = world.authorization.statistics()
+    written = await world.bind("b", "view", "alice")
+    after = world.authorization.statistics()
+    assert after["bindings"] == before["bindings"] + 1
+    assert before["revision"] <= after["revision"] <= written.object.revision
+
+
 async def test_administrators_may_everything_whatever_the_bindings_say(world: Any, make_user: Any) -> None:
     await world.delete("ClusterRoleBinding", "cluster-admin")
     admin = make_user("root", ADMINISTRATORS)

@@ -62,6 +62,8 @@ async def test_a_local_review_is_about_its_namespace(http: httpx.AsyncClient) ->
     assert (status, "must be the namespace of the request, default" in message) == (422, True)
     assert (await ask(http, LOCAL, nonResourceAttributes={"path": "/x"}, user="alice"))[0] == 422
     assert (await http.post(LOCAL.replace("/namespaces/default", ""), json={})).status_code == 404
+    elsewhere = {"metadata": {"namespace": "other"}, "spec": {"resourceAttributes": GET, "user": "alice"}}
+    assert (await http.post(LOCAL, json=elsewhere)).status_code == 400
 
 
 @pytest.mark.parametrize(
