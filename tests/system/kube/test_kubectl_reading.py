@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
@@ -182,3 +183,74 @@ async def test_clients_that_stream_their_lists(kubectl: Any) -> None:
         "wait", "--for=jsonpath={.metadata.name}=c", "cm/c", "--timeout=60s", KUBE_FEATURE_WatchListClient="true"
     )
     assert told == "configmap/c condition met\n"
+
+
+async def test_get_watch_of_a_selection_shows_what_enters_and_leaves_it(kubectl: Any, server: ApiServer) -> None:
+    await kubectl.ok("create", "cm", "before")
+    arguments = ("get", "cm", "-l", "tier=front", "-w", "--output-watch-events", "--no-headers")
+    async with kubectl.lines(*arguments) as lines:
+        await until(lambda: server.app.statistics()["streams"] == 1)
+        await kubectl.ok("label", "cm", "before", "tier=front")
+        assert words((await lines.readline()).decode())[:2] == ["ADDED", "before"]
+        await kubectl.ok("annotate", "cm", "before", "note=mine")
+        assert words((await lines.readline()).decode())[:2] == ["MODIFIED", "before"]
+        await kubectl.ok("label", "--overwrite", "cm", "before", "tier=back")
+        assert words((await lines.readline()).decode())[:2] == ["DELETED", "before"]
+
+
+async def test_wait_for_a_creation_a_value_and_a_deletion(kubectl: Any, server: ApiServer) -> None:
+    async with kubectl.lines("wait", "--for=create", "cm/c", "--timeout=60s") as lines:
+        await kubectl.ok("create", "cm", "c")
+        assert await lines.readline() == b"configmap/c condition met\n"
+    async with kubectl.lines("wait", "--for=jsonpath={.data.a}=1", "cm/c", "--timeout=60s") as lines:
+        await until(lambda: server.app.statistics()["streams"] == 1)
+        await kubectl.ok("patch", "cm", "c", "-p", '{"data":{"a":"1"}}')
+        assert await lines.readline() == b"configmap/c condition met\n"
+    await until(lambda: server.app.statistics()["streams"] == 0)
+    async with kubectl.lines("wait", "--for=delete", "cm/c", "--timeout=60s") as lines:
+        await until(lambda: server.app.statistics()["streams"] == 1)
+        await kubectl.ok("delete", "cm", "c")
+        assert await lines.readline() == b"configmap/c condition met\n"
+
+
+async def test_events_of_one_object_and_as_they_come(kubectl: Any, server: ApiServer) -> None:
+    await kubectl.ok("create", "cm", "c")
+
+    async def tell(message: str) -> None:
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": "c."},
+            "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "default"},
+            "reason": "Told",
+            "message": message,
+            "type": "Warning",
+            "lastTimestamp": "2026-01-01T00:00:00Z",
+        }
+        await kubectl.ok("create", "-f", "-", stdin=json.dumps(event))
+
+    await tell("the first")
+    head, row = (await kubectl.ok("events", "--for", "configmap/c")).splitlines()
+    assert words(head) == ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+    assert words(row)[1:] == ["Warning", "Told", "ConfigMap/c", "the", "first"]
+    assert await kubectl.ok("events", "--types=Normal") == ""
+    async with kubectl.lines("events", "--watch", "--no-headers") as lines:
+        assert b"the first" in await lines.readline()
+        await until(lambda: server.app.statistics()["streams"] == 1)
+        await tell("the second")
+        assert b"the second" in await lines.readline()
+
+
+async def test_proxy_hands_requests_through(kubectl: Any) -> None:
+    async with kubectl.lines("proxy", "--port=0") as lines:
+        address = (await lines.readline()).decode().split()[-1]  # Starting to serve on 127.0.0.1:...
+        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+            created = await http.post("/api/v1/namespaces/default/configmaps", json={"metadata": {"name": "c"}})
+            assert created.status_code == 201
+            assert (await http.get("/api/v1/namespaces/default/configmaps/c")).json()["metadata"]["name"] == "c"
+            assert (await http.get("/apis")).json()["kind"] == "APIGroupList"
+            watch = "/api/v1/namespaces/default/configmaps?watch=true"
+            async with http.stream("GET", watch) as answer:
+                async for line in answer.aiter_lines():
+                    assert json.loads(line)["object"]["metadata"]["name"] == "c"
+                    break

@@ -140,3 +140,66 @@ async def test_generated_names(kubectl: Any) -> None:
     second = await kubectl.ok("create", "-f", "-", "-o", "name", stdin=json.dumps(config))
     assert first.startswith("configmap/c-")
     assert first != second
+
+
+async def test_a_label_is_overwritten_only_when_that_is_asked_for(kubectl: Any) -> None:
+    await kubectl.ok("create", "cm", "c")
+    await kubectl.ok("label", "cm", "c", "tier=front")
+    assert "already has a value (front)" in await kubectl.fails("label", "cm", "c", "tier=back")
+    assert await kubectl.ok("label", "--overwrite", "cm", "c", "tier=back") == "configmap/c labeled\n"
+    assert (await kubectl.json("get", "cm", "c"))["metadata"]["labels"] == {"tier": "back"}
+
+
+async def test_replace_by_force_makes_the_object_anew(kubectl: Any, function: Any) -> None:
+    await kubectl.ok("create", "-f", "-", stdin=json.dumps(function(labels={"a": "b"})))
+    before = (await kubectl.json("get", "ef", "hello"))["metadata"]
+    told = await kubectl.ok("replace", "--force", "-f", "-", stdin=json.dumps(function()))
+    after = (await kubectl.json("get", "ef", "hello"))["metadata"]
+    assert told.endswith("edgefunction.extensions.apoxy.dev/hello replaced\n")
+    assert after["uid"] != before["uid"]
+    assert "labels" not in after
+
+
+async def test_status_is_written_as_a_subresource_of_its_own(kubectl: Any, function: Any) -> None:
+    await kubectl.ok("create", "-f", "-", stdin=json.dumps(function()))
+    patch = '{"spec":{"revisionHistoryLimit":9},"status":{"liveRevision":"hello-1"}}'
+    await kubectl.ok("patch", "ef", "hello", "--subresource=status", "--type=merge", "-p", patch)
+    found = await kubectl.json("get", "ef", "hello", "--subresource=status")
+    assert found["status"]["liveRevision"] == "hello-1"
+    assert found["spec"].get("revisionHistoryLimit") != 9
+    assert found["metadata"]["generation"] == 1
+    found["status"]["liveRevision"] = "hello-2"
+    await kubectl.ok("replace", "--subresource=status", "-f", "-", stdin=json.dumps(found))
+    await kubectl.ok("patch", "ef", "hello", "--type=merge", "-p", '{"status":{"liveRevision":"hello-3"}}')
+    assert (await kubectl.json("get", "ef", "hello"))["status"]["liveRevision"] == "hello-2"
+
+
+async def test_prune_by_label_deletes_what_the_manifests_leave_out(kubectl: Any) -> None:
+    arguments = ("apply", "--prune", "-l", "app=x", "--prune-allowlist=core/v1/ConfigMap", "-f", "-")
+
+    def manifests(*names: str) -> str:
+        items = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": n, "labels": {"app": "x"}}} for n in names
+        ]
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+    await kubectl.ok("create", "cm", "bystander")
+    await kubectl.ok("label", "cm", "bystander", "app=x")  # which no apply made
+    await kubectl.ok(*arguments, stdin=manifests("a", "b"))
+    told = await kubectl.ok(*arguments, stdin=manifests("a"))
+    assert told == "configmap/a unchanged\nconfigmap/b pruned\n"
+    assert await kubectl.ok("get", "cm", "-o", "name") == "configmap/a\nconfigmap/bystander\n"
+
+
+@pytest.mark.parametrize("command", [("create",), ("apply", "--server-side"), ("apply",)])
+async def test_a_server_side_dry_run_shows_the_object_that_would_be(kubectl: Any, command: tuple[str, ...]) -> None:
+    config = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}
+    shown = json.loads(
+        await kubectl.ok(*command, "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(config))
+    )
+    assert shown["metadata"]["uid"]
+    assert shown["type"] == "Opaque"
+    assert "not found" in await kubectl.fails("get", "secret", "s")
+    await kubectl.ok("create", "-f", "-", stdin=json.dumps(config))
+    await kubectl.ok("delete", "secret", "s", "--dry-run=server")
+    assert await kubectl.ok("get", "secret", "s", "-o", "name") == "secret/s\n"
