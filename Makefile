@@ -134,6 +134,11 @@ unit: setup-dev  ## the tests without processes, in under a minute; ROOM=store f
 system: setup-dev  ## the tests with real processes
 	@$(BIN)/pytest tests/system $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup-dev  ## whatever input, for long: schemathesis and hypothesis with 50 times the examples
+	@$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/system/clients/test_openapi.py \
+		tests/unit/server/kube tests/unit/server/verbs tests/unit/api $(ARGS)
+
 .PHONY: bench
 bench: setup-dev  ## measure, and print the figures (bench/README.md)
 	@$(BIN)/python bench $(ARGS)

@@ -109,6 +109,15 @@ def test_operation_ids_are_unique(openapi: OpenApi) -> None:
         assert len(ids) == len(set(ids))
 
 
+def test_every_operation_tells_how_it_refuses(openapi: OpenApi) -> None:
+    for path in openapi.by_path:
+        for operation in (node for node in nodes(document(openapi, path)["paths"]) if "operationId" in node):
+            assert {"200", "4XX", "503", "504"} <= set(operation["responses"])
+    old = orjson.loads(openapi.version_2.body)
+    for operation in (node for node in nodes(old["paths"]) if "operationId" in node):
+        assert {"200", "default", "503", "504"} <= set(operation["responses"])
+
+
 def test_version_2_has_definitions_by_kind(openapi: OpenApi) -> None:
     old = orjson.loads(openapi.version_2.body)
     assert old["swagger"] == "2.0"

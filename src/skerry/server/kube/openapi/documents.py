@@ -130,7 +130,7 @@ def _operation_version_2(operation: Document) -> Document:
         schema = as_version_2(next(iter(body["content"].values()))["schema"])
         parameters.append({"name": "body", "in": "body", "required": body["required"], "schema": schema})
     responses = {
-        code: {
+        "default" if code == "4XX" else code: {
             "description": response["description"],
             "schema": as_version_2(next(iter(response["content"].values()))["schema"]),
         }

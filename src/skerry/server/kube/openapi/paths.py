@@ -38,6 +38,11 @@ _DELETE = {
     "propagationPolicy": "Background, Foreground or Orphan.",
     "gracePeriodSeconds": "Ignored.",
 }
+_FAILURES = {
+    "4XX": "Refused: the Status says why, and what is accepted.",
+    "503": "A part that the answer needs is not there now.",
+    "504": "The answer was not there in time, or is asked for of a revision that is not written yet.",
+}
 _PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 
 
@@ -75,9 +80,17 @@ def _object(kind: Kind[Any]) -> Document:
         "get": _operation(kind, "get", {"resourceVersion": _LIST["resourceVersion"]}, name),
         "put": _operation(kind, "put", _WRITE, name, body=name),
         "patch": _patch(kind),
-        "delete": _operation(kind, "delete", _DELETE, STATUS, body=DELETE_OPTIONS),
+        "delete": _delete(kind),
         "parameters": _place(kind, named=True),
     }
+
+
+def _delete(kind: Kind[Any]) -> Document:
+    operation = _operation(kind, "delete", _DELETE, STATUS, body=DELETE_OPTIONS)
+    # What finalizers hold back, and every namespace, is answered with the object itself.
+    either = {"anyOf": [{"$ref": REF + name} for name in (STATUS, schema_name(kind))]}
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = either
+    return operation
 
 
 def _status(kind: Kind[Any]) -> Document:
@@ -141,7 +154,7 @@ def _operation(
         "responses": {
             "200": _response("OK", answer),
             **({"201": _response("Created", answer)} if action in {"post", "patch"} else {}),
-            "401": _response("Unauthorized", STATUS),
+            **{code: _response(description, STATUS) for code, description in _FAILURES.items()},
         },
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
