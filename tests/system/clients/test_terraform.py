@@ -50,6 +50,14 @@ def test_the_provider_finds_its_types(http: httpx.Client) -> None:
         for named in definition.get("x-kubernetes-group-version-kind", ())
     }
     assert {("extensions.apoxy.dev", "v1alpha2", "EdgeFunction"), ("", "v1", "Secret")} <= kinds
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"  # a type that is none of these is looked for there
+    (function,) = [
+        definition["spec"]
+        for definition in found(http.get(path))["items"]
+        if definition["spec"]["names"]["kind"] == "EdgeFunction"
+    ]
+    assert function["group"] == "extensions.apoxy.dev"
+    assert function["versions"][0]["schema"]["openAPIV3Schema"]["type"] == "object"
 
 
 def test_a_manifest_is_planned_applied_read_and_destroyed(http: httpx.Client, function: Any) -> None:
