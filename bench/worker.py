@@ -27,8 +27,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skerry.artifacts.wasm_module import javascript_module
-from skerry.engine.host import JavaScriptEngine, Surroundings
-from skerry.engine.manifest import FunctionManifest, write_manifest
+from skerry.engine.code import read_code
+from skerry.engine.host import JavaScriptEngine
+from skerry.engine.instances import Surroundings
+from skerry.engine.manifest import FunctionManifest, read_manifest, write_manifest
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -200,7 +202,8 @@ def compare_rates(directory: Path, options: argparse.Namespace) -> None:
 
 
 def time_starts(directory: Path) -> None:
-    wasm = (directory / "hello.wasm").read_bytes()
+    hello = read_manifest(directory / "functions", "hello-0")
+    wasm = hello.artifact.read_bytes()
     quiet = Surroundings(log=lambda *_: None)
     started = time.perf_counter()
     with JavaScriptEngine(COMPONENT, CACHE) as engine:
@@ -208,13 +211,12 @@ def time_starts(directory: Path) -> None:
 
         def cold() -> float:
             begun = time.perf_counter()
-            bundle = engine.link(wasm)
-            fresh = engine.start(bundle, {}, quiet, memory_bytes_max=128 << 20)
+            fresh = read_code(engine, wasm, CACHE).start(hello, quiet)
             fresh.handle(HEAD, b"", 30)
             return time.perf_counter() - begun
 
         starts = [cold() for _ in range(30)]
-        instance = engine.start(engine.link(wasm), {}, quiet, memory_bytes_max=128 << 20)
+        instance = read_code(engine, wasm, CACHE).start(hello, quiet)
         for _ in range(200):
             instance.handle(HEAD, b"", 30)
         calls = []

@@ -7,6 +7,7 @@ through, the document and the user win; docs/reference/edge-function.md lists ea
 import base64
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import orjson
 import yaml
 from pydantic import AfterValidator, Field
 
+from skerry.api.code_urls import CodeUrl, parse_code_url
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
 from skerry.api.kinds import Column, Kind, condition_status, value_at
@@ -111,7 +113,23 @@ class WasmSource(Model):
     """Where a WebAssembly function comes from."""
 
     url: str
-    """URL of the WebAssembly binary."""
+    """URL of the WebAssembly binary: oci, https, http or file. It may end in #sha256=DIGEST, which pins its content."""
+
+
+_PIN = re.compile(r"sha256=([0-9a-f]{64})")
+
+
+def wasm_place(url: str) -> tuple[CodeUrl, str]:
+    """Read a `wasmSource.url`: the place, and the sha256 that it is pinned to or "".
+
+    Raises:
+        ValueError: what is wrong, and what is accepted.
+    """
+    place, hash_mark, fragment = url.partition("#")
+    pin = _PIN.fullmatch(fragment)
+    if hash_mark and not pin:
+        raise ValueError("a fragment must be #sha256= and 64 lower-case hexadecimal digits")
+    return parse_code_url(place), pin[1] if pin else ""
 
 
 class OCICredentials(Model):
@@ -364,9 +382,11 @@ def _validate_code(template: EdgeFunctionRevisionSpec, path: str) -> Iterator[Fi
         yield forbidden(path, f"only one of {_listed(given)} may be given")
     if code.js_source:
         yield from _validate_javascript(code.js_source, f"{path}.jsSource")
-    if code.wasm_source and "://" not in code.wasm_source.url:
-        detail = "must be a URL with a scheme, such as https://example.com/function.wasm"
-        yield invalid(f"{path}.wasmSource.url", code.wasm_source.url, detail)
+    if code.wasm_source:
+        try:
+            wasm_place(code.wasm_source.url)
+        except ValueError as error:
+            yield invalid(f"{path}.wasmSource.url", code.wasm_source.url, str(error))
     if code.go_plugin_source:
         if template.mode == BACKEND:
             yield forbidden(f"{path}.goPluginSource", "a Go plugin runs in mode filter only")

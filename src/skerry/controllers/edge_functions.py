@@ -129,8 +129,11 @@ class EdgeFunctionController:
             return  # its revisions name it as their owner, and are collected (controllers.garbage)
         latest = await self._latest_revision(function)
         if not await self._is_done(latest):
-            function = await self._client.change_status(function, lambda f: self._tell_building(f, latest))
-            latest = await self._ingest(latest)
+            message = f"revision {latest.name} is being built"
+            function = await self._client.change_status(
+                function, lambda f: self._tell_building(f, latest, "Building", message)
+            )
+            latest = await self._ingest_for(function, latest)
         live = await self._live_revision(function, latest)
         function = await self._client.change_status(function, lambda f: self._tell(f, latest, live))
         await self._tell_superseded(function, latest)
@@ -169,6 +172,15 @@ class EdgeFunctionController:
             return await self._client.create(_new_revision(function, name))
         except AlreadyExists:
             return await self._client.get(EdgeFunctionRevision, name)
+
+    async def _ingest_for(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> EdgeFunctionRevision:
+        """Build the latest revision's code; what delays it is told at the function as well."""
+        try:
+            return await self._ingest(latest)
+        except SkerryError as error:
+            message = f"revision {latest.name} will be tried again: {error.public}"
+            await self._client.change_status(function, lambda f: self._tell_building(f, latest, "Retrying", message))
+            raise
 
     async def _ingest(self, revision: EdgeFunctionRevision) -> EdgeFunctionRevision:
         """Build a revision's code and write down how that went."""
@@ -226,12 +238,13 @@ class EdgeFunctionController:
         self._set(revision, "Ingest", "False", "Completed", "")
         self._set(revision, "Ready", "True", "Ready", "")
 
-    def _tell_building(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
+    def _tell_building(self, function: EdgeFunction, latest: EdgeFunctionRevision, reason: str, message: str) -> None:
         if revision_name(function) != latest.name:
             return  # the template has moved on: another turn follows
-        self._set(function, "Latest", "False", "Building", f"revision {latest.name} is being built")
-        if condition_of(function.status.conditions, "Ready") is None:
-            self._set(function, "Ready", "False", "Building", f"revision {latest.name} is being built")
+        self._set(function, "Latest", "False", reason, message)
+        ready = condition_of(function.status.conditions, "Ready")
+        if ready is None or (ready.reason == "Building" and reason == "Retrying"):
+            self._set(function, "Ready", "False", reason, message)
 
     def _tell(
         self, function: EdgeFunction, latest: EdgeFunctionRevision, live_revision: EdgeFunctionRevision | None

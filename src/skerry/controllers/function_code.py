@@ -1,26 +1,53 @@
 """How a revision's code arrives: by its source, to a stored artifact.
 
-Owns the choice of the way by source, and which failures are the author's. Does not own the ways (`artifacts`).
+Owns the choice of the way by source, and which failures are the author's. Does not own the ways (`artifacts`), nor what
+a Wasm binary must be (the engine's check, which is handed in).
 """
 
-from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevisionSpec, JavaScriptSource
+from skerry.api.extensions_v1alpha2 import (
+    BACKEND,
+    Artifact,
+    EdgeFunctionRevisionSpec,
+    JavaScriptSource,
+    WasmSource,
+    wasm_place,
+)
 from skerry.artifacts.digest import Digest
-from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, BadDigestError, BuildError
-from skerry.artifacts.javascript import JavaScriptBuilder
+from skerry.artifacts.errors import (
+    ArtifactCorruptError,
+    ArtifactMissingError,
+    BadDigestError,
+    BuildError,
+    BundleRefusedError,
+    FetchError,
+    FetchReason,
+)
+from skerry.artifacts.fetching.downloads import Source
+from skerry.artifacts.fetching.fetcher import CodeFetcher
+from skerry.artifacts.javascript import BundleCheck, JavaScriptBuilder
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.controllers.edge_functions import SourceError
 
+#: What another try would meet again.
+_FINAL: frozenset[FetchReason] = frozenset(("DigestMismatch", "ImageUnsupported", "NotWasm", "TooLarge"))
+
 
 class FunctionCodeBuilder:
-    """Brings a revision's code: today JavaScript and TypeScript from assets.
+    """Brings a revision's code: JavaScript and TypeScript from assets, Wasm from wherever it lies.
 
     Args:
         javascript: bundles, checks and links JavaScript.
+        fetcher: brings Wasm binaries.
+        checker: tries them in the engine.
         keep: stores the result.
     """
 
-    def __init__(self, javascript: JavaScriptBuilder, keep: ArtifactKeep) -> None:
+    def __init__(
+        self, javascript: JavaScriptBuilder, fetcher: CodeFetcher, checker: BundleCheck, keep: ArtifactKeep
+    ) -> None:
         self._javascript = javascript
+        self._fetcher = fetcher
+        self._checker = checker
         self._keep = keep
 
     async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
@@ -28,11 +55,27 @@ class FunctionCodeBuilder:
         code = spec.code
         if spec.mode != BACKEND:
             raise SourceError("mode filter is not served yet: use mode backend")
+        if code.wasm_source is not None:
+            return await self._fetched(code.wasm_source)
         if code.js_source is None:
-            raise SourceError("only jsSource is built yet: wasmSource and goPluginSource are not")
+            raise SourceError("goPluginSource is not served yet: use jsSource or wasmSource")
         wasm = await self._javascript_wasm(code.js_source)
         digest = await self._keep.put(wasm)
         return Artifact(digest=str(digest), size_bytes=len(wasm))
+
+    async def _fetched(self, source: WasmSource) -> Artifact:
+        url, sha256 = wasm_place(source.url)
+        try:
+            fetched = await self._fetcher.fetch(Source(url, sha256=sha256, accept=_left_to_the_engine))
+        except FetchError as error:
+            if error.reason in _FINAL:
+                raise SourceError(error.public) from error
+            raise
+        try:
+            await self._checker.check(await self._keep.read(fetched.digest))
+        except BundleRefusedError as error:
+            raise SourceError(error.public) from error
+        return Artifact(digest=str(fetched.digest), size_bytes=fetched.size_bytes)
 
     async def is_stored(self, artifact: Artifact) -> bool:
         """Tell whether the keep has an artifact, whole."""
@@ -50,3 +93,7 @@ class FunctionCodeBuilder:
             return (await self._javascript.build(files, source.entrypoint)).wasm
         except BuildError as error:
             raise SourceError(error.public, detail=error.detail) from error
+
+
+def _left_to_the_engine(_module: bytes) -> None:
+    """Accept any binary: what it must be, the engine tells, which has to run it."""

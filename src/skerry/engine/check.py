@@ -10,14 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from skerry.engine.code import read_code
 from skerry.engine.errors import OverloadedError
-from skerry.engine.host import JavaScriptEngine, Surroundings
-from skerry.engine.manifest import MEMORY_BYTES_MAX_DEFAULT
+from skerry.engine.host import JavaScriptEngine
+from skerry.engine.instances import Surroundings
+from skerry.engine.manifest import FunctionManifest
 from skerry.kit.tasks import run_blocking
 
 CONCURRENT_CHECKS_MAX = 2
 #: Running and waiting together; each holds its binary.
 CHECKS_MAX = 64
+#: What is checked runs with the defaults.
+_CHECKED = FunctionManifest(revision="check", function="check", artifact=Path("/dev/null"))
 
 
 class BundleChecker:
@@ -59,8 +63,8 @@ class BundleChecker:
 
     def _check(self, wasm: bytes) -> None:
         engine = self._loaded_engine()
-        bundle = engine.link(wasm)
-        engine.start(bundle, {}, Surroundings(log=_forget), memory_bytes_max=MEMORY_BYTES_MAX_DEFAULT)
+        code = read_code(engine, wasm, self._engine_cache)
+        code.start(_CHECKED, Surroundings(log=_forget))
 
     def _loaded_engine(self) -> JavaScriptEngine:
         with self._lock:

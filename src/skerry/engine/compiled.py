@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from wasmtime import Config, Engine, Module, WasmtimeError
 
+from skerry.engine.errors import LoadError
 from skerry.kit.errors import StartError
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 #: Room for deep JavaScript recursion; wasmtime refuses more than its 2 MiB for asynchronous stacks, used or not.
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
+
+#: A module up to this size is compiled each time, within milliseconds.
+UNCACHED_BYTES_MAX = 256 * 1024
+#: Machine code of functions that is kept.
+CACHED_FUNCTIONS_BYTES_MAX = 2 * 1024 * 1024 * 1024
 
 #: Everything that changes the compiled code, spelled as text: part of the cache key.
 _SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0"
@@ -53,6 +59,43 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
         raise StartError(
             f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
         ) from error
+    try:
+        return _cached(engine, wasm, cache_dir)
+    except WasmtimeError as error:
+        raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
+
+
+def load_function(engine: Engine, wasm: bytes, cache_dir: Path) -> Module:
+    """Return a function's module, compiled; a large one from the cache where it is there.
+
+    Raises:
+        LoadError: it is not a valid module, or its machine code can't be kept.
+    """
+    try:
+        if len(wasm) <= UNCACHED_BYTES_MAX:
+            return Module(engine, wasm)
+        functions = cache_dir / "functions"
+        module = _cached(engine, wasm, functions)
+        _prune(functions, CACHED_FUNCTIONS_BYTES_MAX)
+    except WasmtimeError as error:
+        raise LoadError("the function's binary is not a valid WebAssembly module", stack=str(error)) from error
+    except OSError as error:
+        raise LoadError("the function's machine code can't be kept", stack=str(error)) from error
+    return module
+
+
+def _prune(directory: Path, bytes_max: int) -> None:
+    """Remove the entries not used for the longest until the others fit; what is mapped stays mapped."""
+    entries = sorted((entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in directory.glob("*.cwasm"))
+    excess = sum(size for _, size, _ in entries) - bytes_max
+    for _, size, entry in entries[:-1]:
+        if excess <= 0:
+            return
+        entry.unlink(missing_ok=True)
+        excess -= size
+
+
+def _cached(engine: Engine, wasm: bytes, cache_dir: Path) -> Module:
     cached = cache_dir / _entry_name(wasm)
     found = _deserialize(engine, cached)
     if found is not None:
@@ -67,9 +110,12 @@ def _deserialize(engine: Engine, cached: Path) -> Module | None:
     if not cached.exists():
         return None
     try:
+        os.utime(cached)  # it is used: see `_prune`
         return Module.deserialize_file(engine, str(cached))
+    except FileNotFoundError:  # removed between the two looks
+        return None
     except WasmtimeError as error:
-        _logger().warning("compiled engine is unusable, compiling again", path=str(cached), error=str(error))
+        _logger().warning("compiled code is unusable, compiling again", path=str(cached), error=str(error))
         return None
 
 
@@ -79,11 +125,8 @@ def _entry_name(wasm: bytes) -> str:
 
 
 def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
-    _logger().info("compiling the JavaScript engine for this machine, once (about 10 s)")
-    try:
-        module = Module(engine, wasm)
-    except WasmtimeError as error:
-        raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
+    _logger().info("compiling for this machine, once (about 1 s a megabyte)", megabytes=round(len(wasm) / 1e6, 1))
+    module = Module(engine, wasm)
     part = cached.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as file:
         file.write(module.serialize())

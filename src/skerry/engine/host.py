@@ -10,11 +10,9 @@ is dead and must be dropped; its memory is in an unknown state.
 import struct
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import orjson
 from wasmtime import Instance as WasmInstance
@@ -24,13 +22,10 @@ from skerry.engine import platform_calls
 from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
-from skerry.engine.fetching import Fetcher, Subrequests
-from skerry.engine.kv_operations import FunctionKeyValues
-from skerry.engine.linking import linked_bundle
-from skerry.engine.platform_calls import LogSink, entered
+from skerry.engine.fetching import Subrequests
+from skerry.engine.instances import TICK_SECONDS, Reply, Surroundings
+from skerry.engine.platform_calls import entered
 
-#: How exact a deadline is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
-TICK_SECONDS = 0.02
 #: A bundle must have loaded in this time.
 LOAD_SECONDS_MAX = 10.0
 #: A fresh instance has 9 MiB of linear memory: less could not start.
@@ -59,51 +54,18 @@ _IMPORT_TRAP = "path_filestat_get"
 _OUT_OF_MEMORY = "out of memory"
 
 
-class Reply(NamedTuple):
-    """A function's response.
-
-    Attributes:
-        status: 200 to 599.
-        head: header lines `name: value`, each ended by CR LF, UTF-8, as the guest wrote them: not checked yet.
-        body: the whole body.
-        work_left: `Instance.settle` must be called before the next request.
-    """
-
-    status: int
-    head: bytes
-    body: bytes
-    work_left: bool
-
-
-def _wait_silently(_instance: "Instance") -> None:
-    """Tell nobody of a wait: the calling thread has nothing else to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What an instance can reach of the world.
-
-    Attributes:
-        log: takes (level, UTF-8 text) for each console call; called on the calling thread.
-        fetcher: sends its subrequests; None where it may send none.
-        key_values: what `env.KV` keeps; None where there is none.
-        before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
-    """
-
-    log: LogSink
-    fetcher: Fetcher | None = None
-    key_values: FunctionKeyValues | None = None
-    before_wait: Callable[["Instance"], None] = _wait_silently
-
-
 class JavaScriptEngine:
-    """The compiled engine component; a context manager that owns the epoch ticker's thread."""
+    """The compiled engine component; a context manager that owns the epoch ticker's thread.
+
+    Attributes:
+        wasm_engine: Wasmtime's, whose epoch rises every `TICK_SECONDS` within the block.
+    """
 
     def __init__(self, component: Path, cache_dir: Path) -> None:
         """Load or compile the component; raises StartError (see `compiled.load_component`)."""
-        self._engine = new_engine()
-        module = load_component(self._engine, component, cache_dir)
-        linker = Linker(self._engine)
+        self.wasm_engine = new_engine()
+        module = load_component(self.wasm_engine, component, cache_dir)
+        linker = Linker(self.wasm_engine)
         platform_calls.bind(linker, module)
         self._prepared = linker.instantiate_pre(module)
         self._linker = linker  # owns the host functions
@@ -122,17 +84,13 @@ class JavaScriptEngine:
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_SECONDS):
-            self._engine.increment_epoch()
-
-    def link(self, wasm: bytes) -> bytes:
-        """Return the bundle that a function's Wasm binary carries; raises LoadError (see `linking`)."""
-        return linked_bundle(self._engine, wasm)
+            self.wasm_engine.increment_epoch()
 
     def start(
         self,
         bundle: bytes,
         env: dict[str, str],
-        surroundings: "Surroundings",
+        surroundings: Surroundings,
         *,
         memory_bytes_max: int,
     ) -> "Instance":
@@ -147,7 +105,7 @@ class JavaScriptEngine:
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
         """
-        store = Store(self._engine)
+        store = Store(self.wasm_engine)
         store.set_wasi(WasiConfig())  # empty: it serves the clock alone
         store.set_limits(
             memory_size=max(memory_bytes_max, MEMORY_BYTES_MIN),
@@ -173,7 +131,7 @@ class Instance:
         store: Store,
         instance: WasmInstance,
         memory_bytes_max: int,
-        surroundings: "Surroundings",
+        surroundings: Surroundings,
     ) -> None:
         self.store = store
         self.memory = exported_memory(store, instance)

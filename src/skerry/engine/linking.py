@@ -22,20 +22,16 @@ LINKED_MEMORY_BYTES_MAX = 64 * 1024 * 1024
 LINK_TICKS_MAX = 100
 
 
-def linked_bundle(engine: WasmEngine, wasm: bytes) -> bytes:
+def linked_bundle(engine: WasmEngine, module: Module) -> bytes:
     """Run a function's Wasm binary and return its bundle (UTF-8).
 
     Args:
         engine: any engine with epoch interruption whose epoch is being raised (`host.TICK_SECONDS`).
-        wasm: the binary.
+        module: the binary, compiled.
 
     Raises:
         LoadError: it is not a module of this contract; the message says what is wrong with it.
     """
-    try:
-        module = Module(engine, wasm)
-    except WasmtimeError as error:
-        raise LoadError("the function's binary is not a valid WebAssembly module", stack=str(error)) from error
     _check_imports(module)
     store = Store(engine)
     store.set_limits(memory_size=LINKED_MEMORY_BYTES_MAX, instances=1, memories=1, tables=1)

@@ -13,15 +13,18 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wasmtime import FuncType, Linker, Module, Store, Trap, ValType, WasmtimeError
 
 from skerry.engine.calls import GuestMemory, RawFunction
 from skerry.engine.fetching import Event, EventKind, Subrequests
+from skerry.engine.instances import LogSink
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Standard error of the engine itself, kept for the report of a trap.
 DIAGNOSTIC_BYTES_MAX = 8 * 1024
@@ -35,8 +38,6 @@ _TIMER_NS_MAX = 2**30 * 1_000_000
 
 _ERRNO_BADF = 8
 _EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length of the data
-
-LogSink = Callable[[int, bytes], None]
 
 
 class Guest(Protocol):

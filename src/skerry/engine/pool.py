@@ -19,12 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from skerry.engine.code import Code
 from skerry.engine.errors import OverloadedError
-from skerry.engine.host import INSTANCE_BYTES, Instance
+from skerry.engine.host import INSTANCE_BYTES
+from skerry.engine.instances import FunctionInstance
 from skerry.engine.manifest import FunctionManifest, manifest_path
 
-StartInstance = Callable[[FunctionManifest, bytes], Instance]
-LoadRevision = Callable[[str], tuple[FunctionManifest, bytes]]
+StartInstance = Callable[[FunctionManifest, Code], FunctionInstance]
+LoadRevision = Callable[[str], tuple[FunctionManifest, Code]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class PoolLimits:
 
     Attributes:
         instances_max: all revisions together.
-        memory_bytes_max: all instances together (`Instance.memory_bytes`): over it idle ones are dropped, those of
-            the revisions asked for least recently first, and while those in use hold all of it none is started.
+        memory_bytes_max: all instances together (their `memory_bytes`): over it idle ones are dropped, those of the
+            revisions asked for least recently first, and while those in use hold all of it none is started.
         kept_bytes_max: an instance that takes more is dropped after its request. A busy one grows by up to 80 MiB
             before SpiderMonkey collects its heap; what is above has kept something large.
         instances_per_revision_max: how many requests of one revision run at once.
@@ -55,8 +57,8 @@ class PoolLimits:
 @dataclass(slots=True)
 class _Revision:
     manifest: FunctionManifest
-    bundle: bytes
-    idle: deque[tuple[Instance, float]] = field(default_factory=deque)  # newest last, with the time of return
+    code: Code
+    idle: deque[tuple[FunctionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
     instances: int = 0
     waiting: int = 0
     is_slow: bool = False
@@ -75,7 +77,7 @@ class Lease:
 
     __slots__ = ("_keep", "_pool", "_revision", "goes_on", "instance", "manifest")
 
-    def __init__(self, pool: "InstancePool", revision: _Revision, instance: Instance) -> None:
+    def __init__(self, pool: "InstancePool", revision: _Revision, instance: FunctionInstance) -> None:
         self._pool = pool
         self._revision = revision
         self._keep = True
@@ -158,11 +160,11 @@ class InstancePool:
         return Lease(self, revision, self._take(revision) or self._started(revision))
 
     def _loaded(self, name: str) -> _Revision:
-        manifest, bundle = self._load(name)  # two threads may both load it: the first one's stays
+        manifest, code = self._load(name)  # two threads may both load it: the first one's stays
         with self._lock:
-            return self._revisions.setdefault(name, _Revision(manifest, bundle))
+            return self._revisions.setdefault(name, _Revision(manifest, code))
 
-    def _take(self, revision: _Revision) -> Instance | None:
+    def _take(self, revision: _Revision) -> FunctionInstance | None:
         """Return an idle instance, or None with the right to start one."""
         with self._lock:
             if not revision.idle and not self._has_room(revision):
@@ -175,9 +177,9 @@ class InstancePool:
             self._cold_starts += 1
             return None
 
-    def _started(self, revision: _Revision) -> Instance:
+    def _started(self, revision: _Revision) -> FunctionInstance:
         try:
-            instance = self._start(revision.manifest, revision.bundle)
+            instance = self._start(revision.manifest, revision.code)
         except BaseException:
             with self._lock:
                 self._forget(revision, INSTANCE_BYTES)
@@ -236,7 +238,7 @@ class InstancePool:
         self._instances -= 1
         self._memory_bytes -= counted_bytes
 
-    def measure(self, instance: Instance) -> None:
+    def measure(self, instance: FunctionInstance) -> None:
         """Count what a lent instance takes by now; call it on the instance's thread, before it waits."""
         now_bytes = instance.memory_bytes
         with self._lock:
@@ -245,7 +247,7 @@ class InstancePool:
                 self._shrink()
                 self._tell_waiting()
 
-    def give_back(self, revision: _Revision, instance: Instance, *, keep: bool) -> None:
+    def give_back(self, revision: _Revision, instance: FunctionInstance, *, keep: bool) -> None:
         """Take an instance back; without `keep`, it is gone. `Lease` calls it."""
         now_bytes = instance.memory_bytes
         keep = keep and now_bytes <= self._limits.kept_bytes_max
@@ -258,7 +260,7 @@ class InstancePool:
             self._shrink()
             self._tell_waiting()
 
-    def _count(self, instance: Instance, now_bytes: int) -> None:
+    def _count(self, instance: FunctionInstance, now_bytes: int) -> None:
         self._memory_bytes += now_bytes - instance.counted_bytes
         instance.counted_bytes = now_bytes
 
@@ -285,7 +287,7 @@ class InstancePool:
                 while revision.idle and revision.idle[0][1] < stale:
                     self._drop_oldest(revision)
                 if not revision.instances and not revision.waiting:
-                    del self._revisions[name]  # its bundle is read again when it is asked for
+                    del self._revisions[name]  # its code is read again when it is asked for
 
     def statistics(self) -> dict[str, int]:
         """Return the present counts."""

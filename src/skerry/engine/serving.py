@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import orjson
 
+from skerry.engine.code import Code, read_code
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError, OverloadedError, UnknownRevisionError
 from skerry.engine.fetching import Fetcher
-from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
+from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
+from skerry.engine.instances import FunctionInstance, Reply, Surroundings
 from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
@@ -62,6 +64,7 @@ class WorkerParts:
     """What a worker has once, for all of its functions."""
 
     engine: JavaScriptEngine
+    cache_dir: Path
     logs: FunctionLogWriter
     fetcher: Fetcher
     key_values: KeyValueStore
@@ -79,6 +82,7 @@ class FunctionServer:
 
     def __init__(self, parts: WorkerParts, functions_dir: Path, *, limits: PoolLimits) -> None:
         self._engine = parts.engine
+        self._cache_dir = parts.cache_dir
         self._functions_dir = functions_dir
         self._logs = parts.logs
         self._fetcher = parts.fetcher
@@ -144,37 +148,29 @@ class FunctionServer:
         text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
         self._logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode())
 
-    def _load(self, revision: str) -> tuple[FunctionManifest, bytes]:
+    def _load(self, revision: str) -> tuple[FunctionManifest, Code]:
         self._step_aside()
         manifest = read_manifest(self._functions_dir, revision)
         try:
             wasm = manifest.artifact.read_bytes()
         except OSError as error:
             raise LoadError(f"the code of revision {revision!r} cannot be read", stack=str(error)) from error
-        return manifest, self._engine.link(wasm)
+        return manifest, read_code(self._engine, wasm, self._cache_dir)
 
-    def _start(self, manifest: FunctionManifest, bundle: bytes) -> Instance:
+    def _start(self, manifest: FunctionManifest, code: Code) -> FunctionInstance:
         self._step_aside()
 
         def log(level: int, message: bytes) -> None:
             self._logs.write(manifest.function, manifest.revision, level, message)
 
-        def before_wait(instance: Instance) -> None:
+        def before_wait(instance: FunctionInstance) -> None:
             self._step_aside()
             self.pool.measure(instance)
 
         try:
-            return self._engine.start(
-                bundle,
-                manifest.env,
-                Surroundings(
-                    log,
-                    self._fetcher if manifest.may_fetch else None,
-                    FunctionKeyValues(self.key_values, manifest.function) if manifest.has_kv else None,
-                    before_wait,
-                ),
-                memory_bytes_max=manifest.memory_bytes_max,
-            )
+            fetcher = self._fetcher if manifest.may_fetch else None
+            kept = FunctionKeyValues(self.key_values, manifest.function) if manifest.has_kv else None
+            return code.start(manifest, Surroundings(log, fetcher, kept, before_wait))
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise

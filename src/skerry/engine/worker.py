@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> bool:
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max)
         fetcher = Fetcher(EgressPolicy.parse(arguments.egress_allow))
-        parts = WorkerParts(engine, logs, fetcher, key_values, leadership)
+        parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         loop = Loop(listener, server, leadership, request_body_bytes_max=arguments.request_body_bytes_max)
         stop = threading.Event()

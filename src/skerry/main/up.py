@@ -218,15 +218,16 @@ async def controllers(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
     )
     checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
+    check = EngineBundleCheck(checker)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins)
     expirer = EventExpirer(client, informers.of(Event), clock)
     async with (
         checker,
-        JavaScriptBuilder(build, EngineBundleCheck(checker)) as javascript,
+        JavaScriptBuilder(build, check) as javascript,
         CodeFetcher(keep, fetch_settings(settings)) as fetcher,
     ):
-        builder = FunctionCodeBuilder(javascript, keep)
+        builder = FunctionCodeBuilder(javascript, fetcher, check, keep)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)
         plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
         reconciling = (

@@ -16,7 +16,8 @@ import pytest
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Fetcher
-from skerry.engine.host import Instance, JavaScriptEngine, Reply, Surroundings
+from skerry.engine.host import Instance, JavaScriptEngine
+from skerry.engine.instances import Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 

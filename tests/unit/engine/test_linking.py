@@ -1,5 +1,5 @@
 import pytest
-from wasmtime import wat2wasm
+from wasmtime import Module, wat2wasm
 
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.compiled import new_engine
@@ -11,12 +11,13 @@ INIT = '(import "skerry:js-engine/v1" "init" (func $init (param i32 i32)))'
 
 def link(text: str) -> bytes:
     engine = new_engine()
-    return linked_bundle(engine, bytes(wat2wasm(text)))
+    return linked_bundle(engine, Module(engine, bytes(wat2wasm(text))))
 
 
 def test_the_bundle_comes_out_as_it_went_in():
     source = "globalThis.x = 'grüß dich'; // \u0000 🦀"
-    assert linked_bundle(new_engine(), javascript_module(source)) == source.encode()
+    engine = new_engine()
+    assert linked_bundle(engine, Module(engine, javascript_module(source))) == source.encode()
 
 
 def test_a_module_with_another_import_is_refused_by_name():
@@ -51,8 +52,3 @@ def test_init_must_be_called_exactly_once(calls: int):
 def test_a_module_that_wants_too_much_memory_is_refused():
     with pytest.raises(LoadError, match="linked"):
         link(f'(module {INIT} (memory (export "memory") 2000) (func (export "start")))')
-
-
-def test_bytes_that_are_no_module_are_refused():
-    with pytest.raises(LoadError, match="not a valid WebAssembly module"):
-        linked_bundle(new_engine(), b"#!/bin/sh")

@@ -10,8 +10,10 @@ from typing import cast
 
 import pytest
 
+from skerry.engine.code import Code
 from skerry.engine.errors import LoadError, OverloadedError, UnknownRevisionError
-from skerry.engine.host import INSTANCE_BYTES, Instance
+from skerry.engine.host import INSTANCE_BYTES
+from skerry.engine.instances import FunctionInstance
 from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
 from skerry.engine.pool import InstancePool, Lease, PoolLimits
 
@@ -42,14 +44,14 @@ class Engine:
     def before_wait(self) -> None:
         self.waits += 1
 
-    def load(self, revision: str) -> tuple[FunctionManifest, bytes]:
-        return read_manifest(self.functions_dir, revision), b"bundle"
+    def load(self, revision: str) -> tuple[FunctionManifest, Code]:
+        return read_manifest(self.functions_dir, revision), cast("Code", None)
 
-    def start(self, manifest: FunctionManifest, _bundle: bytes) -> Instance:
+    def start(self, manifest: FunctionManifest, _code: Code) -> FunctionInstance:
         if self.fails:
             raise LoadError("it throws")
         self.started.append(manifest.revision)
-        return cast("Instance", Named(f"{manifest.revision}#{len(self.started)}"))
+        return cast("FunctionInstance", Named(f"{manifest.revision}#{len(self.started)}"))
 
 
 @pytest.fixture

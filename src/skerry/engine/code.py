@@ -1,0 +1,77 @@
+"""What a function's Wasm binary is, and how it is made to run.
+
+Tells by the binary itself, so a worker needs to be told nothing: a module that imports the JavaScript engine carries a
+bundle; one that imports WASI preview 1 and exports `_start` is a program of its own. Anything else is refused with what
+was found and what is accepted.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from skerry.engine.compiled import load_function
+from skerry.engine.errors import LoadError
+from skerry.engine.host import Instance, JavaScriptEngine
+from skerry.engine.instances import FunctionInstance, Surroundings
+from skerry.engine.linking import ENGINE_IMPORT, linked_bundle
+from skerry.engine.manifest import FunctionManifest
+from skerry.engine.wasi_command import WASI, WasiCommand
+
+_COMPONENT = b"\0asm\x0d\0\x01\0"
+_MODULE = b"\0asm\x01\0\0\0"
+_PROXY_EXPORT = "proxy_abi_version_"
+ACCEPTED = (
+    "a WASI preview 1 command (it imports wasi_snapshot_preview1 alone and exports _start and memory), "
+    "or what `jsSource` is built into"
+)
+
+
+class Code(Protocol):
+    """A revision's code, read and linked."""
+
+    def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> FunctionInstance:
+        """Return an instance that is ready for requests; raises LoadError."""
+        ...
+
+
+class JavaScriptCode:
+    """A bundle for the JavaScript engine."""
+
+    def __init__(self, engine: JavaScriptEngine, bundle: bytes) -> None:
+        self._engine = engine
+        self._bundle = bundle
+
+    def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> Instance:
+        """Return an instance that has loaded the bundle; see `Code`."""
+        return self._engine.start(self._bundle, manifest.env, surroundings, memory_bytes_max=manifest.memory_bytes_max)
+
+
+def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:
+    """Return what a function's Wasm binary is.
+
+    Args:
+        engine: for JavaScript, and for its Wasmtime.
+        wasm: the binary.
+        cache_dir: for the machine code of large modules.
+
+    Raises:
+        LoadError: it can't be run; the message says what it is and what is accepted.
+    """
+    if not wasm.startswith(_MODULE):
+        found = "a WebAssembly component" if wasm.startswith(_COMPONENT) else "no WebAssembly module"
+        raise LoadError(f"the function's binary is {found}; accepted is {ACCEPTED}")
+    module = load_function(engine.wasm_engine, wasm, cache_dir)
+    imports = {(each.module, each.name or "") for each in module.imports}
+    if ENGINE_IMPORT in imports:
+        return JavaScriptCode(engine, linked_bundle(engine.wasm_engine, module))
+    exports = {each.name for each in module.exports}
+    if {"_start", "memory"} <= exports and {origin for origin, _ in imports} <= {WASI}:
+        return WasiCommand(engine.wasm_engine, module)
+    raise LoadError(f"the function's binary {_described(imports, exports)}; accepted is {ACCEPTED}")
+
+
+def _described(imports: set[tuple[str, str]], exports: set[str]) -> str:
+    if any(name.startswith(_PROXY_EXPORT) for name in exports):
+        return "is a Proxy-Wasm module, which Envoy runs: apply it as a WasmPlugin"
+    origins = ", ".join(sorted({origin for origin, _ in imports})) or "nothing"
+    missing = " and ".join(name for name in ("_start", "memory") if name not in exports)
+    return f"imports {origins}" + (f" and does not export {missing}" if missing else "")

@@ -1,0 +1,83 @@
+"""What every kind of function instance is, and what it can reach: the words that the pool and the engines share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from skerry.engine.fetching import Fetcher
+from skerry.engine.kv_operations import FunctionKeyValues
+
+#: How exact a deadline is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
+TICK_SECONDS = 0.02
+
+#: Takes (level, UTF-8 text) of a line that a function writes to its log.
+LogSink = Callable[[int, bytes], None]
+
+
+class Reply(NamedTuple):
+    """A function's response.
+
+    Attributes:
+        status: 200 to 599.
+        head: header lines `name: value`, each ended by CR LF, UTF-8, as the guest wrote them: not checked yet.
+        body: the whole body.
+        work_left: `settle` must be called before the next request.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+    work_left: bool
+
+
+class FunctionInstance(Protocol):
+    """What answers the requests of one revision, one at a time.
+
+    Attributes:
+        counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
+    """
+
+    counted_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes of the machine's memory, about."""
+        ...
+
+    def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
+        """Answer one request.
+
+        Args:
+            head: UTF-8 lines without an end: method, URL, then name and value of each header by turns.
+            body: the whole body.
+            timeout_seconds: for computing and waiting together.
+
+        Raises:
+            CallError: the call failed; this instance is dead.
+        """
+        ...
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Run what was left to be done after the answer; raises CallError as `handle` does."""
+        ...
+
+
+def _wait_silently(_instance: FunctionInstance) -> None:
+    """Tell nobody of a wait: the calling thread has nothing else to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an instance can reach of the world.
+
+    Attributes:
+        log: takes what it writes; called on the calling thread.
+        fetcher: sends its subrequests; None where it may send none.
+        key_values: what `env.KV` keeps; None where there is none.
+        before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
+    """
+
+    log: LogSink
+    fetcher: Fetcher | None = None
+    key_values: FunctionKeyValues | None = None
+    before_wait: Callable[[FunctionInstance], None] = _wait_silently

@@ -1,0 +1,314 @@
+"""WASI preview 1 commands as functions, CGI style (RFC 3875): one run of the program for each request.
+
+Method, path and headers come as environment variables, the body on standard input; the program writes header lines, an
+empty line and the body to standard output, and whatever its author shall read to standard error.
+
+Owns what a run may use and how its output is read. It has no files, no sockets, no other program's environment. Waits
+(`poll_oneoff`) are ours, so that they end with the request's time.
+"""
+
+import ctypes
+import struct
+import threading
+import time
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from wasmtime import Engine as WasmEngine
+from wasmtime import ExitTrap, FuncType, Linker, Module, Store, Trap, TrapCode, ValType, WasiConfig, WasmtimeError
+from wasmtime import _ffi as ffi
+
+from skerry.engine.calls import GuestMemory, exported_function, exported_memory
+from skerry.engine.errors import CallError, FailureKind
+from skerry.engine.instances import TICK_SECONDS, Reply, Surroundings
+from skerry.engine.manifest import FunctionManifest
+
+WASI = "wasi_snapshot_preview1"
+#: Head and body of what a program writes.
+OUTPUT_BYTES_MAX = 32 * 1024 * 1024
+#: One line of standard error; the rest of it is another line.
+LOG_LINE_BYTES_MAX = 16 * 1024
+#: What a run is counted for before it has begun: its memory is made and dropped with it.
+RUN_BYTES = 1024 * 1024
+
+_TABLE_ELEMENTS_MAX = 1_000_000
+_INFO_LEVEL = 1
+_SUBSCRIPTION = struct.Struct("<Q B7x I4x Q Q H6x")  # user data, type, clock, timeout, precision, flags
+_EVENT = struct.Struct("<Q H B5x 16x")  # user data, error, type
+_CLOCK_TYPE, _MONOTONIC, _ABSOLUTE = 0, 1, 1
+_SUCCESS, _INVALID = 0, 28
+#: Subscriptions of one wait.
+_SUBSCRIPTIONS_MAX = 1_000
+#: Not made into variables: what follows from the request's own, and `proxy`, which would become HTTP_PROXY.
+_NOT_IN_ENVIRONMENT = frozenset(("content-length", "content-type", "proxy"))
+_TIMEOUT_MESSAGE = "the function did not answer within its time limit"
+
+
+class WasiCommand:
+    """A program; `code.Code`.
+
+    Args:
+        engine: with epoch interruption, whose epoch rises every `TICK_SECONDS`.
+        module: the program, compiled; it imports nothing but WASI.
+    """
+
+    def __init__(self, engine: WasmEngine, module: Module) -> None:
+        self.engine = engine
+        linker = Linker(engine)
+        linker.allow_shadowing = True
+        linker.define_wasi()
+        linker.define_func(WASI, "poll_oneoff", FuncType([ValType.i32()] * 4, [ValType.i32()]), _poll)
+        self.prepared = linker.instantiate_pre(module)
+        self._linker = linker  # owns the host function
+
+    def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> "CommandInstance":
+        """Return what runs the program for one request after the other."""
+        return CommandInstance(self, manifest, surroundings)
+
+
+class CommandInstance:
+    """Runs a program, one request at a time; each run has a memory of its own.
+
+    Attributes:
+        counted_bytes: what the pool that has it counts for it.
+    """
+
+    def __init__(self, command: WasiCommand, manifest: FunctionManifest, surroundings: Surroundings) -> None:
+        self.counted_bytes = 0
+        self._command = command
+        self._manifest = manifest
+        self._surroundings = surroundings
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it is counted for; a run's memory is made and dropped with it."""
+        return RUN_BYTES
+
+    def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
+        """Run the program for one request; raises CallError. See `FunctionInstance`."""
+        run = _Run(self, self._manifest, timeout_seconds)
+        _running.run = run
+        run.go(self._command, _environment(head, body, self._manifest.env), body)
+        return _reply(bytes(run.output))
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Nothing is left to do after a run."""
+
+    def before_wait(self) -> None:
+        """Say that this thread is about to wait for time to pass."""
+        self._surroundings.before_wait(self)
+
+    def log(self, line: bytes) -> None:
+        """Write a line to the function's log."""
+        self._surroundings.log(_INFO_LEVEL, line)
+
+
+class _Run:
+    """One run: its output, its log, its time."""
+
+    def __init__(self, instance: CommandInstance, manifest: FunctionManifest, timeout_seconds: float) -> None:
+        self.output = bytearray()
+        self._instance = instance
+        self._manifest = manifest
+        self._said = bytearray()
+        self._timeout_seconds = timeout_seconds
+        self._deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
+        self._memory: GuestMemory | None = None
+        self._store: Store | None = None
+        self._failure: CallError | None = None
+
+    def go(self, command: WasiCommand, environment: dict[str, str], body: bytes) -> None:
+        """Run to the end; raises CallError."""
+        store = self._store = Store(command.engine)
+        store.set_limits(
+            memory_size=self._manifest.memory_bytes_max,
+            table_elements=_TABLE_ELEMENTS_MAX,
+            instances=1,
+            tables=10,
+            memories=1,
+        )
+        store.set_wasi(self._configuration(environment, body))
+        store.set_epoch_deadline(int(self._timeout_seconds / TICK_SECONDS) + 2)
+        try:
+            instance = command.prepared.instantiate(store)
+            self._memory = exported_memory(store, instance)
+            exported_function(store, instance, "_start", 0)()
+        except (Trap, WasmtimeError) as error:
+            self._check_end(error)
+        finally:
+            self._flush_log()
+        if self._failure:
+            raise self._failure
+
+    def _configuration(self, environment: dict[str, str], body: bytes) -> WasiConfig:
+        configuration = WasiConfig()
+        configuration.argv = [self._manifest.function]
+        configuration.env = environment.items()
+        configuration.stdout_custom = self._write
+        configuration.stderr_custom = self._say
+        _give_input(configuration, body)
+        return configuration
+
+    def _write(self, data: bytes) -> None:
+        if len(self.output) + len(data) > OUTPUT_BYTES_MAX:
+            message = f"the function's response is larger than {OUTPUT_BYTES_MAX} bytes"
+            self._end(CallError(FailureKind.BAD_RESPONSE, message))
+        else:
+            self.output += data
+
+    def _say(self, data: bytes) -> None:
+        self._said += data
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            self._instance.log(bytes(line[:LOG_LINE_BYTES_MAX]))
+        while len(self._said) > LOG_LINE_BYTES_MAX:
+            self._instance.log(bytes(self._said[:LOG_LINE_BYTES_MAX]))
+            del self._said[:LOG_LINE_BYTES_MAX]
+
+    def _flush_log(self) -> None:
+        if self._said:
+            self._instance.log(bytes(self._said))
+
+    def _end(self, failure: CallError) -> None:
+        """Have the program trap as soon as the host function returns, with this for a reason."""
+        self._failure = self._failure or failure
+        if self._store is not None:
+            self._store.set_epoch_deadline(0)
+
+    def poll(self, subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
+        """Wait for the first of some moments, within the run's time (`poll_oneoff`); returns an errno."""
+        if self._memory is None or not 1 <= count <= _SUBSCRIPTIONS_MAX:
+            return _INVALID
+        size = _SUBSCRIPTION.size
+        data = self._memory.read(subscriptions_at & 0xFFFFFFFF, size * count)
+        asked = [_Subscription.parse(data[at : at + size]) for at in range(0, size * count, size)]
+        until = min(each.moment_ns for each in asked)
+        wait_ns = min(until, self._deadline_ns) - time.monotonic_ns()
+        if wait_ns > 0:
+            self._instance.before_wait()
+            time.sleep(wait_ns / 1e9)
+        if until > self._deadline_ns:
+            self._end(CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE))
+        now = time.monotonic_ns()
+        due = [each for each in asked if each.moment_ns <= now] or asked[:1]
+        events = b"".join(_EVENT.pack(each.user_data, _SUCCESS, each.kind) for each in due)
+        self._memory.write(events_at & 0xFFFFFFFF, events)
+        self._memory.write(count_at & 0xFFFFFFFF, len(due).to_bytes(4, "little"))
+        return _SUCCESS
+
+    def _check_end(self, error: Trap | WasmtimeError) -> None:
+        """Tell how a run ended that did not return from `_start`: status 0 is a good end, too."""
+        if self._failure:
+            return
+        if isinstance(error, ExitTrap):
+            if error.code:
+                message = f"the program exited with status {error.code}; its log says what it wrote to standard error"
+                self._failure = CallError(FailureKind.EXCEPTION, message)
+        elif isinstance(error, Trap) and error.trap_code is TrapCode.INTERRUPT:
+            self._failure = CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE)
+        else:
+            first = str(error).strip().splitlines()[-1].strip()
+            self._failure = CallError(FailureKind.TRAP, f"the program trapped: {first}", stack=str(error))
+
+
+class _Subscription(NamedTuple):
+    user_data: int
+    kind: int
+    moment_ns: int  # of the monotonic clock; 0 for what is ready always: input and output are
+
+    @classmethod
+    def parse(cls, data: bytes) -> "_Subscription":
+        user_data, kind, clock, timeout, _, flags = _SUBSCRIPTION.unpack(data)
+        if kind != _CLOCK_TYPE:
+            return cls(user_data, kind, 0)
+        now = time.monotonic_ns()
+        if not flags & _ABSOLUTE:
+            return cls(user_data, kind, now + timeout)
+        return cls(user_data, kind, timeout if clock == _MONOTONIC else now + max(0, timeout - time.time_ns()))
+
+
+class _Running(threading.local):
+    run: _Run
+
+
+_running = _Running()
+
+
+def _poll(subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
+    return _running.run.poll(subscriptions_at, events_at, count, count_at)
+
+
+def _give_input(configuration: WasiConfig, body: bytes) -> None:
+    """Set standard input; wasmtime-py has it for files only. The configuration takes the bytes over."""
+    vector = ffi.wasm_byte_vec_t()
+    data = (ctypes.c_ubyte * len(body)).from_buffer_copy(body)
+    ffi.wasm_byte_vec_new(ctypes.byref(vector), len(body), data)
+    ffi.wasi_config_set_stdin_bytes(configuration.ptr(), ctypes.byref(vector))
+
+
+def _environment(head: bytes, body: bytes, variables: dict[str, str]) -> dict[str, str]:
+    """Return the variables of a run: those of RFC 3875, one for each header, and the function's own."""
+    method, url, *pairs = head.decode().split("\n")
+    address = urlsplit(url)
+    given: dict[str, list[str]] = {}
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        given.setdefault(name, []).append(value)
+    headers = {
+        f"HTTP_{name.upper().replace('-', '_')}": ", ".join(values)
+        for name, values in given.items()
+        if name not in _NOT_IN_ENVIRONMENT
+    }
+    secure = address.scheme == "https"
+    meta = {
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_METHOD": method,
+        "REQUEST_URI": f"{address.path}?{address.query}" if address.query else address.path,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": address.path,
+        "QUERY_STRING": address.query,
+        "SERVER_NAME": address.hostname or "",
+        "SERVER_PORT": str(address.port or (443 if secure else 80)),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "skerry",
+        **({"HTTPS": "on"} if secure else {}),
+        **({"CONTENT_LENGTH": str(len(body))} if body else {}),
+        **({"CONTENT_TYPE": given["content-type"][0]} if "content-type" in given else {}),
+    }
+    return {**headers, **meta, **variables}
+
+
+def _reply(output: bytes) -> Reply:
+    """Read a program's output: header lines ended by LF or CR LF, an empty line, the body."""
+    status, lines, at = 200, [], 0
+    while True:
+        end = output.find(b"\n", at)
+        line = output[at : end if end >= 0 else len(output)].rstrip(b"\r")
+        if end < 0 or (line and b":" not in line):
+            raise CallError(
+                FailureKind.BAD_RESPONSE,
+                "the program's output does not begin with header lines (such as `Content-Type: text/plain`) and an "
+                f"empty line, but with {line[:60].decode(errors='replace')!r}",
+            )
+        at = end + 1
+        if not line:
+            break
+        name, _, value = line.partition(b":")
+        if name.lower() == b"status":
+            status = _status(value.strip())
+        else:
+            lines.append(name.lower() + b": " + value.strip() + b"\r\n")
+    if status == _OK and any(line.startswith(b"location:") for line in lines):
+        status = _FOUND
+    return Reply(status, b"".join(lines), output[at:], work_left=False)
+
+
+_OK, _FOUND = 200, 302
+
+
+def _status(value: bytes) -> int:
+    number = value[:3]
+    if not number.isdigit():
+        raise CallError(
+            FailureKind.BAD_RESPONSE, f"the program's Status is no number: {value[:60].decode('latin-1')!r}"
+        )
+    return int(number)

@@ -1,0 +1,136 @@
+"""What functions can use besides themselves, and functions that are Wasm binaries, behind the real Envoy."""
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from wasmtime import wat2wasm
+
+from skerry.testing.manifests import edge_function
+from skerry.testing.skerry_process import SkerryProcess
+
+READY = "--for=condition=Ready"
+
+
+def deploy(skerry: SkerryProcess, manifest: str) -> str:
+    name = json.loads(manifest)["metadata"]["name"]
+    skerry.kubectl("apply", "-f", "-", stdin=manifest)
+    skerry.kubectl("wait", READY, f"edgefunction/{name}", "--timeout=60s")
+    return f"http://{name}.functions.localhost"
+
+
+def test_kv_is_one_for_all_workers_and_outlives_them(skerry: SkerryProcess):
+    source = """export default { async fetch(request, env) {
+        const key = new URL(request.url).pathname;
+        if (request.method === 'PUT') await env.KV.put(key, await request.text());
+        return new Response(await env.KV.get(key) ?? 'nothing');
+    } };"""
+    url = deploy(skerry, edge_function("keeper", source))
+    assert skerry.get(f"{url}/a").text == "nothing"
+    assert skerry.request("PUT", f"{url}/a", content="kept").text == "kept"
+    assert {skerry.get(f"{url}/a").text for _ in range(50)} == {"kept"}
+    deploy(skerry, edge_function("keeper", source + "\n// another revision"))
+    skerry.kill()
+    skerry.start()
+    assert skerry.get(f"{url}/a").text == "kept"
+    other = deploy(skerry, edge_function("snooper", source))
+    assert skerry.get(f"{other}/a").text == "nothing"
+
+
+def test_a_function_cannot_reach_what_listens_on_the_machine(skerry: SkerryProcess):
+    source = """export default { async fetch(request) {
+        const to = new URL(request.url).searchParams.get('to');
+        return new Response(await fetch(to).then((r) => `answered ${r.status}`, (error) => error.message));
+    } };"""
+    url = deploy(skerry, edge_function("prober", source))
+    for to in (skerry.api, skerry.http, "http://169.254.169.254/latest/meta-data", "http://localhost:22/"):
+        assert "is not a public address" in skerry.get(url, params={"to": to}).text
+
+
+def greeter(text: str) -> bytes:
+    """Return a WASI program that answers with a text."""
+    message = f"content-type: text/plain\n\n{text}".encode()
+    data = "".join(f"\\{byte:02x}" for byte in message)
+    return bytes(
+        wat2wasm(
+            f"""(module (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1) (data (i32.const 64) "{data}")
+                (func (export "_start") (i32.store (i32.const 0) (i32.const 64))
+                  (i32.store (i32.const 4) (i32.const {len(message)}))
+                  (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+        )
+    )
+
+
+def wasm_function(name: str, url: str) -> str:
+    template = {"mode": "backend", "code": {"wasmSource": {"url": url}}}
+    manifest = json.loads(edge_function(name, "unused"))
+    return json.dumps({**manifest, "spec": {"template": template}})
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[str]:
+    """Serve a folder over HTTP."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **_: object) -> None:
+            super().__init__(*args, directory=str(tmp_path))  # type: ignore[arg-type]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_wasi_program_from_the_web_answers_and_follows_its_url(skerry: SkerryProcess, tmp_path: Path, files: str):
+    for text in ("one", "two"):
+        (tmp_path / f"{text}.wasm").write_bytes(greeter(text))
+    url = deploy(skerry, wasm_function("program", f"{files}/one.wasm"))
+    assert skerry.get(url).text == "one"
+    pin = hashlib.sha256(greeter("two")).hexdigest()
+    deploy(skerry, wasm_function("program", f"{files}/two.wasm#sha256={pin}"))
+    assert skerry.get(url).text == "two"
+
+
+def test_a_wasi_program_from_a_file_answers(skerry: SkerryProcess, tmp_path: Path):
+    (tmp_path / "f.wasm").write_bytes(greeter("from a file"))
+    assert skerry.get(deploy(skerry, wasm_function("filed", f"file://{tmp_path}/f.wasm"))).text == "from a file"
+
+
+def wait_for_message(skerry: SkerryProcess, name: str, message: str) -> None:
+    """Ask until a function's Ready condition is False and says something."""
+    told = ""
+    for _ in range(300):
+        told = skerry.kubectl(
+            "get", "ef", name, "-o", "jsonpath={range .status.conditions[?(@.type=='Ready')]}{.status} {.message}{end}"
+        )
+        if told.startswith("False") and message in told:
+            return
+    raise AssertionError(f"{name} never said {message!r}, but {told!r}")
+
+
+def test_a_binary_that_is_not_what_was_asked_for_or_can_not_run_says_so(
+    skerry: SkerryProcess, tmp_path: Path, files: str
+):
+    (tmp_path / "good.wasm").write_bytes(greeter("good"))
+    (tmp_path / "bad.wasm").write_bytes(bytes(wat2wasm("(module)")))
+    expected = {
+        f"{files}/good.wasm#sha256={'0' * 64}": "sha256",
+        f"{files}/bad.wasm": "does not export _start and memory; accepted is a WASI preview 1 command",
+        f"{files}/absent.wasm": "404",
+    }
+    for number, (url, message) in enumerate(expected.items()):
+        name = f"faulty-{number}"
+        skerry.kubectl("apply", "-f", "-", stdin=wasm_function(name, url))
+        wait_for_message(skerry, name, message)
+    refused = skerry.kubectl("apply", "-f", "-", stdin=wasm_function("f", "ftp://a.test/f.wasm"), fails=True)
+    assert "spec.template.code.wasmSource.url" in refused
