@@ -18,6 +18,7 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document, to_document
 from skerry.api.registry import KINDS
 from skerry.cli import run_notes
+from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.folder import function_from_folder
 from skerry.cli.manifests import apply_document, read_manifests, target_of
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
+app.add_typer(certificates, name="certificate")
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[

@@ -61,6 +61,7 @@ from skerry.main.ports import free_address
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
 from skerry.server.authorization.authorization import Authorization
+from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
@@ -182,7 +183,7 @@ async def api_server(
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
-    guards = Guards((administrator.tokens, StoredTokens(verbs, clock)), access)
+    guards = Guards((ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock)), access)
     app = App(front_doors(ground, reader, clock), guards, Health([node]), clock)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:

@@ -119,7 +119,8 @@ class App:
 
     async def _identify(self, request: Request) -> None:
         """Find out who asks, and whom they act as."""
-        user = await require_user(self._guards.authenticators, credentials_of(request.raw_headers))
+        shown = credentials_of(request.raw_headers, request.extensions)
+        user = await require_user(self._guards.authenticators, shown)
         other = impersonated(user, request.raw_headers, self._guards.access)
         request.user, request.impersonator = (user, None) if other is None else (other, user)
 

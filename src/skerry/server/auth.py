@@ -1,17 +1,18 @@
 """Who asks: credentials to users. Does not own what a user may do (`access` does).
 
-An authenticator knows one kind of credential; `require_user` asks one after the other. The kinds: client certificates
-and the tokens of a list (here), tokens that are objects (`tokens`).
+An authenticator knows one kind of credential; `require_user` asks one after the other. The kinds: the tokens of a
+list (here), tokens that are objects (`tokens`), client certificates (`client_certificates`).
 
 Static tokens are kept as SHA-256 digests, so a copy of the file opens nothing. A token carries 256 random bits, so a
 plain digest is enough: there is nothing to guess that a slow hash would slow down.
 """
 
+import datetime as dt
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from skerry.api.errors import Unauthorized
 
@@ -44,23 +45,43 @@ ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a client's verified certificate says.
+
+    Attributes:
+        user: whom it was made for.
+        ends: its last moment.
+    """
+
+    user: User
+    ends: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What a request shows to tell who asks.
 
     Attributes:
         bearer: the token of an Authorization header; "" where there is none, or none that could be ours.
+        certificate: what the client showed when it connected; None where it showed none.
     """
 
     bearer: str = ""
+    certificate: ClientCertificate | None = None
 
 
-def credentials_of(headers: Sequence[tuple[bytes, bytes]]) -> Credentials:
-    """Read the credentials of a request from its headers, names in lower case."""
+#: Where the listening server puts the client's certificate into ASGI's `extensions`.
+CLIENT_CERTIFICATE = "skerry.client_certificate"
+
+
+def credentials_of(headers: Sequence[tuple[bytes, bytes]], extensions: Mapping[str, Any]) -> Credentials:
+    """Read the credentials of a request from its headers (names in lower case) and ASGI's extensions."""
+    certificate = extensions.get(CLIENT_CERTIFICATE)
     given = next((value for name, value in headers if name == b"authorization"), b"")
     scheme, _, token = given.partition(b" ")
     if scheme.lower() != b"bearer" or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
-        return Credentials()
-    return Credentials(token.strip().decode())
+        return Credentials(certificate=certificate)
+    return Credentials(token.strip().decode(), certificate)
 
 
 class Authenticator(Protocol):

@@ -59,6 +59,11 @@ class Request:
         """The headers as they came, names in lower case."""
         return self._scope["headers"]  # type: ignore[no-any-return] # ASGI's own shape
 
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        """What the server knows of the connection, by ASGI's names and ours."""
+        return self._scope.get("extensions") or {}
+
     @cached_property
     def headers(self) -> dict[bytes, bytes]:
         """The headers by their names in lower case; of repeated ones, the last."""

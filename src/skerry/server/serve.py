@@ -19,6 +19,8 @@ from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.server.app import App
+from skerry.server.auth import CLIENT_CERTIFICATE, ClientCertificate
+from skerry.server.client_certificates import read_client_certificate
 from skerry.server.held_writes import HeldWrites
 from skerry.server.tls import ServerIdentity
 
@@ -165,10 +167,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _in_message = False
+    _certificate: ClientCertificate | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(cast("asyncio.Transport", HeldWrites(transport, self.loop)))
+        self._certificate = _certificate_of(transport)
         self._begin_head()
 
     def _begin_head(self) -> None:
@@ -202,6 +206,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to wait for the head of a further request."""
         super().on_message_begin()
+        if self._certificate is not None:
+            self.scope["extensions"] = {CLIENT_CERTIFICATE: self._certificate}  # type: ignore[dict-item] # ours is one object
         self._in_message = True
         if not self._in_head:
             self._begin_head()
@@ -270,3 +276,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._end_wait()
         self._end_stall()
         super().connection_lost(exc)
+
+
+def _certificate_of(transport: asyncio.Transport) -> ClientCertificate | None:
+    """Return the certificate that the client showed in the handshake, which verified it."""
+    tls = transport.get_extra_info("ssl_object")
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    return read_client_certificate(der) if der else None

@@ -66,7 +66,7 @@ def open_authority(directory: Path, clock: Clock) -> Authority:
     if not certificate_path.exists() and not key_path.exists():
         make_private_directory(directory)
         authority = _new_authority(clock)
-        write_private(key_path, _key_pem(authority.key))
+        write_private(key_path, key_pem(authority.key))
         write_private(certificate_path, authority.pem)
         return authority
     try:
@@ -122,7 +122,8 @@ def _certificate(
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a key as it is kept: PKCS #8, not encrypted."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -146,6 +147,9 @@ class ServerIdentity:
         self._clock = clock
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A client may show a certificate of ours; one that is not, or has ended, does not get through the handshake.
+        self.context.verify_mode = ssl.CERT_OPTIONAL
+        self.context.load_verify_locations(cadata=authority.pem.decode())
         self.context.set_alpn_protocols(["http/1.1"])
         self._load()
 
@@ -181,7 +185,7 @@ class ServerIdentity:
         )
         certificate = builder.sign(self._authority.key, hashes.SHA256())
         # One file for both, so that a crash never leaves a certificate beside another one's key.
-        write_private(self._file, certificate.public_bytes(Encoding.PEM) + _key_pem(key))
+        write_private(self._file, certificate.public_bytes(Encoding.PEM) + key_pem(key))
         log.info("made a server certificate", names=self._names)
 
     async def renew(self) -> None:

@@ -13,6 +13,7 @@ from skerry.kit.ids import RandomIds
 from skerry.server.app import App, Guards
 from skerry.server.auth import StaticTokens, TokenRecord
 from skerry.server.authorization.authorization import Authorization
+from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.health import Health, ReadinessCheck
 from skerry.server.kube.built_in_definitions import publish_definitions
@@ -109,7 +110,12 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
-        known = (administrator.tokens, StaticTokens(parts.tokens), StoredTokens(verbs, clock))
+        known = (
+            ClientCertificates(clock),
+            administrator.tokens,
+            StaticTokens(parts.tokens),
+            StoredTokens(verbs, clock),
+        )
         app = make_app(verbs, Guards(known, authorization), parts)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)

@@ -86,3 +86,20 @@ async def test_a_token_gives_no_more_than_its_maker_may_act_as(
     alice = skerry_command.shown(path)
     assert 'User "alice" cannot impersonate resource "users"' in await alice.fails("token", "create", "bob")
     assert "bob" not in await skerry_command.ok("token", "list")
+
+
+async def test_a_client_certificate_stands_for_its_user_and_groups(
+    kubectl: Any, skerry_command: Any, server: Any, tmp_path: Path
+) -> None:
+    path, data_dir = tmp_path / "carol.kubeconfig", str(server.kubeconfig.parent)
+    make = ("certificate", "create", "carol", "--data-dir", data_dir, "--kubeconfig-out", str(path))
+    await skerry_command.ok(*make, "--group", "dev", "--group", "ops")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    carol = kubectl.shown(path)
+    who = (await carol.json("auth", "whoami"))["status"]["userInfo"]
+    assert (who["username"], who["groups"]) == ("carol", ["dev", "ops", "system:authenticated"])
+    assert 'User "carol" cannot list' in await carol.fails("get", "configmaps")
+
+    await skerry_command.ok(*make, "--expires", "0s")
+    refused = await carol.fails("auth", "whoami")  # in the handshake: the connection ends without an answer
+    assert str(server.at.port) in refused

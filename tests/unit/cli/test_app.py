@@ -31,6 +31,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["delete"], 2, "name a kind and its objects, or give --filename"),
         (["apply", "-f", "absent.yaml"], 2, "there is no file or folder absent.yaml"),
         (["deploy", "absent"], 2, "absent is not a folder"),
+        (["certificate", "create", "a", "--kubeconfig-out", "k"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["token", "create", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["token", "revoke", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["up", "--workers", "0"], 2, "workers: must be between 1 and 256, not 0"),
@@ -54,7 +55,7 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
     "command",
     [
         *("", "up", "status", "logs", "deploy", "apply", "get", "delete", "version", "config"),
-        *("token", "token create", "token list", "token revoke"),
+        *("token", "token create", "token list", "token revoke", "certificate", "certificate create"),
     ],
 )
 def test_every_command_teaches_itself(
