@@ -3,7 +3,7 @@ import contextlib
 
 import pytest
 
-from skerry.kit.tasks import KeyedWorkers, SharedCalls, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running
 
 
 async def test_wakeups_before_a_wait_are_one_and_none_is_lost():
@@ -152,3 +152,46 @@ async def test_a_failure_of_a_shared_call_reaches_all_who_asked() -> None:
         for _ in range(3):
             group.create_task(ask())
     assert results == ["told"] * 3
+
+
+async def test_loops_come_and_go_while_the_block_runs() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def loop() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    loops = Loops()
+    with pytest.raises(RuntimeError, match="can't be started"):
+        loops.start("early", loop)
+    async with asyncio.timeout(20), loops.running():
+        loops.start("one", loop)
+        await started.wait()
+        with pytest.raises(RuntimeError, match="can't be started"):
+            loops.start("one", loop)
+        loops.stop("one")
+        await ended.wait()
+        ended.clear()
+        loops.start("one", loop)
+        loops.stop("never started")
+        started.clear()
+        await started.wait()
+    assert ended.is_set()
+
+
+async def test_a_loop_that_fails_ends_the_block_that_it_was_started_in() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def live() -> None:
+        loops = Loops()
+        async with loops.running():
+            loops.start("broken", fail)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup, match="unhandled errors") as failed:
+        await live()
+    assert failed.group_contains(ValueError, match="broken")

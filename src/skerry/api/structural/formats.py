@@ -17,7 +17,7 @@ _HOST_LABEL = r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
 _TIME = r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
 _UUID = r"[0-9a-f]{8}-?[0-9a-f]{4}-?%s[0-9a-f]{3}-?%s-?[0-9a-f]{12}"
 _CHANNEL = r"(\d{1,2}|1\d\d|2[0-4]\d|25[0-5])"
-_DURATION = r"[+-]?(\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w|[a-z]+)"
+_DURATION = r"[+-]?(\d+(\.\d*)?|\.\d+) *(ns|us|µs|ms|s|m|h|d|w|[a-z]+)"
 
 
 def _matches(text: str) -> Callable[[str], bool]:
@@ -40,7 +40,7 @@ def _digits(length: int, weight: Callable[[int], int], modulus: int) -> Callable
     """Return a check of a number whose weighted digits sum up to a multiple (X counts ten)."""
 
     def check(value: str) -> bool:
-        plain = re.sub(r"[\s-]", "", value)
+        plain = re.sub(r"[ -]", "", value)
         if not re.fullmatch(rf"\d{{{length - 1}}}[\dX]", plain):
             return False
         numbers = [10 if character == "X" else int(character) for character in plain]
@@ -51,7 +51,7 @@ def _digits(length: int, weight: Callable[[int], int], modulus: int) -> Callable
 
 def _is_card(value: str) -> bool:
     """Check Luhn's sum of a credit card's number."""
-    plain = re.sub(r"[\s-]", "", value)
+    plain = re.sub(r"[ -]", "", value)
     if not re.fullmatch(r"\d{12,19}", plain):
         return False
     doubled = [int(c) * (1 + index % 2) for index, c in enumerate(reversed(plain))]
@@ -82,7 +82,7 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "date": lambda value: len(value) == 10 and _DATE(value),
     "date-time": lambda value: _DATE_TIME(value) and _DATE(value[:10]),
     "datetime": lambda value: _DATE_TIME(value) and _DATE(value[:10]),
-    "duration": _matches(rf"0|({_DURATION}\s*)+"),
+    "duration": _matches(rf"0|({_DURATION} *)+"),
     "email": _matches(rf"[^@\s]+@{_HOST_LABEL}(\.{_HOST_LABEL})*"),
     "hexcolor": _matches("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
     "hostname": lambda value: len(value) <= 253 and _HOSTNAME(value),

@@ -14,7 +14,7 @@ from skerry.api.model import Document
 from skerry.api.structural.expressions import rule_errors
 from skerry.api.structural.patterns import pattern
 from skerry.api.structural.pruning import prune
-from skerry.api.structural.schema import compiled
+from skerry.api.structural.schema import MISSING, Node, compiled
 from skerry.api.structural.validation import validate
 
 #: Levels of a schema, and schemas in one: the largest in common use (a pod's template) have 20 and 3,000.
@@ -58,7 +58,7 @@ def schema_errors(schema: Document, path: str) -> list[FieldError]:
     walks = (_structural_errors(schema, path, "root"), _root_errors(schema, path))
     found = [error for walk in walks for error, _ in zip(walk, range(ERRORS_MAX), strict=False)][:ERRORS_MAX]
     # A default is checked by the schema itself, which has to be sound for that.
-    return found or list(_default_errors(schema, path))[:ERRORS_MAX]
+    return found or list(_default_errors(compiled(schema), path))[:ERRORS_MAX]
 
 
 def _size_error(schema: Document, path: str) -> FieldError | None:
@@ -286,14 +286,16 @@ def _known_below(known: Document, name: str) -> Document | None:
     return found if found is not None else values if isinstance(values, dict) else None
 
 
-def _default_errors(schema: Document, path: str) -> Iterator[FieldError]:
-    for name, inner in _inner(schema):
-        if name.startswith(("properties", "items", "additionalProperties")):
-            yield from _default_errors(inner, f"{path}.{name}")
-    if "default" not in schema:
+def _default_errors(node: Node, path: str) -> Iterator[FieldError]:
+    for name, inner in node.properties.items():
+        yield from _default_errors(inner, f"{path}.properties[{name}]")
+    if node.items is not None:
+        yield from _default_errors(node.items, f"{path}.items")
+    if node.values is not None:
+        yield from _default_errors(node.values, f"{path}.additionalProperties")
+    if node.default is MISSING:
         return
-    node, default = compiled(schema), schema["default"]
-    if isinstance(default, dict):
-        for unknown in prune(node, deepcopy(default)):
-            yield invalid(f"{path}.default", default, f"must not have unknown fields: {unknown}")
-    yield from validate(node, default, at=f"{path}.default")
+    if isinstance(node.default, dict):
+        for unknown in prune(node, deepcopy(node.default)):
+            yield invalid(f"{path}.default", node.default, f"must not have unknown fields: {unknown}")
+    yield from validate(node, node.default, at=f"{path}.default")
