@@ -37,7 +37,7 @@ def continuation(token: str) -> Continuation:
     except (ValueError, binascii.Error) as error:
         raise BadRequest(_INVALID) from error
     match parts:
-        case [int(revision), str(namespace), str(name)] if revision > 0:
+        case [int(revision), str(namespace), str(name)] if revision > 0 and revision is not True:
             return Continuation(revision, (namespace, name))
         case _:
             raise BadRequest(_INVALID)
