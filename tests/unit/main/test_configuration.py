@@ -75,3 +75,27 @@ def test_labels_of_the_machine_are_read_as_those_of_an_object():
 def test_wrong_settings_of_the_node_are_refused(name: str, text: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         load_settings({}, {f"SKERRY_{name}": text})
+
+
+def test_settings_of_fetching_are_read_and_written_as_lists_of_words():
+    settings = load_settings(
+        {}, {"SKERRY_INSECURE_REGISTRIES": "a:5000, b", "SKERRY_FETCH_BLOCKED_NETWORKS": "10.0.0.0/8"}
+    )
+    assert settings.insecure_registries == ("a:5000", "b")
+    assert settings.as_text()["insecure_registries"] == "a:5000, b"
+    assert settings.as_text()["fetch_file_dirs"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("FETCH_BYTES_MAX", "0", "fetch_bytes_max: must be above 0"),
+        ("FETCH_SECONDS_MAX", "-1", "fetch_seconds_max: must be above 0"),
+        ("FETCH_BLOCKED_NETWORKS", "10.0.0.0/8, ten", "fetch_blocked_networks: 'ten' is no CIDR"),
+        ("FETCH_CA_FILE", "/nowhere/ca.pem", "fetch_ca_file: there is no file /nowhere/ca.pem"),
+        ("FETCH_FILE_DIRS", "modules", "fetch_file_dirs: 'modules' is no absolute path"),
+    ],
+)
+def test_wrong_settings_of_fetching_are_refused(name: str, text: str, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings({}, {f"SKERRY_{name}": text})
