@@ -4,7 +4,8 @@ Method, path and headers come as environment variables, the body on standard inp
 empty line and the body to standard output, and whatever its author shall read to standard error.
 
 Owns what a run may use and how its output is read. It has no files, no sockets, no other program's environment. Waits
-(`poll_oneoff`) are ours, so that they end with the request's time.
+(`poll_oneoff`) are ours, so that they end with the request's time; so is output (`fd_write`), because wasmtime would
+hand it over on threads of its own.
 """
 
 import ctypes
@@ -36,7 +37,8 @@ _INFO_LEVEL = 1
 _SUBSCRIPTION = struct.Struct("<Q B7x I4x Q Q H6x")  # user data, type, clock, timeout, precision, flags
 _EVENT = struct.Struct("<Q H B5x 16x")  # user data, error, type
 _CLOCK_TYPE, _MONOTONIC, _ABSOLUTE = 0, 1, 1
-_SUCCESS, _INVALID = 0, 28
+_SUCCESS, _BAD_DESCRIPTOR, _FAULT, _INVALID = 0, 8, 21, 28
+_U32 = 0xFFFFFFFF
 #: Subscriptions of one wait.
 _SUBSCRIPTIONS_MAX = 1_000
 #: Not made into variables: what follows from the request's own, and `proxy`, which would become HTTP_PROXY.
@@ -57,9 +59,10 @@ class WasiCommand:
         linker = Linker(engine)
         linker.allow_shadowing = True
         linker.define_wasi()
-        linker.define_func(WASI, "poll_oneoff", FuncType([ValType.i32()] * 4, [ValType.i32()]), _poll)
+        for name, function in (("poll_oneoff", _poll), ("fd_write", _write)):
+            linker.define_func(WASI, name, FuncType([ValType.i32()] * 4, [ValType.i32()]), function)
         self.prepared = linker.instantiate_pre(module)
-        self._linker = linker  # owns the host function
+        self._linker = linker  # owns the host functions
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> "CommandInstance":
         """Return what runs the program for one request after the other."""
@@ -144,12 +147,25 @@ class _Run:
         configuration = WasiConfig()
         configuration.argv = [self._manifest.function]
         configuration.env = environment.items()
-        configuration.stdout_custom = self._write
-        configuration.stderr_custom = self._say
         _give_input(configuration, body)
         return configuration
 
-    def _write(self, data: bytes) -> None:
+    def write(self, descriptor: int, vectors_at: int, count: int, written_at: int) -> int:
+        """Take what the program writes (`fd_write`); returns an errno. Raises IndexError for a bad address."""
+        take = {1: self._put, 2: self._say}.get(descriptor)
+        if self._memory is None or take is None:
+            return _BAD_DESCRIPTOR
+        vectors = memoryview(self._memory.read(vectors_at & _U32, 8 * (count & _U32))).cast("I")
+        written = 0
+        for at, length in zip(vectors[::2], vectors[1::2], strict=True):
+            take(self._memory.read(at, length))
+            written += length
+            if self._failure:
+                break
+        self._memory.write(written_at & _U32, (written & _U32).to_bytes(4, "little"))
+        return _SUCCESS
+
+    def _put(self, data: bytes) -> None:
         if len(self.output) + len(data) > OUTPUT_BYTES_MAX:
             message = f"the function's response is larger than {OUTPUT_BYTES_MAX} bytes"
             self._end(CallError(FailureKind.BAD_RESPONSE, message))
@@ -176,11 +192,11 @@ class _Run:
             self._store.set_epoch_deadline(0)
 
     def poll(self, subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
-        """Wait for the first of some moments, within the run's time (`poll_oneoff`); returns an errno."""
+        """Wait for the first of some moments, within the run's time (`poll_oneoff`); as `write`."""
         if self._memory is None or not 1 <= count <= _SUBSCRIPTIONS_MAX:
             return _INVALID
         size = _SUBSCRIPTION.size
-        data = self._memory.read(subscriptions_at & 0xFFFFFFFF, size * count)
+        data = self._memory.read(subscriptions_at & _U32, size * count)
         asked = [_Subscription.parse(data[at : at + size]) for at in range(0, size * count, size)]
         until = min(each.moment_ns for each in asked)
         wait_ns = min(until, self._deadline_ns) - time.monotonic_ns()
@@ -192,8 +208,8 @@ class _Run:
         now = time.monotonic_ns()
         due = [each for each in asked if each.moment_ns <= now] or asked[:1]
         events = b"".join(_EVENT.pack(each.user_data, _SUCCESS, each.kind) for each in due)
-        self._memory.write(events_at & 0xFFFFFFFF, events)
-        self._memory.write(count_at & 0xFFFFFFFF, len(due).to_bytes(4, "little"))
+        self._memory.write(events_at & _U32, events)
+        self._memory.write(count_at & _U32, len(due).to_bytes(4, "little"))
         return _SUCCESS
 
     def _check_end(self, error: Trap | WasmtimeError) -> None:
@@ -234,8 +250,21 @@ class _Running(threading.local):
 _running = _Running()
 
 
-def _poll(subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
-    return _running.run.poll(subscriptions_at, events_at, count, count_at)
+# Host functions must not raise: wasmtime-py keeps a raised exception in one global for all threads.
+
+
+def _poll(*arguments: int) -> int:
+    try:
+        return _running.run.poll(*arguments)
+    except IndexError:
+        return _FAULT
+
+
+def _write(*arguments: int) -> int:
+    try:
+        return _running.run.write(*arguments)
+    except IndexError:
+        return _FAULT
 
 
 def _give_input(configuration: WasiConfig, body: bytes) -> None:

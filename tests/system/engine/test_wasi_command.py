@@ -170,6 +170,16 @@ def test_a_program_that_fails_says_how_and_the_next_run_is_a_fresh_one(
         assert failed.value.kind is kind
 
 
+def test_a_bad_address_is_an_error_for_the_program_alone(start: Run):
+    calls = "".join(
+        f"(if (i32.ne (call ${call} (i32.const 1) (i32.const -16) (i32.const 3) (i32.const -4)) (i32.const 21))"
+        " (then unreachable))"
+        for call in ("fd_write", "poll_oneoff")
+    )
+    body = f"{calls} (call $say (i32.const 1) (i32.const 1024) (i32.const 26))"
+    assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
+
+
 def test_a_good_exit_is_a_good_end(start: Run):
     body = "(call $say (i32.const 1) (i32.const 1024) (i32.const 26)) (call $proc_exit (i32.const 0))"
     assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
