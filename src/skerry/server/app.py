@@ -9,7 +9,7 @@ import random
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
 from skerry.server.impersonation import impersonated
+from skerry.server.inflight import Inflight, InflightLimits
 from skerry.server.metrics import answered, duration, exposition
 
 log = get_logger(__name__)
@@ -44,10 +45,11 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """Who is let in, and who may what."""
+    """Who is let in, who may what, and how much at once."""
 
     authenticators: tuple[Authenticator, ...]
     access: Access
+    limits: InflightLimits = field(default_factory=InflightLimits)
 
 
 class App:
@@ -66,6 +68,7 @@ class App:
         self._health = health
         self._clock = clock
         self._streams = Streams()
+        self._inflight = Inflight(guards.limits)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -80,7 +83,8 @@ class App:
             streamed = isinstance(answer, Streaming)
             if isinstance(answer, Streaming):
                 headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
-                await self._streams.send(answer, headers, receive, send)
+                with self._inflight.stream(request.user):
+                    await self._streams.send(answer, headers, receive, send)
                 code = 200
             else:
                 code = answer.status
@@ -105,8 +109,13 @@ class App:
             raise Timeout(f"the request took longer than {REQUEST_SECONDS:.0f}s; a write may still be done") from error
 
     async def _answer(self, request: Request) -> Answer:
-        if request.path not in _ANONYMOUS_PATHS:
-            await self._identify(request)
+        if request.path in _ANONYMOUS_PATHS:
+            return await self._dispatch(request)
+        await self._identify(request)
+        with self._inflight.request(request.user, request.method):
+            return await self._dispatch(request)
+
+    async def _dispatch(self, request: Request) -> Answer:
         door = self._doors.get(_first_segment(request.path))
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
@@ -135,8 +144,8 @@ class App:
         self._streams.end_all()
 
     def statistics(self) -> dict[str, int]:
-        """Return how many streaming answers are open."""
-        return {"streams": len(self._streams)}
+        """Return how many streaming answers are open, and how much is in flight."""
+        return {"streams": len(self._streams), **self._inflight.statistics()}
 
 
 def _first_segment(path: str) -> str:

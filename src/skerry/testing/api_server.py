@@ -16,6 +16,7 @@ from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.health import Health, ReadinessCheck
+from skerry.server.inflight import InflightLimits
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
@@ -62,6 +63,7 @@ class ApiServerParts:
         checks: must be ready for `/readyz`.
         serving: how it listens.
         tokens: of users besides the administrator.
+        limits: how much may be in flight.
     """
 
     kinds: Sequence[Kind[Any]] = KINDS
@@ -70,6 +72,7 @@ class ApiServerParts:
     checks: Sequence[ReadinessCheck] = ()
     serving: ServeSettings = field(default_factory=lambda: ServeSettings(port=0))
     tokens: Sequence[TokenRecord] = ()
+    limits: InflightLimits = field(default_factory=InflightLimits)
 
 
 @asynccontextmanager
@@ -116,7 +119,7 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
             StaticTokens(parts.tokens),
             StoredTokens(verbs, clock),
         )
-        app = make_app(verbs, Guards(known, authorization), parts)
+        app = make_app(verbs, Guards(known, authorization, parts.limits), parts)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
         yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)

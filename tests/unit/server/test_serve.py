@@ -120,7 +120,7 @@ async def test_a_watch_ends_cleanly_when_its_time_is_up(server: ApiServer) -> No
 async def test_a_client_that_goes_ends_its_watch(server: ApiServer) -> None:
     own = server.log.statistics()["watchers"]
     async with client(server) as http, http.stream("GET", f"{CONFIGS}?watch=true"):
-        assert server.app.statistics() == {"streams": 1}
+        assert server.app.statistics()["streams"] == 1
     async with asyncio.timeout(30):
         while server.app.statistics()["streams"] or server.log.statistics()["watchers"] > own:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
@@ -143,7 +143,7 @@ async def test_stopping_does_not_wait_for_clients_that_idle(tmp_path: Path) -> N
         assert await reader.readuntil(b"ok")
         transport: Any = writer.transport
         transport.pause_reading()  # from here on the client hears no farewell
-    assert server.app.statistics() == {"streams": 0}
+    assert server.app.statistics()["streams"] == 0
 
 
 async def test_many_watchers_see_the_same_events_in_the_same_order(server: ApiServer) -> None:
