@@ -133,6 +133,8 @@ async def test_can_i(kubectl: Any) -> None:
     assert await kubectl.ok(*by("alice", "auth", "can-i", "get", "cm")) == "yes\n"
     assert (await kubectl.run(*by("alice", "auth", "can-i", "get", "cm", "-n", "kube-system"))).out == "no\n"
     assert await kubectl.ok(*by("alice", "auth", "can-i", "get", "/api")) == "yes\n"
+    assert await kubectl.ok("auth", "can-i", "get", "cm", "--as=alice", "--as-group=dev") == "yes\n"
+    assert (await kubectl.run("auth", "can-i", "get", "secrets", "--as=alice", "--as-group=dev")).out == "no\n"
     assert await kubectl.ok(*by("alice", "auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}"))
     listed = (await kubectl.ok(*by("alice", "auth", "can-i", "--list"))).splitlines()
     assert listed[0].split() == ["Resources", "Non-Resource", "URLs", "Resource", "Names", "Verbs"]
