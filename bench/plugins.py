@@ -11,6 +11,7 @@ Skerry with so many plugins on as many routes: one plugin is on the gateway that
 
 import argparse
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -260,6 +261,7 @@ def populate(api: Api, module: Path, count: int) -> None:
         "POST", GATEWAYS, {"metadata": {"name": "crowd"}, "spec": {"gatewayClassName": "skerry", "listeners": [crowd]}}
     )
     api.send("POST", RESPONSES, {"metadata": {"name": "hello"}, "spec": {"statusCode": 200}})
+    digest = hashlib.sha256(module.read_bytes()).hexdigest()
     reference = {"group": "extensions.apoxy.dev", "kind": "DirectResponse", "name": "hello"}
     rules = [{"filters": [{"type": "ExtensionRef", "extensionRef": reference}]}]
     for number in range(count):
@@ -269,6 +271,7 @@ def populate(api: Api, module: Path, count: int) -> None:
         target = {"group": gateway_group, "kind": "Gateway", "name": "default" if number == 0 else "crowd"}
         spec = {
             "url": f"file://{module}",
+            "sha256": digest,  # pinned, so that the controller has nothing to look for
             "pluginName": "probe",
             "pluginConfig": {"header": "start"},
             "targetRefs": [target],
