@@ -11,7 +11,8 @@ Source: k8s.io/apiserver, pkg/cel; k8s.io/apiextensions-apiserver, pkg/apiserver
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,26 @@ def _cel() -> "ModuleType":
     return cel
 
 
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    """A compiled expression, and what it asks for: handing in more costs more than running it."""
+
+    program: "Program"
+    variables: frozenset[str]
+    functions: Mapping[str, Callable[..., Any]]
+
+    def run(self, variables: Mapping[str, Any]) -> Any:
+        """Return the value; raises whatever the expression stumbles over."""
+        return self.program.execute(_cel().Context(dict(variables), dict(self.functions)))
+
+
 @lru_cache(maxsize=PROGRAMS_MAX)
-def _program(expression: str) -> "Program":
-    return _cel().compile(expression)  # type: ignore[no-any-return]
+def _compiled(expression: str) -> _Expression:
+    """Compile an expression; raises ValueError."""
+    program = _cel().compile(expression)
+    names = program.references()
+    asked = {name: FUNCTIONS[name] for name in names["functions"] if name in FUNCTIONS}
+    return _Expression(program, frozenset(names["variables"]), asked)
 
 
 def rule_errors(rules: Sequence[Document], path: str) -> Iterator[FieldError]:
@@ -94,7 +112,7 @@ def _compile_error(expression: str) -> str:
     if _loops_nested(expression) > LOOPS_NESTED_MAX:
         return f"loops are nested deeper than {LOOPS_NESTED_MAX} levels"
     try:
-        names = _program(expression).references()
+        names = _compiled(expression).program.references()
     except ValueError as error:
         return str(error).partition("\n")[0]
     missing = [name for name in names["functions"] if name[0].isalpha() and name not in _KNOWN]
@@ -149,8 +167,8 @@ def _key(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
 def _run(rule: Rule, node: Node, states: tuple[Any, Any], path: str) -> Iterator[FieldError]:
     """Evaluate one rule on a value and its stored state."""
     value, old = states
-    program = _program(rule.expression)
-    about_change = "oldSelf" in program.variables()
+    expression = _compiled(rule.expression)
+    about_change = "oldSelf" in expression.variables
     if about_change and old is MISSING and not rule.optional_old_self:
         return
     shown = _size(value) ** max(1, _loops_nested(rule.expression))
@@ -163,16 +181,12 @@ def _run(rule: Rule, node: Node, states: tuple[Any, Any], path: str) -> Iterator
         before = MISSING if old is MISSING else _typed(node, old)
         variables["oldSelf"] = _optional(before) if rule.optional_old_self else before
     try:
-        holds = _execute(program, variables)
+        holds = expression.run(variables)
     except Exception as error:  # noqa: BLE001 - whatever a rule stumbles over refuses the object, and is told
         yield invalid(path, _kind_of(value), f"rule evaluation error: {error}: {rule.expression}")
         return
     if holds is not True:
         yield _broken(rule, variables, value, path)
-
-
-def _execute(program: "Program", variables: dict[str, Any]) -> Any:
-    return program.execute(_cel().Context(variables, dict(FUNCTIONS)))
 
 
 def _optional(value: Any) -> Any:
@@ -183,7 +197,7 @@ def _broken(rule: Rule, variables: dict[str, Any], value: Any, path: str) -> Fie
     message = rule.message.strip()
     if rule.message_expression:
         try:
-            told = _execute(_program(rule.message_expression), variables)
+            told = _compiled(rule.message_expression).run(variables)
             message = told if isinstance(told, str) and told.strip() else message
         except Exception as error:  # noqa: BLE001 - the message alone is lost; the plain one and the cause are told
             message = message or f"{rule.expression} ({error})"
