@@ -125,6 +125,8 @@ class Settings:
     """Credentials for registries, where a plugin names no secret; need not exist."""
     worker_memory_bytes_max: int = 1024 * 1024 * 1024
     """What all function instances of one engine worker may take together."""
+    audit_reads: bool = False
+    """Whether the audit log tells of reads, too."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
     """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
 
@@ -177,6 +179,12 @@ def _read_list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
 _READERS: dict[str, Any] = {
     "data_dir": Path,
     "api_address": Address.parse,
@@ -200,6 +208,7 @@ _READERS: dict[str, Any] = {
     "docker_config": Path,
     "worker_memory_bytes_max": int,
     "js_engine_dir": Path,
+    "audit_reads": _boolean,
 }
 
 

@@ -60,6 +60,7 @@ from skerry.main.data_dir import DataDir
 from skerry.main.ports import free_address
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
+from skerry.server.audit import AuditLog, AuditSettings
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
@@ -183,11 +184,12 @@ async def api_server(
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
+    audit = AuditLog(AuditSettings(data_dir.logs / "audit.log", reads=settings.audit_reads), clock)
     guards = Guards((ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock)), access)
-    app = App(front_doors(ground, reader, clock), guards, Health([node]), clock)
+    app = App(front_doors(ground, reader, clock), guards, Health([node]), clock, audit)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
-        async with serve(app, serving, identity) as at:
+        async with audit.running(), serve(app, serving, identity) as at:
             write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
             yield at.url
     finally:

@@ -19,6 +19,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server import health
 from skerry.server.access import Access, path_act, require
+from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
@@ -60,9 +61,13 @@ class App:
         guards: who is let in.
         health: answers the health paths.
         clock: for durations.
+        audit: records what is done; None where nobody keeps it.
     """
 
-    def __init__(self, doors: Sequence[Door], guards: Guards, health: Health, clock: Clock) -> None:
+    def __init__(
+        self, doors: Sequence[Door], guards: Guards, health: Health, clock: Clock, audit: AuditLog | None = None
+    ) -> None:
+        self._audit = audit
         self._doors = {prefix: door for door in doors for prefix in door.prefixes}
         self._guards = guards
         self._health = health
@@ -76,7 +81,8 @@ class App:
             raise NotImplementedError(f"no {scope['type']} here")
         started = self._clock.monotonic_seconds()
         request = Request(scope, receive, ANONYMOUS)
-        shared: Headers = [(b"audit-id", _audit_id(scope["headers"]))]
+        audit_id, received = _audit_id(scope["headers"]), self._clock.now()
+        shared: Headers = [(b"audit-id", audit_id)]
         streamed = False
         try:
             answer = await self._answer_in_time(request)
@@ -84,6 +90,7 @@ class App:
             if isinstance(answer, Streaming):
                 headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
                 with self._inflight.stream(request.user):
+                    self._record(request, Answered(audit_id.decode(), 200, "ResponseStarted", received))
                     await self._streams.send(answer, headers, receive, send)
                 code = 200
             else:
@@ -96,10 +103,15 @@ class App:
             log.exception("request failed", method=request.method, path=request.path)
             code = 500
             await _send(_refusal(InternalError("an error on the server: see its log")), shared, request.method, send)
+        self._record(request, Answered(audit_id.decode(), code, "ResponseComplete", received))
         verb, resource = request.verb or "other", request.resource
         answered(verb, resource, code).inc()
         if not streamed:
             duration(verb, resource).observe(self._clock.monotonic_seconds() - started)
+
+    def _record(self, request: Request, answered: Answered) -> None:
+        if self._audit is not None:
+            self._audit.record(request, answered)
 
     async def _answer_in_time(self, request: Request) -> Answer:
         try:

@@ -60,6 +60,18 @@ class Request:
         return self._scope["headers"]  # type: ignore[no-any-return] # ASGI's own shape
 
     @property
+    def uri(self) -> str:
+        """The path and query as they came."""
+        query = self._scope["query_string"].decode("latin-1")
+        return f"{self._scope['path']}?{query}" if query else str(self._scope["path"])
+
+    @property
+    def client_host(self) -> str:
+        """The address of whoever connected; "" where it is not known."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
     def extensions(self) -> Mapping[str, Any]:
         """What the server knows of the connection, by ASGI's names and ours."""
         return self._scope.get("extensions") or {}

@@ -11,6 +11,7 @@ from skerry.api.registry import KINDS
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.server.app import App, Guards
+from skerry.server.audit import AuditLog
 from skerry.server.auth import StaticTokens, TokenRecord
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
@@ -64,6 +65,7 @@ class ApiServerParts:
         serving: how it listens.
         tokens: of users besides the administrator.
         limits: how much may be in flight.
+        audit: records what is done; None for nobody.
     """
 
     kinds: Sequence[Kind[Any]] = KINDS
@@ -73,6 +75,7 @@ class ApiServerParts:
     serving: ServeSettings = field(default_factory=lambda: ServeSettings(port=0))
     tokens: Sequence[TokenRecord] = ()
     limits: InflightLimits = field(default_factory=InflightLimits)
+    audit: AuditLog | None = None
 
 
 @asynccontextmanager
@@ -91,7 +94,7 @@ def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts) -> App:
     """Put the application together as the composition root does."""
     clock = SystemClock()
     door = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader))
-    return App((door,), guards, Health(parts.checks), clock)
+    return App((door,), guards, Health(parts.checks), clock, parts.audit)
 
 
 @asynccontextmanager

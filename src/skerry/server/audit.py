@@ -1,0 +1,208 @@
+"""The audit log: who asked for what and what became of it, as `audit.k8s.io/v1` JSON lines in a file.
+
+Recorded are writes and what was refused with 401 or 403; reads only where they are asked for, health never. The level
+is Metadata: no body, no header but the user agent, so no secret can get in. Lines are written off the event loop; a
+line that does not fit into the queue, or that the disk does not take, is lost, counted and logged.
+"""
+
+import asyncio
+import datetime as dt
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from prometheus_client import Counter
+
+from skerry.api.errors import BadRequest
+from skerry.api.model import Document
+from skerry.kit.clock import Clock
+from skerry.kit.errors import ConfigurationError
+from skerry.kit.files import PRIVATE_FILE, make_private_directory
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import Wakeup, background, keep_running
+from skerry.server import health
+from skerry.server.access import path_act
+from skerry.server.auth import User
+from skerry.server.http import Request
+from skerry.server.kube.acts import resource_act
+from skerry.server.kube.paths import ResourcePath, parse_path
+
+log = get_logger(__name__)
+LOST = Counter("skerry_audit_events_lost_total", "Audit events that could not be kept.", ["why"])
+
+Stage = Literal["ResponseStarted", "ResponseComplete"]
+
+URI_CHARACTERS_MAX = 2048
+USER_AGENT_CHARACTERS_MAX = 256
+#: Looked at besides wake-ups, so that nothing waits for longer.
+FLUSH_SECONDS = 10.0
+_READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSALS = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Where and how much is kept.
+
+    Attributes:
+        path: the file that is written; older ones stand beside it as `.1` (the newest) and so on.
+        reads: whether reads are recorded, too.
+        file_bytes_max: a file that reached this is put aside.
+        files_max: files besides the one that is written.
+        queue_events_max: events that wait to be written.
+    """
+
+    path: Path
+    reads: bool = False
+    file_bytes_max: int = 64 * 1024 * 1024
+    files_max: int = 9
+    queue_events_max: int = 10_000
+
+    def __post_init__(self) -> None:
+        if min(self.file_bytes_max, self.files_max, self.queue_events_max) <= 0:
+            raise ConfigurationError("file_bytes_max, files_max and queue_events_max must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a request."""
+
+    audit_id: str
+    code: int
+    stage: Stage
+    received: dt.datetime
+
+
+class AuditLog:
+    """Records requests; `running()` is its life."""
+
+    def __init__(self, settings: AuditSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._queue: deque[bytes] = deque()
+        self._wakeup = Wakeup()
+        self._executor = ThreadPoolExecutor(1, "audit")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write what is recorded for the length of the block, and the rest at its end."""
+        make_private_directory(self._settings.path.parent)
+        try:
+            async with background(("audit", self._run)):
+                yield
+        finally:
+            self._executor.shutdown()
+            self._write(self._take())
+
+    async def _run(self) -> None:
+        await keep_running("audit", self._flush, wakeup=self._wakeup, resync_seconds=FLUSH_SECONDS)
+
+    async def _flush(self) -> None:
+        if lines := self._take():
+            # On its way before anything is awaited, and shielded: a stop waits for these lines, and loses none.
+            loop = asyncio.get_running_loop()
+            await asyncio.shield(loop.run_in_executor(self._executor, self._write, lines))
+
+    def _take(self) -> Sequence[bytes]:
+        lines = tuple(self._queue)
+        self._queue.clear()
+        return lines
+
+    def record(self, request: Request, answered: Answered) -> None:
+        """Record a request where it is one to be recorded; never waits."""
+        if request.path in health.PATHS:
+            return
+        if request.method in _READING_METHODS and not self._settings.reads and answered.code not in _REFUSALS:
+            return
+        if len(self._queue) >= self._settings.queue_events_max:
+            LOST.labels("queue_events_max").inc()
+            return
+        self._queue.append(orjson.dumps(_event(request, answered, self._clock.now())) + b"\n")
+        self._wakeup.set()
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        try:
+            self._make_room()
+            descriptor = os.open(self._settings.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(b"".join(lines))
+        except OSError as error:
+            LOST.labels("disk").inc(len(lines))
+            log.warning("audit events are lost: the file can't be written", events=len(lines), error=str(error))
+
+    def _make_room(self) -> None:
+        """Put a full file aside, and the oldest away."""
+        path, files_max = self._settings.path, self._settings.files_max
+        if not path.exists() or path.stat().st_size < self._settings.file_bytes_max:
+            return
+        for number in range(files_max - 1, 0, -1):
+            older = path.with_name(f"{path.name}.{number}")
+            if older.exists():
+                older.replace(path.with_name(f"{path.name}.{number + 1}"))
+        path.replace(path.with_name(f"{path.name}.1"))
+
+
+def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
+    asking = request.impersonator or request.user
+    verb, reference = _what(request)
+    event: Document = {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "auditID": answered.audit_id,
+        "stage": answered.stage,
+        "requestURI": request.uri[:URI_CHARACTERS_MAX],
+        "verb": verb,
+        "user": _user(asking),
+        "sourceIPs": [request.client_host] if request.client_host else [],
+        "userAgent": request.header(b"user-agent")[:USER_AGENT_CHARACTERS_MAX],
+        "responseStatus": {"metadata": {}, "code": answered.code},
+        "requestReceivedTimestamp": _micro_time(answered.received),
+        "stageTimestamp": _micro_time(now),
+    }
+    if request.impersonator is not None:
+        event["impersonatedUser"] = _user(request.user)
+    if reference:
+        event["objectRef"] = reference
+    return event
+
+
+def _what(request: Request) -> tuple[str, Document]:
+    """Return the verb, and what it was about: {} for what is no resource."""
+    path = parse_path(request.path) if request.path.startswith("/api") else None
+    if not isinstance(path, ResourcePath) or not path.plural:
+        return path_act(request.method, request.path).verb, {}
+    try:
+        verb = resource_act(request.method, path, request.query).verb
+    except BadRequest:
+        verb = request.method.lower()  # its query was refused for the same reason
+    reference = {
+        "resource": path.plural,
+        "namespace": path.namespace,
+        "name": path.name,
+        "apiGroup": path.group,
+        "apiVersion": path.version,
+        "subresource": path.subresource,
+    }
+    return verb, {key: value for key, value in reference.items() if value}
+
+
+def _user(user: User) -> Document:
+    told: Document = {"username": user.name, "groups": list(user.groups)}
+    if user.uid:
+        told["uid"] = user.uid
+    if user.extra:
+        told["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return told
+
+
+def _micro_time(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,107 @@
+"""The audit log: what is recorded, what never is, and its bounds."""
+
+import json
+import ssl
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from skerry.kit.clock import SystemClock
+from skerry.server.audit import LOST, Answered, AuditLog, AuditSettings
+from skerry.server.auth import User
+from skerry.server.http import Request
+from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
+
+SECRETS = "/api/v1/namespaces/default/secrets"
+
+
+def events(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def client(server: ApiServer, token: str) -> httpx.AsyncClient:
+    trust = ssl.create_default_context(cafile=str(server.authority))
+    return httpx.AsyncClient(base_url=server.at.url, verify=trust, headers={"authorization": f"Bearer {token}"})
+
+
+async def test_writes_and_refusals_are_told_and_no_secret_is(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "audit.log"
+    audit = AuditLog(AuditSettings(path), SystemClock())
+    async with audit.running(), run_api_server(tmp_path / "server", ApiServerParts(audit=audit)) as server:
+        async with client(server, server.token) as http:
+            secret = {"metadata": {"name": "s"}, "stringData": {"password": "swordfish"}}
+            as_admin = {"impersonate-user": "bob", "impersonate-group": "system:masters", "audit-id": "mine"}
+            assert (await http.post(SECRETS, json=secret, headers=as_admin)).status_code == 201
+            await http.get(f"{SECRETS}/s")
+            await http.get("/healthz")
+        async with client(server, "open-sesame") as http:
+            assert (await http.get(SECRETS)).status_code == 401
+        token = server.token
+    written, refused = events(path)
+    assert (written["auditID"], written["verb"], written["stage"]) == ("mine", "create", "ResponseComplete")
+    assert written["objectRef"] == {"resource": "secrets", "namespace": "default", "apiVersion": "v1"}
+    assert (written["user"]["username"], written["impersonatedUser"]["username"]) == ("admin", "bob")
+    assert (written["responseStatus"]["code"], written["sourceIPs"]) == (201, ["127.0.0.1"])
+    assert (refused["verb"], refused["responseStatus"]["code"]) == ("list", 401)
+    assert refused["user"]["username"] == "system:anonymous"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not any(word in path.read_text() for word in ("swordfish", "c3dvcmRmaXNo", "open-sesame", token))
+
+
+def request(method: str = "POST") -> Request:
+    scope = {"method": method, "path": "/api/v1/namespaces", "query_string": b"", "headers": []}
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("no body is read")
+
+    return Request(scope, receive, User("alice"))
+
+
+def answered(clock: SystemClock) -> Answered:
+    return Answered("id", 200, "ResponseComplete", clock.now())
+
+
+async def test_reads_are_told_where_that_is_asked_for(tmp_path: Path) -> None:
+    clock = SystemClock()
+    audit = AuditLog(AuditSettings(tmp_path / "audit.log", reads=True), clock)
+    async with audit.running():
+        audit.record(request("GET"), answered(clock))
+    assert [event["verb"] for event in events(tmp_path / "audit.log")] == ["list"]
+
+
+async def test_what_does_not_fit_into_the_queue_is_counted(tmp_path: Path) -> None:
+    clock, lost = SystemClock(), LOST.labels("queue_events_max")
+    audit = AuditLog(AuditSettings(tmp_path / "audit.log", queue_events_max=2), clock)
+    before = lost._value.get()
+    async with audit.running():
+        for _ in range(5):
+            audit.record(request(), answered(clock))
+    assert lost._value.get() == before + 3
+    assert len(events(tmp_path / "audit.log")) == 2
+
+
+async def test_full_files_are_put_aside_and_the_oldest_removed(tmp_path: Path) -> None:
+    clock = SystemClock()
+    for _ in range(5):
+        audit = AuditLog(AuditSettings(tmp_path / "audit.log", file_bytes_max=1, files_max=2), clock)
+        async with audit.running():
+            audit.record(request(), answered(clock))
+    names = names_in(tmp_path)
+    assert names == ["audit.log", "audit.log.1", "audit.log.2"]
+    assert all(len(events(tmp_path / name)) == 1 for name in names)
+
+
+async def test_a_disk_that_takes_nothing_is_counted_and_hurts_no_request(tmp_path: Path) -> None:
+    clock, lost = SystemClock(), LOST.labels("disk")
+    (tmp_path / "audit.log").mkdir()
+    before = lost._value.get()
+    audit = AuditLog(AuditSettings(tmp_path / "audit.log"), clock)
+    async with audit.running():
+        audit.record(request(), answered(clock))
+    assert lost._value.get() == before + 1
