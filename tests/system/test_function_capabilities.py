@@ -41,6 +41,12 @@ def test_kv_is_one_for_all_workers_and_outlives_them(skerry: SkerryProcess):
     assert skerry.get(f"{other}/a").text == "nothing"
 
 
+def test_the_counter_of_the_examples_counts(skerry: SkerryProcess, repository: Path):
+    skerry.kubectl("apply", "-f", str(repository / "examples/counter/function.yaml"))
+    skerry.kubectl("wait", READY, "edgefunction/counter", "--timeout=60s")
+    assert [skerry.get("http://counter.functions.localhost/visits").text for _ in range(3)] == ["1\n", "2\n", "3\n"]
+
+
 def test_a_function_cannot_reach_what_listens_on_the_machine(skerry: SkerryProcess):
     source = """export default { async fetch(request) {
         const to = new URL(request.url).searchParams.get('to');
