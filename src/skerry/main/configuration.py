@@ -125,6 +125,10 @@ class Settings:
     """Credentials for registries, where a plugin names no secret; need not exist."""
     worker_memory_bytes_max: int = 1024 * 1024 * 1024
     """What all function instances of one engine worker may take together."""
+    max_requests_inflight: int = 400
+    """Requests that read, answered at once; above it, 429."""
+    max_mutating_requests_inflight: int = 200
+    """Requests that write, likewise."""
     audit_reads: bool = False
     """Whether the audit log tells of reads, too."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
@@ -139,6 +143,10 @@ class Settings:
             f"start_seconds_max: must be above 0, not {self.start_seconds_max}" * (self.start_seconds_max <= 0),
             f"envoy_heap_bytes_max: must be at least {ENVOY_HEAP_BYTES_LEAST}, not {self.envoy_heap_bytes_max}"
             * (self.envoy_heap_bytes_max < ENVOY_HEAP_BYTES_LEAST),
+            f"max_requests_inflight: must be above 0, not {self.max_requests_inflight}"
+            * (self.max_requests_inflight <= 0),
+            f"max_mutating_requests_inflight: must be above 0, not {self.max_mutating_requests_inflight}"
+            * (self.max_mutating_requests_inflight <= 0),
             f"log_level: must be DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}"
             * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
             f"http_address: {self.http_address} is taken by api_address already"
@@ -208,6 +216,8 @@ _READERS: dict[str, Any] = {
     "docker_config": Path,
     "worker_memory_bytes_max": int,
     "js_engine_dir": Path,
+    "max_requests_inflight": int,
+    "max_mutating_requests_inflight": int,
     "audit_reads": _boolean,
 }
 

@@ -67,6 +67,7 @@ from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.http import Door
+from skerry.server.inflight import InflightLimits
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
@@ -185,7 +186,11 @@ async def api_server(
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)
     audit = AuditLog(AuditSettings(data_dir.logs / "audit.log", reads=settings.audit_reads), clock)
-    guards = Guards((ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock)), access)
+    limits = InflightLimits(
+        max_requests_inflight=settings.max_requests_inflight,
+        max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
+    )
+    guards = Guards((ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock)), access, limits)
     app = App(front_doors(ground, reader, clock), guards, Health([node]), clock, audit)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
