@@ -86,14 +86,23 @@ class Reporter:
 
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
         """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
+        is_changed = False
+
+        def change(found: R) -> None:
+            nonlocal is_changed
+            before = found.model_copy(deep=True)
+            mutate(found)
+            is_changed = found != before
+
         try:
-            written = await self._client.change_status(obj, mutate)
+            written = await self._client.change_status(obj, change)
         except NotFound:
             return False  # deleted meanwhile
         except ApiError as error:
             log.warning("status not written", kind=obj.kind, name=obj.name, error=error.public)
             return False
-        self._slice.note_own(written)
+        if is_changed:  # what others wrote meanwhile may come back here unchanged, and is no write of ours
+            self._slice.note_own(written)
         return True
 
 
