@@ -102,4 +102,4 @@ async def test_a_client_certificate_stands_for_its_user_and_groups(
 
     await skerry_command.ok(*make, "--expires", "0s")
     refused = await carol.fails("auth", "whoami")  # in the handshake: the connection ends without an answer
-    assert str(server.at.port) in refused
+    assert any(word in refused for word in ("EOF", "reset", "certificate")), refused

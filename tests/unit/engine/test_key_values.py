@@ -1,4 +1,5 @@
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,22 +39,22 @@ def test_pages_of_keys_add_up_to_what_was_put_in_order(store: KeyValueStore, ent
     assert {key: store.get("f", key) for key in entries} == {key: Value(v, None) for key, v in entries.items()}
 
 
-def _count(path: Path, name: str) -> None:
-    store = KeyValueStore(path, SystemClock())
-    for number in range(50):
-        store.put("f", f"{name}-{number}", Value(b"v", None))
-    store.close()
+WRITER = """
+import sys
+from pathlib import Path
+from skerry.engine.key_values import KeyValueStore, Value
+from skerry.kit.clock import SystemClock
+
+store = KeyValueStore(Path(sys.argv[1]), SystemClock())
+for number in range(50):
+    store.put("f", f"{sys.argv[2]}-{number}", Value(b"v", None))
+"""
 
 
 def test_processes_share_a_store_and_lose_nothing(tmp_path: Path):
     path = tmp_path / "kv.db"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_count, args=(path, f"w{number}")) for number in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, f"w{number}"]) for number in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
     store = KeyValueStore(path, SystemClock())
     assert len(store.list("f")) == 150
     store.close()
