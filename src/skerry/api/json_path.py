@@ -26,8 +26,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 _NAME = re.compile(r"\.((?:\\.|[^.\[\]\\])+)")
 _QUOTED = re.compile(r"\[(?:'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\")\]")
 _INDEX = re.compile(r"\[(-?\d{1,9})\]")
+#: Each part ends where the next one begins, so a path is read in linear time; spaces around a literal are its own.
 _FILTER = re.compile(
-    r"\[\?\(\s*@(?P<path>(?:\.[^.\s=!<>()\[\]]+)+)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<literal>[^()]*?)\s*)?\)\]"
+    r"\[\?\(\s*@(?P<path>(?:\.[^.\s=!<>()\[\]]+)+)\s*(?:(?P<operator>==|!=|<=|>=|<|>)(?P<literal>[^()]*))?\)\]"
 )
 _LITERAL = re.compile(r"'([^']*)'|\"([^\"]*)\"|(-?\d+(?:\.\d+)?)|(true|false)")
 
@@ -126,6 +127,7 @@ def _step(body: str, at: int) -> tuple[_Step, int]:
 def _literal(text: str | None) -> Any:
     if text is None:
         return None
+    text = text.strip()
     found = _LITERAL.fullmatch(text)
     if found is None:
         raise ValueError(f"compares with {text!r}, which is no text, number or boolean")

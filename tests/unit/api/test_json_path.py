@@ -32,6 +32,7 @@ DOCUMENT: dict[str, Any] = {
         (".status.conditions[?(@.type=='Ready')].status", ["True"]),
         (".spec.rules[?(@.port>100)].host", ["i"]),
         (".spec.rules[?(@.port > 'x')].host", []),
+        (".spec.rules[?( @.port  ==  80  )].host", ["h"]),
         (".spec.rules[?(@.host)].port", [80, 443]),
         (".spec.a.b", []),
     ],
@@ -55,6 +56,13 @@ def test_a_path_leads_to_its_values(path: str, found: list[Any]):
 def test_what_is_not_understood_is_refused(path: str, told: str):
     with pytest.raises(ValueError, match=told):
         json_path(path)
+
+
+def test_a_path_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch):
+    longest = 200 * PATH_CHARACTERS_MAX  # cubic time for it would be hours, linear time is moments
+    monkeypatch.setattr("skerry.api.json_path.PATH_CHARACTERS_MAX", longest)
+    with pytest.raises(ValueError, match="is not understood"):
+        json_path(".a[?(@.b==" + " " * (longest - 12) + "(")
 
 
 @given(st.text(max_size=40), st.sampled_from([DOCUMENT, [], None, "x", 1]))
