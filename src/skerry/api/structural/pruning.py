@@ -6,13 +6,18 @@ which is changed in place.
 """
 
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
+from skerry.api.errors import RequestEntityTooLarge
 from skerry.api.fields import path_of
 from skerry.api.model import Document
 from skerry.api.structural.schema import MISSING, Node
 
 _OF_RESOURCES = frozenset({"apiVersion", "kind", "metadata"})
+
+#: What the defaults of one object may add to it: a list of a million empty items is small before they do.
+DEFAULTED_BYTES_MAX = 3 * 1024 * 1024
 
 Location = tuple[str | int, ...]
 
@@ -42,20 +47,42 @@ def _prune(node: Node, value: Any, at: Location, unknown: list[Location], *, is_
 
 
 def complete(node: Node, value: Any) -> None:
-    """Drop nulls that are no values, and fill in defaults, in place."""
+    """Drop nulls that are no values, and fill in defaults, in place.
+
+    Raises:
+        RequestEntityTooLarge: the defaults come to more than `DEFAULTED_BYTES_MAX`.
+    """
+    _complete(node, value, _Room(DEFAULTED_BYTES_MAX))
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left for defaults."""
+
+    left_bytes: int
+
+    def take(self, taken_bytes: int) -> None:
+        self.left_bytes -= taken_bytes
+        if self.left_bytes < 0:
+            told = f"the defaults that the schema gives to this object come to more than {DEFAULTED_BYTES_MAX} bytes"
+            raise RequestEntityTooLarge(f"{told}: send fewer items")
+
+
+def _complete(node: Node, value: Any, room: _Room) -> None:
     if isinstance(value, list):
         if node.items is not None:
             for item in value:
-                complete(node.items, item)
+                _complete(node.items, item, room)
     elif isinstance(value, dict):
         _drop_nulls(node, value)
         for name, inner in node.properties.items():
             if inner.default is not MISSING and name not in value:
+                room.take(inner.default_bytes)
                 value[name] = deepcopy(inner.default)
         for name, item in value.items():
             below = node.properties.get(name, node.values)
             if below is not None:
-                complete(below, item)
+                _complete(below, item, room)
 
 
 def _drop_nulls(node: Node, value: Document) -> None:

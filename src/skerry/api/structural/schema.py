@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import orjson
+
 from skerry.api.model import Document
 from skerry.api.structural.patterns import Pattern, pattern
 
@@ -47,6 +49,7 @@ class Node:
         embedded: whether the object has apiVersion, kind and metadata of its own.
         int_or_string: whether it is an integer or text.
         default: the value of a field that is left out; MISSING for none.
+        default_bytes: what the default comes to as JSON.
         list_type, map_keys: how the list merges, and what tells its items apart.
         atomic_map: whether an object merges as a whole.
         required: names that must be there.
@@ -67,6 +70,7 @@ class Node:
     embedded: bool = False
     int_or_string: bool = False
     default: Any = MISSING
+    default_bytes: int = 0
     list_type: ListType = ""
     map_keys: tuple[str, ...] = ()
     atomic_map: bool = False
@@ -123,6 +127,7 @@ def compiled(schema: Document) -> Node:
         embedded=schema.get("x-kubernetes-embedded-resource", False),
         int_or_string=schema.get("x-kubernetes-int-or-string", False),
         default=schema.get("default", MISSING),
+        default_bytes=len(orjson.dumps(schema["default"])) if "default" in schema else 0,
         list_type=schema.get("x-kubernetes-list-type", ""),
         map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
         atomic_map=schema.get("x-kubernetes-map-type") == "atomic",

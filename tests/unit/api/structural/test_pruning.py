@@ -3,7 +3,10 @@
 from copy import deepcopy
 from typing import Any
 
-from skerry.api.structural.pruning import complete, prune
+import pytest
+
+from skerry.api.errors import RequestEntityTooLarge
+from skerry.api.structural.pruning import DEFAULTED_BYTES_MAX, complete, prune
 from skerry.api.structural.schema import compiled
 
 SCHEMA = compiled({
@@ -61,3 +64,16 @@ def test_null_makes_room_for_a_default_and_stays_where_it_is_a_value():
     given: Any = {"spec": {"mode": None, "size": None, "free": {"any": None, "known": None}}}
     complete(SCHEMA, given)
     assert given == {"spec": {"mode": "b", "size": None, "free": {"any": None}}}
+
+
+def test_defaults_that_outgrow_their_bound_are_refused_before_they_are_made():
+    schema = compiled({
+        "type": "object",
+        "properties": {"list": {"type": "array", "items": {
+            "type": "object", "properties": {"text": {"type": "string", "default": "x" * 998}},
+        }}},
+    })  # fmt: skip
+    most = DEFAULTED_BYTES_MAX // 1000
+    complete(schema, {"list": [{} for _ in range(most)]})
+    with pytest.raises(RequestEntityTooLarge, match=f"more than {DEFAULTED_BYTES_MAX} bytes: send fewer items"):
+        complete(schema, {"list": [{} for _ in range(most + 1)]})
