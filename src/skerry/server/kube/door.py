@@ -18,7 +18,7 @@ from skerry.server.access import Access, path_act, require
 from skerry.server.http import JSON, Answer, Request, Response, Route
 from skerry.server.kube import bodies, reviews
 from skerry.server.kube.acts import resource_act
-from skerry.server.kube.discovery import Discovery, resource_of, unknown_path
+from skerry.server.kube.discovery import Discovery, Resource, resource_of, unknown_path
 from skerry.server.kube.logs import LogReader
 from skerry.server.kube.negotiation import accepts, media_ranges
 from skerry.server.kube.openapi.documents import OpenApi, Published
@@ -83,12 +83,16 @@ class KubeDoor:
             require(self._access, request.user, path_act(request.method, request.path))
             return self._describe(request, path)
         require(self._access, request.user, resource_act(request.method, path, request.query))
+        # Before the kinds: no definition takes a question, such as "what may I do?", for itself.
+        review = reviews.find_review(path.group, path.version, path.plural)
+        if review is not None:
+            return await self._review(request, review, path)
         kind = self._verbs.kinds.current.find(path.group, path.version, path.plural)
         if kind is None:
             kind = await self._verbs.definitions.find(path.group, path.version, path.plural)
-        if kind is not None:
-            return await self._resources.answer(request, kind, path)
-        return await self._review(request, path)
+        if kind is None:
+            raise unknown_path()
+        return await self._resources.answer(request, kind, path)
 
     def _now(self) -> "_Described":
         """Return the documents about the kinds that are served now."""
@@ -118,9 +122,8 @@ class KubeDoor:
             return _document(request, discovery.core_versions())
         return _document(request, discovery.groups())
 
-    async def _review(self, request: Request, path: ResourcePath) -> Response:
-        review = reviews.find_review(path.group, path.version, path.plural)
-        if review is None or path.name or review.namespaced != bool(path.namespace):
+    async def _review(self, request: Request, review: Resource, path: ResourcePath) -> Response:
+        if path.name or review.namespaced != bool(path.namespace):
             raise unknown_path()
         if request.method != "POST":
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
@@ -153,8 +156,9 @@ class _Described:
 
     def __init__(self, kinds: Kinds, before: "_Described | None") -> None:
         self.kinds = kinds
-        self.discovery = Discovery([*(resource_of(kind) for kind in kinds.all), *reviews.REVIEWS])
-        self.openapi: OpenApi = OpenApi(kinds.all, __version__, before.openapi if before else None)
+        stored = [kind for kind in kinds.all if reviews.find_review(kind.group, kind.version, kind.plural) is None]
+        self.discovery = Discovery([*map(resource_of, stored), *reviews.REVIEWS])
+        self.openapi: OpenApi = OpenApi(stored, __version__, before.openapi if before else None)
 
 
 def _only_get(request: Request) -> None:

@@ -27,6 +27,7 @@ LOCAL_REVIEW = _question(_AUTHORIZATION, "localsubjectaccessreviews", "LocalSubj
 SUBJECT_REVIEW = _question(_AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview")
 
 REVIEWS = (ACCESS_REVIEW, RULES_REVIEW, OTHERS_REVIEW, LOCAL_REVIEW, SUBJECT_REVIEW)
+_BY_PATH = {(review.group, review.version, review.plural): review for review in REVIEWS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Asked:
 
 def find_review(group: str, version: str, plural: str) -> Resource | None:
     """Return the question that a path names, or None."""
-    return next((r for r in REVIEWS if (r.group, r.version, r.plural) == (group, version, plural)), None)
+    return _BY_PATH.get((group, version, plural))
 
 
 def answer(review: Resource, asked: Asked, access: Access) -> Document:
