@@ -91,7 +91,6 @@ def _kind(definition: Document, version: Document, versions: tuple[str, ...]) ->
         versions=versions,
         selectable=dict(_selectable(version)),
         scale=_scale(subresources.get("scale")),
-        ending="deletionTimestamp" in definition["metadata"],
         warnings=partial(_deprecated, _deprecation(spec["group"], accepted["kind"], version)),
     )
     return kind

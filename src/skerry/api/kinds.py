@@ -105,7 +105,6 @@ class Kind(Generic[R]):
         names: where they do not follow from the model's.
         ages: whether tables end with the column Age; not where the columns tell the creation time themselves.
         scale: where the /scale subresource finds its numbers; None for no such subresource.
-        ending: whether the kind itself is being deleted, and takes no new objects.
         deletion_finalizers: what a delete puts on an object, so that a controller can finish first.
     """
 
@@ -132,7 +131,6 @@ class Kind(Generic[R]):
     names: KindNames | None = None
     ages: bool = True
     scale: ScalePaths | None = None
-    ending: bool = False
     deletion_finalizers: tuple[str, ...] = ()
 
     @property

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
+from skerry.api.custom_kinds import CustomResource
 from skerry.api.decoding import complete
-from skerry.api.errors import MethodNotAllowed
 from skerry.api.fields import FieldError
 from skerry.api.model import Resource
 from skerry.api.registry import DEFINED_KINDS
@@ -100,10 +100,14 @@ class Surroundings:
 Step = Callable[[Change, Surroundings], Awaitable[None]]
 
 
-async def enter_kind(change: Change, _: Surroundings) -> None:
-    """Refuse new objects of a kind whose definition is ending."""
-    if change.target.kind.ending:
-        raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+async def enter_kind(change: Change, surroundings: Surroundings) -> None:
+    """Refuse new objects of a custom kind whose definition is ending or gone.
+
+    The log is asked, not the kind: a body may take long to arrive, and its kind may end meanwhile. Nobody would ever
+    look at the object again, but a later definition of the same name would show it.
+    """
+    if issubclass(change.target.kind.model, CustomResource):
+        await metadata.require_active_definition(change.target, surroundings.log.get)
 
 
 async def enter_namespace(change: Change, surroundings: Surroundings) -> None:

@@ -1,6 +1,6 @@
 """The rules of metadata that all kinds share: who fills what, what may change, what is valid.
 
-Owns no I/O but one question to the log, whether a namespace takes new objects.
+Owns no I/O but two questions to the log, whether a namespace and a custom kind take new objects.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from skerry.api.errors import BadRequest, Conflict, NotFound
+from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
+from skerry.api.errors import BadRequest, Conflict, MethodNotAllowed, NotFound
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, ObjectMeta, OwnerReference
@@ -30,8 +31,7 @@ async def require_active_namespace(target: Target, get: Callable[[Key], Awaitabl
     entry = await get(Key("namespaces", "", namespace))
     if entry is None:
         raise NotFound(f'namespaces "{namespace}" not found', details={"name": namespace, "kind": "namespaces"})
-    # Most values do not hold the word at all; only the others are worth parsing.
-    if b"deletionTimestamp" in entry.value and "deletionTimestamp" in orjson.loads(entry.value)["metadata"]:
+    if _is_ending(entry):
         cause = {
             "reason": "NamespaceTerminating",
             "message": f"namespace {namespace} is being terminated",
@@ -39,6 +39,20 @@ async def require_active_namespace(target: Target, get: Callable[[Key], Awaitabl
         }
         why = f"unable to create new content in namespace {namespace} because it is being terminated"
         raise answers.forbidden(target, why, cause)
+
+
+async def require_active_definition(target: Target, get: Callable[[Key], Awaitable[Entry | None]]) -> None:
+    """Refuse an object whose kind's definition does not exist (NotFound) or is ending (MethodNotAllowed)."""
+    entry = await get(Key(CUSTOM_RESOURCE_DEFINITION.resource, "", target.kind.resource))
+    if entry is None:
+        raise NotFound(f"the kind {target.kind.kind} is not defined any more: its definition was deleted")
+    if _is_ending(entry):
+        raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+
+
+def _is_ending(entry: Entry) -> bool:
+    # Most values do not hold the word at all; only the others are worth parsing.
+    return b"deletionTimestamp" in entry.value and "deletionTimestamp" in orjson.loads(entry.value)["metadata"]
 
 
 def check_type(kind: Kind[Any], document: Document) -> None:

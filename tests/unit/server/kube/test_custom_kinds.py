@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
 from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
+from skerry.api.errors import NotFound
 from skerry.api.registry import DEFINED_KINDS
 from skerry.server.verbs.requests import DeleteOptions, Target, WriteOptions
 from skerry.testing.api_server import ApiServer, run_api_server
@@ -40,12 +41,22 @@ async def http(server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
 async def establish(server: ApiServer, **what: Any) -> None:
     """Create a definition, and accept its names as the controller does."""
     document = definition(**what)
+    document["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://example.com"}
     target = Target(CUSTOM_RESOURCE_DEFINITION, "", document["metadata"]["name"])
     written = await server.verbs.create(Target(CUSTOM_RESOURCE_DEFINITION), document, WriteOptions())
     stored = written.object.fresh_document()
     status = {"conditions": CONDITIONS, "acceptedNames": established(document)["status"]["acceptedNames"]}
     status_of = Target(CUSTOM_RESOURCE_DEFINITION, "", target.name, "status")
     await server.verbs.replace(status_of, {**stored, "status": status}, WriteOptions())
+
+
+async def end(server: ApiServer) -> None:
+    """Delete the definition, and let it go as the controller does."""
+    target = Target(CUSTOM_RESOURCE_DEFINITION, "", "widgets.example.com")
+    await server.verbs.delete(target, DeleteOptions())
+    stored = (await server.verbs.get(target)).fresh_document()
+    let_go = {**stored, "metadata": {**stored["metadata"], "finalizers": []}}
+    await server.verbs.replace(target, let_go, WriteOptions())
 
 
 async def test_who_was_told_that_a_kind_is_established_can_use_it_at_once(server: ApiServer, http: httpx.AsyncClient):
@@ -73,18 +84,34 @@ async def test_a_kind_is_told_about_in_every_form_and_vanishes_with_its_definiti
     schema = document["components"]["schemas"]["com.example.v1.Widget"]
     assert schema["properties"]["spec"] == SCHEMA["properties"]["spec"]
     assert schema["x-kubernetes-group-version-kind"] == [{"group": "example.com", "version": "v1", "kind": "Widget"}]
-    target = Target(CUSTOM_RESOURCE_DEFINITION, "", "widgets.example.com")
-    await server.verbs.delete(target, DeleteOptions())
-    await server.verbs.replace(
-        target,
-        {**(stored := (await server.verbs.get(target)).fresh_document()),
-         "metadata": {**stored["metadata"], "finalizers": []}},
-        WriteOptions(),
-    )  # fmt: skip
+    await end(server)
     async with asyncio.timeout(20):
         while (await http.get(WIDGETS)).status_code != 404:
             pass
     assert (await http.get("/apis/example.com")).status_code == 404
+
+
+async def test_a_create_that_began_before_its_definition_went_leaves_no_object_behind(
+    server: ApiServer, http: httpx.AsyncClient
+):
+    await establish(server)
+    kind = await server.verbs.definitions.find("example.com", "v1", "widgets")
+    assert kind is not None
+    await end(server)
+    with pytest.raises(NotFound, match="the kind Widget is not defined any more: its definition was deleted"):
+        await server.verbs.create(Target(kind, "default"), {"metadata": {"name": "late"}}, WriteOptions())
+    await establish(server)
+    assert (await http.get(WIDGETS)).json()["items"] == []
+
+
+async def test_no_definition_takes_a_question_for_itself(server: ApiServer, http: httpx.AsyncClient):
+    names = {"kind": "SelfSubjectAccessReview", "shortNames": []}
+    before = (await http.get("/apis/authorization.k8s.io/v1")).json()
+    await establish(server, group="authorization.k8s.io", plural="selfsubjectaccessreviews", names=names)
+    question = {"metadata": {"name": "a"}, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/"}}}
+    answer = await http.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=question)
+    assert answer.json().get("status") == {"allowed": True}
+    assert (await http.get("/apis/authorization.k8s.io/v1")).json() == before
 
 
 async def test_every_openapi_document_is_valid_with_custom_kinds_in_it(server: ApiServer, http: httpx.AsyncClient):
