@@ -18,6 +18,7 @@ from typing import Any
 import skerry
 from skerry.api.names import is_label, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
+from skerry.server.oidc import OidcSettings
 
 FILE_NAME = "skerry.toml"
 ENVIRONMENT_PREFIX = "SKERRY_"
@@ -131,6 +132,22 @@ class Settings:
     """Requests that write, likewise."""
     audit_reads: bool = False
     """Whether the audit log tells of reads, too."""
+    oidc_issuer_url: str = ""
+    """The OpenID issuer whose tokens are taken, an https URL; empty for none."""
+    oidc_client_id: str = ""
+    """What its tokens must be made for (`aud`)."""
+    oidc_username_claim: str = "sub"
+    """The claim that is the user's name."""
+    oidc_groups_claim: str = ""
+    """The claim that tells the groups, a text or a list; empty for none."""
+    oidc_username_prefix: str = ""
+    """Put before names of users; `-` for nothing, by default the issuer and `#` (nothing where the claim is email)."""
+    oidc_groups_prefix: str = ""
+    """Put before names of groups."""
+    oidc_ca_file: Path | None = None
+    """Authorities of the issuer's certificate, in PEM, instead of the system's."""
+    oidc_required_claims: tuple[str, ...] = ()
+    """What a token must say, NAME=VALUE with commas between."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
     """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
 
@@ -164,6 +181,7 @@ class Settings:
             * (self.fetch_ca_file is not None and not self.fetch_ca_file.is_file()),
             *(f"fetch_file_dirs: {text!r} is no absolute path" for text in self.fetch_file_dirs if text[:1] != "/"),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
+            _oidc_problem(self),
         ]
         if any(wrong):
             raise ConfigurationError("; ".join(filter(None, wrong)))
@@ -172,6 +190,23 @@ class Settings:
         """Return every setting as text. None of them is a secret."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+def oidc_settings(settings: Settings) -> OidcSettings | None:
+    """Return whose OpenID tokens are taken; None for nobody's. Raises ConfigurationError."""
+    names = [item.name for item in dataclasses.fields(OidcSettings)]
+    values = {name: getattr(settings, name) for name in names}
+    if all(values[item.name] == item.default for item in dataclasses.fields(Settings) if item.name in values):
+        return None
+    return OidcSettings(**values)
+
+
+def _oidc_problem(settings: Settings) -> str:
+    try:
+        oidc_settings(settings)
+    except ConfigurationError as error:
+        return error.public
+    return ""
 
 
 def is_cidr(text: str) -> bool:
@@ -219,6 +254,14 @@ _READERS: dict[str, Any] = {
     "max_requests_inflight": int,
     "max_mutating_requests_inflight": int,
     "audit_reads": _boolean,
+    "oidc_issuer_url": str,
+    "oidc_client_id": str,
+    "oidc_username_claim": str,
+    "oidc_groups_claim": str,
+    "oidc_username_prefix": str,
+    "oidc_groups_prefix": str,
+    "oidc_ca_file": Path,
+    "oidc_required_claims": _read_list,
 }
 
 

@@ -55,12 +55,13 @@ from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
 from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs, NodeReadiness
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
-from skerry.main.configuration import Address, Settings
+from skerry.main.configuration import Address, Settings, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.ports import free_address
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
 from skerry.server.audit import AuditLog, AuditSettings
+from skerry.server.auth import Authenticator
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
@@ -68,10 +69,12 @@ from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.http import Door
 from skerry.server.inflight import InflightLimits
+from skerry.server.issuer_keys import IssuerKeys
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.local import LocalTransport
+from skerry.server.oidc import OidcTokens
 from skerry.server.serve import ServeSettings, serve
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
 from skerry.server.tokens import StoredTokens
@@ -190,15 +193,30 @@ async def api_server(
         max_requests_inflight=settings.max_requests_inflight,
         max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
     )
-    guards = Guards((ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock)), access, limits)
-    app = App(front_doors(ground, reader, clock), guards, Health([node]), clock, audit)
+    known = (ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock))
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
-        async with audit.running(), serve(app, serving, identity) as at:
+        async with AsyncExitStack() as stack:
+            oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
+            guards = Guards((*known, *oidc), access, limits)
+            app = App(front_doors(ground, reader, clock), guards, Health([node]), clock, audit)
+            await stack.enter_async_context(audit.running())
+            at = await stack.enter_async_context(serve(app, serving, identity))
             write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
             yield at.url
     finally:
         function_logs.close()
+
+
+@asynccontextmanager
+async def oidc_authenticators(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Authenticator, ...]]:
+    """Take the tokens of the OpenID issuer that is set, if one is."""
+    oidc = oidc_settings(settings)
+    if oidc is None:
+        yield ()
+        return
+    async with IssuerKeys(oidc.oidc_issuer_url, oidc.oidc_ca_file, clock).running() as keys:
+        yield (OidcTokens(oidc, keys, clock),)
 
 
 def front_doors(ground: Ground, reader: LogReader | None, clock: Clock) -> tuple[Door, ...]:

@@ -12,7 +12,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.server.app import App, Guards
 from skerry.server.audit import AuditLog
-from skerry.server.auth import StaticTokens, TokenRecord
+from skerry.server.auth import Authenticator, StaticTokens, TokenRecord
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
@@ -64,6 +64,7 @@ class ApiServerParts:
         checks: must be ready for `/readyz`.
         serving: how it listens.
         tokens: of users besides the administrator.
+        authenticators: more ways to tell who asks.
         limits: how much may be in flight.
         audit: records what is done; None for nobody.
     """
@@ -74,6 +75,7 @@ class ApiServerParts:
     checks: Sequence[ReadinessCheck] = ()
     serving: ServeSettings = field(default_factory=lambda: ServeSettings(port=0))
     tokens: Sequence[TokenRecord] = ()
+    authenticators: Sequence[Authenticator] = ()
     limits: InflightLimits = field(default_factory=InflightLimits)
     audit: AuditLog | None = None
 
@@ -116,11 +118,12 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
-        known = (
+        known: tuple[Authenticator, ...] = (
             ClientCertificates(clock),
             administrator.tokens,
             StaticTokens(parts.tokens),
             StoredTokens(verbs, clock),
+            *parts.authenticators,
         )
         app = make_app(verbs, Guards(known, authorization, parts.limits), parts)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))

@@ -26,6 +26,8 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
         ({"workers": "0"}, {}, "workers: must be between 1 and 256, not 0"),
         ({}, {"SKERRY_MAX_REQUESTS_INFLIGHT": "0"}, "max_requests_inflight: must be above 0, not 0"),
         ({}, {"SKERRY_AUDIT_READS": "maybe"}, "SKERRY_AUDIT_READS: 'maybe' does not fit: must be true or false"),
+        ({}, {"SKERRY_OIDC_ISSUER_URL": "https://a.b"}, "oidc_client_id: must be set where oidc_issuer_url is"),
+        ({}, {"SKERRY_OIDC_GROUPS_CLAIM": "groups"}, "oidc_issuer_url: must be set where another oidc_ setting is"),
         ({"log_level": "loud"}, {}, "log_level: must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
     ],
 )
