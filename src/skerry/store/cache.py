@@ -44,7 +44,8 @@ class Replica:
     def __init__(self, resource: str) -> None:
         self.resource = resource
         self.held_bytes = 0
-        #: The revision of the last change that is in here.
+        #: No change of the resource lies between here and the position. Begins where the copy was made: what was
+        #: deleted before has left no trace in it.
         self._changed_revision = 0
         self._watch: Watch | None = None
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -64,6 +65,7 @@ class Replica:
     def follow(self, watch: Watch) -> None:
         """Take the place of a watch for its own; its events must be given to `apply` as they come."""
         self._watch = watch
+        self._changed_revision = watch.position
 
     def is_at(self, revision: int) -> bool:
         """Tell whether the resource was at that revision what it is here."""
@@ -76,7 +78,6 @@ class Replica:
             self._entries[place] = entry
             self._places.append(place)
             self.held_bytes += len(entry.value) + ENTRY_BYTES
-            self._changed_revision = max(self._changed_revision, entry.revision)
 
     def apply(self, events: Sequence[Event]) -> None:
         """Make the changes that events tell of."""
@@ -93,7 +94,7 @@ class Replica:
                     insort(self._places, place)
             elif known:
                 del self._places[bisect_left(self._places, place)]
-        self._changed_revision = max(self._changed_revision, events[-1].revision)
+        self._changed_revision = events[-1].revision
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry of a key of this resource."""

@@ -148,6 +148,18 @@ async def test_pages_of_a_snapshot_come_from_the_copy_until_the_resource_changes
         assert driver.reads == reads + 1
 
 
+async def test_a_snapshot_older_than_the_copy_shows_what_was_deleted_before_it_was_made() -> None:
+    driver = CountingDriver()
+    async with opened(driver) as log:
+        for name in "ab":
+            await log.put(Key("secrets", "ns", name), b"1", expected_revision=0)
+        snapshot = await log.revision()
+        await log.delete(Key("secrets", "ns", "b"), expected_revision=2)
+        await until(log, "secrets")
+        page = await log.list("secrets", revision=snapshot, limit=None)
+        assert [entry.key.name for entry in page.entries] == ["a", "b"]
+
+
 async def test_a_snapshot_that_was_compacted_is_gone_though_a_copy_has_it() -> None:
     async with opened(CountingDriver()) as log:
         await log.put(A, b"1", expected_revision=0)
