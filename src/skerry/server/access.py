@@ -3,9 +3,9 @@
 Owns the question, its answer and the refusal's words. `authorization` answers it, from roles and bindings in the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from skerry.api.errors import Forbidden
 from skerry.api.rbac_v1 import PolicyRule
@@ -74,19 +74,28 @@ def path_act(method: str, path: str) -> Act:
     return Act("get" if method == "HEAD" else method.lower(), path=path)
 
 
-def require(access: Access, user: User, act: Act) -> None:
-    """Raise Forbidden, in Kubernetes' words, unless the user may."""
+class Denied(Forbidden):
+    """What the access decided against, with its decision for the audit log; on the wire it is a Forbidden."""
+
+    def __init__(self, message: str, decision: Decision, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, details=details)
+        self.decision = decision
+
+
+def require(access: Access, user: User, act: Act) -> Decision:
+    """Return why the user may; raises Denied, in Kubernetes' words, where not."""
     decision = access.decide(user, act)
     if decision.allowed:
-        return
+        return decision
     because = f": {decision.reason}" if decision.reason else ""
     if act.path:
-        raise Forbidden(f'forbidden: User "{user.name}" cannot {act.verb} path "{act.path}"{because}')
+        raise Denied(f'forbidden: User "{user.name}" cannot {act.verb} path "{act.path}"{because}', decision)
     resource = f"{act.resource}/{act.subresource}" if act.subresource else act.resource
     scope = f'in the namespace "{act.namespace}"' if act.namespace else "at the cluster scope"
     qualified = f"{act.resource}.{act.group}" if act.group else act.resource
-    raise Forbidden(
+    raise Denied(
         f'{qualified}{f" {chr(34)}{act.name}{chr(34)}" if act.name else ""} is forbidden: User "{user.name}" cannot '
         f'{act.verb} resource "{resource}" in API group "{act.group}" {scope}{because}',
-        details={k: v for k, v in {"name": act.name, "group": act.group, "kind": act.resource}.items() if v},
+        decision,
+        {k: v for k, v in {"name": act.name, "group": act.group, "kind": act.resource}.items() if v},
     )

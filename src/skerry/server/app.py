@@ -18,7 +18,7 @@ from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
 from skerry.server import health
-from skerry.server.access import Access, path_act, require
+from skerry.server.access import Access, Denied, path_act, require
 from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
 from skerry.server.health import Health
@@ -98,6 +98,8 @@ class App:
                 await _send(answer, shared, request.method, send)
         except ApiError as error:
             code = error.code
+            if isinstance(error, Denied):
+                request.decision = error.decision
             await _send(_refusal(error), shared, request.method, send)
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
@@ -131,7 +133,7 @@ class App:
         door = self._doors.get(_first_segment(request.path))
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
-        require(self._guards.access, request.user, path_act(request.method, request.path))
+        request.decision = require(self._guards.access, request.user, path_act(request.method, request.path))
         if request.path in health.PATHS:
             return await self._health.answer(request)
         if request.path == _METRICS:

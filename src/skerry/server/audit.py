@@ -1,15 +1,15 @@
 """The audit log: who asked for what and what became of it, as `audit.k8s.io/v1` JSON lines in a file.
 
 Recorded are writes and what was refused with 401 or 403; reads only where they are asked for, health never. The level
-is Metadata: no body, no header but the user agent, so no secret can get in. Lines are written off the event loop; a
-line that does not fit into the queue, or that the disk does not take, is lost, counted and logged.
+is Metadata: no body, no header but the user agent, so no secret can get in. Lines are written off the event loop.
+
+Invariant: whoever has no credential can't push out what those who have one did. What was answered 401 has a queue and a
+file of its own, with bounds of its own.
 """
 
 import asyncio
 import datetime as dt
-import os
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,33 +17,32 @@ from pathlib import Path
 from typing import Literal
 
 import orjson
-from prometheus_client import Counter
 
-from skerry.api.errors import BadRequest
+from skerry.api.errors import BadRequest, Forbidden, Unauthorized
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.kit.errors import ConfigurationError
-from skerry.kit.files import PRIVATE_FILE, make_private_directory
-from skerry.kit.logs import get_logger
+from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server import health
 from skerry.server.access import path_act
+from skerry.server.audit_file import AuditFile
 from skerry.server.auth import User
 from skerry.server.http import Request
 from skerry.server.kube.acts import resource_act
 from skerry.server.kube.paths import ResourcePath, parse_path
 
-log = get_logger(__name__)
-LOST = Counter("skerry_audit_events_lost_total", "Audit events that could not be kept.", ["why"])
-
 Stage = Literal["ResponseStarted", "ResponseComplete"]
 
 URI_CHARACTERS_MAX = 2048
 USER_AGENT_CHARACTERS_MAX = 256
+REASON_CHARACTERS_MAX = 2048
+#: Of a name in a body, which may be refused for its length.
+NAME_CHARACTERS_MAX = 253
 #: Looked at besides wake-ups, so that nothing waits for longer.
 FLUSH_SECONDS = 10.0
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REFUSALS = frozenset({401, 403})
+_REFUSALS = frozenset({Unauthorized.code, Forbidden.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,8 @@ class AuditSettings:
     """Where and how much is kept.
 
     Attributes:
-        path: the file that is written; older ones stand beside it as `.1` (the newest) and so on.
+        path: the file that is written; older ones stand beside it as `.1` (the newest) and so on. Answers 401 are in
+            one beside it, `unauthorized_path`, with one older file.
         reads: whether reads are recorded, too.
         file_bytes_max: a file that reached this is put aside.
         files_max: files besides the one that is written.
@@ -67,6 +67,11 @@ class AuditSettings:
     def __post_init__(self) -> None:
         if min(self.file_bytes_max, self.files_max, self.queue_events_max) <= 0:
             raise ConfigurationError("file_bytes_max, files_max and queue_events_max must be above 0")
+
+    @property
+    def unauthorized_path(self) -> Path:
+        """The file of answers 401."""
+        return self.path.with_name(f"{self.path.stem}-unauthorized{self.path.suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,11 @@ class AuditLog:
     def __init__(self, settings: AuditSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._queue: deque[bytes] = deque()
+        queue, size = settings.queue_events_max, settings.file_bytes_max
+        self._known = AuditFile(
+            settings.path, file_bytes_max=size, files_max=settings.files_max, queue_events_max=queue
+        )
+        self._unknown = AuditFile(settings.unauthorized_path, file_bytes_max=size, files_max=1, queue_events_max=queue)
         self._wakeup = Wakeup()
         self._executor = ThreadPoolExecutor(1, "audit")
 
@@ -98,21 +107,18 @@ class AuditLog:
                 yield
         finally:
             self._executor.shutdown()
-            self._write(self._take())
+            for file in (self._known, self._unknown):
+                file.write(file.take())
 
     async def _run(self) -> None:
         await keep_running("audit", self._flush, wakeup=self._wakeup, resync_seconds=FLUSH_SECONDS)
 
     async def _flush(self) -> None:
-        if lines := self._take():
-            # On its way before anything is awaited, and shielded: a stop waits for these lines, and loses none.
-            loop = asyncio.get_running_loop()
-            await asyncio.shield(loop.run_in_executor(self._executor, self._write, lines))
-
-    def _take(self) -> Sequence[bytes]:
-        lines = tuple(self._queue)
-        self._queue.clear()
-        return lines
+        loop = asyncio.get_running_loop()
+        for file in (self._known, self._unknown):
+            if lines := file.take():
+                # On its way before anything is awaited, and shielded: a stop waits for these lines, and loses none.
+                await asyncio.shield(loop.run_in_executor(self._executor, file.write, lines))
 
     def record(self, request: Request, answered: Answered) -> None:
         """Record a request where it is one to be recorded; never waits."""
@@ -120,34 +126,10 @@ class AuditLog:
             return
         if request.method in _READING_METHODS and not self._settings.reads and answered.code not in _REFUSALS:
             return
-        if len(self._queue) >= self._settings.queue_events_max:
-            LOST.labels("queue_events_max").inc()
-            return
-        self._queue.append(orjson.dumps(_event(request, answered, self._clock.now())) + b"\n")
-        self._wakeup.set()
-
-    def _write(self, lines: Sequence[bytes]) -> None:
-        if not lines:
-            return
-        try:
-            self._make_room()
-            descriptor = os.open(self._settings.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(b"".join(lines))
-        except OSError as error:
-            LOST.labels("disk").inc(len(lines))
-            log.warning("audit events are lost: the file can't be written", events=len(lines), error=str(error))
-
-    def _make_room(self) -> None:
-        """Put a full file aside, and the oldest away."""
-        path, files_max = self._settings.path, self._settings.files_max
-        if not path.exists() or path.stat().st_size < self._settings.file_bytes_max:
-            return
-        for number in range(files_max - 1, 0, -1):
-            older = path.with_name(f"{path.name}.{number}")
-            if older.exists():
-                older.replace(path.with_name(f"{path.name}.{number + 1}"))
-        path.replace(path.with_name(f"{path.name}.1"))
+        file = self._unknown if answered.code == Unauthorized.code else self._known
+        if file.has_room():
+            file.add(orjson.dumps(_event(request, answered, self._clock.now())) + b"\n")
+            self._wakeup.set()
 
 
 def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
@@ -170,6 +152,11 @@ def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
     }
     if request.impersonator is not None:
         event["impersonatedUser"] = _user(request.user)
+    if request.decision is not None:
+        event["annotations"] = {
+            "authorization.k8s.io/decision": "allow" if request.decision.allowed else "forbid",
+            "authorization.k8s.io/reason": request.decision.reason[:REASON_CHARACTERS_MAX],
+        }
     if reference:
         event["objectRef"] = reference
     return event
@@ -187,7 +174,7 @@ def _what(request: Request) -> tuple[str, Document]:
     reference = {
         "resource": path.plural,
         "namespace": path.namespace,
-        "name": path.name,
+        "name": path.name or request.created_name[:NAME_CHARACTERS_MAX],
         "apiGroup": path.group,
         "apiVersion": path.version,
         "subresource": path.subresource,

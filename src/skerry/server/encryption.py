@@ -42,7 +42,7 @@ class EncryptionDoor:
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
-        require(self._access, request.user, path_act(request.method, request.path))
+        request.decision = require(self._access, request.user, path_act(request.method, request.path))
         methods = _METHODS.get(request.path)
         if methods is None:
             raise NotFound("the server could not find the requested resource")

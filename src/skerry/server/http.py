@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 from skerry.kit.logs import get_logger
+from skerry.server.access import Decision
 from skerry.server.auth import User
 
 log = get_logger(__name__)
@@ -40,15 +41,21 @@ class Request:
         path: percent-decoded, without a trailing slash.
         user: who asks, or whom they act as.
         impersonator: who asks, where they act as someone else.
+        decision: why it is allowed or not, for the audit log; whoever asks for access fills it.
+        created_name: of what it creates, likewise; "" where nothing was read of it.
         verb: what is asked, for logs and metrics; the door that understands the request fills it.
         resource: of what; likewise.
     """
+
+    decision: Decision | None
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, user: User) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"].rstrip("/") or "/"
         self.user = user
         self.impersonator: User | None = None
+        self.decision = None
+        self.created_name = ""
         self.verb = ""
         self.resource = ""
         self._scope = scope

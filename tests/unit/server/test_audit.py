@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 
 from skerry.kit.clock import SystemClock
-from skerry.server.audit import LOST, Answered, AuditLog, AuditSettings
-from skerry.server.auth import User
+from skerry.server.audit import Answered, AuditLog, AuditSettings
+from skerry.server.audit_file import LOST
+from skerry.server.auth import TokenRecord, User, digest_of
 from skerry.server.http import Request
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
 
@@ -43,15 +44,22 @@ async def test_writes_and_refusals_are_told_and_no_secret_is(tmp_path: Path) -> 
         async with client(server, "open-sesame") as http:
             assert (await http.get(SECRETS)).status_code == 401
         token = server.token
-    written, refused = events(path)
+    (written,), (refused,) = events(path), events(tmp_path / "logs" / "audit-unauthorized.log")
     assert (written["auditID"], written["verb"], written["stage"]) == ("mine", "create", "ResponseComplete")
-    assert written["objectRef"] == {"resource": "secrets", "namespace": "default", "apiVersion": "v1"}
+    assert written["objectRef"] == {
+        "resource": "secrets",
+        "namespace": "default",
+        "name": "s",
+        "apiVersion": "v1",
+    }
     assert (written["user"]["username"], written["impersonatedUser"]["username"]) == ("admin", "bob")
     assert (written["responseStatus"]["code"], written["sourceIPs"]) == (201, ["127.0.0.1"])
     assert (refused["verb"], refused["responseStatus"]["code"]) == ("list", 401)
     assert refused["user"]["username"] == "system:anonymous"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not any(word in path.read_text() for word in ("swordfish", "c3dvcmRmaXNo", "open-sesame", token))
+    assert not any(
+        word in json.dumps([written, refused]) for word in ("swordfish", "c3dvcmRmaXNo", "open-sesame", token)
+    )
 
 
 def request(method: str = "POST") -> Request:
@@ -63,8 +71,54 @@ def request(method: str = "POST") -> Request:
     return Request(scope, receive, User("alice"))
 
 
-def answered(clock: SystemClock) -> Answered:
-    return Answered("id", 200, "ResponseComplete", clock.now())
+def answered(clock: SystemClock, code: int = 200) -> Answered:
+    return Answered("id", code, "ResponseComplete", clock.now())
+
+
+async def test_decisions_are_told_with_their_reasons_and_generated_names(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    audit = AuditLog(AuditSettings(path), SystemClock())
+    alice = TokenRecord(digest_of("alice"), User("alice"))
+    parts = ApiServerParts(audit=audit, tokens=(alice,))
+    configs = "/api/v1/namespaces/default/configmaps"
+    async with audit.running(), run_api_server(tmp_path / "server", parts) as server:
+        subject = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
+        role = {"kind": "ClusterRole", "name": "edit", "apiGroup": "rbac.authorization.k8s.io"}
+        binding = {"metadata": {"name": "alice"}, "roleRef": role, "subjects": [subject]}
+        bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+        async with client(server, "alice") as http:
+            assert (await http.post(configs, json={"metadata": {"name": "c"}})).status_code == 403
+        async with client(server, server.token) as admin:
+            assert (await admin.post(bindings, json=binding)).status_code == 201
+        async with client(server, "alice") as http:
+            made = await http.post(configs, json={"metadata": {"generateName": "c-"}})
+            assert made.status_code == 201
+            assert (await http.post(configs, json={"metadata": {"name": "n" * 300}})).status_code == 422
+    decided = [
+        (event["annotations"]["authorization.k8s.io/decision"], event["objectRef"].get("name"))
+        for event in events(path)
+    ]
+    assert decided == [
+        ("forbid", None),
+        ("allow", "alice"),
+        ("allow", made.json()["metadata"]["name"]),
+        ("allow", "n" * 253),
+    ]
+    assert "RoleBinding" in events(path)[2]["annotations"]["authorization.k8s.io/reason"]
+
+
+async def test_who_has_no_credential_pushes_nothing_out(tmp_path: Path) -> None:
+    clock = SystemClock()
+    for _ in range(5):
+        settings = AuditSettings(tmp_path / "audit.log", file_bytes_max=1, files_max=2, queue_events_max=2)
+        audit = AuditLog(settings, clock)
+        async with audit.running():
+            for _ in range(3):
+                audit.record(request(), answered(clock, 401))
+            audit.record(request(), answered(clock, 403))
+    unauthorized = ["audit-unauthorized.log", "audit-unauthorized.log.1"]
+    assert names_in(tmp_path) == [*unauthorized, "audit.log", "audit.log.1", "audit.log.2"]
+    assert [len(events(tmp_path / name)) for name in unauthorized] == [2, 2]
 
 
 async def test_reads_are_told_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ class KubeDoor:
         """Answer a request; see `Door`. Who may not ask is refused before anything is looked at."""
         path = parse_path(request.path) if request.path.startswith("/api") else None
         if not isinstance(path, ResourcePath) or not path.plural:
-            require(self._access, request.user, path_act(request.method, request.path))
+            request.decision = require(self._access, request.user, path_act(request.method, request.path))
             return self._describe(request, path)
-        require(self._access, request.user, resource_act(request.method, path, request.query))
+        request.decision = require(self._access, request.user, resource_act(request.method, path, request.query))
         # Before the kinds: no definition takes a question, such as "what may I do?", for itself.
         review = reviews.find_review(path.group, path.version, path.plural)
         if review is not None:

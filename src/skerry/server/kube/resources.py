@@ -92,8 +92,11 @@ class Resources:
 
     async def _create(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
+        request.created_name = _name_in(body.document)
         wanted = _write_options(request, body.duplicates)
-        return _written(target, await self._verbs.create(target, body.document, wanted))
+        written = await self._verbs.create(target, body.document, wanted)
+        request.created_name = request.created_name or written.object.metadata["name"]
+        return _written(target, written)
 
     async def _replace(self, request: Request, target: Target) -> Response:
         body = await _read_object(request)
@@ -223,6 +226,13 @@ async def _read_object(request: Request) -> bodies.Body:
 async def _read_optional(request: Request) -> dict[str, Any]:
     raw = await request.body(bodies.BODY_BYTES_MAX)
     return bodies.read_object(request.header(b"content-type"), raw).document if raw.strip() else {}
+
+
+def _name_in(document: dict[str, Any]) -> str:
+    """Return the name in an object that nobody has checked yet; "" where there is none."""
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _written(target: Target, written: Written) -> Response:

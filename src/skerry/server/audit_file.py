@@ -1,0 +1,77 @@
+"""Lines on their way to a file with a bound, which is put aside when it is full. What is in them, `audit` decides.
+
+Invariant: `add` never waits. A line that does not fit into the queue, or that the disk does not take, is lost, counted
+and (by the disk) logged.
+"""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import Counter
+
+from skerry.kit.files import PRIVATE_FILE
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
+LOST = Counter("skerry_audit_events_lost_total", "Audit events that could not be kept.", ["why"])
+
+
+class AuditFile:
+    """A file of lines, and the older ones beside it: `.1` (the newest), `.2` and so on.
+
+    Args:
+        path: the file that is written.
+        file_bytes_max: a file that reached this is put aside.
+        files_max: files besides the one that is written.
+        queue_events_max: lines that wait to be written.
+    """
+
+    def __init__(self, path: Path, *, file_bytes_max: int, files_max: int, queue_events_max: int) -> None:
+        self._path = path
+        self._file_bytes_max = file_bytes_max
+        self._files_max = files_max
+        self._queue_events_max = queue_events_max
+        self._queue: deque[bytes] = deque()
+
+    def has_room(self) -> bool:
+        """Tell whether another line fits into the queue; counts it as lost where none does."""
+        if len(self._queue) < self._queue_events_max:
+            return True
+        LOST.labels("queue_events_max").inc()
+        return False
+
+    def add(self, line: bytes) -> None:
+        """Queue a line; ask `has_room` before."""
+        self._queue.append(line)
+
+    def take(self) -> Sequence[bytes]:
+        """Return what waits, and let it be gone from here."""
+        lines = tuple(self._queue)
+        self._queue.clear()
+        return lines
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines; blocks, and never raises."""
+        if not lines:
+            return
+        try:
+            self._make_room()
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(b"".join(lines))
+        except OSError as error:
+            LOST.labels("disk").inc(len(lines))
+            log.warning("audit events are lost: the file can't be written", events=len(lines), error=str(error))
+
+    def _make_room(self) -> None:
+        """Put a full file aside, and the oldest away."""
+        path = self._path
+        if not path.exists() or path.stat().st_size < self._file_bytes_max:
+            return
+        for number in range(self._files_max - 1, 0, -1):
+            older = path.with_name(f"{path.name}.{number}")
+            if older.exists():
+                older.replace(path.with_name(f"{path.name}.{number + 1}"))
+        path.replace(path.with_name(f"{path.name}.1"))
