@@ -51,6 +51,8 @@ TARGET_REFS_MAX = 16
 ENV_VARS_MAX = 256
 MATCHES_MAX = 256
 PORTS_MAX = 1024
+#: The order of phases along the filter chain.
+_PHASE_RANKS = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2, "UNSPECIFIED_PHASE": 3}
 #: Far above any PEM public key.
 VERIFICATION_KEY_CHARACTERS_MAX = 16384
 #: The prefix of what Istio itself hands to its proxies in the environment; a plugin never sees it there.
@@ -250,6 +252,11 @@ class WasmPlugin(Resource):
     """The desired state."""
     status: WasmPluginStatus = Field(default_factory=WasmPluginStatus)
     """The present state."""
+
+
+def chain_rank(phase: str, priority: int) -> tuple[int, int]:
+    """Return the place of a plugin in its chain, lowest first; those of one place run by name, then by namespace."""
+    return _PHASE_RANKS[phase], -priority
 
 
 def pulls_always(spec: WasmPluginSpec) -> bool:

@@ -22,6 +22,7 @@ from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.folder import function_from_folder
 from skerry.cli.manifests import apply_document, read_manifests, target_of
+from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.cli.secrets import secrets
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(plugins, name="plugin")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")

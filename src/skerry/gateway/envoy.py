@@ -200,6 +200,7 @@ def _command(settings: EnvoySettings) -> Command:
             *("--concurrency", str(settings.concurrency)),
             *("--log-path", str(settings.log_file)),
             *("--log-level", "warning"),
+            *("--component-log-level", f"wasm:{settings.plugin_log_level}"),
             *("--drain-time-s", str(max(1, round(settings.drain_seconds)))),
             *("--file-flush-interval-msec", str(round(settings.log_flush_seconds * 1000))),
             "--disable-hot-restart",

@@ -49,6 +49,7 @@ class EnvoySettings:
         drain_seconds: how long requests may still take when the process is asked to stop.
         log_flush_seconds: how late a line may be in a log.
         log_bytes_max: size of a log at which it is moved to `<name>.1` and begun anew.
+        plugin_log_level: the least level, of Envoy's, at which plugins and their VMs write to the log.
     """
 
     node_id: str
@@ -61,6 +62,7 @@ class EnvoySettings:
     drain_seconds: float = 5.0
     log_flush_seconds: float = 1.0
     log_bytes_max: int = 64 * 1024 * 1024
+    plugin_log_level: str = "warning"
 
     @property
     def admin_socket(self) -> str:

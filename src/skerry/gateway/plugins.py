@@ -15,7 +15,7 @@ from typing import Literal
 import orjson
 
 from skerry.api.gateway_v1 import GROUP as GATEWAY_GROUP
-from skerry.api.istio_extensions_v1alpha1 import PolicyTargetReference, WasmPlugin, WasmPluginSpec
+from skerry.api.istio_extensions_v1alpha1 import PolicyTargetReference, WasmPlugin, WasmPluginSpec, chain_rank
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, Key, PluginReport, no, yes
 from skerry.gateway.gateways import GatewayPlan, binding_name
@@ -28,7 +28,6 @@ GATEWAY_CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 #: The reason of Programmed where a stand-in has taken a plugin's place.
 CODE_UNAVAILABLE = "CodeUnavailable"
 
-_PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2, "UNSPECIFIED_PHASE": 3}
 _ON_TRAP: dict[str, Literal["deny", "allow", "reload"]] = {
     "FAIL_CLOSE": "deny",
     "FAIL_OPEN": "allow",
@@ -84,7 +83,7 @@ def place_plugins(held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node
 
 def _rank(item: HeldPlugin) -> tuple[int, int, str, str]:
     plugin = item.plugin
-    return (_PHASES[plugin.spec.phase], -plugin.spec.priority, plugin.name, plugin.namespace)
+    return (*chain_rank(plugin.spec.phase, plugin.spec.priority), plugin.name, plugin.namespace)
 
 
 def _is_absent(item: HeldPlugin) -> bool:

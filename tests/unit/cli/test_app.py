@@ -34,6 +34,17 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["certificate", "create", "a", "--kubeconfig-out", "k"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["token", "create", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["token", "revoke", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
+        (["plugin", "ls"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
+        (["plugin", "test", "absent.wasm"], 2, "there is no file absent.wasm"),
+        (["plugin", "test", "a.wasm", "--request", "GET"], 2, "--request: 'GET' must be like 'GET http://shop.test/"),
+        (["plugin", "test", "a.wasm", "--request", "GET https://a.test/"], 2, "--request: 'GET https://a.test/' must"),
+        (["plugin", "test", "a.wasm", "-H", "x"], 2, "--header: 'x' must be like 'name: value'"),
+        (["plugin", "test", "a.wasm", "--data", "@absent"], 2, "--data: absent can't be read: No such file"),
+        (["plugin", "test", "a.wasm", "--config", "{"], 2, "--config: no JSON: "),
+        (["plugin", "test", "a.wasm", "--config", "[]"], 2, "--config: must be a JSON object"),
+        (["plugin", "test", "a.wasm", "--env", "A"], 2, "--env: 'A' must be NAME=VALUE"),
+        (["plugin", "test", "a.wasm", "--type", "udp"], 2, "--type: 'udp' is not one of http, network"),
+        (["plugin", "test", "a.wasm", "--log-level", "loud"], 2, "--log-level: 'loud' is not one of trace, debug,"),
         (["up", "--workers", "0"], 2, "workers: must be between 1 and 256, not 0"),
         (["up", "--api-address", "nowhere"], 2, "--api-address: 'nowhere' does not fit: must be HOST:PORT"),
     ],
@@ -56,6 +67,7 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
     [
         *("", "up", "status", "logs", "deploy", "apply", "get", "delete", "version", "config"),
         *("token", "token create", "token list", "token revoke", "certificate", "certificate create"),
+        *("plugin", "plugin test", "plugin ls"),
     ],
 )
 def test_every_command_teaches_itself(
