@@ -5,8 +5,11 @@ bundle; one that imports WASI preview 1 and exports `_start` is a program of its
 was found and what is accepted.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
+
+from wasmtime import FuncType, MemoryType
 
 from skerry.engine.compiled import load_function
 from skerry.engine.errors import LoadError
@@ -63,10 +66,16 @@ def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:
     imports = {(each.module, each.name or "") for each in module.imports}
     if ENGINE_IMPORT in imports:
         return JavaScriptCode(engine, linked_bundle(engine.wasm_engine, module))
-    exports = {each.name for each in module.exports}
-    if {"_start", "memory"} <= exports and {origin for origin, _ in imports} <= {WASI}:
+    exports = {each.name: each.type for each in module.exports}
+    if _is_command(exports) and {origin for origin, _ in imports} <= {WASI}:
         return WasiCommand(engine.wasm_engine, module)
-    raise LoadError(f"the function's binary {_described(imports, exports)}; accepted is {ACCEPTED}")
+    raise LoadError(f"the function's binary {_described(imports, set(exports))}; accepted is {ACCEPTED}")
+
+
+def _is_command(exports: Mapping[str, object]) -> bool:
+    """Tell by the exports with their types: calls are made without a look at a signature."""
+    start, memory = exports.get("_start"), exports.get("memory")
+    return isinstance(start, FuncType) and not start.params and not start.results and isinstance(memory, MemoryType)
 
 
 def _described(imports: set[tuple[str, str]], exports: set[str]) -> str:

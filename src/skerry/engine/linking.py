@@ -33,6 +33,7 @@ def linked_bundle(engine: WasmEngine, module: Module) -> bytes:
         LoadError: it is not a module of this contract; the message says what is wrong with it.
     """
     _check_imports(module)
+    _check_start(module)
     store = Store(engine)
     store.set_limits(memory_size=LINKED_MEMORY_BYTES_MAX, instances=1, memories=1, tables=1)
     store.set_epoch_deadline(LINK_TICKS_MAX)
@@ -56,6 +57,13 @@ def linked_bundle(engine: WasmEngine, module: Module) -> bytes:
         return memory.read(address, length)
     except IndexError as error:
         raise LoadError(f"the function's binary shows a bundle outside of its memory: {error}") from error
+
+
+def _check_start(module: Module) -> None:
+    """Refuse a `start` of another signature: calls are made without a look at it."""
+    types = [each.type for each in module.exports if each.name == "start"]
+    if not all(isinstance(each, FuncType) and not each.params and not each.results for each in types):
+        raise LoadError("the function's binary exports a start that is no function without parameters and results")
 
 
 def _check_imports(module: Module) -> None:

@@ -41,6 +41,8 @@ _SUCCESS, _BAD_DESCRIPTOR, _FAULT, _INVALID = 0, 8, 21, 28
 _U32 = 0xFFFFFFFF
 #: Subscriptions of one wait.
 _SUBSCRIPTIONS_MAX = 1_000
+#: Pieces of one write, as IOV_MAX of POSIX systems.
+_VECTORS_MAX = 1_024
 #: Not made into variables: what follows from the request's own, and `proxy`, which would become HTTP_PROXY.
 _NOT_IN_ENVIRONMENT = frozenset(("content-length", "content-type", "proxy"))
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
@@ -155,14 +157,19 @@ class _Run:
         take = {1: self._put, 2: self._say}.get(descriptor)
         if self._memory is None or take is None:
             return _BAD_DESCRIPTOR
-        vectors = memoryview(self._memory.read(vectors_at & _U32, 8 * (count & _U32))).cast("I")
+        if not 0 <= count <= _VECTORS_MAX:
+            return _INVALID
+        # Nothing stops the host while it takes bytes in: a write may be partial, and a program writes the rest again.
+        at_once = OUTPUT_BYTES_MAX + 1 if descriptor == 1 else LOG_LINE_BYTES_MAX
+        vectors = memoryview(self._memory.read(vectors_at & _U32, 8 * count)).cast("I")
         written = 0
         for at, length in zip(vectors[::2], vectors[1::2], strict=True):
-            take(self._memory.read(at, length))
-            written += length
-            if self._failure:
+            taken = min(length, at_once - written)
+            take(self._memory.read(at, taken))
+            written += taken
+            if self._failure or taken < length:
                 break
-        self._memory.write(written_at & _U32, (written & _U32).to_bytes(4, "little"))
+        self._memory.write(written_at & _U32, written.to_bytes(4, "little"))
         return _SUCCESS
 
     def _put(self, data: bytes) -> None:

@@ -32,8 +32,12 @@ def program(body: str, *, data: str = "", memory: str = "1") -> bytes:
             f"""(module {imports} (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
                 (memory (export "memory") {memory}) (data (i32.const 1024) "{data}")
                 (func $say (param $to i32) (param $at i32) (param $length i32)
-                  (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
-                  (drop (call $fd_write (local.get $to) (i32.const 0) (i32.const 1) (i32.const 8))))
+                  (loop $rest
+                    (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
+                    (br_if 1 (call $fd_write (local.get $to) (i32.const 0) (i32.const 1) (i32.const 8)))
+                    (local.set $at (i32.add (local.get $at) (i32.load (i32.const 8))))
+                    (local.set $length (i32.sub (local.get $length) (i32.load (i32.const 8))))
+                    (br_if $rest (local.get $length))))
                 (func (export "_start") {body}))"""
         )
     )
@@ -200,3 +204,32 @@ def test_a_good_exit_is_a_good_end(start: Run):
 def test_what_can_not_be_run_is_refused_with_what_it_is(start: Run, wasm: bytes, found: str):
     with pytest.raises(LoadError, match=found):
         start(wasm)
+
+
+def test_what_a_program_hands_over_at_once_is_bounded(start: Run, lines: list[tuple[int, bytes]]):
+    """Nothing can stop the host while it takes a write in: a program writes the rest of a long one again."""
+    function = start(
+        program(
+            """(memory.fill (i32.const 1024) (i32.const 10) (i32.const 2000000))
+               (drop (call $fd_write (i32.const 2) (i32.const 1024) (i32.const 1025) (i32.const 8)))
+               (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 2000000))
+               (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))""",
+            memory="32",
+        )
+    )
+    with pytest.raises(CallError, match="does not begin with header lines"):
+        function.handle(HEAD, b"", 30)
+    assert len(lines) == LOG_LINE_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    "exports",
+    [
+        '(func (export "_start") (param i64 i64)) (memory (export "memory") 1)',
+        '(func (export "_start") (result i64 i64) (i64.const 1) (i64.const 2)) (memory (export "memory") 1)',
+        '(func (export "_start")) (func (export "memory"))',
+    ],
+)
+def test_exports_of_other_types_are_no_program(start: Run, exports: str):
+    with pytest.raises(LoadError, match="accepted is"):
+        start(bytes(wat2wasm(f"(module {exports})")))

@@ -52,3 +52,9 @@ def test_init_must_be_called_exactly_once(calls: int):
 def test_a_module_that_wants_too_much_memory_is_refused():
     with pytest.raises(LoadError, match="linked"):
         link(f'(module {INIT} (memory (export "memory") 2000) (func (export "start")))')
+
+
+def test_a_start_of_another_signature_is_refused():
+    start = '(func (export "start") (result i64 i64) (i64.const 1) (i64.const 2))'
+    with pytest.raises(LoadError, match="without parameters and results"):
+        link(f'(module {INIT} (memory (export "memory") 1) {start})')
