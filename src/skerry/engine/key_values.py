@@ -4,7 +4,8 @@ Owns the file, its limits, and the end of entries that expire. Does not own what
 who may use it. What `put` and `delete` did when they returned is on disk. Each function has a namespace of its own, so
 none sees another's keys.
 
-Used from many threads of many processes: one connection each process, with a lock; SQLite's own lock orders processes.
+Used from many threads of many processes: two connections each process, with a lock each, so that no reader waits for a
+writer's disk; SQLite's own lock orders processes.
 """
 
 import sqlite3
@@ -92,19 +93,19 @@ class KeyValueStore:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._writing, self._reading = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False
-            )
-            self._connection.executescript(_SCHEMA)
+            self._writer = _connect(path)
+            self._writer.executescript(_SCHEMA)
+            self._reader = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise StartError(f"the functions' key/value store {path} can't be used: {error}") from error
 
     def close(self) -> None:
         """Release the file."""
-        self._connection.close()
+        self._writer.close()
+        self._reader.close()
 
     def now_seconds(self) -> float:
         """Return the time, in seconds since the epoch."""
@@ -112,7 +113,7 @@ class KeyValueStore:
 
     def get(self, namespace: str, key: str) -> Value | None:
         """Return a value, or None; raises KeyValueError."""
-        found = self._do(lambda db: db.execute(_GET, (namespace, _key_bytes(key), self.now_seconds())).fetchone())
+        found = self._read(lambda db: db.execute(_GET, (namespace, _key_bytes(key), self.now_seconds())).fetchone())
         return Value(*found) if found else None
 
     def put(self, namespace: str, key: str, stored: Value, expires: float | None = None) -> None:
@@ -143,12 +144,12 @@ class KeyValueStore:
                 if used > NAMESPACE_BYTES_MAX:
                     raise KeyValueError(f"a function may keep {NAMESPACE_BYTES_MAX} bytes, and this would be {used}")
 
-        self._do(write)
+        self._write(write)
 
     def delete(self, namespace: str, key: str) -> None:
         """Remove a key; one that is not there is no error. Raises KeyValueError."""
         place = (namespace, _key_bytes(key))
-        self._do(lambda db: db.execute(_DELETE, place))
+        self._write(lambda db: db.execute(_DELETE, place))
 
     def list(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = LIST_KEYS_MAX) -> list[Listed]:
         """Return keys in the order of their bytes.
@@ -166,19 +167,34 @@ class KeyValueStore:
             raise KeyValueError(f"limit: must be from 1 to {LIST_KEYS_MAX}, not {limit}")
         start = prefix.encode()
         bounds = (namespace, after.encode(), start, start + _END, self.now_seconds(), limit)
-        rows = self._do(lambda db: db.execute(_LIST, bounds).fetchall())
+        rows = self._read(lambda db: db.execute(_LIST, bounds).fetchall())
         return [Listed(key.decode(), metadata, expires) for key, metadata, expires in rows]
 
     def sweep(self) -> None:
         """Remove some of what has expired; call it now and then. Raises KeyValueError."""
-        self._do(lambda db: db.execute(_SWEEP, (self.now_seconds(), SWEEP_ENTRIES_MAX)))
+        self._write(lambda db: db.execute(_SWEEP, (self.now_seconds(), SWEEP_ENTRIES_MAX)))
 
-    def _do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            with self._lock:
-                return operation(self._connection)
-        except sqlite3.Error as error:
-            raise KeyValueError(f"the key/value store failed: {error}") from error
+    def _read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        with self._reading, _failures():
+            return operation(self._reader)
+
+    def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        with self._writing, _failures():
+            return operation(self._writer)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise KeyValueError(f"the key/value store failed: {error}") from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Owns the form of the questions and answers (JSON, with the value's bytes beside 
 own the entries (`key_values`).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -62,7 +62,10 @@ class KvQuestion:
     def json(self, name: str) -> str | None:
         """Return an argument that may be anything, as JSON text."""
         value = self._asked.get(name)
-        return None if value is None else orjson.dumps(value).decode()
+        try:
+            return None if value is None else orjson.dumps(value).decode()
+        except orjson.JSONEncodeError as error:
+            raise KeyValueError(f"{name}: is nested too deeply") from error
 
 
 class KvAnswer(NamedTuple):
@@ -130,5 +133,5 @@ class FunctionKeyValues:
         return now + ttl
 
 
-def _metadata(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)
+def _metadata(text: str | None) -> orjson.Fragment | None:
+    return None if text is None else orjson.Fragment(text)

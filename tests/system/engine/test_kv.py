@@ -124,3 +124,18 @@ def test_a_function_without_the_capability_has_no_kv_and_a_variable_of_that_name
     assert load.handler("return new Response(env.KV);", {"KV": "mine"}).call().body == b"mine"
     load.key_values = None
     assert load.handler("return new Response(typeof env.KV);").call().body == b"undefined"
+
+
+@pytest.mark.usefixtures("store")
+def test_metadata_may_be_nested_as_deep_as_it_can_be_written_and_read(load: "Loader"):
+    function = load.handler(
+        """const nested = (depth) => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
+           const depthOf = (value) => JSON.stringify(value).length / 2;
+           await env.KV.put('k', 'v', {metadata: nested(250)});
+           return Response.json([
+             depthOf((await env.KV.getWithMetadata('k')).metadata), depthOf((await env.KV.list()).keys[0].metadata),
+             await env.KV.put('k', 'v', {metadata: nested(300)}).catch((e) => e.message)]);"""
+    )
+    read, listed, refused = json.loads(function.call(timeout_seconds=5).body)
+    assert (read, listed) == (250, 250)
+    assert "nested too deeply" in refused

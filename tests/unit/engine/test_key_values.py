@@ -1,5 +1,7 @@
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +80,17 @@ def test_a_file_that_is_no_store_is_told_at_the_start(tmp_path: Path):
     (tmp_path / "kv.db").write_bytes(b"something else, and long enough to be read as a header" * 100)
     with pytest.raises(StartError, match="kv.db can't be used"):
         KeyValueStore(tmp_path / "kv.db", SystemClock())
+
+
+def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path, store: KeyValueStore):
+    store.put("f", "k", Value(b"before", None))
+    other = sqlite3.connect(tmp_path / "kv" / "kv.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # the store's own writer waits for this one
+    writing = threading.Thread(target=lambda: store.put("f", "k", Value(b"after", None)))
+    writing.start()
+    assert store.get("f", "k") == Value(b"before", None)
+    assert writing.is_alive()
+    other.execute("ROLLBACK")
+    other.close()
+    writing.join()
+    assert store.get("f", "k") == Value(b"after", None)
