@@ -92,12 +92,12 @@ function withoutFragment(url) {
   return at < 0 ? url : url.slice(0, at);
 }
 
-function received(id, event, { url, method }, isRedirected) {
+function received(id, event, { url, method, signal }, isRedirected) {
   const lines = event.text.split("\n");
   const status = Number(lines[0]);
   const bodiless = method === "HEAD" || NULL_BODY_STATUS.has(status);
   if (bodiless && event.kind === HEAD) cancelFetch(id);
-  const source = bodiless ? null : event.kind === WHOLE ? event.data : bodyStream(id);
+  const source = bodiless ? null : event.kind === WHOLE ? event.data : bodyStream(id, signal);
   return receivedResponse({
     status,
     statusText: lines[1],
@@ -109,10 +109,11 @@ function received(id, event, { url, method }, isRedirected) {
   });
 }
 
-function bodyStream(id) {
+function bodyStream(id, signal) {
   return new ReadableStream(
     {
       async pull(controller) {
+        signal?.throwIfAborted();
         readFetch(id);
         const event = await nextEvent(id);
         if (event.kind === PIECE) controller.enqueue(event.data);

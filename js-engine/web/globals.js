@@ -30,6 +30,11 @@ function define(target, members) {
   }
 }
 
+// The engine's own ends the whole call, with nothing that could be caught.
+function throwIfAborted() {
+  if (this.aborted) throw this.reason;
+}
+
 export function install() {
   define(globalThis, {
     Headers,
@@ -43,6 +48,7 @@ export function install() {
     setInterval: guarded(globalThis.setInterval),
     setTimeout: guarded(globalThis.setTimeout),
   });
+  define(AbortSignal.prototype, { throwIfAborted });
   if (!ReadableStream.prototype[Symbol.asyncIterator]) {
     define(ReadableStream.prototype, { values: iterate });
     Object.defineProperty(ReadableStream.prototype, Symbol.asyncIterator, { value: iterate, configurable: true });

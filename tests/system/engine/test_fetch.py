@@ -352,3 +352,74 @@ def test_subrequests_are_bounded_at_once_and_in_all(load: "Loader", upstream: Up
     together, last = json.loads(function.call().body)
     assert f"{CONCURRENT_MAX} subrequests run already" in together
     assert f"{SUBREQUESTS_MAX} subrequests" in last
+
+
+def test_a_signal_ends_a_body_that_nobody_waits_for_yet(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""const stop = new AbortController();
+            const response = await fetch('{upstream.url}/endless', {{signal: stop.signal}});
+            stop.abort();
+            return new Response(await response.text().catch((e) => e.name));"""
+    )
+    assert function.call(timeout_seconds=5).body == b"AbortError"
+
+
+def test_a_body_that_an_earlier_request_left_is_an_error_and_no_wait(load: "Loader", upstream: Upstream):
+    function = load.module(
+        f"""let left;
+            return {{default: {{async fetch() {{
+              if (left) return new Response(await left.text().catch((e) => e.message));
+              left = await fetch('{upstream.url}/endless');
+              return new Response('left');
+            }}}}}};"""
+    )
+    assert function.call().body == b"left"
+    assert b"is over" in function.call(timeout_seconds=5).body
+
+
+def test_the_next_piece_of_a_body_is_sent_when_the_last_was_taken(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""globalThis.ReadableStream = class {{ constructor(source) {{ globalThis.source = source; }} }};
+            await fetch('{upstream.url}/endless');
+            for (let i = 0; i < 500; i++) source.pull({{enqueue() {{}}, close() {{}}}});
+            await new Promise((done) => setTimeout(done, 10));
+            const until = Date.now() + 300; while (Date.now() < until);
+            console.log('pulled');
+            return new Response('');"""
+    )
+    taken: list[int] = []
+
+    def take_all() -> None:
+        while function.instance.subrequests.take() is not None:
+            taken.append(1)
+
+    function.said.on_line = take_all
+    function.call()
+    assert len(taken) <= 2, "pieces of a body piled up in the host"
+
+
+def test_a_request_that_the_functions_code_wrote_is_checked(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""const send = (fields) => {{
+              Headers.toFields = () => fields;
+              return fetch('{upstream.url}/echo', {{method: 'POST', body: 'b'}})
+                .then((r) => r.text(), (e) => e.message);
+            }};
+            return Response.json([await send('\\nodd'), await send('\\nTransfer-Encoding\\nchunked')]);"""
+    )
+    odd, encoded = json.loads(function.call(timeout_seconds=5).body)
+    assert "not HTTP" in odd
+    assert "chunked" not in encoded
+
+
+def test_a_signal_that_was_given_before_sends_nothing(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""const stopped = AbortSignal.abort(new RangeError('no'));
+            let thrown;
+            try {{ stopped.throwIfAborted(); }} catch (error) {{ thrown = error.name; }}
+            new AbortController().signal.throwIfAborted();
+            const sent = await fetch('{upstream.url}/echo', {{signal: stopped}}).catch((e) => e.name);
+            return Response.json([thrown, sent]);"""
+    )
+    assert json.loads(function.call().body) == ["RangeError", "RangeError"]
+    assert upstream.connections == 0
