@@ -17,6 +17,7 @@ const DONE = Promise.resolve();
 const ANSWER_WORDS = 5;
 const EVENT_WORDS = 5;
 const FAILED = 5; // the kind of an event
+const NO_ANSWER = 1; // a status that none has
 const HAS_KV = 1; // of what is granted
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
@@ -139,6 +140,7 @@ function export_handle(at, headLength, bodyLength) {
   const head = textAt(at, headLength);
   const body = bodyLength ? ownBytes(at + headLength, bodyLength) : null;
   if (at !== exchangeAt) release(at, headLength + bodyLength, 1);
+  words[0] = NO_ANSWER; // what the function may have tampered with is on the way to the answer
   return source.handle(head, body) ?? DONE;
 }
 

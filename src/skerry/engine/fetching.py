@@ -14,7 +14,7 @@ import enum
 import itertools
 import threading
 import zlib
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import partial
@@ -38,6 +38,7 @@ CONNECT_SECONDS_MAX = 10.0
 PIECE_BYTES_MAX = 64 * 1024
 
 NOT_GRANTED = "the function was not granted the capability fetchAPI"
+_OVER = b"the subrequest is over: it was cancelled, or the request that it was started in has ended"
 _LATIN_1 = "latin-1"
 #: What the connection needs is said by the host alone, and the length is the body's.
 _OURS = frozenset(
@@ -192,8 +193,11 @@ class SubrequestHead(NamedTuple):
             raise FetchRefusedError("the request is not HTTP") from error
         if not url.startswith((b"http://", b"https://")):
             raise FetchRefusedError("only http: and https: URLs can be fetched")
-        headers = [(name, value) for name, value in zip(pairs[::2], pairs[1::2], strict=True) if name not in _OURS]
-        names = {name for name, _ in headers}
+        if len(pairs) % 2:
+            raise FetchRefusedError("the request is not HTTP")
+        given = zip(pairs[::2], pairs[1::2], strict=True)
+        headers = [(name, value) for name, value in given if name.lower() not in _OURS]
+        names = {name.lower() for name, _ in headers}
         headers += [header for header in _DEFAULT_HEADERS if header[0] not in names]
         return cls(method, url, headers)
 
@@ -284,8 +288,9 @@ class Subrequests:
         self._numbers = itertools.count(1)  # never used again: what comes late of an earlier call is not taken for new
         self._started = 0
         self._open: dict[int, _Running | None] = {}
-        self._happened: deque[Event] = deque()
-        self._changed = threading.Condition()  # of the two above
+        self._happened: OrderedDict[int, Event] = OrderedDict()  # by subrequest
+        self._asked: set[int] = set()  # whose next event was asked for, and not taken yet
+        self._changed = threading.Condition()  # of the three above
 
     def start(self, head: bytes, body: bytes) -> int:
         """Send a request; returns its id. What refuses it is its first event.
@@ -298,6 +303,7 @@ class Subrequests:
         self._started += 1
         with self._changed:
             self._open[number] = None
+            self._asked.add(number)
         try:
             running = self._submit(number, head, body)
         except FetchRefusedError as error:
@@ -321,15 +327,22 @@ class Subrequests:
         return _Running(future, partial(self._fetcher.call, partial(wanted.put_nowait, None)))
 
     def read(self, number: int) -> None:
-        """Ask for the next piece of a response's body; it is an event."""
-        if (running := self._open.get(number)) is not None:
-            running.want()
+        """Ask for the next piece of a response's body; it is an event. While one is on its way, nothing more comes."""
+        with self._changed:
+            if number in self._asked:
+                return
+            if (running := self._open.get(number)) is None:
+                self._happened[number] = Event(number, EventKind.FAILED, _OVER)
+                return
+            self._asked.add(number)
+        running.want()
 
     def cancel(self, number: int) -> None:
         """End a subrequest: nothing more happens to it."""
         with self._changed:
             running = self._open.pop(number, None)
-            self._happened = deque(event for event in self._happened if event.id != number)
+            self._happened.pop(number, None)
+            self._asked.discard(number)
         if running is not None:
             running.future.cancel()
 
@@ -338,7 +351,8 @@ class Subrequests:
         with self._changed:
             if not self._happened:
                 return None
-            event = self._happened.popleft()
+            _, event = self._happened.popitem(last=False)
+            self._asked.discard(event.id)
             if event.kind in _LAST_EVENTS:
                 self._open.pop(event.id, None)
             return event
@@ -355,13 +369,15 @@ class Subrequests:
 
     def end(self) -> None:
         """Cancel what is left: the call that started it is over."""
-        if self._started:
+        if self._started or self._happened:
             self._started = 0
+            with self._changed:
+                self._happened.clear()
             for number in list(self._open):
                 self.cancel(number)
 
     def _tell(self, event: Event) -> None:
         with self._changed:
             if event.id in self._open:
-                self._happened.append(event)
+                self._happened[event.id] = event
                 self._changed.notify()

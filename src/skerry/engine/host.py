@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 import orjson
 from wasmtime import Instance as WasmInstance
@@ -43,10 +43,12 @@ EXCHANGE_BYTES = 16 * 1024
 _ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
 _EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
 _WORK_LEFT = 0x10000
+_NO_ANSWER = 1  # a status that no answer has: there was none
 _HAS_KV = 1  # of what `init` grants
 _TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
 _LOADING = "functions fetch while they handle a request, not while they load"
+_NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
 _NEVER_MARK = b"event loop error"
 _IMPORT_MESSAGE = "the function imports a module while it runs: only what the build finds is in its bundle"
 #: Where the component, which has no files, traps: its module loader is all that ever looks for one.
@@ -165,17 +167,17 @@ class Instance:
             self.event_at = self._exchange_at + _EVENT_OFFSET
             granted = _HAS_KV if self.key_values else 0
             self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env), granted)
-            problem = orjson.loads(self._answer().body)["error"]
+            problem = _loading_problem(self._answer().body)
             self._init_done()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
             if failure.kind is FailureKind.TIMEOUT:
                 raise LoadError(f"the bundle did not load within {LOAD_SECONDS_MAX:g} s") from error
             raise LoadError(failure.message, stack=failure.stack) from error
+        except CallError as error:
+            raise LoadError(error.message) from error
         if problem is not None:
-            raise LoadError(
-                _sentence(problem), line=problem.get("line"), column=problem.get("column"), stack=problem["stack"]
-            )
+            raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=problem["stack"])
         self.subrequests = Subrequests(self._surroundings.fetcher)
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
@@ -203,10 +205,13 @@ class Instance:
         except (Trap, WasmtimeError) as error:
             self.subrequests.end()
             raise self._failure(error) from error
+        except CallError:
+            self.subrequests.end()
+            raise
         if not reply.work_left:
             self.subrequests.end()
         if reply.status == 0:
-            raise self._thrown(orjson.loads(reply.body))
+            raise self._thrown(_problem(reply.body))
         return reply
 
     def before_wait(self) -> None:
@@ -243,11 +248,17 @@ class Instance:
     def _answer(self) -> Reply:
         read = self.memory.read
         status, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
-        return Reply(status & ~_WORK_LEFT, read(head_at, head_length), read(body_at, body_length), status >= _WORK_LEFT)
+        if status == _NO_ANSWER:
+            raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
+        try:
+            head, body = read(head_at, head_length), read(body_at, body_length)
+        except IndexError as error:
+            raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE) from error
+        return Reply(status & ~_WORK_LEFT, head, body, status >= _WORK_LEFT)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
         code = error.trap_code if isinstance(error, Trap) else None
-        if code is TrapCode.INTERRUPT:
+        if code is TrapCode.INTERRUPT and time.monotonic_ns() >= self.deadline_ns:
             return CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE)
         told = bytes(self.diagnostics)
         if _NEVER_MARK in told:
@@ -261,7 +272,7 @@ class Instance:
         detail = f"{told.decode(errors='replace')}\n{error}"
         return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
 
-    def _thrown(self, problem: dict[str, str]) -> CallError:
+    def _thrown(self, problem: "_Problem") -> CallError:
         if problem["message"] == _OUT_OF_MEMORY:
             return CallError(FailureKind.MEMORY, self._memory_message(), stack=problem["stack"])
         return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=problem["stack"])
@@ -270,5 +281,34 @@ class Instance:
         return f"the function needs more memory than its limit of {self._memory_bytes_max >> 20} MiB"
 
 
-def _sentence(problem: dict[str, str]) -> str:
+class _Problem(TypedDict):
+    name: str
+    message: str
+    stack: str
+    line: int | None
+    column: int | None
+
+
+def _problem(body: bytes) -> _Problem:
+    """Read what was thrown, as JSON that was written by code that the function may have tampered with."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        told = None
+    if not isinstance(told, dict) or "message" not in told:
+        return {"name": "", "message": _NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
+    name, message, stack = (str(told.get(each) or "") for each in ("name", "message", "stack"))
+    line, column = (each if isinstance(each, int) else None for each in (told.get("line"), told.get("column")))
+    return {"name": name, "message": message, "stack": stack, "line": line, "column": column}
+
+
+def _loading_problem(body: bytes) -> _Problem | None:
+    try:
+        told = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        told = {}
+    return None if told is None else _problem(orjson.dumps(told))
+
+
+def _sentence(problem: _Problem) -> str:
     return f"{problem['name']}: {problem['message']}" if problem["name"] else problem["message"]

@@ -6,7 +6,8 @@ to, and an instance has no files, no sockets and no environment that could be co
 
 A host function finds its instance through the thread: an instance is entered by one thread at a time, and the
 thread is inside of one instance at most (`Guest.entered`). Host functions never raise: wasmtime-py keeps a raised
-exception in one global for all threads. They note the failure and let the epoch deadline end the call.
+exception in one global for all threads. They note the failure and let the epoch deadline end the call; `_guarded` holds
+them to it, since what they are told comes from code that a function may have tampered with.
 """
 
 import os
@@ -97,8 +98,20 @@ def bind(linker: Linker, module: Module) -> None:
     versioned = {imported.module.partition("@")[0]: imported.module for imported in module.imports}
     for interface, name, parameters, results, function in table:
         if interface in versioned:
-            linker.define_func(versioned[interface], name, FuncType(parameters, results), function)
+            defined = _guarded(function, 0 if results else None)
+            linker.define_func(versioned[interface], name, FuncType(parameters, results), defined)
     linker.define_unknown_imports_as_traps(module)
+
+
+def _guarded(function: "Callable[..., int | None]", nothing: int | None) -> "Callable[..., int | None]":
+    def call(*arguments: int) -> int | None:
+        try:
+            return function(*arguments)
+        except Exception as error:  # noqa: BLE001 - the edge to foreign code: the call ends, the worker does not
+            _end_call(entered.guest, f"the host refused what the engine asked: {error!r}\n".encode(errors="replace"))
+            return nothing
+
+    return call
 
 
 def _log(level: int, address: int, length: int) -> None:

@@ -410,3 +410,25 @@ def test_a_bundle_that_does_not_load_says_why(
 def test_one_instance_knows_nothing_of_another(load: "Loader"):
     bundle = "globalThis.n = (globalThis.n ?? 0) + 1; return new Response(String(globalThis.n));"
     assert [load.handler(bundle).call().body for _ in range(2)] == [b"1", b"1"]
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "Promise.prototype.then = () => undefined;",
+        "JSON.stringify = () => 'no JSON'; throw new Error('a');",
+        "JSON.stringify = () => '{}'; throw new Error('a');",
+        'JSON.stringify = () => \'{"message": 1, "stack": [], "name": {}}\'; throw new Error(\'a\');',
+        "Object.prototype.toJSON = () => 1; throw new Error('a');",
+        "TextEncoder.prototype.encodeInto = () => ({written: 2 ** 31}); throw new Error('a');",
+    ],
+)
+def test_a_function_that_replaces_the_language_fails_as_others_do(load: "Loader", tampering: str):
+    function = load.module(f"return {{default: {{fetch() {{ {tampering}\nreturn Promise.resolve(1); }}}}}};")
+    with pytest.raises(CallError):
+        function.call("GET", "http://hello.test/", headers=[("x", "y" * 100)], timeout_seconds=5)
+
+
+def test_a_bundle_that_replaces_json_while_it_loads_is_refused(load: "Loader"):
+    with pytest.raises(LoadError):
+        load.module("JSON.stringify = () => 'no JSON'; return {default: {fetch() {}}};")
