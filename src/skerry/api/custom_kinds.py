@@ -52,6 +52,20 @@ def kinds_of(definition: Document) -> tuple[Kind[Any], ...]:
     )
 
 
+def stored_kind(definition: Document) -> Kind[Any]:
+    """Return the kind by which the objects of a definition lie in the log, whether or not any version is served."""
+    spec = definition["spec"]
+    names = spec["names"]
+    return Kind(
+        group=spec["group"],
+        version=next(version["name"] for version in spec["versions"] if version["storage"]),
+        model=CustomResource,
+        plural=names["plural"],
+        namespaced=spec["scope"] == "Namespaced",
+        names=KindNames(names["kind"], names["singular"], names["listKind"]),
+    )
+
+
 def _is_other(versions: list[Document]) -> Callable[[str], bool]:
     storage = {version["name"] for version in versions if version["storage"]}
     return lambda name: name not in storage

@@ -11,7 +11,6 @@ away counts from then on, whether or not a cache shows it yet. A definition that
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from skerry.api.apiextensions_v1 import (
     CLEANUP_FINALIZER,
@@ -19,9 +18,9 @@ from skerry.api.apiextensions_v1 import (
     CustomResourceDefinitionNames,
 )
 from skerry.api.catalogue import Catalogue
+from skerry.api.custom_kinds import stored_kind
 from skerry.api.errors import NotFound
-from skerry.api.kinds import Kind
-from skerry.api.model import Condition, is_true, with_condition
+from skerry.api.model import Condition, is_true, to_document, with_condition
 from skerry.api.registry import DEFINED_KINDS, kind_of
 from skerry.client.client import Client
 from skerry.client.informer import Key
@@ -188,8 +187,7 @@ class DefinitionController:
         """Delete all objects of a definition; let it go when none is left."""
         if CLEANUP_FINALIZER not in (definition.metadata.finalizers or ()):
             return
-        kind = self._catalogue.current.of_resources.get(definition.name)
-        remains = await self._empty(kind)
+        remains = await self._empty(definition)
         if remains.objects:
             held = ", ".join(f"{name} in {count}" for name, count in sorted(remains.finalizers.items()))
             told = f"CustomResource deletion is in progress: {remains.objects.total()} objects remain"
@@ -204,8 +202,12 @@ class DefinitionController:
         await self._client.transport.merge_patch(target, patch)
         log.info("definition is let go, with all of its objects", definition=definition.name)
 
-    async def _empty(self, kind: Kind[Any] | None) -> Remains:
-        return await delete_all(self._client.transport, (kind,)) if kind else Remains()
+    async def _empty(self, definition: CustomResourceDefinition) -> Remains:
+        """Delete the objects of a definition; those of a kind that Skerry brings were never its own."""
+        kind = stored_kind(to_document(definition))
+        if any(own.resource == kind.resource for own in self._catalogue.built_in):
+            return Remains()
+        return await delete_all(self._client.transport, (kind,))
 
     async def _say_ending(self, definition: CustomResourceDefinition, told: str) -> None:
         def tell(d: CustomResourceDefinition) -> None:

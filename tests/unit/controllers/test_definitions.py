@@ -11,6 +11,7 @@ from skerry.api.catalogue import Catalogue
 from skerry.api.errors import Forbidden, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import ObjectMeta, condition_of, is_true
+from skerry.api.rbac_v1 import ClusterRole
 from skerry.api.registry import DEFINED_KINDS
 from skerry.client.client import Client
 from skerry.client.transport import Target
@@ -147,6 +148,44 @@ async def test_a_definition_takes_its_objects_with_it(client: Client, catalogue:
         await until_gone(client, collectors)
         left = await client.transport.list(Target(kind), label_selector="", limit=0, continue_token="")
         assert left["items"] == []
+
+
+async def test_a_definition_takes_its_objects_with_it_when_none_of_its_versions_is_served(
+    client: Client, catalogue: Catalogue
+):
+    async with collecting(client) as collectors:
+        await create(client)
+        kind = await served(catalogue, collectors)
+        await client.transport.create(Target(kind, "default"), {"metadata": {"name": "a"}})
+        found = await client.get(CustomResourceDefinition, NAME)
+
+        def hide(d: CustomResourceDefinition) -> None:
+            d.spec.versions[0].served = False
+
+        async def is_hidden() -> bool:
+            return catalogue.current.find("example.com", "v1", "widgets") is None
+
+        await client.change(found, hide)
+        await collectors.until(is_hidden)
+        await client.delete(await client.get(CustomResourceDefinition, NAME))
+        await until_gone(client, collectors)
+        left = await client.transport.list(Target(kind), label_selector="", limit=0, continue_token="")
+        assert left["items"] == []
+
+
+async def test_the_end_of_a_definition_that_never_got_the_name_of_a_built_in_kind_leaves_its_objects_alone(
+    client: Client,
+):
+    async with collecting(client) as collectors:
+        await client.create(ClusterRole(metadata=ObjectMeta(name="ours")))
+        document = definition(group="rbac.authorization.k8s.io", plural="clusterroles", names={"kind": "ClusterRole"})
+        document["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://example.com"}
+        document["spec"]["scope"] = "Cluster"
+        await client.transport.create(Target(CUSTOM_RESOURCE_DEFINITION), document)
+        name = document["metadata"]["name"]
+        await client.delete(await client.get(CustomResourceDefinition, name))
+        await until_gone(client, collectors, name)
+        assert await client.find(ClusterRole, "ours")
 
 
 async def test_finalizers_of_objects_hold_a_definition_which_says_so_and_takes_nothing_new(
