@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from skerry.api.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound, RequestEntityTooLarge
+from skerry.server.verbs.metadata import ANNOTATIONS_BYTES_MAX
 from skerry.server.verbs.patches.json_patch import json_patch
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.requests import Target, WriteOptions
@@ -246,6 +247,14 @@ async def test_an_object_that_grows_over_the_limit_is_refused(client: Any) -> No
     )
     with pytest.raises(RequestEntityTooLarge, match="limit is 3145728"):
         await client.verbs.patch(client.one(client.functions, "f"), patch, NOW)
+
+
+async def test_annotations_are_bounded_together(client: Any) -> None:
+    at_the_limit = {"a": "x" * (ANNOTATIONS_BYTES_MAX - 2), "b": ""}
+    await client.create(client.configs, client.config("c", annotations=at_the_limit))
+    with pytest.raises(Invalid) as error:
+        await client.create(client.configs, client.config("d", annotations={**at_the_limit, "b": "x"}))
+    assert causes(error) == {"metadata.annotations": f"Too long: may not be more than {ANNOTATIONS_BYTES_MAX} bytes"}
 
 
 async def test_patches_that_race_are_tried_again(client: Any) -> None:
