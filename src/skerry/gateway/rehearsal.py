@@ -24,7 +24,7 @@ from skerry.gateway.errors import NotApplied
 from skerry.gateway.sample_upstream import BODY_BYTES_MAX, Headers, Message, SampleUpstream, serve_sample_upstream
 from skerry.gateway.snapshot import Snapshot
 from skerry.gateway.trial import START_SECONDS_MAX, TRIAL_SECONDS_MAX, reason_in
-from skerry.gateway.xds import XdsServer, serve_xds
+from skerry.gateway.xds import XdsServer, check_socket_path, serve_xds
 
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 #: How long the sample request may take.
@@ -110,7 +110,7 @@ async def rehearse(
         log_level: the least level of the lines in the log: one of `LOG_LEVELS`.
 
     Raises:
-        StartError: the private Envoy did not start.
+        StartError: the private Envoy did not start, or the directory's path is too long.
     """
     settings = EnvoySettings(
         _NAME,
@@ -122,6 +122,7 @@ async def rehearse(
         log_flush_seconds=0.01,
         plugin_log_level=log_level,
     )
+    check_socket_path(settings.admin_socket)  # the longest one: the others fit too
     socket = directory / "upstream.sock"
     async with serve_sample_upstream(socket, sample.response) as upstream, serve_xds(settings.xds_socket) as xds:
         xds.set_snapshot(_snapshot(layer, "allow", socket, settings))

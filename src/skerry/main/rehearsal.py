@@ -20,16 +20,17 @@ def rehearse_file(layer: ir.PluginLayer, module: ir.Wasm, sample: Sample, *, log
     """Run the module of the file `module.code`; for the arguments see `rehearse`.
 
     Raises:
-        ConfigurationError: the file is missing or too big.
+        ConfigurationError: the file can't be read or is too big.
         FetchError: it is no module that a proxy could run.
         StartError: the private Envoy did not start.
     """
     path = Path(module.code).resolve()
-    if not path.is_file():
-        raise ConfigurationError(f"there is no file {module.code}")
-    if path.stat().st_size > MODULE_BYTES_MAX:
-        raise ConfigurationError(f"{module.code} is bigger than {MODULE_BYTES_MAX} bytes")
-    require_proxy_wasm(path.read_bytes())
+    try:
+        if path.stat().st_size > MODULE_BYTES_MAX:
+            raise ConfigurationError(f"{module.code} is bigger than {MODULE_BYTES_MAX} bytes")
+        require_proxy_wasm(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{module.code} can't be read: {error.strerror}") from error
     configure(style="text", level="ERROR")  # what goes wrong is in the rehearsal
     with tempfile.TemporaryDirectory(prefix="skerry-") as directory:
         ready = replace(module, code=str(path))
