@@ -7,6 +7,7 @@ from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.apoxy_core_v1alpha2 import BACKEND
 from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
+from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
@@ -20,6 +21,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SECRET,
     CONFIG_MAP,
     EVENT,
+    SERVICE_ACCOUNT,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     ROLE,

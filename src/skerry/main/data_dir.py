@@ -43,6 +43,11 @@ class DataDir:
         return self.pki / "encryption-keys.json"
 
     @property
+    def service_account_key(self) -> Path:
+        """What the tokens of service accounts are signed with."""
+        return self.pki / "sa.key"
+
+    @property
     def artifacts(self) -> Path:
         """Code, by digest."""
         return self.root / "artifacts"

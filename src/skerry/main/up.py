@@ -39,6 +39,7 @@ from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.namespaces import NamespaceController
+from skerry.controllers.service_accounts import DefaultAccounts
 from skerry.controllers.tokens import TokenCollector
 from skerry.controllers.wasm_plugins import WasmPluginController
 from skerry.engine.check import BundleChecker
@@ -73,9 +74,11 @@ from skerry.server.issuer_keys import IssuerKeys
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
+from skerry.server.kube.tokens import Tokens
 from skerry.server.local import LocalTransport
 from skerry.server.oidc import OidcTokens
 from skerry.server.serve import ServeSettings, serve
+from skerry.server.service_accounts import AccountTokens, open_signing_key
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
 from skerry.server.tokens import StoredTokens
 from skerry.server.verbs.verbs import Verbs
@@ -193,13 +196,15 @@ async def api_server(
         max_requests_inflight=settings.max_requests_inflight,
         max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
     )
-    known = (ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock))
+    accounts = AccountTokens(verbs, open_signing_key(data_dir.service_account_key), clock, RandomIds())
+    own = (ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock), accounts)
     serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
     try:
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
-            guards = Guards((*known, *oidc), access, limits)
-            app = App(front_doors(ground, reader, clock), guards, Health([node]), clock, audit)
+            known = (*own, *oidc)
+            doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known))
+            app = App(doors, Guards(known, access, limits), Health([node]), clock, audit)
             await stack.enter_async_context(audit.running())
             at = await stack.enter_async_context(serve(app, serving, identity))
             write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
@@ -219,10 +224,10 @@ async def oidc_authenticators(settings: Settings, clock: Clock) -> AsyncIterator
         yield (OidcTokens(oidc, keys, clock),)
 
 
-def front_doors(ground: Ground, reader: LogReader | None, clock: Clock) -> tuple[Door, ...]:
+def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: Tokens) -> tuple[Door, ...]:
     """Return every front door that there is."""
     return (
-        KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader)),
+        KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
     )
 
@@ -239,6 +244,7 @@ async def controllers(
     namespaces = NamespaceController(client, caches, clock)
     definitions = DefinitionController(client, caches, kinds, clock)
     aggregation = ClusterRoleAggregator(client, informers)
+    accounts = DefaultAccounts(client, informers)
     tokens = TokenCollector(client, informers, clock)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
@@ -263,6 +269,7 @@ async def controllers(
             namespaces.running(),
             aggregation.running(),
             definitions.running(),
+            accounts.running(),
             tokens.running(),
         )
         async with AsyncExitStack() as stack:

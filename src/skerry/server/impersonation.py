@@ -8,6 +8,7 @@ k8s.io/apiserver, filters/impersonation.go.
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
+from skerry.api.core_service_account_v1 import account_groups
 from skerry.api.errors import BadRequest
 from skerry.server.access import Access, Act, require
 from skerry.server.auth import ANONYMOUS, User, authenticated
@@ -40,8 +41,7 @@ def impersonated(user: User, headers: Sequence[tuple[bytes, bytes]], access: Acc
     if wanted.name == ANONYMOUS.name:
         return ANONYMOUS
     if not wanted.groups and (place := _service_account(wanted.name)):
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{place[0]}")
-        wanted = User(wanted.name, wanted.uid, groups, wanted.extra)
+        wanted = User(wanted.name, wanted.uid, account_groups(place[0]), wanted.extra)
     return authenticated(wanted)
 
 

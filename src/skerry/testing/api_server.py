@@ -21,7 +21,9 @@ from skerry.server.inflight import InflightLimits
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
+from skerry.server.kube.tokens import Tokens
 from skerry.server.serve import ServeSettings, ServingAt, serve
+from skerry.server.service_accounts import AccountTokens, open_signing_key
 from skerry.server.tls import ServerIdentity, open_authority
 from skerry.server.tokens import StoredTokens
 from skerry.server.verbs.admission import Policy
@@ -92,10 +94,10 @@ async def open_verbs(
             yield verbs, log
 
 
-def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts) -> App:
+def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts, tokens: Tokens | None = None) -> App:
     """Put the application together as the composition root does."""
     clock = SystemClock()
-    door = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader))
+    door = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader, tokens))
     return App((door,), guards, Health(parts.checks), clock, parts.audit)
 
 
@@ -118,14 +120,17 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
         authority = open_authority(directory / "pki", clock)
         identity = ServerIdentity(directory / "pki", authority, (), clock)
         administrator = open_administrator(directory / "pki" / "tokens.json", kubeconfig)
+        accounts = AccountTokens(verbs, open_signing_key(directory / "pki" / "sa.key"), clock, RandomIds())
         known: tuple[Authenticator, ...] = (
             ClientCertificates(clock),
             administrator.tokens,
             StaticTokens(parts.tokens),
             StoredTokens(verbs, clock),
+            accounts,
             *parts.authenticators,
         )
-        app = make_app(verbs, Guards(known, authorization, parts.limits), parts)
+        tokens = Tokens(verbs, clock, accounts, known)
+        app = make_app(verbs, Guards(known, authorization, parts.limits), parts, tokens)
         at = await stack.enter_async_context(serve(app, parts.serving, identity))
         write_kubeconfig(kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)
         yield ApiServer(at, kubeconfig, administrator.token, directory / "pki" / "ca.crt", verbs, log, app)

@@ -81,6 +81,10 @@ def test_our_kinds_are_found_by_discovery(api: Any, function: Any) -> None:
     created.wait("jsonpath='{.metadata.name}'=hello", timeout=60)
 
 
+def test_who_am_i(api: Any) -> None:
+    assert api.whoami() == "admin"
+
+
 def test_version(api: Any) -> None:
     assert api.version()["gitVersion"].startswith("v1.32.")
 

@@ -1,5 +1,6 @@
 """Who asks: every credential, with the real kubectl over TLS."""
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,74 @@ async def test_a_client_certificate_stands_for_its_user_and_groups(
     await skerry_command.ok(*make, "--expires", "0s")
     refused = await carol.fails("auth", "whoami")  # in the handshake: the connection ends without an answer
     assert any(word in refused for word in ("EOF", "reset", "certificate")), refused
+
+
+async def test_a_token_of_a_service_account_has_its_rights_until_the_account_is_deleted(
+    kubectl: Any, tmp_path: Path
+) -> None:
+    await kubectl.ok("create", "namespace", "build")
+    await kubectl.ok("create", "serviceaccount", "ci", "-n", "build")
+    assert (await kubectl.ok("get", "sa", "ci", "-n", "build")).split()[:3] == ["NAME", "SECRETS", "AGE"]
+    token = (await kubectl.ok("create", "token", "ci", "--duration", "10m", "-n", "build")).strip()
+    as_ci, shows = await signed_out(kubectl, tmp_path), f"--token={token}"
+
+    who = (await as_ci.json("auth", "whoami", shows))["status"]["userInfo"]
+    assert who["username"] == "system:serviceaccount:build:ci"
+    assert who["groups"] == ["system:serviceaccounts", "system:serviceaccounts:build", "system:authenticated"]
+    assert who["uid"] == (await kubectl.json("get", "sa", "ci", "-n", "build"))["metadata"]["uid"]
+    assert "cannot list" in await as_ci.fails("get", "configmaps", "-n", "build", shows)
+    await kubectl.ok("create", "rolebinding", "ci", "--clusterrole=view", "--serviceaccount=build:ci", "-n", "build")
+    assert await as_ci.ok("get", "configmaps", "-n", "build", shows) == ""
+    assert "cannot list" in await as_ci.fails("get", "configmaps", shows)
+
+    await kubectl.ok("delete", "serviceaccount", "ci", "-n", "build")
+    assert await as_ci.fails("get", "configmaps", "-n", "build", shows) == LOGGED_OUT
+    await kubectl.ok("create", "serviceaccount", "ci", "-n", "build")
+    assert await as_ci.fails("get", "configmaps", "-n", "build", shows) == LOGGED_OUT
+
+
+async def test_a_token_that_would_be_too_short_or_of_nobody_is_refused(kubectl: Any) -> None:
+    await kubectl.ok("create", "serviceaccount", "ci")
+    assert "spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes" in (
+        await kubectl.fails("create", "token", "ci", "--duration", "1m")
+    )
+    assert 'serviceaccounts "nobody" not found' in await kubectl.fails("create", "token", "nobody")
+    long = await kubectl.run("create", "token", "ci", "--duration", "48h")
+    assert "requested expiration of 172800 seconds shortened to 86400 seconds" in long.err
+
+
+async def test_a_review_tells_whom_a_token_stands_for_and_for_which_audience(
+    kubectl: Any, server: Any, tmp_path: Path
+) -> None:
+    await kubectl.ok("create", "serviceaccount", "ci")
+    token = (await kubectl.ok("create", "token", "ci", "--audience", "vault")).strip()
+
+    async def review(**spec: Any) -> Any:
+        stdin = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec})
+        return json.loads(await kubectl.ok("create", "-f", "-", "-o", "json", stdin=stdin))["status"]
+
+    found = await review(token=token, audiences=["vault", "other"])
+    assert (found["authenticated"], found["audiences"]) == (True, ["vault"])
+    assert found["user"]["username"] == "system:serviceaccount:default:ci"
+    assert not (await review(token=token))["authenticated"]
+    assert (await review(token=server.token))["user"]["username"] == "admin"
+    elsewhere = await signed_out(kubectl, tmp_path)
+    assert "Unauthorized" in await elsewhere.fails("auth", "whoami", f"--token={token}")
+
+
+async def test_who_may_edit_a_namespace_makes_tokens_there_and_nowhere_else(kubectl: Any) -> None:
+    await kubectl.ok("create", "rolebinding", "alice", "--clusterrole=edit", "--user=alice")
+    await kubectl.ok("create", "serviceaccount", "ci", "--as", "alice")
+    assert await kubectl.ok("create", "token", "ci", "--as", "alice")
+    assert 'cannot create resource "serviceaccounts/token"' in (
+        await kubectl.fails("create", "token", "ci", "-n", "kube-system", "--as", "alice")
+    )
+
+
+async def signed_out(kubectl: Any, tmp_path: Path) -> Any:
+    """Return kubectl without a credential, for a `--token` to be all that it shows."""
+    config = await kubectl.json("config", "view", "--raw")
+    config["users"][0]["user"] = {}
+    path = tmp_path / "signed-out.kubeconfig"
+    path.write_text(json.dumps(config))
+    return kubectl.shown(path)

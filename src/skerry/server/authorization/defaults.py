@@ -30,6 +30,8 @@ AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 MONITORING = "system:monitoring"
 
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+#: Subresources that nobody reads.
+_NOT_READ = frozenset({"finalize", "token"})
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _UNAUTHENTICATED = ANONYMOUS.groups[0]
@@ -62,10 +64,14 @@ def default_roles(kinds: Sequence[Kind[Any]]) -> list[ClusterRole]:
         ),
         _role("system:node", _node_rules()),
     ]
+    as_accounts = [
+        _rule(["impersonate"], "", ["serviceaccounts"]),
+        _rule(["create"], "", ["serviceaccounts/token"]),
+    ]
     local_review = _rule(["create"], _AUTHORIZATION, ["localsubjectaccessreviews"])
     parts = [
         _role("system:aggregate-to-view", _rules_of(kinds, "view"), joins="view"),
-        _role("system:aggregate-to-edit", _rules_of(kinds, "edit"), joins="edit"),
+        _role("system:aggregate-to-edit", [*_rules_of(kinds, "edit"), *as_accounts], joins="edit"),
         _role("system:aggregate-to-admin", [*_rules_of(kinds, "admin"), local_review], joins="admin"),
     ]
     for name, joins in (("view", "edit"), ("edit", "admin"), ("admin", "")):
@@ -94,7 +100,7 @@ def _rules_of(kinds: Iterable[Kind[Any]], role: DefaultRole) -> list[PolicyRule]
     written: dict[str, list[str]] = {}
     for kind in kinds:
         if kind.read_by == role:
-            below = (*(("status",) if kind.has_status else ()), *(s for s in kind.subresources if s != "finalize"))
+            below = (*(("status",) if kind.has_status else ()), *(s for s in kind.subresources if s not in _NOT_READ))
             read.setdefault(kind.group, []).extend([kind.plural, *(f"{kind.plural}/{part}" for part in below)])
         if kind.written_by == role:
             written.setdefault(kind.group, []).append(kind.plural)

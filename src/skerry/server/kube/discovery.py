@@ -17,9 +17,13 @@ _SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
     "status": ("get", "patch", "update"),
     "scale": ("get", "patch", "update"),
     "finalize": ("update",),
+    "token": ("create",),
 }
 #: Group, version and kind of subresources that are not of the object's own kind.
-_SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1", "Scale")}
+_SUBRESOURCE_KINDS = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+}
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 

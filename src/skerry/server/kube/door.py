@@ -25,6 +25,7 @@ from skerry.server.kube.openapi.documents import OpenApi, Published
 from skerry.server.kube.paths import GroupPath, ResourcePath, parse_path
 from skerry.server.kube.resources import Resources
 from skerry.server.kube.routes import ABOUT_THE_API, routes_of
+from skerry.server.kube.tokens import Tokens
 from skerry.server.verbs.verbs import Verbs
 
 #: The Kubernetes version that clients take us for; kubectl's dispatchers choose a client by it.
@@ -58,6 +59,7 @@ class KubeSettings:
     access: Access
     clock: Clock
     log_reader: LogReader | None = None
+    tokens: Tokens | None = None
 
 
 class KubeDoor:
@@ -68,7 +70,8 @@ class KubeDoor:
     def __init__(self, verbs: Verbs, settings: KubeSettings) -> None:
         self._access = settings.access
         self._verbs = verbs
-        self._resources = Resources(verbs, settings.access, settings.clock, settings.log_reader)
+        self._tokens = settings.tokens
+        self._resources = Resources(verbs, settings.access, settings.clock, settings.log_reader, settings.tokens)
         self._described = _Described(verbs.kinds.current, None)
         self._version = orjson.dumps(version_info())
 
@@ -130,9 +133,12 @@ class KubeDoor:
         request.verb, request.resource = "create", f"{review.plural}.{review.group}"
         raw = await request.body(bodies.BODY_BYTES_MAX)
         body = bodies.read_object(request.header(b"content-type"), raw).document
-        return Response(
-            orjson.dumps(reviews.answer(review, reviews.Asked(body, request.user, path.namespace), self._access)), 201
-        )
+        if review is reviews.TOKEN_REVIEW:
+            if self._tokens is None:
+                raise unknown_path()
+            return Response(orjson.dumps(await self._tokens.review(body)), 201)
+        asked = reviews.Asked(body, request.user, path.namespace)
+        return Response(orjson.dumps(reviews.answer(review, asked, self._access)), 201)
 
     def _openapi_document(self, request: Request) -> Response:
         _only_get(request)

@@ -121,6 +121,13 @@ _BINDING: Message = {
     3: Field("roleRef", {1: Field("apiGroup", "string"), 2: Field("kind", "string"), 3: Field("name", "string")}),
 }
 
+_BOUND_OBJECT: Message = {
+    1: Field("kind", "string"),
+    2: Field("apiVersion", "string"),
+    3: Field("name", "string"),
+    4: Field("uid", "string"),
+}
+
 #: The messages that are read, by the apiVersion and kind in their envelope.
 MESSAGES: dict[tuple[str, str], Message] = {
     ("v1", "Namespace"): {
@@ -158,6 +165,12 @@ MESSAGES: dict[tuple[str, str], Message] = {
         14: Field("reportingComponent", "string"),
         15: Field("reportingInstance", "string"),
     },
+    ("v1", "ServiceAccount"): {
+        1: Field("metadata", METADATA),
+        2: Field("secrets", REFERENCE, repeated=True),
+        3: Field("imagePullSecrets", {1: Field("name", "string")}, repeated=True),
+        4: Field("automountServiceAccountToken", "bool"),
+    },
     ("v1", "DeleteOptions"): {
         1: Field("gracePeriodSeconds", "int"),
         2: Field("preconditions", {1: Field("uid", "string"), 2: Field("resourceVersion", "string")}),
@@ -186,6 +199,21 @@ MESSAGES: dict[tuple[str, str], Message] = {
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): _BINDING,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): _BINDING,
     ("authentication.k8s.io/v1", "SelfSubjectReview"): {1: Field("metadata", METADATA)},
+    ("authentication.k8s.io/v1", "TokenReview"): {
+        1: Field("metadata", METADATA),
+        2: Field("spec", {1: Field("token", "string"), 2: Field("audiences", "string", repeated=True)}),
+    },
+    ("authentication.k8s.io/v1", "TokenRequest"): {
+        1: Field("metadata", METADATA),
+        2: Field(
+            "spec",
+            {
+                1: Field("audiences", "string", repeated=True),
+                3: Field("boundObjectRef", _BOUND_OBJECT),
+                4: Field("expirationSeconds", "int"),
+            },
+        ),
+    },
 }
 _ENVELOPE: Message = {
     1: Field("type", {1: Field("apiVersion", "string"), 2: Field("kind", "string")}),

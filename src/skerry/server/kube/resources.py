@@ -20,6 +20,7 @@ from skerry.server.kube.negotiation import Form, form_of
 from skerry.server.kube.paths import ResourcePath
 from skerry.server.kube.rendering import Renderer, error_event
 from skerry.server.kube.scale import patch_scale, rendered, replace_scale
+from skerry.server.kube.tokens import Tokens
 from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.requests import Deleted, Target, WatchOptions, WriteOptions, Written
@@ -35,6 +36,7 @@ _SUBRESOURCE_VERBS = {
     "status": {"GET": "get", "PUT": "update", "PATCH": "patch"},
     "scale": {"GET": "get", "PUT": "update", "PATCH": "patch"},
     "finalize": {"PUT": "update"},
+    "token": {"POST": "create"},
 }
 #: Warnings of one answer, and characters of each: a bound for its headers.
 WARNINGS_MAX = 20
@@ -49,13 +51,17 @@ class Resources:
         access: who may create, where an apply finds that it has to; all else is asked before.
         clock: for ages in tables.
         log_reader: who keeps the lines of `log` subresources; None where nobody does.
+        tokens: makes those of `token` subresources; None where nobody does.
     """
 
-    def __init__(self, verbs: Verbs, access: Access, clock: Clock, log_reader: LogReader | None) -> None:
+    def __init__(
+        self, verbs: Verbs, access: Access, clock: Clock, log_reader: LogReader | None, tokens: Tokens | None = None
+    ) -> None:
         self._verbs = verbs
         self._access = access
         self._clock = clock
         self._log_reader = log_reader
+        self._tokens = tokens
 
     async def answer(self, request: Request, kind: Kind[Any], path: ResourcePath) -> Answer:
         """Answer a request for an object or collection, by someone who may; raises ApiError."""
@@ -75,7 +81,8 @@ class Resources:
             case "watch":
                 return self._watch(request, target)
             case "create":
-                return await self._create(request, target)
+                create = self._token if path.subresource == "token" else self._create
+                return await create(request, target)
             case "update":
                 return await self._replace(request, target)
             case "patch":
@@ -132,7 +139,7 @@ class Resources:
                 raise UnsupportedMediaType("a Scale is not applied: send a JSON patch or a merge patch")
             wanted = _write_options(request, duplicates, patch=True)
             written = await patch_scale(self._verbs, target, paths, patch, wanted)
-        return Response(rendered(paths, written.object), headers=_warnings(written))
+        return Response(rendered(paths, written.object), headers=_warnings(written.warnings))
 
     async def _delete(self, request: Request, target: Target) -> Response:
         wanted = options.delete_options(request.query, await _read_optional(request))
@@ -142,6 +149,12 @@ class Resources:
         wanted = options.delete_options(request.query, await _read_optional(request))
         listed = await self._verbs.delete_collection(target, options.list_options(request.query), wanted)
         return Response(Renderer(target.kind, Form("object"), "Metadata", self._clock).list(listed))
+
+    async def _token(self, request: Request, target: Target) -> Response:
+        if self._tokens is None:
+            raise unknown_path()
+        document, warnings = await self._tokens.request(target, (await _read_object(request)).document)
+        return Response(orjson.dumps(document), 201, headers=_warnings(warnings))
 
     async def _log(self, request: Request, target: Target) -> Streaming:
         if self._log_reader is None:
@@ -237,11 +250,11 @@ def _name_in(document: dict[str, Any]) -> str:
 
 def _written(target: Target, written: Written) -> Response:
     state = shown(target.kind, written.object)
-    return Response(state.json, 201 if written.created else 200, headers=_warnings(written))
+    return Response(state.json, 201 if written.created else 200, headers=_warnings(written.warnings))
 
 
-def _warnings(written: Written) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((b"warning", _warning(text)) for text in written.warnings[:WARNINGS_MAX])
+def _warnings(warnings: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((b"warning", _warning(text)) for text in warnings[:WARNINGS_MAX])
 
 
 def _warning(text: str) -> bytes:

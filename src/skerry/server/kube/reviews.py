@@ -10,6 +10,7 @@ from skerry.api.model import Document, to_document
 from skerry.server.access import Access, Act
 from skerry.server.auth import User
 from skerry.server.kube.discovery import Resource
+from skerry.server.kube.tokens import user_info
 
 _AUTHORIZATION = "authorization.k8s.io"
 _AUTHENTICATION = "authentication.k8s.io"
@@ -25,8 +26,10 @@ RULES_REVIEW = _question(_AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubject
 OTHERS_REVIEW = _question(_AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview")
 LOCAL_REVIEW = _question(_AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview", namespaced=True)
 SUBJECT_REVIEW = _question(_AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview")
+TOKEN_REVIEW = _question(_AUTHENTICATION, "tokenreviews", "TokenReview")
+"""Answered by `tokens`, which knows them."""
 
-REVIEWS = (ACCESS_REVIEW, RULES_REVIEW, OTHERS_REVIEW, LOCAL_REVIEW, SUBJECT_REVIEW)
+REVIEWS = (ACCESS_REVIEW, RULES_REVIEW, OTHERS_REVIEW, LOCAL_REVIEW, SUBJECT_REVIEW, TOKEN_REVIEW)
 _BY_PATH = {(review.group, review.version, review.plural): review for review in REVIEWS}
 
 
@@ -158,13 +161,7 @@ def _own_rules(_: Resource, spec: Document, asked: Asked, access: Access) -> Doc
 
 
 def _own_name(_: Resource, __: Document, asked: Asked, ___: Access) -> Document:
-    user = asked.user
-    info: Document = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        info["uid"] = user.uid
-    if user.extra:
-        info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return {"userInfo": info}
+    return {"userInfo": user_info(asked.user)}
 
 
 _ANSWERS: Mapping[str, Callable[[Resource, Document, Asked, Access], Any]] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
-from skerry.server.kube.openapi.schemas import DELETE_OPTIONS, REF, SCALE, STATUS, schema_name
+from skerry.server.kube.openapi.schemas import DELETE_OPTIONS, REF, SCALE, STATUS, TOKEN_REQUEST, schema_name
 
 _DRY_RUN = "All: check everything, store nothing."
 _MANAGER = "Who writes: the name that field ownership is recorded under."
@@ -125,6 +125,14 @@ def _subresource(kind: Kind[Any], subresource: str) -> Document:
             "put": _operation(kind, "put", _WRITE, name, body=name, suffix="Finalize"),
             "parameters": _place(kind, named=True),
         }
+    if subresource == "token":
+        post = _operation(kind, "post", {}, TOKEN_REQUEST, body=TOKEN_REQUEST, suffix="Token")
+        post["x-kubernetes-group-version-kind"] = {
+            "group": "authentication.k8s.io",
+            "version": "v1",
+            "kind": "TokenRequest",
+        }
+        return {"post": post, "parameters": _place(kind, named=True)}
     return {"get": _text(kind, subresource), "parameters": _place(kind, named=True)}
 
 

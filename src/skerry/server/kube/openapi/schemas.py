@@ -46,6 +46,38 @@ _SCALE: Schemas = {
     }
 }
 
+TOKEN_REQUEST = "io.k8s.api.authentication.v1.TokenRequest"  # noqa: S105 - the name of a schema
+
+#: The shape of the token subresource.
+_TOKEN_REQUEST: Schemas = {
+    TOKEN_REQUEST: {
+        "description": "TokenRequest asks for a token of a service account.",
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"allOf": [{"$ref": f"{REF}{META_PREFIX}.ObjectMeta"}], "default": {}},
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "audiences": {"type": "array", "items": {"type": "string"}},
+                    "expirationSeconds": {"type": "integer", "format": "int64"},
+                },
+            },
+            "status": {
+                "type": "object",
+                "properties": {
+                    "token": {"type": "string"},
+                    "expirationTimestamp": {"type": "string", "format": "date-time"},
+                },
+            },
+        },
+        "x-kubernetes-group-version-kind": [
+            {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+        ],
+    }
+}
+
 #: Keywords that OpenAPI 2 does not have; a value that may be null has no type there.
 _NOT_IN_VERSION_2 = frozenset({"allOf", "anyOf", "oneOf", "not", "nullable", "x-kubernetes-validations"})
 
@@ -112,7 +144,9 @@ def kind_schemas(kinds: Sequence[Kind[Any]]) -> Schemas:
         own["properties"].update(_type_properties(kind))
         own["properties"]["metadata"]["default"] = {}
         schemas[f"{name}List"] = _list_schema(kind, name)
-    return {**schemas, **_MACHINERY, **(_SCALE if any(kind.scale for kind in kinds) else {})}
+    scale = _SCALE if any(kind.scale for kind in kinds) else {}
+    tokens = _TOKEN_REQUEST if any("token" in kind.subresources for kind in kinds) else {}
+    return {**schemas, **_MACHINERY, **scale, **tokens}
 
 
 def _custom_schema(schema: Schema) -> Document:
