@@ -202,7 +202,7 @@ async def api_server(
     try:
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
-            known = (*own, *oidc)
+            known: tuple[Authenticator, ...] = (*own, *oidc)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known))
             app = App(doors, Guards(known, access, limits), Health([node]), clock, audit)
             await stack.enter_async_context(audit.running())

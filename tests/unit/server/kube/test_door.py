@@ -51,6 +51,7 @@ async def test_discovery_in_one_document(http: httpx.AsyncClient, version: str) 
         "secrets": "Namespaced",
         "configmaps": "Namespaced",
         "events": "Namespaced",
+        "serviceaccounts": "Namespaced",
     }
 
 
