@@ -7,6 +7,8 @@ to something else the next moment gains nothing.
 import asyncio
 import ipaddress
 import socket
+import ssl
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +19,8 @@ from skerry.kit.addresses import Address
 
 #: Addresses of one name that are tried.
 ADDRESSES_MAX = 4
+#: A connection that was made for a request is used at once, or never: the request was cancelled.
+UNUSED_SECONDS_MAX = 2.0
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
@@ -71,3 +75,52 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Wait, between a pool's retries."""
         await self._network.sleep(seconds)
+
+
+class ConnectionPool(httpcore.AsyncConnectionPool):
+    """httpcore's pool, which gets the place of a connection back whose request was cancelled before it was used.
+
+    httpcore counts such a connection, which was never opened, as busy for ever: the requests of calls that end in their
+    time limit would use all places up.
+    """
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        ssl_context: ssl.SSLContext,
+        *,
+        keepalive_seconds: float,
+        connections_max: int,
+        kept_max: int,
+    ) -> None:
+        self._network = GuardedNetwork(policy)
+        self._context = ssl_context
+        self._keepalive_seconds = keepalive_seconds
+        super().__init__(
+            max_connections=connections_max, max_keepalive_connections=kept_max, keepalive_expiry=keepalive_seconds
+        )
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        """Return a connection that is opened with its first request."""
+        return _Connection(
+            origin,
+            ssl_context=self._context,
+            keepalive_expiry=self._keepalive_seconds,
+            http2=True,
+            network_backend=self._network,
+        )
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    _is_used = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._unused_until = time.monotonic() + UNUSED_SECONDS_MAX
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        self._is_used = True
+        return await super().handle_async_request(request)
+
+    def has_expired(self) -> bool:
+        return super().has_expired() or (not self._is_used and time.monotonic() > self._unused_until)

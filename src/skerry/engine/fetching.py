@@ -138,18 +138,16 @@ class Fetcher:
     def _connections(self) -> "httpcore.AsyncConnectionPool":
         if self._pool is None:
             # Imported here because a worker must be back soon after a crash, and most functions fetch nothing.
-            import httpcore
             import httpx
 
-            from skerry.engine.egress_network import GuardedNetwork
+            from skerry.engine.egress_network import ConnectionPool
 
-            self._pool = httpcore.AsyncConnectionPool(
-                ssl_context=httpx.create_ssl_context(),
-                max_connections=CONNECTIONS_MAX,
-                max_keepalive_connections=KEPT_CONNECTIONS_MAX,
-                keepalive_expiry=KEPT_SECONDS,
-                http2=True,
-                network_backend=GuardedNetwork(self._policy),
+            self._pool = ConnectionPool(
+                self._policy,
+                httpx.create_ssl_context(),
+                keepalive_seconds=KEPT_SECONDS,
+                connections_max=CONNECTIONS_MAX,
+                kept_max=KEPT_CONNECTIONS_MAX,
             )
         return self._pool
 

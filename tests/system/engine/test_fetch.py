@@ -423,3 +423,17 @@ def test_a_signal_that_was_given_before_sends_nothing(load: "Loader", upstream: 
     )
     assert json.loads(function.call().body) == ["RangeError", "RangeError"]
     assert upstream.connections == 0
+
+
+def test_requests_that_were_cancelled_take_no_connections_places(
+    load: "Loader", upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("skerry.engine.fetching.CONNECTIONS_MAX", 4)
+    monkeypatch.setattr("skerry.engine.egress_network.UNUSED_SECONDS_MAX", 0.0)
+    slow = load.handler(
+        f"await Promise.all(Array.from({{length: 60}}, () => fetch('{upstream.url}/hold'))); return new Response('');"
+    )
+    with pytest.raises(CallError):
+        slow.call(timeout_seconds=1)
+    function = load.handler(f"return fetch('{upstream.url}/echo');")
+    assert function.call(timeout_seconds=5).status == 200
