@@ -61,7 +61,7 @@ def model(port: int, module: Path, count: int) -> ir.Ir:
         ir.Plugin(f"default.p{number}", "http", ir.Wasm(str(module), root_id="add_header", configuration=CONFIG))
         for number in range(count)
     )
-    chain = ir.Chain("bench", http_plugins=tuple(ir.PluginUse(plugin.name, "deny") for plugin in plugins))
+    chain = ir.Chain("bench", http_filters=tuple(ir.PluginUse(plugin.name, "deny") for plugin in plugins))
     return ir.Ir(
         bindings=(ir.Binding("bench", "default/bench", "127.0.0.1", port, (chain,)),),
         tables=(ir.RouteTable("bench", (ir.VirtualHost("*", (route,)),)),),

@@ -6,18 +6,21 @@ the same again is not written.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
+from skerry.api.istio_request_authentication_v1 import RequestAuthentication
 from skerry.api.model import R
 from skerry.client.client import Client
-from skerry.gateway.decisions import Decision, GatewayReport, ParentReport, PluginReport
+from skerry.gateway.decisions import Decision, GatewayReport, ParentReport, PluginReport, PolicyReport
 from skerry.gateway.plugin_status import plugin_status, relevant
+from skerry.gateway.policy_status import policy_status, refusals_of
 from skerry.gateway.status import class_status, gateway_status, route_status
 from skerry.gateway.translate import Translation
 from skerry.gateway.xds_stream import Rejection
@@ -25,6 +28,8 @@ from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
+
+P = TypeVar("P", RequestAuthentication, AuthorizationPolicy)
 
 _Told: TypeAlias = dict[str, tuple[object, object]]
 """What was told last, by uid: the object as it was then, and the news about it."""
@@ -66,11 +71,37 @@ class Reporter:
         for route in self._slice.http_routes:
             parents = conditions.routes.get((route.namespace, route.name), ())
             await self._tell(before, route, parents, partial(_set_route, parents, now))
+        await self._report_plugins(before, translation, rejections, now)
+        await self._report_policies(before, translation, rejections, now)
+
+    async def _report_plugins(
+        self, before: _Told, translation: Translation, rejections: Sequence[Rejection], now: str
+    ) -> None:
+        conditions = translation.conditions
         for plugin in self._slice.plugins:
             if placed := conditions.plugins.get((plugin.namespace, plugin.name)):
                 refused = relevant(placed, rejections)
                 write = partial(_set_plugin, placed, refused, self._node, now)
                 await self._tell(before, plugin, (placed, refused), write)
+
+        await self._report_policies(before, translation, rejections, now)
+
+    async def _report_policies(
+        self, before: _Told, translation: Translation, rejections: Sequence[Rejection], now: str
+    ) -> None:
+        conditions = translation.conditions
+        for authentication in self._slice.authentications:
+            if report := conditions.authentications.get((authentication.namespace, authentication.name)):
+                await self._tell_policy(before, authentication, report, rejections, now)
+        for policy in self._slice.policies:
+            if report := conditions.policies.get((policy.namespace, policy.name)):
+                await self._tell_policy(before, policy, report, rejections, now)
+
+    async def _tell_policy(
+        self, before: _Told, policy: P, report: PolicyReport, rejections: Sequence[Rejection], now: str
+    ) -> None:
+        refusals = refusals_of(report, rejections)
+        await self._tell(before, policy, (report, refusals), partial(_set_policy, report, refusals, now))
 
     async def _tell(self, before: _Told, obj: R, news: object, mutate: Callable[[R], None]) -> None:
         """Write a status, unless this was told of this very object: to compare thousands would slow each turn."""
@@ -124,3 +155,12 @@ def _set_route(parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> N
 
 def _set_plugin(report: PluginReport, rejections: Sequence[Rejection], node: str, now: str, plugin: WasmPlugin) -> None:
     plugin.status = plugin_status(plugin, report, rejections, node=node, now=now)
+
+
+def _set_policy(
+    report: PolicyReport,
+    refusals: Sequence[Rejection],
+    now: str,
+    policy: RequestAuthentication | AuthorizationPolicy,
+) -> None:
+    policy.status = policy_status(policy, report, refusals, now)

@@ -11,7 +11,9 @@ from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
+from skerry.api.istio_request_authentication_v1 import RequestAuthentication
 from skerry.api.model import Resource
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -33,6 +35,8 @@ class NodeSlice:
         self.backends = Informer(client, Backend)
         self.direct_responses = Informer(client, DirectResponse)
         self.plugins = Informer(client, WasmPlugin)
+        self.authentications = Informer(client, RequestAuthentication)
+        self.policies = Informer(client, AuthorizationPolicy)
         self.secrets = Informer(client, Secret)
         self.namespaces = Informer(client, Namespace)
         self._own: OrderedDict[str, None] = OrderedDict()
@@ -45,6 +49,8 @@ class NodeSlice:
             self.backends,
             self.direct_responses,
             self.plugins,
+            self.authentications,
+            self.policies,
             self.secrets,
             self.namespaces,
         )
@@ -85,6 +91,8 @@ class NodeSlice:
             direct_responses=tuple(self.direct_responses),
             functions=tuple(functions),
             plugins=tuple(plugins),
+            authentications=tuple(self.authentications),
+            policies=tuple(self.policies),
             secrets=tuple(self.secrets),
             namespace_labels={n.name: n.metadata.labels or {} for n in self.namespaces},
             node=node,

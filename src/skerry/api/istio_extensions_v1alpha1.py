@@ -20,8 +20,14 @@ from pydantic import AfterValidator, Field
 
 from skerry.api.code_urls import URL_CHARACTERS_MAX, FileUrl, OciReference, parse_code_url
 from skerry.api.durations import parse_seconds
-from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported
+from skerry.api.fields import FieldError, duplicate, forbidden, invalid
 from skerry.api.gateway_v1 import pending
+from skerry.api.istio_attachment import (
+    TARGET_REFS_MAX,
+    PolicyTargetReference,
+    WorkloadSelector,
+    attachment_errors,
+)
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.model import (
     LIST_ATOMIC,
@@ -46,8 +52,6 @@ PULL_INTERVAL_ANNOTATION = "skerry.dev/pull-interval"
 PULL_INTERVAL_SECONDS_MIN = 10.0
 PULL_INTERVAL_SECONDS_MAX = 30 * 86400.0
 
-MATCH_LABELS_MAX = 4096
-TARGET_REFS_MAX = 16
 ENV_VARS_MAX = 256
 MATCHES_MAX = 256
 PORTS_MAX = 1024
@@ -57,17 +61,6 @@ _PHASE_RANKS = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2, "UNSPECIFIED_PHASE": 3}
 VERIFICATION_KEY_CHARACTERS_MAX = 16384
 #: The prefix of what Istio itself hands to its proxies in the environment; a plugin never sees it there.
 RESERVED_ENV_PREFIX = "ISTIO_META_"
-
-#: (group, kind) of what a plugin can be attached to; "core" is what Istio also takes for the core group.
-TARGETS = (
-    ("", "Service"),
-    ("core", "Service"),
-    ("networking.istio.io", "ServiceEntry"),
-    ("gateway.networking.k8s.io", "Gateway"),
-    ("gateway.networking.k8s.io", "GatewayClass"),
-)
-
-_DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 Phase = Literal["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"]
 PullPolicy = Literal["UNSPECIFIED_POLICY", "IfNotPresent", "Always"]
@@ -79,45 +72,6 @@ WorkloadMode = Literal["UNDEFINED", "CLIENT", "SERVER", "CLIENT_AND_SERVER"]
 def _check_url(text: str) -> str:
     parse_code_url(text)
     return text
-
-
-def _check_match_labels(labels: dict[str, str]) -> dict[str, str]:
-    if any(not key for key in labels):
-        raise ValueError("key must not be empty")
-    if any("*" in key or "*" in value for key, value in labels.items()):
-        raise ValueError("wildcard is not supported in selector: keys and values must not hold '*'")
-    return labels
-
-
-class WorkloadSelector(Model):
-    """Selects workloads by their labels. Here, a workload is a Gateway on a node."""
-
-    match_labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]] | None,
-        Field(max_length=MATCH_LABELS_MAX),
-        AfterValidator(lambda labels: labels and _check_match_labels(labels)),
-    ] = None
-    """Labels that a workload must have, each with this value; all workloads where empty."""
-
-
-class PolicyTargetReference(Model):
-    """Names what a plugin is attached to, in the plugin's own namespace."""
-
-    group: Annotated[str, Field(max_length=253, pattern=rf"^$|^{_DNS}$")] = ""
-    """API group of the target; empty for the core group."""
-    kind: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
-    """Kind of the target: Gateway, GatewayClass, Service or ServiceEntry."""
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the target."""
-    namespace: Annotated[
-        str | None,
-        AfterValidator(lambda name: _refuse_namespace(name) if name else name),
-    ] = None
-    """Must be empty: a plugin is attached to targets of its own namespace."""
-
-
-def _refuse_namespace(_: str) -> str:
-    raise ValueError("cross namespace referencing is not currently supported")
 
 
 class EnvVar(Model):
@@ -305,12 +259,7 @@ def _prepare(plugin: WasmPlugin) -> None:
 
 def _validate(plugin: WasmPlugin, _: WasmPlugin | None) -> Iterator[FieldError]:
     spec = plugin.spec
-    if sum(given is not None for given in (spec.selector, spec.target_ref, spec.target_refs)) > 1:
-        yield forbidden("spec", "only one of targetRefs or selector can be set (and neither beside targetRef)")
-    if spec.target_ref is not None:
-        yield from _target_errors("spec.targetRef", spec.target_ref)
-    for index, target in enumerate(spec.target_refs or ()):
-        yield from _target_errors(f"spec.targetRefs[{index}]", target)
+    yield from attachment_errors(spec)
     url = parse_code_url(spec.url)
     if isinstance(url, OciReference) and url.digest and spec.sha256 and spec.sha256 != url.digest:
         yield invalid("spec.sha256", spec.sha256, f"must match the digest in spec.url, {url.digest}")
@@ -318,12 +267,6 @@ def _validate(plugin: WasmPlugin, _: WasmPlugin | None) -> Iterator[FieldError]:
     for index, match in enumerate(spec.match or ()):
         yield from _repeated_ports(f"spec.match[{index}].ports", match)
     yield from _interval_errors(plugin)
-
-
-def _target_errors(path: str, target: PolicyTargetReference) -> Iterator[FieldError]:
-    if (target.group, target.kind) not in TARGETS:
-        accepted = [f"{group or 'core'}/{kind}" for group, kind in TARGETS[1:]]
-        yield not_supported(path, f"{target.group or 'core'}/{target.kind}", accepted)
 
 
 def _env_errors(env: Any) -> Iterator[FieldError]:

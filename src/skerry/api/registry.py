@@ -12,7 +12,9 @@ from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
+from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
 from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
+from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.kinds import Kind
 from skerry.api.rbac_v1 import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 
@@ -32,6 +34,8 @@ KINDS: tuple[Kind[Any], ...] = (
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,
     WASM_PLUGIN,
+    REQUEST_AUTHENTICATION,
+    AUTHORIZATION_POLICY,
     BACKEND,
     GATEWAY_CLASS,
     GATEWAY,

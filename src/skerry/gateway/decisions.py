@@ -93,6 +93,21 @@ class PluginReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyReport:
+    """What was decided about a security policy.
+
+    Attributes:
+        accepted: whether what it is attached to is there.
+        gateways: the Gateways that it applies to, each with the names of its bindings.
+        obstacle: why it is in force nowhere, before the proxy was even asked; None where it may be.
+    """
+
+    accepted: Decision
+    gateways: Mapping[Key, tuple[str, ...]]
+    obstacle: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """Every decision: by class name, and by namespace and name; only of objects that are ours to decide on."""
 
@@ -100,3 +115,5 @@ class Conditions:
     gateways: Mapping[Key, GatewayReport] = field(default_factory=dict)
     routes: Mapping[Key, tuple[ParentReport, ...]] = field(default_factory=dict)
     plugins: Mapping[Key, PluginReport] = field(default_factory=dict)
+    authentications: Mapping[Key, PolicyReport] = field(default_factory=dict)
+    policies: Mapping[Key, PolicyReport] = field(default_factory=dict)

@@ -33,9 +33,11 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
-from skerry.gateway.envoy_plugins import extension, http_filters, network_filters
+from skerry.gateway.envoy_plugins import extension, network_filters, plugin_filter
 from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX, route_configuration
+from skerry.gateway.envoy_security import AUDIT_PREFIX, authentication_filter, authorization_filter
 from skerry.gateway.envoy_words import ads, any_of, duration
+from skerry.gateway.ir_access import Authentication, Authorization
 from skerry.gateway.snapshot import Snapshot, XdsResource, pack
 
 # Downstream. The edge's defaults follow Envoy's guide "Configuring Envoy as an edge proxy".
@@ -79,7 +81,8 @@ PLUGINS_KEPT_MAX = 4096
 #: Headers with this prefix are between Skerry's own parts: those of clients are dropped.
 INTERNAL_HEADER_PREFIX = "x-skerry-"
 
-#: Keys of the access log: Apoxy's, and the revision of the function that answered.
+#: Keys of the access log: Apoxy's, the revision of the function that answered, and
+#: the AUDIT policy that the request fits.
 ACCESS_LOG_FORMAT = {
     "start_time": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
@@ -106,6 +109,7 @@ ACCESS_LOG_FORMAT = {
     "requested_server_name": "%REQUESTED_SERVER_NAME%",
     "route_name": "%ROUTE_NAME%",
     "x-skerry-revision": "%REQ(X-SKERRY-REVISION)%",
+    "audit_policy": f"%DYNAMIC_METADATA(envoy.filters.http.rbac:{AUDIT_PREFIX}shadow_effective_policy_id)%",
 }
 
 
@@ -137,7 +141,7 @@ def _resources(model: ir.Ir, settings: EdgeSettings) -> Iterator[XdsResource]:
             table_users.setdefault(chain.table, set()).add(binding.name)
             for name in chain.certificates:
                 certificate_users.setdefault(name, set()).add(binding.name)
-            for use in (*chain.network_plugins, *chain.http_plugins):
+            for use in chain.plugins:
                 plugin_users.setdefault(use.plugin, set()).add(binding.name)
     for table in model.tables:
         yield pack(table.name, route_configuration(table), users=table_users.get(table.name, ()))
@@ -235,7 +239,17 @@ def _http_filters(chain: ir.Chain) -> list[hcm.HttpFilter]:
     """Write the HTTP filters in order. What is internal goes first, so that no plugin is told it by a client."""
     first = hcm.HttpFilter(name="envoy.filters.http.header_mutation", typed_config=any_of(_strip_internal_headers()))
     router = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(Router()))
-    return [first, *http_filters(chain.http_plugins), router]
+    return [first, *(_http_filter(each) for each in chain.http_filters), router]
+
+
+def _http_filter(model: ir.HttpFilter) -> hcm.HttpFilter:
+    match model:
+        case ir.PluginUse():
+            return plugin_filter(model)
+        case Authentication():
+            return authentication_filter(model)
+        case Authorization():
+            return authorization_filter(model)
 
 
 def _nobody_is_internal() -> hcm.HttpConnectionManager.InternalAddressConfig:

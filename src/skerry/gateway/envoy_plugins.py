@@ -43,9 +43,9 @@ _TYPES: dict[ir.PluginLayer, tuple[type[Message], ...]] = {
 }
 
 
-def http_filters(uses: Sequence[ir.PluginUse]) -> list[HttpFilter]:
-    """Write the places of plugins among HTTP filters."""
-    return [HttpFilter(name=use.plugin, config_discovery=_discovery("http", use)) for use in uses]
+def plugin_filter(use: ir.PluginUse) -> HttpFilter:
+    """Write the place of a plugin among HTTP filters."""
+    return HttpFilter(name=use.plugin, config_discovery=_discovery("http", use))
 
 
 def network_filters(uses: Sequence[ir.PluginUse]) -> list[Filter]:

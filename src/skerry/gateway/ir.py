@@ -9,6 +9,8 @@ Invariant: everything is a value (frozen, hashable, in a fixed order), so equal 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from skerry.gateway.ir_access import Authentication, Authorization
+
 PathKind = Literal["exact", "prefix", "regex"]
 Protocol = Literal["http1", "h2c", "tls", "h2"]
 
@@ -258,6 +260,10 @@ class Plugin:
     filter: Wasm | StandIn
 
 
+HttpFilter: TypeAlias = PluginUse | Authentication | Authorization
+"""What a request meets on its way to the router."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """How one kind of connection to a binding is handled.
@@ -267,14 +273,19 @@ class Chain:
         server_names: TLS server names for which it is taken; empty for any.
         certificates: names of certificates to present; empty for plain HTTP.
         network_plugins: plugins before HTTP is spoken, in order.
-        http_plugins: plugins among the HTTP filters, in order.
+        http_filters: what requests meet before the router, in order.
     """
 
     table: str
     server_names: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     network_plugins: tuple[PluginUse, ...] = ()
-    http_plugins: tuple[PluginUse, ...] = ()
+    http_filters: tuple[HttpFilter, ...] = ()
+
+    @property
+    def plugins(self) -> tuple[PluginUse, ...]:
+        """The plugins of both layers, in order."""
+        return (*self.network_plugins, *(each for each in self.http_filters if isinstance(each, PluginUse)))
 
 
 @dataclass(frozen=True, slots=True)

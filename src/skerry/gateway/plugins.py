@@ -14,20 +14,17 @@ from typing import Literal
 
 import orjson
 
-from skerry.api.gateway_v1 import GROUP as GATEWAY_GROUP
-from skerry.api.istio_extensions_v1alpha1 import PolicyTargetReference, WasmPlugin, WasmPluginSpec, chain_rank
+from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginSpec, chain_rank
 from skerry.gateway import ir
-from skerry.gateway.decisions import Decision, Key, PluginReport, no, yes
+from skerry.gateway.decisions import Decision, Key, PluginReport, no
 from skerry.gateway.gateways import GatewayPlan, binding_name
 from skerry.gateway.resources import HeldPlugin, NodeFacts
-
-#: Labels of every workload, as Istio puts them on the proxies of a Gateway.
-GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
-GATEWAY_CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
+from skerry.gateway.selection import accepted_attachment, selected
 
 #: The reason of Programmed where a stand-in has taken a plugin's place.
 CODE_UNAVAILABLE = "CodeUnavailable"
 
+_PLACES = {"AUTHN": "before_authentication", "AUTHZ": "before_authorization"}
 _ON_TRAP: dict[str, Literal["deny", "allow", "reload"]] = {
     "FAIL_CLOSE": "deny",
     "FAIL_OPEN": "allow",
@@ -37,10 +34,12 @@ _ON_TRAP: dict[str, Literal["deny", "allow", "reload"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """The plugins of one binding, in order."""
+    """The plugins of one binding, in order: of connections, and of requests by what they stand before."""
 
     network: tuple[ir.PluginUse, ...] = ()
-    http: tuple[ir.PluginUse, ...] = ()
+    before_authentication: tuple[ir.PluginUse, ...] = ()
+    before_authorization: tuple[ir.PluginUse, ...] = ()
+    before_router: tuple[ir.PluginUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def place_plugins(held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node
     for item in ordered:
         plugin = item.plugin
         gateways = {}
-        for plan in _selected(plugin, plans, node):
+        for plan in selected(plugin, plans, node):
             if names := tuple(_bindings(plugin.spec, plan)):
                 gateways[plan.key] = names
                 if not _is_absent(item):
@@ -104,42 +103,6 @@ def _layer(spec: WasmPluginSpec) -> ir.PluginLayer:
     return "network" if spec.type == "NETWORK" else "http"
 
 
-def _selected(plugin: WasmPlugin, plans: Sequence[GatewayPlan], node: NodeFacts) -> Iterator[GatewayPlan]:
-    """Yield the Gateways that a plugin is for: by its targets, else by labels."""
-    targets = targets_of(plugin.spec)
-    for plan in plans:
-        if targets:
-            if any(_is_target(target, plugin.namespace, plan, node) for target in targets):
-                yield plan
-        elif plugin.namespace in {plan.key[0], node.root_namespace} and _has_labels(plugin.spec, plan, node):
-            yield plan
-
-
-def targets_of(spec: WasmPluginSpec) -> list[PolicyTargetReference]:
-    """Return what a plugin is attached to; `targetRef` is the older spelling of one."""
-    return spec.target_refs or ([spec.target_ref] if spec.target_ref else [])
-
-
-def _is_target(target: PolicyTargetReference, namespace: str, plan: GatewayPlan, node: NodeFacts) -> bool:
-    match (target.group, target.kind):
-        case (group, "Gateway") if group == GATEWAY_GROUP:
-            return plan.key == (namespace, target.name)
-        case (group, "GatewayClass") if group == GATEWAY_GROUP:
-            return namespace == node.root_namespace and plan.gateway.spec.gateway_class_name == target.name
-    return False
-
-
-def _has_labels(spec: WasmPluginSpec, plan: GatewayPlan, node: NodeFacts) -> bool:
-    wanted = (spec.selector.match_labels if spec.selector else None) or {}
-    return wanted.items() <= workload_labels(plan, node).items()
-
-
-def workload_labels(plan: GatewayPlan, node: NodeFacts) -> dict[str, str]:
-    """Return the labels of a Gateway on a node: the node's, over them the Gateway's, over them those of its name."""
-    own = {GATEWAY_NAME_LABEL: plan.gateway.name, GATEWAY_CLASS_LABEL: plan.gateway.spec.gateway_class_name}
-    return {**node.labels, **(plan.gateway.metadata.labels or {}), **own}
-
-
 def _bindings(spec: WasmPluginSpec, plan: GatewayPlan) -> Iterator[str]:
     """Yield the names of a Gateway's bindings whose traffic a plugin is for."""
     ports = {listener.spec.port for listener in plan.listeners if listener.usable}
@@ -152,11 +115,12 @@ def _bindings(spec: WasmPluginSpec, plan: GatewayPlan) -> Iterator[str]:
 
 
 def _uses(items: Sequence[HeldPlugin]) -> Uses:
-    by_layer: dict[ir.PluginLayer, list[ir.PluginUse]] = {"network": [], "http": []}
+    places: dict[str, list[ir.PluginUse]] = {}
     for item in items:
-        use = ir.PluginUse(resource_name(item.plugin), _stand_in(item.plugin.spec))
-        by_layer[_layer(item.plugin.spec)].append(use)
-    return Uses(tuple(by_layer["network"]), tuple(by_layer["http"]))
+        spec = item.plugin.spec
+        place = "network" if _layer(spec) == "network" else _PLACES.get(spec.phase, "before_router")
+        places.setdefault(place, []).append(ir.PluginUse(resource_name(item.plugin), _stand_in(spec)))
+    return Uses(**{place: tuple(uses) for place, uses in places.items()})
 
 
 def _stand_in(spec: WasmPluginSpec) -> ir.StandIn:
@@ -187,7 +151,7 @@ def _report(
     item: HeldPlugin, gateways: Mapping[Key, tuple[str, ...]], plans: Sequence[GatewayPlan], node: NodeFacts
 ) -> PluginReport:
     plugin = item.plugin
-    accepted = _accepted(plugin, plans, node)
+    accepted = accepted_attachment(plugin, "plugin", plans, node)
     code = plugin.status.code
     return PluginReport(
         accepted=accepted,
@@ -196,30 +160,6 @@ def _report(
         obstacle=_obstacle(item, bool(gateways)),
         digest=code.digest if code and item.code else None,
     )
-
-
-def _accepted(plugin: WasmPlugin, plans: Sequence[GatewayPlan], node: NodeFacts) -> Decision:
-    targets = targets_of(plugin.spec)
-    missing = [
-        _why_missing(target, plugin.namespace, node)
-        for target in targets
-        if not any(_is_target(target, plugin.namespace, plan, node) for plan in plans)
-    ]
-    if not missing:
-        return yes("Accepted", message="the plugin is valid")
-    if len(missing) == len(targets):
-        return no("Accepted", "TargetNotFound", "; ".join(missing))
-    return yes("Accepted", message="; ".join(missing))
-
-
-def _why_missing(target: PolicyTargetReference, namespace: str, node: NodeFacts) -> str:
-    if target.kind == "GatewayClass" and namespace != node.root_namespace:
-        return f"GatewayClass {target.name}: only plugins of namespace {node.root_namespace} can target a GatewayClass"
-    if target.kind == "GatewayClass":
-        return f"GatewayClass {target.name}: no Gateway of this controller has this class"
-    if target.kind == "Gateway":
-        return f"Gateway {namespace}/{target.name} does not exist, or is run by another controller"
-    return f"{target.kind} {namespace}/{target.name} does not exist: only Gateways and GatewayClasses run plugins here"
 
 
 def _obstacle(item: HeldPlugin, is_selected: bool) -> Decision | None:  # noqa: FBT001 - the only flag
@@ -235,4 +175,4 @@ def _obstacle(item: HeldPlugin, is_selected: bool) -> Decision | None:  # noqa: 
     return None
 
 
-__all__ = ["Placement", "Uses", "place_plugins", "resource_name", "targets_of", "workload_labels"]
+__all__ = ["Placement", "Uses", "place_plugins", "resource_name"]

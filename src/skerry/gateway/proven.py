@@ -81,5 +81,7 @@ def _chain_with(chain: ir.Chain, names: set[str]) -> ir.Chain:
     return replace(
         chain,
         network_plugins=tuple(use for use in chain.network_plugins if use.plugin in names),
-        http_plugins=tuple(use for use in chain.http_plugins if use.plugin in names),
+        http_filters=tuple(
+            each for each in chain.http_filters if not isinstance(each, ir.PluginUse) or each.plugin in names
+        ),
     )

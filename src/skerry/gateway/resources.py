@@ -9,7 +9,9 @@ from skerry.api.core_v1 import Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
+from skerry.api.istio_request_authentication_v1 import RequestAuthentication
 
 #: A Gateway with this label at "true" gives every backend function a host of its own.
 DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
@@ -69,6 +71,8 @@ class Resources:
     direct_responses: tuple[DirectResponse, ...] = ()
     functions: tuple[EdgeFunction, ...] = ()
     plugins: tuple[HeldPlugin, ...] = ()
+    authentications: tuple[RequestAuthentication, ...] = ()
+    policies: tuple[AuthorizationPolicy, ...] = ()
     secrets: tuple[Secret, ...] = ()
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node: NodeFacts = NodeFacts()

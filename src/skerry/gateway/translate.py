@@ -29,6 +29,7 @@ from skerry.gateway.hostnames import ANY, covers
 from skerry.gateway.plugins import Placement, Uses, place_plugins
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
 from skerry.gateway.rules import Rule, TranslatedRoute, translate_route
+from skerry.gateway.security import Guards, Security, http_filters, place_security
 from skerry.gateway.tables import Attached, build_table
 
 __all__ = ["NodeFacts", "Resources", "Translation", "translate"]
@@ -64,8 +65,16 @@ def translate(resources: Resources) -> Translation:
     for plan in plans:
         clusters |= _attach_functions(plan, catalog, resources.node, attached)
     placement = place_plugins(resources.plugins, plans, resources.node)
-    conditions = Conditions(classes, {plan.key: _report(plan, counts) for plan in plans}, reports, placement.reports)
-    return Translation(_assemble(plans, attached, clusters, placement), conditions)
+    security = place_security(resources, plans)
+    conditions = Conditions(
+        classes=classes,
+        gateways={plan.key: _report(plan, counts) for plan in plans},
+        routes=reports,
+        plugins=placement.reports,
+        authentications=security.authentications,
+        policies=security.policies,
+    )
+    return Translation(_assemble(plans, attached, {**clusters, **security.clusters}, placement, security), conditions)
 
 
 def _age(route: HTTPRoute) -> tuple[str, str, str]:
@@ -154,6 +163,7 @@ def _assemble(
     attached: _Attachments,
     clusters: Mapping[str, ir.Cluster],
     placement: Placement,
+    security: Security,
 ) -> ir.Ir:
     bindings: list[ir.Binding] = []
     tables: list[ir.RouteTable] = []
@@ -168,7 +178,7 @@ def _assemble(
             for group in _table_groups(listeners):
                 tables.append(build_table(group[0].table, group, routes))
                 certificates |= {found.name: found for plan_ in group for found in plan_.certificates}
-            bindings += _bindings(plan, port, listeners, placement.uses)
+            bindings += _bindings(plan, port, listeners, placement.uses, security.guards.get(plan.key, Guards()))
     return ir.Ir(
         bindings=tuple(sorted(bindings, key=lambda binding: binding.name)),
         tables=tuple(sorted(tables, key=lambda table: table.name)),
@@ -186,7 +196,7 @@ def _table_groups(listeners: Sequence[ListenerPlan]) -> Iterable[list[ListenerPl
 
 
 def _bindings(
-    plan: GatewayPlan, port: int, listeners: Sequence[ListenerPlan], uses: Mapping[str, Uses]
+    plan: GatewayPlan, port: int, listeners: Sequence[ListenerPlan], uses: Mapping[str, Uses], guards: Guards
 ) -> Iterator[ir.Binding]:
     for address in plan.addresses:
         name = binding_name(plan.key, address, port)
@@ -197,7 +207,7 @@ def _bindings(
                 server_names=_server_names(listener),
                 certificates=tuple(certificate.name for certificate in listener.certificates),
                 network_plugins=plugins.network,
-                http_plugins=plugins.http,
+                http_filters=http_filters(plugins, guards),
             )
             for listener in listeners
         }

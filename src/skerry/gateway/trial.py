@@ -183,7 +183,7 @@ def _snapshot(subject: Subject | None, settings: EnvoySettings) -> Snapshot:
     chain = ir.Chain(
         _NAME,
         network_plugins=(ir.PluginUse(uses["network"], "deny"),),
-        http_plugins=(ir.PluginUse(uses["http"], "deny"),),
+        http_filters=(ir.PluginUse(uses["http"], "deny"),),
     )
     message = listener(
         ir.Binding(_NAME, _NAME, "127.0.0.1", 1, (chain,)), EdgeSettings(access_log=str(settings.access_log))

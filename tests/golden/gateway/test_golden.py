@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToJson
 from skerry.api.decoding import complete, decode
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
-from skerry.gateway.decisions import Conditions, Decision, PluginReport
+from skerry.gateway.decisions import Conditions, Decision, PluginReport, PolicyReport
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
 from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
@@ -33,9 +33,11 @@ FIELD_OF_KIND = {
     "EdgeFunction": "functions",
     "Secret": "secrets",
     "WasmPlugin": "plugins",
+    "RequestAuthentication": "authentications",
+    "AuthorizationPolicy": "policies",
 }
 #: Cases whose messages are shown in full; the others show of listeners and plugins what differs between cases.
-WHOLE = {"http", "plugins-config"}
+WHOLE = {"http", "plugins-config", "security-policies"}
 CLASS = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "GatewayClass",
@@ -97,10 +99,13 @@ def conditions_document(conditions: Conditions) -> dict[str, Any]:
     }
     if conditions.plugins:
         document["plugins"] = {"/".join(key): _plugin(report) for key, report in sorted(conditions.plugins.items())}
+    for name, policies in (("authentications", conditions.authentications), ("policies", conditions.policies)):
+        if policies:
+            document[name] = {"/".join(key): _plugin(report) for key, report in sorted(policies.items())}
     return document
 
 
-def _plugin(report: PluginReport) -> dict[str, Any]:
+def _plugin(report: PluginReport | PolicyReport) -> dict[str, Any]:
     decisions = [report.accepted, report.obstacle] if report.obstacle else [report.accepted]
     gateways = {"/".join(key): list(bindings) for key, bindings in report.gateways.items()}
     return {"decisions": [told(decision) for decision in decisions], "gateways": gateways}

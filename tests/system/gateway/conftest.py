@@ -42,6 +42,8 @@ FIELD_OF_KIND = {
     "EdgeFunction": "functions",
     "Secret": "secrets",
     "WasmPlugin": "plugins",
+    "RequestAuthentication": "authentications",
+    "AuthorizationPolicy": "policies",
 }
 
 

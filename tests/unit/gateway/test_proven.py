@@ -11,7 +11,7 @@ def wasm(name: str, configuration: str = "", on_trap: Any = "deny") -> ir.Plugin
 
 def model(*plugins: ir.Plugin) -> ir.Ir:
     uses = tuple(ir.PluginUse(plugin.name, "deny") for plugin in plugins)
-    binding = ir.Binding("b", "g", "127.0.0.1", 80, (ir.Chain("t", http_plugins=uses),))
+    binding = ir.Binding("b", "g", "127.0.0.1", 80, (ir.Chain("t", http_filters=uses),))
     return ir.Ir(bindings=(binding,), plugins=plugins)
 
 
@@ -25,7 +25,7 @@ def settle(proven: ProvenPlugins, plugins: tuple[ir.Plugin, ...], verdicts: Mapp
 
 
 def places(proven: Proven) -> list[str]:
-    return [use.plugin for use in proven.model.bindings[0].chains[0].http_plugins]
+    return [use.plugin for use in proven.model.bindings[0].chains[0].plugins]
 
 
 def test_what_passed_is_handed_over_as_it_is() -> None:

@@ -210,7 +210,7 @@ def test_any_resources_translate_and_can_be_written_for_envoy(resources: Resourc
     named = {c.table for binding in translation.ir.bindings for c in binding.chains}
     assert named == {table.name for table in translation.ir.tables}
     chains = [chain for binding in translation.ir.bindings for chain in binding.chains]
-    uses = {use.plugin for chain in chains for use in (*chain.network_plugins, *chain.http_plugins)}
+    uses = {use.plugin for chain in chains for use in chain.plugins}
     assert uses == {plugin.name for plugin in translation.ir.plugins}
     for destination in _destinations(translation.ir):
         assert destination == "broken" or destination in clusters

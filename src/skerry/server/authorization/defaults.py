@@ -113,16 +113,18 @@ def _rules_of(kinds: Iterable[Kind[Any]], role: DefaultRole) -> list[PolicyRule]
 def _node_rules() -> list[PolicyRule]:
     """Return what a node reads of the log (`agent.slice`), less Secrets (`nodes`), and the statuses it reports."""
     gateways, plugins = "gateway.networking.k8s.io", "extensions.istio.io"
-    functions, core = "extensions.apoxy.dev", "core.apoxy.dev"
+    functions, core, security = "extensions.apoxy.dev", "core.apoxy.dev", "security.istio.io"
     return [
         _rule(_READ, "", ["namespaces"]),
         _rule(_READ, gateways, ["gatewayclasses", "gateways", "httproutes"]),
         _rule(_READ, functions, ["directresponses", "edgefunctionrevisions", "edgefunctions"]),
         _rule(_READ, core, ["backends"]),
         _rule(_READ, plugins, ["wasmplugins"]),
+        _rule(_READ, security, ["authorizationpolicies", "requestauthentications"]),
         _rule(["patch", "update"], gateways, ["gatewayclasses/status", "gateways/status", "httproutes/status"]),
         _rule(["patch", "update"], functions, ["edgefunctions/status"]),
         _rule(["patch", "update"], plugins, ["wasmplugins/status"]),
+        _rule(["patch", "update"], security, ["authorizationpolicies/status", "requestauthentications/status"]),
         _rule(["create", "patch"], "", ["events"]),
     ]
 
