@@ -184,7 +184,7 @@ def _snapshot(
         _THROUGH: ir.Chain(
             _NAME,
             network_plugins=use if layer == "network" else (),
-            http_plugins=use if layer == "http" else (),
+            http_filters=use if layer == "http" else (),
         ),
     }
     action = ir.Forward((ir.Destination(_NAME),), timeout_seconds=EXCHANGE_SECONDS_MAX)

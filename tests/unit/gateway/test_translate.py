@@ -11,7 +11,9 @@ from skerry.api.decoding import decode
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import CONTROLLER_NAME, GATEWAY, GATEWAY_CLASS
+from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
 from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
+from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.kinds import Kind
 from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources
@@ -162,6 +164,31 @@ PLUGINS = st.fixed_dictionaries(
 )
 
 
+WHERE = {
+    "selector": optional(matchLabels=st.sampled_from([{}, {"zone": "a"}])),
+    "targetRefs": lists(TARGET),
+}
+TOKENS = optional(
+    jwtRules=lists(
+        st.sampled_from(
+            [
+                {"issuer": "a", "jwksUri": "https://a.test/keys"},
+                {"issuer": "b", "jwksUri": "http://[::1]:81/", "fromCookies": ["c"]},
+                {"issuer": "c", "jwks": '{"keys": [{"kty": "RSA"}]}'},
+            ]
+        )
+    ),
+    **WHERE,
+)
+PRINCIPALS = st.sampled_from(["*", "a/b/c", "a/*", "*/b", "a", "/"])
+RULE = optional(
+    **{"from": st.builds(lambda p: [{"source": {"requestPrincipals": [p], "notPrincipals": [p]}}], PRINCIPALS)},
+    to=st.sampled_from([[{"operation": {"hosts": ["*.a"], "notPorts": ["80"], "paths": ["/a*"]}}]]),
+    when=st.sampled_from([[{"key": "source.ip", "values": ["::1", "10.1.2.3/8"]}, {"key": "destination.port"}]]),
+)
+POLICIES = optional(action=st.sampled_from(["ALLOW", "DENY", "AUDIT", "CUSTOM"]), rules=lists(RULE), **WHERE)
+
+
 def held_plugins() -> st.SearchStrategy[Any]:
     ways = st.sampled_from([{"code": "/a.wasm"}, {"code": "/a.wasm", "waiting": True}, {"waiting": True}, {}])
     plugin = st.builds(lambda plugin, way: HeldPlugin(plugin, **way), objects_of(WASM_PLUGIN, PLUGINS), ways)
@@ -190,6 +217,8 @@ RESOURCES = st.builds(
     direct_responses=objects(DIRECT_RESPONSE, st.just({})),
     functions=objects(EDGE_FUNCTION, FUNCTIONS, status=st.just({"liveRevision": "a-4"})),
     plugins=held_plugins(),
+    authentications=objects(REQUEST_AUTHENTICATION, TOKENS),
+    policies=objects(AUTHORIZATION_POLICY, POLICIES),
     namespace_labels=st.just({"other": {"a": "b"}}),
     node=st.just(NodeFacts(engine_sockets=("/run/worker.sock",), labels={"zone": "a"}, root_namespace="other")),
 )
@@ -232,7 +261,15 @@ def test_the_order_of_resources_does_not_matter(resources: Resources, random: An
     def shuffled(items: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(random.sample(items, len(items)))
 
-    fields = ("gateways", "http_routes", "backends", "direct_responses", "functions")
+    fields = (
+        "gateways",
+        "http_routes",
+        "backends",
+        "direct_responses",
+        "functions",
+        "authentications",
+        "policies",
+    )
     distinct: dict[str, Any] = {name: unique(getattr(resources, name)) for name in fields}
     turned: dict[str, Any] = {name: shuffled(items) for name, items in distinct.items()}
     same: dict[str, Any] = {"gateway_classes": CLASSES, "node": resources.node}
