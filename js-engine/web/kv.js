@@ -26,6 +26,12 @@ function reader(options) {
   return READERS[type];
 }
 
+// JSON would make null of what is no number, and null means "for ever".
+function seconds(name, value) {
+  if (value === undefined || value === null || Number.isFinite(value)) return value;
+  throw new TypeError(`KV put: ${name}: must be a number of seconds`);
+}
+
 export class KeyValueNamespace {
   async get(key, options) {
     return (await this.getWithMetadata(key, options)).value;
@@ -41,8 +47,8 @@ export class KeyValueNamespace {
 
   async put(key, value, { expiration, expirationTtl, metadata } = {}) {
     if (value === null || value === undefined) throw new TypeError("KV put: a value is text, bytes or a stream");
-    const bytes = await Body.from(value).bytes();
-    operate({ operation: "put", key: `${key}`, expiration, expirationTtl, metadata }, bytes);
+    const ends = { expiration: seconds("expiration", expiration), expirationTtl: seconds("expirationTtl", expirationTtl) };
+    operate({ operation: "put", key: `${key}`, ...ends, metadata }, await Body.from(value).bytes());
   }
 
   async delete(key) {

@@ -41,11 +41,14 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS namespaces (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
 CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
-    INSERT INTO namespaces VALUES (new.namespace, length(new.key) + length(new.value))
+    INSERT INTO namespaces
+    VALUES (new.namespace, length(new.key) + length(new.value) + coalesce(length(CAST(new.metadata AS BLOB)), 0))
     ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;
 END;
 CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
-    UPDATE namespaces SET bytes = bytes - length(old.key) - length(old.value) WHERE namespace = old.namespace;
+    UPDATE namespaces
+    SET bytes = bytes - length(old.key) - length(old.value) - coalesce(length(CAST(old.metadata AS BLOB)), 0)
+    WHERE namespace = old.namespace;
 END;
 """
 _GET = "SELECT value, metadata FROM entries WHERE namespace = ? AND key = ? AND (expires IS NULL OR expires > ?)"

@@ -88,6 +88,8 @@ def test_an_entry_ends_when_it_expires(load: "Loader", store: KeyValueStore):
         (f"put('k', 'v', {{metadata: 'm'.repeat({METADATA_BYTES_MAX})}})", f"{METADATA_BYTES_MAX} bytes"),
         ("put('k', 'v', {expirationTtl: 0})", "expire after 1 to"),
         ("put('k', 'v', {expiration: 5})", "expire after 1 to"),
+        ("put('k', 'v', {expirationTtl: NaN})", "expirationTtl: must be a number"),
+        ("put('k', 'v', {expiration: Infinity})", "expiration: must be a number"),
         ("put('k', 'v', {expirationTtl: 'soon'})", "must be a number"),
         ("put('k')", "text, bytes or a stream"),
         ("list({limit: 1001})", "from 1 to 1000"),

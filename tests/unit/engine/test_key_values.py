@@ -72,6 +72,8 @@ def test_a_namespace_is_bounded_and_has_room_again_after_a_delete(
         store.put("f", "b", Value(b"x" * 10, None))
     store.put("g", "b", Value(b"x" * 10, None))
     store.delete("f", "a")
+    with pytest.raises(KeyValueError, match="may keep 100 bytes"):
+        store.put("f", "b", Value(b"x" * 10, "9" * 90))  # metadata counts
     store.put("f", "b", Value(b"x" * 10, None))
     assert store.get("f", "a") is None
 
