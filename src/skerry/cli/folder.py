@@ -3,17 +3,14 @@
 import json
 from pathlib import Path
 
+from skerry.api.apoxy_function_code import EdgeFunctionCodeSource, JavaScriptAssetsSource, JavaScriptSource, SourceFile
 from skerry.api.extensions_v1alpha2 import (
     EDGE_FUNCTION,
     EdgeFunction,
-    EdgeFunctionCodeSource,
     EdgeFunctionRevisionSpec,
     EdgeFunctionRuntime,
     EdgeFunctionSpec,
     EnvVar,
-    JavaScriptAssetsSource,
-    JavaScriptSource,
-    SourceFile,
 )
 from skerry.api.model import ObjectMeta
 from skerry.kit.errors import ConfigurationError

@@ -4,13 +4,11 @@ Owns the choice of the way by source, and which failures are the author's. Does 
 a Wasm binary must be (the engine's check, which is handed in).
 """
 
+from skerry.api.apoxy_function_code import JavaScriptSource, WasmSource, wasm_place
 from skerry.api.extensions_v1alpha2 import (
     BACKEND,
     Artifact,
     EdgeFunctionRevisionSpec,
-    JavaScriptSource,
-    WasmSource,
-    wasm_place,
 )
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
