@@ -13,6 +13,7 @@ from skerry.api.gateway_v1 import BackendObjectReference
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
 from skerry.gateway.resources import Resources
+from skerry.gateway.route_filters import RuleFilter, filter_name
 
 BACKEND_KIND = ("core.apoxy.dev", "Backend")
 FUNCTION_KIND = ("extensions.apoxy.dev", "EdgeFunction")
@@ -64,6 +65,7 @@ class Catalog:
         self._backends = {backend.name: backend for backend in resources.backends}
         self._functions = {function.name: function for function in resources.functions}
         self._responses = {response.name: response for response in resources.direct_responses}
+        self._filters = {each.name: each for each in resources.filters}
         self.engine = ir.EngineCluster(ENGINE, tuple(sorted(resources.node.engine_sockets)))
 
     def functions(self) -> Iterable[EdgeFunction]:
@@ -73,6 +75,20 @@ class Catalog:
     def direct_response(self, name: str) -> DirectResponse | None:
         """Return a DirectResponse, or None."""
         return self._responses.get(name)
+
+    def rule_filter(self, name: str) -> RuleFilter | Decision:
+        """Return what a function is as a filter of a rule, or why there is none."""
+        function = self._functions.get(name)
+        if function is None:
+            return no("ResolvedRefs", "BackendNotFound", f"EdgeFunction {name} does not exist")
+        if function.spec.template.mode != FILTER:
+            message = f"EdgeFunction {name} has mode {function.spec.template.mode}: name it in backendRefs"
+            return no("ResolvedRefs", "InvalidKind", message)
+        found = self._filters.get(filter_name(function))
+        if found is None:
+            message = f"EdgeFunction {name} has no live revision; see its conditions"
+            return no("ResolvedRefs", "BackendNotFound", message)
+        return found
 
     def resolve(self, ref: BackendObjectReference) -> Target:
         """Return what a reference stands for."""

@@ -239,7 +239,10 @@ def _http_filters(chain: ir.Chain) -> list[hcm.HttpFilter]:
     """Write the HTTP filters in order. What is internal goes first, so that no plugin is told it by a client."""
     first = hcm.HttpFilter(name="envoy.filters.http.header_mutation", typed_config=any_of(_strip_internal_headers()))
     router = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(Router()))
-    return [first, *(_http_filter(each) for each in chain.http_filters), router]
+    off_by_default = [_http_filter(each) for each in chain.route_filters]
+    for message in off_by_default:
+        message.disabled = True
+    return [first, *(_http_filter(each) for each in chain.http_filters), *off_by_default, router]
 
 
 def _http_filter(model: ir.HttpFilter) -> hcm.HttpFilter:

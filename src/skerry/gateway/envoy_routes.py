@@ -21,6 +21,7 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import Pre
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import FractionalPercent
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from skerry.gateway import ir
 from skerry.gateway.envoy_words import any_of, duration
@@ -100,6 +101,8 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
         response_headers_to_add=_header_options(route.response_headers),
         response_headers_to_remove=route.response_headers.remove,
     )
+    for use in route.filters:
+        message.typed_per_filter_config[use.filter].Pack(_turned_on(use), deterministic=True)
     match action:
         case ir.Forward():
             message.route.CopyFrom(_forward(action, route.match.path, retry_on))
@@ -113,6 +116,11 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
             own = ir.HeaderChanges(set=(("content-type", action.content_type), *action.headers))
             message.response_headers_to_add.extend(_header_options(own))
     return message
+
+
+def _turned_on(_: ir.FilterUse) -> rc.FilterConfig:
+    """Turn a filter on. The empty message must be there: Envoy refuses a configuration that is left out."""
+    return rc.FilterConfig(config=AnyMessage())
 
 
 def _match(match: ir.RouteMatch) -> rc.RouteMatch:

@@ -6,7 +6,7 @@ Gateway API nor Envoy, so that each side changes alone.
 Invariant: everything is a value (frozen, hashable, in a fixed order), so equal inputs give equal configurations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from skerry.gateway.ir_access import Authentication, Authorization
@@ -170,6 +170,17 @@ Action: TypeAlias = Forward | Redirect | Respond
 
 
 @dataclass(frozen=True, slots=True)
+class FilterUse:
+    """That a route turns on a filter of its chain, which is off elsewhere.
+
+    Attributes:
+        filter: its name in the chain, as in `Chain.route_filters`.
+    """
+
+    filter: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What is done with the requests that fit.
 
@@ -179,6 +190,7 @@ class Route:
         action: what is done.
         request_headers: changes of the request for every destination.
         response_headers: changes of the answer.
+        filters: what the requests pass before, in the order of the chain.
     """
 
     name: str
@@ -186,6 +198,7 @@ class Route:
     action: Action
     request_headers: HeaderChanges = NO_CHANGES
     response_headers: HeaderChanges = NO_CHANGES
+    filters: tuple[FilterUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +235,15 @@ class PluginUse:
 
     plugin: str
     stand_in: StandIn
+
+    @property
+    def name(self) -> str:
+        """Its name among the filters of the chain."""
+        return self.plugin
+
+    def renamed(self, name: str) -> "PluginUse":
+        """Return the same under another name."""
+        return replace(self, plugin=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +285,9 @@ class Plugin:
 HttpFilter: TypeAlias = PluginUse | Authentication | Authorization
 """What a request meets on its way to the router."""
 
+RouteFilter: TypeAlias = PluginUse
+"""What only the requests of routes meet that turn it on; each kind has a `name`, and can be `renamed`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -274,6 +299,7 @@ class Chain:
         certificates: names of certificates to present; empty for plain HTTP.
         network_plugins: plugins before HTTP is spoken, in order.
         http_filters: what requests meet before the router, in order.
+        route_filters: what follows these, each off but on routes that turn it on, in order.
     """
 
     table: str
@@ -281,11 +307,13 @@ class Chain:
     certificates: tuple[str, ...] = ()
     network_plugins: tuple[PluginUse, ...] = ()
     http_filters: tuple[HttpFilter, ...] = ()
+    route_filters: tuple[RouteFilter, ...] = ()
 
     @property
     def plugins(self) -> tuple[PluginUse, ...]:
         """The plugins of both layers, in order."""
-        return (*self.network_plugins, *(each for each in self.http_filters if isinstance(each, PluginUse)))
+        http = (*self.http_filters, *self.route_filters)
+        return (*self.network_plugins, *(each for each in http if isinstance(each, PluginUse)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
+from skerry.gateway.route_filters import RuleFilter
 
 #: A Gateway with this label at "true" gives every backend function a host of its own.
 DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
@@ -59,6 +60,7 @@ class Resources:
 
     Attributes:
         plugins: as this node can run them.
+        filters: what the functions of mode filter are on this node, each named `filter_name(function)`.
         secrets: only those of type kubernetes.io/tls matter.
         namespace_labels: labels of every namespace, by its name.
         node: facts of the node.
@@ -71,6 +73,7 @@ class Resources:
     direct_responses: tuple[DirectResponse, ...] = ()
     functions: tuple[EdgeFunction, ...] = ()
     plugins: tuple[HeldPlugin, ...] = ()
+    filters: tuple[RuleFilter, ...] = ()
     authentications: tuple[RequestAuthentication, ...] = ()
     policies: tuple[AuthorizationPolicy, ...] = ()
     secrets: tuple[Secret, ...] = ()

@@ -28,6 +28,7 @@ from skerry.api.gateway_v1 import LocalObjectReference
 from skerry.gateway import ir
 from skerry.gateway.backends import FUNCTION_KIND, RESPONSE_KIND, Catalog, Target
 from skerry.gateway.decisions import Decision, no, yes
+from skerry.gateway.route_filters import RuleFilter
 
 #: How long an answer may take where neither route nor function says; Apoxy's default.
 TIMEOUT_SECONDS_DEFAULT = 100.0
@@ -51,6 +52,7 @@ class Rule:
     action: ir.Action
     request_headers: ir.HeaderChanges = ir.NO_CHANGES
     response_headers: ir.HeaderChanges = ir.NO_CHANGES
+    filters: tuple[RuleFilter, ...] = ()
     sound: bool = True
 
 
@@ -118,36 +120,47 @@ class _RuleBuilder:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._unfiltered: ir.Respond | None = None
         self.clusters: list[ir.Cluster] = []
         self.problems: list[Decision] = []
 
     def build(self, index: int, spec: HTTPRouteRule, matches: tuple[ir.RouteMatch, ...]) -> Rule:
         """Translate the rule; raises Unsupported."""
         filters = spec.filters or []
-        action: ir.Action = self._answer(filters) or self._forward(spec)
+        functions = tuple(self._functions(filters))
+        action: ir.Action = self._unfiltered or self._answer(filters) or self._forward(spec)
         return Rule(
             index=index,
             matches=matches,
             action=action,
             request_headers=_changes(step.request_header_modifier for step in filters),
             response_headers=_changes(step.response_header_modifier for step in filters),
+            filters=functions,
         )
+
+    def _functions(self, filters: Sequence[HTTPRouteFilter]) -> Iterator[RuleFilter]:
+        """Yield the functions that requests pass first; where one can't be had, the rule answers with an error."""
+        for step in filters:
+            if step.extension_ref is None or _kind(step.extension_ref) != FUNCTION_KIND:
+                continue
+            found = self._catalog.rule_filter(step.extension_ref.name)
+            if isinstance(found, Decision):
+                self._unfiltered = self._refuse(found)
+            else:
+                yield found
 
     def _answer(self, filters: Sequence[HTTPRouteFilter]) -> ir.Redirect | ir.Respond | None:
         """Return the answer that a filter gives instead of a backend, or None."""
         for step in filters:
             if step.request_redirect:
                 return _redirect(step.request_redirect)
-            if step.extension_ref:
-                return self._extension(step.extension_ref)
+            if step.extension_ref and _kind(step.extension_ref) != FUNCTION_KIND:
+                return self._response(step.extension_ref)
         return None
 
-    def _extension(self, ref: LocalObjectReference) -> ir.Respond:
-        kind = (ref.group, ref.kind)
-        if kind == FUNCTION_KIND:
-            raise Unsupported(f"EdgeFunction {ref.name} as a filter is not supported; name it in backendRefs")
-        if kind != RESPONSE_KIND:
-            message = f"{ref.group}/{ref.kind} {ref.name}: not a kind of filter here; DirectResponse is"
+    def _response(self, ref: LocalObjectReference) -> ir.Respond:
+        if _kind(ref) != RESPONSE_KIND:
+            message = f"{ref.group}/{ref.kind} {ref.name}: not a kind of filter here; DirectResponse, EdgeFunction are"
             return self._refuse(no("ResolvedRefs", "InvalidKind", message))
         response = self._catalog.direct_response(ref.name)
         if response is None:
@@ -206,6 +219,10 @@ class _RuleBuilder:
                 if target.cluster:
                     self.clusters.append(target.cluster)
                     yield ir.Mirror(target.cluster.name, _per_million(mirror), target.request_headers)
+
+
+def _kind(ref: LocalObjectReference) -> tuple[str, str]:
+    return ref.group, ref.kind
 
 
 def _match(match: HTTPRouteMatch) -> ir.RouteMatch:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from skerry.gateway import ir
 from skerry.gateway.gateways import ListenerPlan
 from skerry.gateway.hostnames import covering, covers, intersection, specificity
+from skerry.gateway.route_filters import FilterChain
 from skerry.gateway.rules import Rule, at_listener_port
 
 _PATH_RANKS = {"exact": 0, "regex": 1, "prefix": 2}
@@ -38,9 +39,15 @@ class Attached:
     accepted: bool = True
 
 
-def build_table(
-    name: str, listeners: Sequence[ListenerPlan], attached: Mapping[str, Sequence[Attached]]
-) -> ir.RouteTable:
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A route table, and the filters that its routes turn on."""
+
+    table: ir.RouteTable
+    filters: FilterChain
+
+
+def build_table(name: str, listeners: Sequence[ListenerPlan], attached: Mapping[str, Sequence[Attached]]) -> Built:
     """Build the route table of the listeners of one port.
 
     Args:
@@ -49,14 +56,17 @@ def build_table(
         attached: the routes of each listener, by the listener's name.
     """
     wanted = {host for plan in listeners for host in _hosts_of(plan, attached.get(plan.spec.name, ()))}
+    filters = FilterChain(
+        rule.filters for plan in listeners for route in attached.get(plan.spec.name, ()) for rule in route.rules
+    )
     indices = {plan.spec.name: _by_pattern(attached.get(plan.spec.name, ())) for plan in listeners}
     hosts = []
     for host in sorted(wanted):
         # A host that a less specific listener's route names belongs to the most specific listener that covers it.
         covering_it = [plan for plan in listeners if covers(plan.hostname, host)]
         owner = max(covering_it, key=lambda plan: specificity(plan.hostname))
-        hosts.append(ir.VirtualHost(host, tuple(_routes(host, owner, indices[owner.spec.name]))))
-    return ir.RouteTable(name, tuple(hosts))
+        hosts.append(ir.VirtualHost(host, tuple(_routes(host, owner, indices[owner.spec.name], filters))))
+    return Built(ir.RouteTable(name, tuple(hosts)), filters)
 
 
 def _hosts_of(listener: ListenerPlan, attached: Sequence[Attached]) -> Iterator[str]:
@@ -75,7 +85,9 @@ def _by_pattern(attached: Sequence[Attached]) -> dict[str, list[Attached]]:
     return index
 
 
-def _routes(host: str, listener: ListenerPlan, index: Mapping[str, Sequence[Attached]]) -> Iterator[ir.Route]:
+def _routes(
+    host: str, listener: ListenerPlan, index: Mapping[str, Sequence[Attached]], filters: FilterChain
+) -> Iterator[ir.Route]:
     """Yield the routes of a host in the order of their precedence, up to one that takes every request."""
     seen: set[str] = set()
     for pattern in covering(host):
@@ -89,6 +101,7 @@ def _routes(host: str, listener: ListenerPlan, index: Mapping[str, Sequence[Atta
                 action=at_listener_port(rule.action, listener.spec.port),
                 request_headers=rule.request_headers,
                 response_headers=rule.response_headers,
+                filters=filters.uses(rule.filters),
             )
             if match.is_everything:
                 return

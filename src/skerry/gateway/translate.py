@@ -30,7 +30,7 @@ from skerry.gateway.plugins import Placement, Uses, place_plugins
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
 from skerry.gateway.rules import Rule, TranslatedRoute, translate_route
 from skerry.gateway.security import Guards, Security, http_filters, place_security
-from skerry.gateway.tables import Attached, build_table
+from skerry.gateway.tables import Attached, Built, build_table
 
 __all__ = ["NodeFacts", "Resources", "Translation", "translate"]
 
@@ -166,7 +166,7 @@ def _assemble(
     security: Security,
 ) -> ir.Ir:
     bindings: list[ir.Binding] = []
-    tables: list[ir.RouteTable] = []
+    tables: dict[str, Built] = {}
     certificates: dict[str, ir.Certificate] = {}
     for plan in plans:
         routes = {name: found for (key, name), found in attached.items() if key == plan.key}
@@ -176,15 +176,18 @@ def _assemble(
                 by_port.setdefault(listener.spec.port, []).append(listener)
         for port, listeners in by_port.items():
             for group in _table_groups(listeners):
-                tables.append(build_table(group[0].table, group, routes))
+                tables[group[0].table] = build_table(group[0].table, group, routes)
                 certificates |= {found.name: found for plan_ in group for found in plan_.certificates}
-            bindings += _bindings(plan, port, listeners, placement.uses, security.guards.get(plan.key, Guards()))
+            guards = security.guards.get(plan.key, Guards())
+            bindings += _bindings(plan, port, listeners, placement.uses, guards, tables)
+    discovered = {plugin.name: plugin for built in tables.values() for plugin in built.filters.plugins}
+    plugins = (*placement.plugins, *discovered.values())
     return ir.Ir(
         bindings=tuple(sorted(bindings, key=lambda binding: binding.name)),
-        tables=tuple(sorted(tables, key=lambda table: table.name)),
+        tables=tuple(tables[name].table for name in sorted(tables)),
         clusters=tuple(clusters[name] for name in sorted(clusters)),
         certificates=tuple(certificates[name] for name in sorted(certificates)),
-        plugins=placement.plugins,
+        plugins=tuple(sorted(plugins, key=lambda plugin: plugin.name)),
     )
 
 
@@ -196,7 +199,12 @@ def _table_groups(listeners: Sequence[ListenerPlan]) -> Iterable[list[ListenerPl
 
 
 def _bindings(
-    plan: GatewayPlan, port: int, listeners: Sequence[ListenerPlan], uses: Mapping[str, Uses], guards: Guards
+    plan: GatewayPlan,
+    port: int,
+    listeners: Sequence[ListenerPlan],
+    uses: Mapping[str, Uses],
+    guards: Guards,
+    tables: Mapping[str, Built],
 ) -> Iterator[ir.Binding]:
     for address in plan.addresses:
         name = binding_name(plan.key, address, port)
@@ -208,6 +216,7 @@ def _bindings(
                 certificates=tuple(certificate.name for certificate in listener.certificates),
                 network_plugins=plugins.network,
                 http_filters=http_filters(plugins, guards),
+                route_filters=tables[listener.table].filters.places,
             )
             for listener in listeners
         }
