@@ -33,7 +33,8 @@ import yaml
 from skerry.gateway import ir
 from skerry.gateway.envoy import find_envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
-from skerry.gateway.envoy_config import ACCESS_LOG_FORMAT, EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import ACCESS_LOG_FORMAT, EdgeSettings
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.xds import serve_xds
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import SkerryProcess

@@ -9,6 +9,7 @@ as every other, and many changes at once are one turn.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,11 +26,12 @@ from skerry.client.client import Client
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
-from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import EdgeSettings
+from skerry.gateway.envoy_snapshot import SnapshotBuilder
 from skerry.gateway.ir import Ir, Wasm
 from skerry.gateway.proven import Proven, ProvenPlugins
 from skerry.gateway.resources import NodeFacts
-from skerry.gateway.translate import translate
+from skerry.gateway.translate import Translator
 from skerry.gateway.trial import Trial, trial_settings
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
@@ -93,6 +95,14 @@ class Stages:
     plugins: PluginStage
 
 
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The code that traffic leads to since the last turn: names of revisions, and paths of plugins' modules."""
+
+    revisions: AbstractSet[str] = frozenset()
+    modules: AbstractSet[str] = frozenset()
+
+
 class Agent:
     """A running node, as `run_agent` yields it: it serves what the log asked for."""
 
@@ -112,7 +122,11 @@ class Agent:
             labels=settings.labels,
             root_namespace=settings.root_namespace,
         )
+        self._translator = Translator()
         self._proven = ProvenPlugins()
+        self._snapshots = SnapshotBuilder(EdgeSettings(str(settings.envoy.access_log)))
+        self._in_use = InUse()
+        self._files = asyncio.Lock()
         self.applied = asyncio.Event()
 
     async def missing(self) -> str:
@@ -125,26 +139,36 @@ class Agent:
 
     async def turn(self) -> None:
         """Bring Envoy and the engine to the present state of the log, and report what is in force."""
+        async with self._files:
+            await self._turn()
+        self.applied.set()
+
+    async def _turn(self) -> None:
         with TURN_SECONDS.time():
             functions = await self._stages.functions.stage(self._slice.functions)
             plugins = await self._stages.plugins.stage(self._slice.plugins)
             resources = self._slice.resources(functions, plugins, self._facts)
-            translation = translate(resources)
+            translation = self._translator.translate(resources)
             proven = await self._prove(translation.ir)
-            snapshot = build_snapshot(proven.model, EdgeSettings(str(self._settings.envoy.access_log)))
-            generation = self._xds.set_snapshot(snapshot)
+            self._in_use = InUse(
+                {f.status.live_revision for f in functions if f.status.live_revision},
+                {plugin.filter.code for plugin in proven.model.plugins if isinstance(plugin.filter, Wasm)},
+            )
+            generation = self._xds.set_snapshot(self._snapshots.build(proven.model))
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
         await self._reporter.report(functions, translation, (*proven.rejections, *rejections))
-        self.applied.set()
-        await self._stages.functions.remove_idle({f.status.live_revision for f in functions if f.status.live_revision})
-        await self._stages.plugins.remove_idle(
-            {plugin.filter.code for plugin in proven.model.plugins if isinstance(plugin.filter, Wasm)}
-        )
+
+    async def remove_idle(self) -> None:
+        """Remove the files of code that nothing leads to any more, between two turns: a turn may need them again."""
+        await self.applied.wait()
+        async with self._files:
+            await self._stages.functions.remove_idle(self._in_use.revisions)
+            await self._stages.plugins.remove_idle(self._in_use.modules)
 
     async def _prove(self, model: Ir) -> Proven:
         """Try what is new among the plugins, and keep back what did not pass."""
         wait_seconds = TRIAL_SECONDS if self.applied.is_set() else FIRST_TRIALS_SECONDS
-        await self._parts.trial.judge(model.plugins, wait_seconds=wait_seconds)
+        await self._parts.trial.judge(self._proven.untried(model), wait_seconds=wait_seconds)
         return self._proven.settle(model, self._parts.trial.verdict)
 
 
@@ -180,7 +204,10 @@ async def run_agent(
         reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
         agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
-        await stack.enter_async_context(background(("agent", turns)))
+        removals = partial(
+            keep_running, "agent-idle", agent.remove_idle, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS
+        )
+        await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
         yield agent
 

@@ -55,10 +55,12 @@ class PluginStage:
 
     async def stage(self, plugins: Iterable[WasmPlugin]) -> list[HeldPlugin]:
         """Bring every module here; return the plugins as this node can run them: the `PLUGINS_MAX` oldest."""
-        by_age = sorted(plugins, key=lambda plugin: (plugin.metadata.creation_timestamp or "", plugin.uid))
-        held = [await self._hold(plugin) for plugin in by_age[:PLUGINS_MAX]]
-        problem = f"a node runs at most {PLUGINS_MAX} plugins, and there are {len(by_age)}"
-        held += [HeldPlugin(plugin, problem=problem) for plugin in by_age[PLUGINS_MAX:]]
+        wanted = list(plugins)
+        if len(wanted) > PLUGINS_MAX:
+            wanted.sort(key=lambda plugin: (plugin.metadata.creation_timestamp or "", plugin.uid))
+        held = [await self._hold(plugin) for plugin in wanted[:PLUGINS_MAX]]
+        problem = f"a node runs at most {PLUGINS_MAX} plugins, and there are {len(wanted)}"
+        held += [HeldPlugin(plugin, problem=problem) for plugin in wanted[PLUGINS_MAX:]]
         self._running = {item.plugin.uid: item for item in held if item.code is not None}
         return held
 

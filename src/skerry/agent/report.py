@@ -4,9 +4,9 @@ Owns the writing, and nothing about the content: `gateway.status` says what a st
 the same again is not written.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
@@ -18,6 +18,7 @@ from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
 from skerry.api.model import R
 from skerry.client.client import Client
+from skerry.client.informer import Informer, Key
 from skerry.gateway.decisions import Decision, GatewayReport, ParentReport, PluginReport, PolicyReport
 from skerry.gateway.plugin_status import plugin_status, relevant
 from skerry.gateway.policy_status import policy_status, refusals_of
@@ -29,10 +30,7 @@ from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
 
-P = TypeVar("P", RequestAuthentication, AuthorizationPolicy)
-
-_Told: TypeAlias = dict[str, tuple[object, object]]
-"""What was told last, by uid: the object as it was then, and the news about it."""
+N = TypeVar("N")
 
 
 class Reporter:
@@ -50,64 +48,43 @@ class Reporter:
         self._slice = node_slice
         self._clock = clock
         self._node = node
-        self._told: _Told = {}
+        #: What was told last, by kind: of each object as it was then, the news about it.
+        self._told: dict[Informer[Any], dict[Key, object]] = {}
 
     async def report(
         self, served: Iterable[EdgeFunction], translation: Translation, rejections: Sequence[Rejection]
     ) -> None:
         """Tell what is in force: the functions as they are served, and what was decided and refused on the way."""
-        now = rfc3339(self._clock.now())
-        conditions = translation.conditions
-        before, self._told = self._told, {}
+        found, objects, refused = translation.conditions, self._slice, tuple(rejections)
         for function in served:
             await self._tell_serving(function)
-        for gateway_class in self._slice.gateway_classes:
-            if decision := conditions.classes.get(gateway_class.name):
-                await self._tell(before, gateway_class, decision, partial(_set_class, decision, now))
-        for gateway in self._slice.gateways:
-            if report := conditions.gateways.get((gateway.namespace, gateway.name)):
-                news = (report, tuple(rejections))
-                await self._tell(before, gateway, news, partial(_set_gateway, report, rejections, now))
-        for route in self._slice.http_routes:
-            parents = conditions.routes.get((route.namespace, route.name), ())
-            await self._tell(before, route, parents, partial(_set_route, parents, now))
-        await self._report_plugins(before, translation, rejections, now)
-        await self._report_policies(before, translation, rejections, now)
+        classes = {("", name): decision for name, decision in found.classes.items()}
+        await self._tell(objects.gateway_classes, classes, _set_class)
+        gateways = {key: (report, refused) for key, report in found.gateways.items()}
+        await self._tell(objects.gateways, gateways, _set_gateway)
+        routes = {key: found.routes.get(key, ()) for key, _ in objects.http_routes.items()}
+        await self._tell(objects.http_routes, routes, _set_route)
+        plugins = {key: (report, relevant(report, refused)) for key, report in found.plugins.items()}
+        await self._tell(objects.plugins, plugins, partial(_set_plugin, self._node))
+        await self._tell(objects.authentications, _policies(found.authentications, refused), _set_policy)
+        await self._tell(objects.policies, _policies(found.policies, refused), _set_policy)
 
-    async def _report_plugins(
-        self, before: _Told, translation: Translation, rejections: Sequence[Rejection], now: str
+    async def _tell(
+        self, informer: Informer[R], news: Mapping[Key, N], set_status: Callable[[N, str, R], None]
     ) -> None:
-        conditions = translation.conditions
-        for plugin in self._slice.plugins:
-            if placed := conditions.plugins.get((plugin.namespace, plugin.name)):
-                refused = relevant(placed, rejections)
-                write = partial(_set_plugin, placed, refused, self._node, now)
-                await self._tell(before, plugin, (placed, refused), write)
+        """Write the statuses of a kind, but for those of which the same news was told of this very object before.
 
-        await self._report_policies(before, translation, rejections, now)
-
-    async def _report_policies(
-        self, before: _Told, translation: Translation, rejections: Sequence[Rejection], now: str
-    ) -> None:
-        conditions = translation.conditions
-        for authentication in self._slice.authentications:
-            if report := conditions.authentications.get((authentication.namespace, authentication.name)):
-                await self._tell_policy(before, authentication, report, rejections, now)
-        for policy in self._slice.policies:
-            if report := conditions.policies.get((policy.namespace, policy.name)):
-                await self._tell_policy(before, policy, report, rejections, now)
-
-    async def _tell_policy(
-        self, before: _Told, policy: P, report: PolicyReport, rejections: Sequence[Rejection], now: str
-    ) -> None:
-        refusals = refusals_of(report, rejections)
-        await self._tell(before, policy, (report, refusals), partial(_set_policy, report, refusals, now))
-
-    async def _tell(self, before: _Told, obj: R, news: object, mutate: Callable[[R], None]) -> None:
-        """Write a status, unless this was told of this very object: to compare thousands would slow each turn."""
-        told = before.get(obj.uid)
-        if (told and told[0] is obj and told[1] == news) or await self._write(obj, mutate):
-            self._told[obj.uid] = (obj, news)
+        There may be thousands, and each turn looks at all: tuples that hold the same objects are equal at a glance.
+        """
+        now = rfc3339(self._clock.now())
+        before = self._told.get(informer, {})
+        all_news = {key: (obj, news[key]) for key, obj in informer.items() if key in news}
+        untold = {key: what for key, what in all_news.items() if before.get(key) != what}
+        told: dict[Key, object] = {key: what for key, what in all_news.items() if key not in untold}
+        self._told[informer] = told
+        for key, (obj, what) in untold.items():
+            if await self._write(obj, partial(set_status, what, now)):
+                told[key] = (obj, what)  # noqa: PERF403 - what was told stays so where a later write is cut off
 
     async def _tell_serving(self, served: EdgeFunction) -> None:
         current = self._slice.functions.get(served.name)
@@ -137,6 +114,12 @@ class Reporter:
         return True
 
 
+def _policies(
+    reports: Mapping[Key, PolicyReport], rejections: Sequence[Rejection]
+) -> dict[Key, tuple[PolicyReport, Sequence[Rejection]]]:
+    return {key: (report, refusals_of(report, rejections)) for key, report in reports.items()}
+
+
 def _set_serving(revision: str | None, function: EdgeFunction) -> None:
     function.status.serving_revision = revision
 
@@ -145,22 +128,19 @@ def _set_class(decision: Decision, now: str, gateway_class: GatewayClass) -> Non
     gateway_class.status = class_status(gateway_class, decision, now)
 
 
-def _set_gateway(report: GatewayReport, rejections: Sequence[Rejection], now: str, gateway: Gateway) -> None:
-    gateway.status = gateway_status(gateway, report, rejections, now)
+def _set_gateway(news: tuple[GatewayReport, Sequence[Rejection]], now: str, gateway: Gateway) -> None:
+    gateway.status = gateway_status(gateway, *news, now)
 
 
 def _set_route(parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> None:
     route.status = route_status(route, parents, now)
 
 
-def _set_plugin(report: PluginReport, rejections: Sequence[Rejection], node: str, now: str, plugin: WasmPlugin) -> None:
-    plugin.status = plugin_status(plugin, report, rejections, node=node, now=now)
+def _set_plugin(node: str, news: tuple[PluginReport, Sequence[Rejection]], now: str, plugin: WasmPlugin) -> None:
+    plugin.status = plugin_status(plugin, *news, node=node, now=now)
 
 
 def _set_policy(
-    report: PolicyReport,
-    refusals: Sequence[Rejection],
-    now: str,
-    policy: RequestAuthentication | AuthorizationPolicy,
+    news: tuple[PolicyReport, Sequence[Rejection]], now: str, policy: RequestAuthentication | AuthorizationPolicy
 ) -> None:
-    policy.status = policy_status(policy, report, refusals, now)
+    policy.status = policy_status(policy, *news, now)

@@ -69,6 +69,10 @@ class Informer(Generic[R]):
         """Iterate over a snapshot of the cached objects."""
         return iter(list(self._objects.values()))
 
+    def items(self) -> list[tuple[Key, R]]:
+        """Return a snapshot of the cached objects, with their keys."""
+        return list(self._objects.items())
+
     def __len__(self) -> int:
         """Return the number of cached objects."""
         return len(self._objects)

@@ -1,12 +1,11 @@
-"""Our model of traffic in Envoy's words: listeners (LDS), clusters (CDS), certificates (SDS), and a snapshot of all.
+"""Our model of traffic in Envoy's words: listeners (LDS), clusters (CDS) and certificates (SDS).
 
 Pure and deterministic: equal models give byte-equal messages. Owns the edge's defaults and limits, each named below;
-docs/reference/gateway.md lists them. Routes have a module of their own (`envoy_routes.py`).
+docs/reference/gateway.md lists them. Does not own routes (`envoy_routes.py`), plugins (`envoy_plugins.py`), nor how all
+of it becomes a snapshot (`envoy_snapshot.py`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
@@ -33,12 +32,11 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
-from skerry.gateway.envoy_plugins import extension, network_filters, plugin_filter
-from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX, route_configuration
+from skerry.gateway.envoy_plugins import network_filters, plugin_filter
+from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX
 from skerry.gateway.envoy_security import AUDIT_PREFIX, authentication_filter, authorization_filter
 from skerry.gateway.envoy_words import ads, any_of, duration
 from skerry.gateway.ir_access import Authentication, Authorization
-from skerry.gateway.snapshot import Snapshot, XdsResource, pack
 
 # Downstream. The edge's defaults follow Envoy's guide "Configuring Envoy as an edge proxy".
 REQUEST_HEADERS_KIB_MAX = 60
@@ -73,10 +71,6 @@ BACKEND_RETRIES_MAX = 16
 DNS_REFRESH_SECONDS = 60.0
 DNS_RETRY_FIRST_SECONDS = 1.0
 DNS_RETRY_MAX_SECONDS = 10.0
-
-#: Messages of unchanged listeners and plugins are kept: some kilobytes each.
-LISTENERS_KEPT_MAX = 256
-PLUGINS_KEPT_MAX = 4096
 
 #: Headers with this prefix are between Skerry's own parts: those of clients are dropped.
 INTERNAL_HEADER_PREFIX = "x-skerry-"
@@ -124,45 +118,6 @@ class EdgeSettings:
 
     access_log: str
     trusted_ca: str = "/etc/ssl/certs/ca-certificates.crt"
-
-
-def build_snapshot(model: ir.Ir, settings: EdgeSettings) -> Snapshot:
-    """Write a whole model as Envoy's resources."""
-    return Snapshot.of(_resources(model, settings))
-
-
-def _resources(model: ir.Ir, settings: EdgeSettings) -> Iterator[XdsResource]:
-    table_users: dict[str, set[str]] = {}
-    certificate_users: dict[str, set[str]] = {}
-    plugin_users: dict[str, set[str]] = {}
-    for binding in model.bindings:
-        yield _packed_listener(binding, settings)
-        for chain in binding.chains:
-            table_users.setdefault(chain.table, set()).add(binding.name)
-            for name in chain.certificates:
-                certificate_users.setdefault(name, set()).add(binding.name)
-            for use in chain.plugins:
-                plugin_users.setdefault(use.plugin, set()).add(binding.name)
-    for table in model.tables:
-        yield pack(table.name, route_configuration(table), users=table_users.get(table.name, ()))
-    for cluster_ in model.clusters:
-        yield pack(cluster_.name, cluster(cluster_, settings))
-    for certificate in model.certificates:
-        yield pack(certificate.name, secret(certificate), users=certificate_users.get(certificate.name, ()))
-    for plugin in model.plugins:
-        yield _packed_plugin(plugin, frozenset(plugin_users.get(plugin.name, ())))
-
-
-@lru_cache(maxsize=LISTENERS_KEPT_MAX)
-def _packed_listener(binding: ir.Binding, settings: EdgeSettings) -> XdsResource:
-    """Write and pack a binding; a change usually touches none of them."""
-    return pack(binding.name, listener(binding, settings))
-
-
-@lru_cache(maxsize=PLUGINS_KEPT_MAX)
-def _packed_plugin(plugin: ir.Plugin, users: frozenset[str]) -> XdsResource:
-    """Write and pack a plugin; a change usually touches one of them."""
-    return pack(plugin.name, extension(plugin), users=users)
 
 
 def listener(binding: ir.Binding, settings: EdgeSettings) -> Listener:
@@ -383,4 +338,4 @@ def _tls_socket(context: Message) -> TransportSocket:
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=any_of(context))
 
 
-__all__ = ["EdgeSettings", "build_snapshot", "cluster", "listener", "secret"]
+__all__ = ["EdgeSettings", "cluster", "listener", "secret"]

@@ -19,12 +19,11 @@ MESSAGE_CHARACTERS_MAX = 4096
 
 def relevant(report: PluginReport, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
     """Return what Envoy refused of a plugin: itself, or a listener that names it."""
-    bindings = {name for names in report.gateways.values() for name in names}
     return tuple(
         refused
         for refused in rejections
         if (refused.type_url == EXTENSION_TYPE and refused.name == report.resource)
-        or (refused.type_url == LISTENER_TYPE and refused.name in bindings)
+        or (refused.type_url == LISTENER_TYPE and any(refused.name in names for names in report.gateways.values()))
     )
 
 

@@ -10,6 +10,8 @@ Invariant: listeners and plugins come from this one selection, so that no listen
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import Literal
 
 import orjson
@@ -20,6 +22,7 @@ from skerry.gateway.decisions import Decision, Key, PluginReport, no
 from skerry.gateway.gateways import GatewayPlan, binding_name
 from skerry.gateway.resources import HeldPlugin, NodeFacts
 from skerry.gateway.selection import accepted_attachment, selected
+from skerry.kit.memo import Memo, MemoMap
 
 #: The reason of Programmed where a stand-in has taken a plugin's place.
 CODE_UNAVAILABLE = "CodeUnavailable"
@@ -57,32 +60,76 @@ class Placement:
     reports: Mapping[Key, PluginReport] = field(default_factory=dict)
 
 
-def place_plugins(held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node: NodeFacts) -> Placement:
-    """Decide for every plugin which bindings run it, in which order, and what it is to the proxy."""
-    ordered = sorted(held, key=_rank)
-    bindings: dict[str, list[HeldPlugin]] = {}
-    reports = {}
-    for item in ordered:
-        plugin = item.plugin
-        gateways = {}
-        for plan in selected(plugin, plans, node):
-            if names := tuple(_bindings(plugin.spec, plan)):
-                gateways[plan.key] = names
-                if not _is_absent(item):
-                    for name in names:
-                        bindings.setdefault(name, []).append(item)
-        reports[plugin.namespace, plugin.name] = _report(item, gateways, plans, node)
-    used = {resource_name(item.plugin): item for items in bindings.values() for item in items}
-    return Placement(
-        uses={name: _uses(items) for name, items in bindings.items()},
-        plugins=tuple(_resource(used[name]) for name in sorted(used)),
-        reports=reports,
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where one plugin stands, whatever others there are; its configuration and code do not matter.
+
+    Attributes:
+        rank: the lesser comes first.
+        place: the field of `Uses` that it belongs to.
+        use: how listeners name it.
+        bindings: that name it.
+    """
+
+    rank: tuple[int, int, str, str]
+    place: str
+    use: ir.PluginUse
+    bindings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What was decided about one plugin: where it stands, what it is to the proxy, and what its status tells."""
+
+    spot: _Spot
+    resource: ir.Plugin
+    report: PluginReport
+
+
+class PluginPlacer:
+    """Places plugins, one state after another; decides again only about those that changed."""
+
+    def __init__(self) -> None:
+        self._placed: MemoMap[Key, HeldPlugin, _Placed] = MemoMap()
+        self._uses: Memo[Mapping[str, Uses]] = Memo()
+        self._placement: Memo[Placement] = Memo()
+
+    def place(self, held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node: NodeFacts) -> Placement:
+        """Decide for every plugin which bindings run it, in which order, and what it is to the proxy."""
+        items = {(item.plugin.namespace, item.plugin.name): item for item in held}
+        placed = self._placed.map(items, partial(_place, plans=plans, node=node), common=(plans, node))
+        return self._placement.get((placed,), partial(self._gather, placed))
+
+    def _gather(self, placed: Mapping[Key, _Placed]) -> Placement:
+        spots = tuple(each.spot for each in placed.values())
+        used = {each.resource.name: each.resource for each in placed.values() if each.spot.bindings}
+        return Placement(
+            uses=self._uses.get((spots,), partial(_uses, spots)),
+            plugins=tuple(used[name] for name in sorted(used)),
+            reports={key: each.report for key, each in placed.items()},
+        )
+
+
+def _place(item: HeldPlugin, plans: Sequence[GatewayPlan], node: NodeFacts) -> _Placed:
+    """Decide about one plugin."""
+    plugin, spec = item.plugin, item.plugin.spec
+    gateways = {plan.key: names for plan in selected(plugin, plans, node) if (names := tuple(_bindings(spec, plan)))}
+    spot = _Spot(
+        rank=(*chain_rank(spec.phase, spec.priority), plugin.name, plugin.namespace),
+        place="network" if _layer(spec) == "network" else _PLACES.get(spec.phase, "before_router"),
+        use=ir.PluginUse(resource_name(plugin), _stand_in(spec)),
+        bindings=() if _is_absent(item) else tuple(name for names in gateways.values() for name in names),
     )
+    return _Placed(spot, _resource(item), _report(item, gateways, plans, node))
 
 
-def _rank(item: HeldPlugin) -> tuple[int, int, str, str]:
-    plugin = item.plugin
-    return (*chain_rank(plugin.spec.phase, plugin.spec.priority), plugin.name, plugin.namespace)
+def _uses(spots: Sequence[_Spot]) -> dict[str, Uses]:
+    """Put the plugins of each binding in order."""
+    found: dict[str, dict[str, list[ir.PluginUse]]] = {}
+    for spot in sorted(spots, key=attrgetter("rank")):
+        for name in spot.bindings:
+            found.setdefault(name, {}).setdefault(spot.place, []).append(spot.use)
+    return {name: Uses(**{place: tuple(uses) for place, uses in places.items()}) for name, places in found.items()}
 
 
 def _is_absent(item: HeldPlugin) -> bool:
@@ -112,15 +159,6 @@ def _bindings(spec: WasmPluginSpec, plan: GatewayPlan) -> Iterator[str]:
             for traffic in spec.match
         ):
             yield from (binding_name(plan.key, address, port) for address in plan.addresses)
-
-
-def _uses(items: Sequence[HeldPlugin]) -> Uses:
-    places: dict[str, list[ir.PluginUse]] = {}
-    for item in items:
-        spec = item.plugin.spec
-        place = "network" if _layer(spec) == "network" else _PLACES.get(spec.phase, "before_router")
-        places.setdefault(place, []).append(ir.PluginUse(resource_name(item.plugin), _stand_in(spec)))
-    return Uses(**{place: tuple(uses) for place, uses in places.items()})
 
 
 def _stand_in(spec: WasmPluginSpec) -> ir.StandIn:
@@ -175,4 +213,4 @@ def _obstacle(item: HeldPlugin, is_selected: bool) -> Decision | None:  # noqa: 
     return None
 
 
-__all__ = ["Placement", "Uses", "place_plugins", "resource_name"]
+__all__ = ["Placement", "PluginPlacer", "Uses", "resource_name"]

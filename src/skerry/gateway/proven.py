@@ -31,6 +31,14 @@ class ProvenPlugins:
         self._good: dict[str, ir.Plugin] = {}
         self._placed: set[str] | None = None
 
+    def untried(self, model: ir.Ir) -> list[ir.Plugin]:
+        """Return the plugins that the real Envoy does not have as they are: those that a trial is for."""
+        return [plugin for plugin in model.plugins if not self._is_good(plugin)]
+
+    def _is_good(self, plugin: ir.Plugin) -> bool:
+        good = self._good.get(plugin.name)
+        return good is plugin or good == plugin  # mostly the very same: thousands are looked at in each turn
+
     def settle(self, model: ir.Ir, verdict_of: Callable[[ir.Plugin], str | None]) -> Proven:
         """Put what is proven in the place of what is not.
 
@@ -41,7 +49,7 @@ class ProvenPlugins:
         plugins: list[ir.Plugin] = []
         rejections = []
         for plugin in model.plugins:
-            verdict = verdict_of(plugin)
+            verdict = "" if self._is_good(plugin) else verdict_of(plugin)
             if verdict is None or verdict:
                 rejections.append(
                     Rejection(EXTENSION_TYPE, plugin.name, "", verdict or ON_TRIAL, pending=verdict is None)

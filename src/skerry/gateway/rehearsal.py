@@ -19,7 +19,8 @@ import httpx
 from skerry.gateway import ir
 from skerry.gateway.envoy import run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
-from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import EdgeSettings
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.sample_upstream import BODY_BYTES_MAX, Headers, Message, SampleUpstream, serve_sample_upstream
 from skerry.gateway.snapshot import Snapshot

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TypeAlias
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -22,51 +24,53 @@ PUSH_ORDER = (CLUSTER_TYPE, SECRET_TYPE, LISTENER_TYPE, EXTENSION_TYPE, ROUTE_TY
 WILDCARD_TYPES = frozenset({CLUSTER_TYPE, LISTENER_TYPE})
 
 
+Users: TypeAlias = Mapping[tuple[str, str], frozenset[str]]
+"""By type and name of a resource, the listeners that name it: until one of them is taken, Envoy does not ask for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class XdsResource:
     """One Envoy resource.
 
     Attributes:
+        type_url: its type, as xDS names it.
         name: unique within its type.
         body: the message, packed.
         version: a hash of the message.
-        users: names of the listeners that name it: until one of them is taken, Envoy does not ask for it.
     """
 
+    type_url: str
     name: str
     body: AnyMessage
     version: str
-    users: frozenset[str] = frozenset()
-
-    @property
-    def type_url(self) -> str:
-        """The type, as xDS names it."""
-        return self.body.type_url
 
 
-def pack(name: str, message: Message, *, users: Iterable[str] = ()) -> XdsResource:
+def pack(name: str, message: Message) -> XdsResource:
     """Make a resource of a message; equal messages give equal versions."""
     body = AnyMessage()
     body.Pack(message, deterministic=True)
-    return XdsResource(name, body, hashlib.sha256(body.value).hexdigest()[:16], frozenset(users))
+    return XdsResource(body.type_url, name, body, hashlib.sha256(body.value).hexdigest()[:16])
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that Envoy shall have; equal contents have equal versions."""
+    """Everything that Envoy shall have.
+
+    Attributes:
+        resources: by type, in the order of `PUSH_ORDER`, and by name.
+        users: what names them.
+    """
 
     resources: Mapping[str, Mapping[str, XdsResource]]
-    version: str
+    users: Users = field(default_factory=dict)
 
     @classmethod
-    def of(cls, resources: Iterable[XdsResource]) -> "Snapshot":
-        """Build a snapshot."""
+    def of(cls, resources: Iterable[XdsResource], users: Users | None = None) -> "Snapshot":
+        """Build a snapshot of single resources."""
         by_type: dict[str, dict[str, XdsResource]] = {type_url: {} for type_url in PUSH_ORDER}
-        digest = hashlib.sha256()
-        for resource in sorted(resources, key=lambda r: (r.type_url, r.name)):
+        for resource in sorted(resources, key=attrgetter("name")):
             by_type[resource.type_url][resource.name] = resource
-            digest.update(f"{resource.type_url}\0{resource.name}\0{resource.version}\0".encode())
-        return cls(by_type, digest.hexdigest()[:16])
+        return cls(by_type, users or {})
 
 
 EMPTY = Snapshot.of(())

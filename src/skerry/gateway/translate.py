@@ -2,6 +2,9 @@
 
     translate(resources) -> Translation(ir, conditions)
 
+Whoever translates one state after another keeps a `Translator`: plugins change often, and for what did not change it
+returns the very objects that it returned before, so that those who come after it can tell at a glance.
+
 Does not own Envoy's words (`envoy_config.py`) nor whether the proxy took them (the agent's Programmed).
 
 Invariants: it never raises, whatever the resources hold; equal resources give equal results, in whatever order they
@@ -9,7 +12,9 @@ come; a bad resource changes nothing but what names it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 
 from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
@@ -26,13 +31,14 @@ from skerry.gateway.gateways import (
     plan_gateways,
 )
 from skerry.gateway.hostnames import ANY, covers
-from skerry.gateway.plugins import Placement, Uses, place_plugins
+from skerry.gateway.plugins import PluginPlacer, Uses
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
 from skerry.gateway.rules import Rule, TranslatedRoute, translate_route
 from skerry.gateway.security import Guards, Security, http_filters, place_security
 from skerry.gateway.tables import Attached, Built, build_table
+from skerry.kit.memo import Memo
 
-__all__ = ["NodeFacts", "Resources", "Translation", "translate"]
+__all__ = ["NodeFacts", "Resources", "Translation", "Translator", "translate"]
 
 #: Routes by the listener that they are attached to: Gateway, and listener name.
 _Attachments = dict[tuple[Key, str], list[Attached]]
@@ -46,8 +52,52 @@ class Translation:
     conditions: Conditions
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Traffic:
+    """What follows from everything but plugins; it is the same only where nothing of that changed.
+
+    Attributes:
+        plans: every Gateway of ours.
+        security: what guards them.
+        tables: by name.
+        model: all but the bindings, and those of `plugins` that are of routes.
+        conditions: all but those of plugins.
+    """
+
+    plans: tuple[GatewayPlan, ...]
+    security: Security
+    tables: Mapping[str, Built]
+    model: ir.Ir
+    conditions: Conditions
+
+
+class Translator:
+    """Translates one state after another; what follows from things that did not change is not worked out again."""
+
+    def __init__(self) -> None:
+        self._plugins = PluginPlacer()
+        self._traffic: Memo[_Traffic] = Memo()
+        self._bindings: Memo[tuple[ir.Binding, ...]] = Memo()
+
+    def translate(self, resources: Resources) -> Translation:
+        """Translate everything; the result depends on nothing that was translated before."""
+        rest = replace(resources, plugins=())
+        traffic = self._traffic.get((rest,), partial(_translate_traffic, rest))
+        placement = self._plugins.place(resources.plugins, traffic.plans, resources.node)
+        model = replace(
+            traffic.model,
+            bindings=self._bindings.get((traffic, placement.uses), partial(_all_bindings, traffic, placement.uses)),
+            plugins=tuple(sorted((*traffic.model.plugins, *placement.plugins), key=attrgetter("name"))),
+        )
+        return Translation(model, replace(traffic.conditions, plugins=placement.reports))
+
+
 def translate(resources: Resources) -> Translation:
     """Translate everything; see the module for what is promised."""
+    return Translator().translate(resources)
+
+
+def _translate_traffic(resources: Resources) -> _Traffic:
     classes = decide_classes(resources.gateway_classes)
     plans = plan_gateways(resources, classes)
     catalog = Catalog(resources)
@@ -64,17 +114,21 @@ def translate(resources: Resources) -> Translation:
     counts = {place: sum(route.accepted for route in routes) for place, routes in attached.items()}
     for plan in plans:
         clusters |= _attach_functions(plan, catalog, resources.node, attached)
-    placement = place_plugins(resources.plugins, plans, resources.node)
     security = place_security(resources, plans)
-    conditions = Conditions(
-        classes=classes,
-        gateways={plan.key: _report(plan, counts) for plan in plans},
-        routes=reports,
-        plugins=placement.reports,
-        authentications=security.authentications,
-        policies=security.policies,
+    tables = {built.table.name: built for built in _tables(plans, attached)}
+    return _Traffic(
+        plans=plans,
+        security=security,
+        tables=tables,
+        model=_model_without_bindings(plans, tables, {**clusters, **security.clusters}),
+        conditions=Conditions(
+            classes=classes,
+            gateways={plan.key: _report(plan, counts) for plan in plans},
+            routes=reports,
+            authentications=security.authentications,
+            policies=security.policies,
+        ),
     )
-    return Translation(_assemble(plans, attached, {**clusters, **security.clusters}, placement, security), conditions)
 
 
 def _age(route: HTTPRoute) -> tuple[str, str, str]:
@@ -158,37 +212,44 @@ def _report(plan: GatewayPlan, counts: Mapping[tuple[Key, str], int]) -> Gateway
     return GatewayReport(plan.accepted, listeners, addresses)
 
 
-def _assemble(
-    plans: Sequence[GatewayPlan],
-    attached: _Attachments,
-    clusters: Mapping[str, ir.Cluster],
-    placement: Placement,
-    security: Security,
-) -> ir.Ir:
-    bindings: list[ir.Binding] = []
-    tables: dict[str, Built] = {}
-    certificates: dict[str, ir.Certificate] = {}
+def _tables(plans: Sequence[GatewayPlan], attached: _Attachments) -> Iterator[Built]:
     for plan in plans:
         routes = {name: found for (key, name), found in attached.items() if key == plan.key}
-        by_port: dict[int, list[ListenerPlan]] = {}
-        for listener in plan.listeners:
-            if listener.usable:
-                by_port.setdefault(listener.spec.port, []).append(listener)
-        for port, listeners in by_port.items():
+        for listeners in _by_port(plan).values():
             for group in _table_groups(listeners):
-                tables[group[0].table] = build_table(group[0].table, group, routes)
-                certificates |= {found.name: found for plan_ in group for found in plan_.certificates}
-            guards = security.guards.get(plan.key, Guards())
-            bindings += _bindings(plan, port, listeners, placement.uses, guards, tables)
+                yield build_table(group[0].table, group, routes)
+
+
+def _model_without_bindings(
+    plans: Sequence[GatewayPlan], tables: Mapping[str, Built], clusters: Mapping[str, ir.Cluster]
+) -> ir.Ir:
+    served = (listener for plan in plans for listener in plan.listeners if listener.usable)
+    certificates = {found.name: found for listener in served for found in listener.certificates}
     discovered = {plugin.name: plugin for built in tables.values() for plugin in built.filters.plugins}
-    plugins = (*placement.plugins, *discovered.values())
     return ir.Ir(
-        bindings=tuple(sorted(bindings, key=lambda binding: binding.name)),
         tables=tuple(tables[name].table for name in sorted(tables)),
         clusters=tuple(clusters[name] for name in sorted(clusters)),
         certificates=tuple(certificates[name] for name in sorted(certificates)),
-        plugins=tuple(sorted(plugins, key=lambda plugin: plugin.name)),
+        plugins=tuple(discovered[name] for name in sorted(discovered)),
     )
+
+
+def _all_bindings(traffic: _Traffic, uses: Mapping[str, Uses]) -> tuple[ir.Binding, ...]:
+    bindings: list[ir.Binding] = []
+    for plan in traffic.plans:
+        guards = traffic.security.guards.get(plan.key, Guards())
+        for port, listeners in _by_port(plan).items():
+            bindings += _bindings(plan, port, listeners, uses, guards, traffic.tables)
+    return tuple(sorted(bindings, key=attrgetter("name")))
+
+
+def _by_port(plan: GatewayPlan) -> dict[int, list[ListenerPlan]]:
+    """Return the listeners that can be served."""
+    found: dict[int, list[ListenerPlan]] = {}
+    for listener in plan.listeners:
+        if listener.usable:
+            found.setdefault(listener.spec.port, []).append(listener)
+    return found
 
 
 def _table_groups(listeners: Sequence[ListenerPlan]) -> Iterable[list[ListenerPlan]]:

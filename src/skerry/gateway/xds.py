@@ -55,7 +55,7 @@ class XdsServer:
 
     def set_snapshot(self, snapshot: Snapshot) -> int:
         """Make a snapshot the latest; returns its generation, for `wait_until_applied`."""
-        if snapshot.version != self._snapshot.version or not self._generation:
+        if snapshot != self._snapshot or not self._generation:
             self._generation += 1
             self._snapshot = snapshot
             for wakeup in self._wakeups:

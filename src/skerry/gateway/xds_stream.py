@@ -7,12 +7,13 @@ Source: Envoy's "xDS REST and gRPC protocol", sections on the incremental varian
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource
 
-from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, Snapshot, XdsResource
+from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, Snapshot, Users, XdsResource
 
 _Key = tuple[str, str]
 
@@ -46,8 +47,8 @@ class Stream:
         self._nonces = itertools.count(1)
         self._subscribed: dict[str, set[str]] = {}
         self._greeted: set[str] = set()
-        self._offered: dict[_Key, str] = {}
-        self._held: dict[_Key, str] = {}
+        self._offered: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._held: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._refused: dict[_Key, Rejection] = {}
         self._flying: dict[str, tuple[_Key, str]] = {}
 
@@ -65,7 +66,7 @@ class Stream:
             self._forget((type_url, name))
         if first:
             for name, version in request.initial_resource_versions.items():
-                self._offered[type_url, name] = self._held[type_url, name] = version
+                self._offered[type_url][name] = self._held[type_url][name] = version
 
     def _acknowledge(self, request: DeltaDiscoveryRequest) -> None:
         if request.response_nonce not in self._flying:
@@ -75,15 +76,18 @@ class Stream:
             self._refused[key] = Rejection(*key, version, request.error_detail.message)
             return
         self._refused.pop(key, None)
+        type_url, name = key
         if version == _ABSENT:
-            self._held.pop(key, None)
+            self._held[type_url].pop(name, None)
         else:
-            self._held[key] = version
+            self._held[type_url][name] = version
 
     def _forget(self, key: _Key) -> None:
-        if key[1] != "*":
-            for state in (self._offered, self._held, self._refused):
-                state.pop(key, None)
+        type_url, name = key
+        if name != "*":
+            self._offered[type_url].pop(name, None)
+            self._held[type_url].pop(name, None)
+            self._refused.pop(key, None)
 
     def due(self, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
         """Yield what Envoy lacks of a snapshot, one resource a response: additions in order, then removals.
@@ -100,9 +104,11 @@ class Stream:
 
     def _additions(self, type_url: str, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
         present = snapshot.resources[type_url]
-        for resource in present.values():
+        offered = self._offered[type_url]
+        changed = [each for each in present.values() if offered.get(each.name) != each.version]
+        for resource in changed:
             key = (type_url, resource.name)
-            if self._wants(key) and self._offered.get(key) != resource.version:
+            if self._wants(key):
                 yield self._response(key, resource)
         if type_url in WILDCARD_TYPES:
             if type_url not in self._greeted:
@@ -112,12 +118,13 @@ class Stream:
             return
         for name in sorted(self._subscribed[type_url] - present.keys()):
             # Asked for and not there: say so, or Envoy waits for it until its own timeout.
-            if (type_url, name) not in self._offered:
+            if name not in offered:
                 yield self._response((type_url, name), None)
 
     def _gone(self, type_url: str, snapshot: Snapshot) -> list[_Key]:
-        present = snapshot.resources[type_url]
-        return [k for k, v in self._offered.items() if k[0] == type_url and v != _ABSENT and k[1] not in present]
+        offered = self._offered[type_url]
+        gone = offered.keys() - snapshot.resources[type_url].keys()
+        return [(type_url, name) for name in sorted(gone) if offered[name] != _ABSENT]
 
     def _wants(self, key: _Key) -> bool:
         names = self._subscribed.get(key[0])
@@ -127,7 +134,7 @@ class Stream:
         self._greeted.add(key[0])
         nonce = str(next(self._nonces))
         version = resource.version if resource else _ABSENT
-        self._offered[key] = version
+        self._offered[key[0]][key[1]] = version
         self._flying[nonce] = (key, version)
         response = DeltaDiscoveryResponse(type_url=key[0], nonce=nonce)
         if resource:
@@ -140,23 +147,28 @@ class Stream:
         """Offer refused listeners again: a port may have become free since. Nothing else changes by waiting."""
         for key in self._refused:
             if key[0] == LISTENER_TYPE:
-                self._offered.pop(key, None)
+                self._offered[LISTENER_TYPE].pop(key[1], None)
 
     def is_settled(self, snapshot: Snapshot) -> bool:
         """Tell whether Envoy has taken or refused everything of a snapshot that it needs."""
         if self._flying:
             return False
-        resources = (resource for by_name in snapshot.resources.values() for resource in by_name.values())
-        return all(map(self._is_answered, resources)) and not any(self._gone(t, snapshot) for t in WILDCARD_TYPES)
+        for type_url, present in snapshot.resources.items():
+            held = self._held[type_url]
+            untaken = [each for each in present.values() if held.get(each.name) != each.version]
+            if not all(self._is_answered(each, snapshot.users) for each in untaken):
+                return False
+        return not any(self._gone(type_url, snapshot) for type_url in WILDCARD_TYPES)
 
-    def _is_answered(self, resource: XdsResource) -> bool:
+    def _is_answered(self, resource: XdsResource, users: Users) -> bool:
+        """Tell whether Envoy refused what it has not taken, or does not need it."""
         key = (resource.type_url, resource.name)
         refused = self._refused.get(key)
-        if self._held.get(key) == resource.version or (refused and refused.version == resource.version):
+        if refused and refused.version == resource.version:
             return True
         # Envoy asks for route tables, secrets and plugins only once it has taken a listener that names them.
         needed = resource.type_url in WILDCARD_TYPES or any(
-            (LISTENER_TYPE, user) not in self._refused for user in resource.users
+            (LISTENER_TYPE, user) not in self._refused for user in users.get(key, ())
         )
         return not needed and not self._wants(key)
 
@@ -166,4 +178,4 @@ class Stream:
 
     def statistics(self) -> dict[str, int]:
         """Return how many resources are held, refused and unanswered."""
-        return {"held": len(self._held), "refused": len(self._refused), "flying": len(self._flying)}
+        return {"held": sum(map(len, self._held.values())), "refused": len(self._refused), "flying": len(self._flying)}

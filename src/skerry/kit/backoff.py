@@ -16,7 +16,6 @@ class Backoff:
     factor: float = 2.0
     max_seconds: float = 30.0
     _next_seconds: float = field(default=0.0, init=False)
-    _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def reset(self) -> None:
         """Start again from the first delay."""
@@ -26,4 +25,4 @@ class Backoff:
         """Return the delay before the next try, in seconds."""
         delay = self._next_seconds or self.first_seconds
         self._next_seconds = min(delay * self.factor, self.max_seconds)
-        return self._random.uniform(delay / 2, delay)
+        return random.uniform(delay / 2, delay)  # noqa: S311 - jitter is no secret, and a seed a backoff costs a call

@@ -16,7 +16,8 @@ from skerry.api.decoding import complete, decode
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
 from skerry.gateway.decisions import Conditions, Decision, PluginReport, PolicyReport
-from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import EdgeSettings
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
 from skerry.gateway.translate import translate

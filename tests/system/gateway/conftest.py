@@ -22,7 +22,8 @@ from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
-from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import EdgeSettings
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.translate import Translation, translate
 from skerry.gateway.xds import XdsServer, serve_xds
@@ -163,13 +164,9 @@ class Edge:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def load(self, text: str) -> Resources:
-        """Read resources; PORT in their text is the port of this Envoy."""
-        return load(text.replace("PORT", str(self.port)), self.node)
-
     async def apply(self, text: str) -> tuple[Translation, tuple[Rejection, ...]]:
         """Translate resources and wait until Envoy has taken them."""
-        translation = translate(self.load(text))
+        translation = translate(load(text.replace("PORT", str(self.port)), self.node))
         generation = self.xds.set_snapshot(build_snapshot(translation.ir, self.edge_settings))
         return translation, await self.xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS)
 

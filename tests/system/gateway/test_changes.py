@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
-from skerry.gateway.envoy_config import build_snapshot
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import Resources
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
 from skerry.gateway.translate import translate
@@ -132,7 +132,7 @@ def _with_bad_route_table(good: Snapshot) -> Snapshot:
     table.body.Unpack(message)
     message.virtual_hosts[0].routes.add(name="bad").match.safe_regex.regex = "(?="
     others = [r for by_name in good.resources.values() for r in by_name.values() if r is not table]
-    return Snapshot.of([*others, pack(table.name, message, users=table.users)])
+    return Snapshot.of([*others, pack(table.name, message)], good.users)
 
 
 async def test_an_envoy_that_was_killed_comes_back_with_everything(

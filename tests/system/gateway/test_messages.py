@@ -8,7 +8,7 @@ import pytest
 import yaml
 from envoy.config.listener.v3.listener_pb2 import Listener
 
-from skerry.gateway.envoy_config import build_snapshot
+from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import NodeFacts
 from skerry.gateway.snapshot import LISTENER_TYPE, Snapshot, XdsResource, pack
 from skerry.gateway.translate import translate

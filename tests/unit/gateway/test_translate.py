@@ -1,5 +1,6 @@
 """The translator never raises, and does not depend on the order of what it is given."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,9 +16,11 @@ from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
 from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
 from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.kinds import Kind
-from skerry.gateway.envoy_config import EdgeSettings, build_snapshot
+from skerry.gateway.envoy_config import EdgeSettings
+from skerry.gateway.envoy_snapshot import SnapshotBuilder, build_snapshot
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources
-from skerry.gateway.translate import translate
+from skerry.gateway.snapshot import Snapshot
+from skerry.gateway.translate import Translator, translate
 
 # Few names, so that objects meet; objects are decoded, not validated: the translator trusts no rule.
 NAMES = st.sampled_from(["a", "b", "a.b"])
@@ -276,3 +279,46 @@ def test_the_order_of_resources_does_not_matter(resources: Resources, random: An
     one = Resources(**distinct, plugins=resources.plugins, **same)
     other = Resources(**turned, plugins=shuffled(resources.plugins), **same)
     assert translate(one) == translate(other)
+
+
+@given(st.lists(st.tuples(RESOURCES, st.booleans()), min_size=2, max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_what_was_translated_before_does_not_matter(states: list[tuple[Resources, bool]]) -> None:
+    translator, builder = Translator(), SnapshotBuilder(EDGE)
+    before = states[0][0]
+    for given_now, only_plugins in states:
+        resources = replace(before, plugins=given_now.plugins) if only_plugins else given_now
+        translation = translator.translate(resources)
+        assert translation == translate(resources)
+        assert builder.build(translation.ir) == build_snapshot(translation.ir, EDGE)
+        before = resources
+
+
+def test_a_changed_plugin_leaves_everything_else_the_very_same() -> None:
+    def plugin(name: str, header: str) -> HeldPlugin:
+        spec = {"url": "file:///p.wasm", "pluginConfig": {"header": header}}
+        document = {"metadata": {"name": name, "namespace": "default"}, "spec": spec}
+        return HeldPlugin(decode(WASM_PLUGIN, document).object, "/p.wasm")
+
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    document = {
+        "metadata": {"name": "edge", "namespace": "default"},
+        "spec": {"gatewayClassName": "ours", "listeners": listeners},
+    }
+    resources = Resources(gateway_classes=CLASSES, gateways=(decode(GATEWAY, document).object,))
+    other = plugin("other", "1")
+    translator, builder = Translator(), SnapshotBuilder(EDGE)
+
+    def turn(header: str) -> Snapshot:
+        return builder.build(translator.translate(replace(resources, plugins=(plugin("a", header), other))).ir)
+
+    one, two = turn("1"), turn("2")
+    changed = [
+        name
+        for type_url, found in two.resources.items()
+        for name, resource in found.items()
+        if one.resources[type_url][name] is not resource
+    ]
+    assert changed == ["default.a"]
+    assert two.users is one.users
+    assert sum(len(found) for found in two.resources.values()) == 4

@@ -83,8 +83,9 @@ def whole(stat: str = "") -> Snapshot:
         [
             pack("c", Cluster(name="c", alt_stat_name=stat)),
             pack("l", Listener(name="l", stat_prefix=stat)),
-            pack("r", RouteConfiguration(name="r"), users=["l"]),
-        ]
+            pack("r", RouteConfiguration(name="r")),
+        ],
+        {(ROUTE_TYPE, "r"): frozenset({"l"})},
     )
 
 
@@ -180,10 +181,11 @@ async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_els
 async def test_a_changed_plugin_is_one_response_and_a_refused_one_is_told(tmp_path: Path) -> None:
     def plugins(**versions: str) -> Snapshot:
         extensions = [
-            pack(name, TypedExtensionConfig(name=name, typed_config=AnyMessage(value=version.encode())), users=["l"])
+            pack(name, TypedExtensionConfig(name=name, typed_config=AnyMessage(value=version.encode())))
             for name, version in versions.items()
         ]
-        return Snapshot.of([pack("l", Listener(name="l")), *extensions])
+        users = {(EXTENSION_TYPE, name): frozenset({"l"}) for name in versions}
+        return Snapshot.of([pack("l", Listener(name="l")), *extensions], users)
 
     async with server(tmp_path) as (xds, path), connect(path) as client:
         generation = xds.set_snapshot(plugins(a="1", b="1"))
