@@ -17,6 +17,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
 ROOM ?=
 ARGS ?=
+# How many processes run the tests: most of a system test is waiting, so one more than there are cores. JOBS=0 for one
+# process, as a debugger wants it.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
@@ -110,7 +114,7 @@ run: setup  ## start Skerry, apply examples/hello, print the URLs, stay in the f
 .PHONY: test
 test: lint  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
 	$(call say,tests)
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: lint
 lint: setup-dev  ## formatting, ruff, mypy --strict, import contracts
@@ -127,12 +131,12 @@ format: setup-dev  ## rewrite the sources as ruff formats them, and apply its sa
 
 .PHONY: unit
 unit: setup-dev  ## the tests without processes, in under a minute; ROOM=store for one room
-	@$(BIN)/pytest $(if $(ROOM),$(wildcard tests/unit/$(ROOM) tests/contract/$(ROOM) tests/golden/$(ROOM)),\
+	@$(PYTEST) $(if $(ROOM),$(wildcard tests/unit/$(ROOM) tests/contract/$(ROOM) tests/golden/$(ROOM)),\
 		$(wildcard tests/unit tests/contract tests/golden)) $(ARGS)
 
 .PHONY: system
 system: setup-dev  ## the tests with real processes
-	@$(BIN)/pytest tests/system $(ARGS)
+	@$(PYTEST) tests/system $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup-dev  ## whatever input, for long: schemathesis and hypothesis with 50 times the examples

@@ -145,7 +145,8 @@ def _write(side: type[Side], condition: Condition) -> Side:
             _field(message, "not_rule", "not_id", is_permission=is_permission).CopyFrom(_write(side, negated))
         case ClaimIs():
             parts = _field(message, "or_rules", "or_ids", is_permission=is_permission)
-            _extend(parts, (side(metadata=m) for m in _claim(condition)), is_permission=is_permission)
+            write = _permission_by if is_permission else _principal_by
+            _extend(parts, (write(m) for m in _claim(condition)), is_permission=is_permission)
         case _:
             _write_leaf(message, condition)
     result: Side = message
@@ -172,6 +173,14 @@ def _write_leaf(message: Any, condition: HeaderIs | PathIs | PortIs | AddressIn)
             message.destination_port = number
         case AddressIn(whose, block):
             (message.direct_remote_ip if whose == "peer" else message.remote_ip).CopyFrom(_block(block))
+
+
+def _permission_by(claim: MetadataMatcher) -> rules_pb2.Permission:
+    return rules_pb2.Permission(metadata=claim)
+
+
+def _principal_by(claim: MetadataMatcher) -> rules_pb2.Principal:
+    return rules_pb2.Principal(sourced_metadata=rules_pb2.SourcedMetadata(metadata_matcher=claim))
 
 
 def _claim(condition: ClaimIs) -> Iterator[MetadataMatcher]:

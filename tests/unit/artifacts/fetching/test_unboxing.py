@@ -77,6 +77,7 @@ def test_a_file_in_a_tar_that_is_over_the_limit_is_refused() -> None:
         (tar_of("plugin.wasm", MODULE)[:600], "tar file"),
         (tar_of("a", b"")[:512], "no file|no Wasm"),
     ],
+    ids=["empty", "page", "text", "cut gzip", "damaged gzip", "damaged zstd", "cut tar", "cut empty tar"],
 )
 def test_what_holds_no_module_is_refused_with_the_reason(boxed: bytes, said: str) -> None:
     with pytest.raises(FetchError, match=said) as raised:
