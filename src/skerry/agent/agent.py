@@ -151,7 +151,7 @@ class Agent:
             translation = self._translator.translate(resources)
             proven = await self._prove(translation.ir)
             self._in_use = InUse(
-                {f.status.live_revision for f in functions if f.status.live_revision},
+                {target.revision for function in functions for target in function.status.targets},
                 {plugin.filter.code for plugin in proven.model.plugins if isinstance(plugin.filter, Wasm)},
             )
             generation = self._xds.set_snapshot(self._snapshots.build(proven.model))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction, EdgeFunctionRevision
+from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, live_of
 from skerry.client.informer import Informer
 from skerry.engine.manifest import FunctionManifest, list_manifests, remove_manifest, write_manifest
 from skerry.kit.clock import Clock
@@ -60,26 +61,45 @@ class FunctionStage:
         self._executor = executor
         self._staged: dict[str, EdgeFunctionRevision] = {}
         self._idle_since_seconds: dict[str, float] = {}
+        self._shares: dict[str, list[TrafficTarget]] = {}
 
     async def stage(self, functions: Iterable[EdgeFunction]) -> list[EdgeFunction]:
-        """Stage the live revisions; return the functions as this node serves them.
+        """Stage the revisions that requests go to; return the functions as this node serves them.
 
-        Each has `status.liveRevision` and the template of the revision that is staged: the live one, or the one
-        before it where the live one can't be staged; functions of which there is neither have no live revision.
+        Each has `status.traffic` as it can be put into force here, `status.liveRevision` and the template of that
+        revision. Where the shares that were decided can't be staged, it is those that were served last; functions of
+        which there is nothing have no live revision.
         """
-        return [await self._as_served(function) for function in functions]
+        served = [await self._as_served(function) for function in functions]
+        self._shares = {each.uid: [t for t in each.status.targets if t.percent] for each in served}
+        return served
 
     async def _as_served(self, function: EdgeFunction) -> EdgeFunction:
-        wanted = (function.status.live_revision, function.status.serving_revision)
-        revision = None
-        for name in dict.fromkeys(name for name in wanted if name):
-            revision = await self._staged_revision(function, name)
-            if revision:
-                break
+        decided = function.status.targets
+        staged = {t.revision for t in decided if await self._staged_revision(function, t.revision)}
+        shares = [target for target in decided if target.percent]
+        tags = [target for target in decided if target.tag and target.revision in staged]
+        if not all(target.revision in staged for target in shares):
+            shares = await self._shares_of_before(function)
+            tags = [tag.model_copy(update={"percent": None}) for tag in tags]
+        live = live_of(shares)
+        revision = await self._staged_revision(function, live) if live else None
         # Shallow copies: a turn makes one of every function, and nothing below is changed.
-        status = function.status.model_copy(update={"live_revision": revision.name if revision else None})
+        in_force = [*shares, *(tag for tag in tags if tag not in shares)]
+        status = function.status.model_copy(update={"live_revision": live, "traffic": in_force})
         spec = function.spec.model_copy(update={"template": revision.spec}) if revision else function.spec
         return function.model_copy(update={"spec": spec, "status": status})
+
+    async def _shares_of_before(self, function: EdgeFunction) -> list[TrafficTarget]:
+        """Return the shares that this node served last, as far as it knows, or the revision that it told of."""
+        told = function.status.serving_revision
+        for shares in (
+            self._shares.get(function.uid, []),
+            [TrafficTarget(revision=told, percent=WHOLE_PERCENT)] if told else [],
+        ):
+            if shares and all([await self._staged_revision(function, share.revision) for share in shares]):
+                return shares
+        return []
 
     async def _staged_revision(self, function: EdgeFunction, name: str) -> EdgeFunctionRevision | None:
         revision = self._revisions.get(name)

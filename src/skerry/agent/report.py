@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.function_traffic import TrafficTarget
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
@@ -57,7 +58,7 @@ class Reporter:
         """Tell what is in force: the functions as they are served, and what was decided and refused on the way."""
         found, objects, refused = translation.conditions, self._slice, tuple(rejections)
         for function in served:
-            await self._tell_serving(function)
+            await self._tell_serving(function, found.addresses)
         classes = {("", name): decision for name, decision in found.classes.items()}
         await self._tell(objects.gateway_classes, classes, _set_class)
         gateways = {key: (report, refused) for key, report in found.gateways.items()}
@@ -86,11 +87,13 @@ class Reporter:
             if await self._write(obj, partial(set_status, what, now)):
                 told[key] = (obj, what)  # noqa: PERF403 - what was told stays so where a later write is cut off
 
-    async def _tell_serving(self, served: EdgeFunction) -> None:
+    async def _tell_serving(self, served: EdgeFunction, addresses: Mapping[tuple[str, str], str]) -> None:
         current = self._slice.functions.get(served.name)
-        revision = served.status.live_revision
-        if current is not None and current.uid == served.uid and current.status.serving_revision != revision:
-            await self._write(current, partial(_set_serving, revision))
+        if current is None or current.uid != served.uid:
+            return
+        targets = told_targets(current, served, addresses)
+        if current.status.serving_revision != served.status.live_revision or current.status.traffic != targets:
+            await self._write(current, partial(_set_serving, served, addresses))
 
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
         """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
@@ -120,8 +123,32 @@ def _policies(
     return {key: (report, refusals_of(report, rejections)) for key, report in reports.items()}
 
 
-def _set_serving(revision: str | None, function: EdgeFunction) -> None:
-    function.status.serving_revision = revision
+def told_targets(
+    function: EdgeFunction, served: EdgeFunction, addresses: Mapping[tuple[str, str], str]
+) -> list[TrafficTarget] | None:
+    """Return what was decided about a function's requests, with what of it is in force here.
+
+    Args:
+        function: as it is stored.
+        served: as this node serves it.
+        addresses: of tags, by function and tag.
+    """
+    in_force = {target.identity for target in served.status.targets}
+    decided = function.status.traffic
+    return decided and [
+        target.model_copy(
+            update={
+                "ready": target.identity in in_force,
+                "url": addresses.get((function.name, target.tag)) if target.tag else None,
+            }
+        )
+        for target in decided
+    ]
+
+
+def _set_serving(served: EdgeFunction, addresses: Mapping[tuple[str, str], str], function: EdgeFunction) -> None:
+    function.status.serving_revision = served.status.live_revision
+    function.status.traffic = told_targets(function, served, addresses)
 
 
 def _set_class(decision: Decision, now: str, gateway_class: GatewayClass) -> None:

@@ -94,6 +94,7 @@ class NodeSlice:
             authentications=tuple(self.authentications),
             policies=tuple(self.policies),
             secrets=tuple(self.secrets),
+            revisions={revision.name: revision.spec for revision in self.revisions},
             namespace_labels={n.name: n.metadata.labels or {} for n in self.namespaces},
             node=node,
         )

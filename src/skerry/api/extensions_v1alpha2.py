@@ -14,6 +14,13 @@ from pydantic import AfterValidator, Field
 from skerry.api.apoxy_function_code import EdgeFunctionCodeSource, default_code, validate_code, validate_config_object
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
+from skerry.api.function_traffic import (
+    WHOLE_PERCENT,
+    SpecTraffic,
+    StatusTraffic,
+    TrafficTarget,
+    validate_traffic,
+)
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.model import (
     Conditions,
@@ -122,19 +129,34 @@ class EdgeFunctionSpec(Model):
     """Configuration sent to a Go plugin with each route, a JSON or YAML object; a change makes no new revision."""
     revision_history_limit: Annotated[int, Field(ge=0, le=REVISION_HISTORY_LIMIT_MAX)] = REVISION_HISTORY_LIMIT_DEFAULT
     """How many revisions to keep, the live one among them. Defaults to 10."""
+    traffic: SpecTraffic = None
+    """How requests are shared among revisions; Skerry's own addition. Defaults to all of them for the latest."""
 
 
 class EdgeFunctionStatus(Model):
     """The present state of a function."""
 
     live_revision: str | None = None
-    """Name of the revision that serves; it moves only to a revision that is ready."""
+    """Name of the revision that serves, with spec.traffic most requests; it moves only to a revision that is ready."""
+    latest_ready_revision: str | None = None
+    """Name of the newest revision that is ready, which `latest` in spec.traffic stands for; Skerry's own addition."""
+    previous_revision: str | None = None
+    """Name of the revision that was live before; Skerry's own addition."""
+    traffic: StatusTraffic = None
+    """How requests are shared, and the addresses of tags, as decided; Skerry's own addition."""
     serving_revision: str | None = None
     """Name of the revision that the gateways route to by now; Skerry's own addition."""
     observed_generation: Int64 | None = None
     """The generation that this status was made from."""
     conditions: Conditions = None
-    """Ready: requests are answered by the live revision. Latest: the live revision is that of the template."""
+    """Ready: requests are answered. Latest: the template's revision is ready. Traffic: spec.traffic is in force."""
+
+    @property
+    def targets(self) -> list[TrafficTarget]:
+        """Who gets requests; a status that was written before there was traffic has a live revision alone."""
+        if self.traffic is None and self.live_revision:
+            return [TrafficTarget(revision=self.live_revision, latest=True, percent=WHOLE_PERCENT)]
+        return self.traffic or []
 
 
 class EdgeFunction(Resource):
@@ -238,6 +260,8 @@ def _validate_function(function: EdgeFunction, _: EdgeFunction | None) -> Iterat
         yield invalid("metadata.name", function.name, detail)
     yield from _validate_template(function.spec.template, "spec.template")
     yield from validate_config_object(function.spec.dynamic_plugin_config, "spec.dynamicPluginConfig")
+    whole = function.spec.template.mode == FILTER
+    yield from validate_traffic(function.spec.traffic or (), function.name, "spec.traffic", whole=whole)
 
 
 def _default_revision(revision: EdgeFunctionRevision) -> None:
@@ -261,6 +285,11 @@ def _source_type(code_path: str) -> Any:
     return source_type
 
 
+def _shares(document: Document) -> list[str]:
+    targets = document.get("status", {}).get("traffic") or []
+    return [f"{target['revision']}={target['percent']}%" for target in targets if target.get("percent")]
+
+
 EDGE_FUNCTION = Kind(
     group=GROUP,
     version=VERSION,
@@ -274,6 +303,7 @@ EDGE_FUNCTION = Kind(
         Column("Source Type", _source_type(".spec.template.code"), description="What the code is."),
         Column("Live Revision", value_at(".status.liveRevision"), description="The revision that serves."),
         Column("Ready", condition_status("Ready"), description="Whether requests are answered."),
+        Column("Traffic", _shares, description="How requests are shared among revisions.", priority=1),
     ),
     default=_default_function,
     validate=_validate_function,

@@ -1,17 +1,18 @@
 """From an EdgeFunction to its revisions: build, switch, trim.
 
-Owns: EdgeFunctionRevision objects, the artifact of each, `status.liveRevision`, and the conditions of both kinds.
-Does not own: how code is built (`artifacts`), or where it is served (the agent, which writes `status.servingRevision`).
+Owns: EdgeFunctionRevision objects, the artifact of each, and the writing of both kinds' statuses.
+Does not own: how code is built (`artifacts`), who gets which requests (`traffic`), what is told
+(`function_conditions`), or where it is served (the agent,
+which writes `status.servingRevision` and what of `status.traffic` is in force).
 
-Invariant: `liveRevision` only ever names a revision whose code is stored and checked. A revision that fails leaves
-the one before it alone.
+Invariant: `status.traffic` only ever comes to name a revision whose code is stored and checked. A revision that fails
+leaves the ones before it alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 from prometheus_client import Histogram
 
@@ -25,9 +26,18 @@ from skerry.api.extensions_v1alpha2 import (
     EdgeFunctionRevisionSpec,
     revision_name,
 )
-from skerry.api.model import Condition, ObjectMeta, OwnerReference, condition_of, is_true, with_condition
+from skerry.api.model import ObjectMeta, OwnerReference, condition_of, is_true
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
+from skerry.controllers.function_conditions import (
+    tell_delayed,
+    tell_failed,
+    tell_function,
+    tell_ingesting,
+    tell_ready,
+    tell_superseded,
+)
+from skerry.controllers.traffic import can_stay, decide_traffic, named_revisions
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
@@ -39,7 +49,6 @@ BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to 
 #: Functions worked on at once. High, because a turn is cheap but for its build, which has a bound of its own: a
 #: function whose code is built must not wait behind others that are still to be.
 CONCURRENCY = 1024
-CONDITION_MESSAGE_CHARACTERS_MAX = 4096
 #: Every function is looked at again this often, whatever happened.
 RESYNC_SECONDS = 600.0
 
@@ -66,7 +75,10 @@ class CodeBuilder(Protocol):
 
 
 class EdgeFunctionController:
-    """Reconciles EdgeFunctions; `run()` is its life.
+    """Reconciles EdgeFunctions; `running()` is its life.
+
+    A function's turn decides and tells, and never waits for a build: those run beside it, one a revision, so that a
+    rollback takes effect while another revision is built, or fails to be.
 
     Args:
         client: where objects are written.
@@ -89,25 +101,28 @@ class EdgeFunctionController:
         self._revisions = revisions
         self._builder = builder
         self._clock = clock
+        self._turns = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
+        self._builds = KeyedWorkers("edge-function-builds", self._build, concurrency=CONCURRENCY)
+        self._building: set[str] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reconcile for the length of the block."""
-        workers = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
-        self._functions.on_change(lambda key: workers.add(key[1]))
-        self._revisions.on_change(lambda key: workers.add(self._owner_name(key)))
-        async with background(("edge-functions:resync", partial(self._resync, workers))):
+        self._functions.on_change(lambda key: self._turns.add(key[1]))
+        self._revisions.on_change(lambda key: self._turns.add(self._owner_name(key)))
+        async with background(("edge-functions:resync", self._resync)):
             try:
                 yield
             finally:
-                await workers.stop()
+                await self._turns.stop()
+                await self._builds.stop()
 
-    async def _resync(self, workers: KeyedWorkers[str]) -> None:
+    async def _resync(self) -> None:
         while True:
             await self._functions.synced()
             await self._revisions.synced()
             for function in self._functions:
-                workers.add(function.name)
+                self._turns.add(function.name)
             await asyncio.sleep(RESYNC_SECONDS)
 
     def _owner_name(self, key: Key) -> str:
@@ -115,7 +130,7 @@ class EdgeFunctionController:
         return _function_of(revision) if revision else key[1].rpartition("-")[0]
 
     async def reconcile(self, name: str) -> None:
-        """Bring one function, its revisions and its status to what its template asks for."""
+        """Bring one function, its revisions and its status to what its spec asks for."""
         try:
             await self._reconcile(name)
         except NotFound:
@@ -128,16 +143,24 @@ class EdgeFunctionController:
         if function is None or function.metadata.deletion_timestamp:
             return  # its revisions name it as their owner, and are collected (controllers.garbage)
         latest = await self._latest_revision(function)
-        if not await self._is_done(latest):
-            message = f"revision {latest.name} is being built"
-            function = await self._client.change_status(
-                function, lambda f: self._tell_building(f, latest, "Building", message)
-            )
-            latest = await self._ingest_for(function, latest)
-        live = await self._live_revision(function, latest)
-        function = await self._client.change_status(function, lambda f: self._tell(f, latest, live))
+        owned = {r.name: r for r in self._revisions if _is_owned(r, function)} | {latest.name: latest}
+        for needed in named_revisions(function) | {latest.name}:
+            if needed in owned and not await self._is_done(owned[needed]):
+                self._builds.add(needed)
+        ready = _latest_ready(function, latest, owned)
+        decision = decide_traffic(function, ready, owned)
+        generation = function.metadata.generation
+
+        def tell(found: EdgeFunction) -> None:
+            if found.metadata.generation == generation:  # else the spec has moved on: another turn follows
+                tell_function(found, latest, ready, decision, self._now())
+
+        function = await self._client.change_status(function, tell)
         await self._tell_superseded(function, latest)
         await self._trim(function, latest)
+
+    def _now(self) -> str:
+        return rfc3339(self._clock.now())
 
     async def _is_done(self, revision: EdgeFunctionRevision) -> bool:
         """Tell whether there is nothing to build: it failed for good, or it is built and its artifact is there."""
@@ -146,19 +169,6 @@ class EdgeFunctionController:
             return False
         artifact = revision.status.artifact
         return ready.status == "False" or (artifact is not None and await self._builder.is_stored(artifact))
-
-    async def _live_revision(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> EdgeFunctionRevision | None:
-        """Return the revision that shall be live: the latest if it is ready, else the one that is, if it still exists.
-
-        The one that is live is built again where its artifact was lost.
-        """
-        if is_true(latest.status.conditions, "Ready"):
-            return latest
-        name = function.status.live_revision
-        live = await self._client.find(EdgeFunctionRevision, name) if name else None
-        if live is None or not _is_owned(live, function):
-            return None
-        return live if await self._is_done(live) else await self._ingest(live)
 
     async def _latest_revision(self, function: EdgeFunction) -> EdgeFunctionRevision:
         """Return the revision of the present template, created where it is new (or its owner is)."""
@@ -173,18 +183,25 @@ class EdgeFunctionController:
         except AlreadyExists:
             return await self._client.get(EdgeFunctionRevision, name)
 
-    async def _ingest_for(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> EdgeFunctionRevision:
-        """Build the latest revision's code; what delays it is told at the function as well."""
+    async def _build(self, name: str) -> None:
+        """Build a revision, unless nothing needs it by now; what it comes to is told at the revision."""
+        revision = await self._client.find(EdgeFunctionRevision, name)
+        function = self._functions.get(_function_of(revision)) if revision else None
+        if revision is None or function is None or not _is_owned(revision, function):
+            return
+        if name not in named_revisions(function) | {revision_name(function)} or await self._is_done(revision):
+            return
+        self._building.add(name)
         try:
-            return await self._ingest(latest)
-        except SkerryError as error:
-            message = f"revision {latest.name} will be tried again: {error.public}"
-            await self._client.change_status(function, lambda f: self._tell_building(f, latest, "Retrying", message))
-            raise
+            await self._ingest(revision)
+        except NotFound:
+            log.info("revision was deleted while it was built", revision=name)
+        finally:
+            self._building.discard(name)
 
-    async def _ingest(self, revision: EdgeFunctionRevision) -> EdgeFunctionRevision:
+    async def _ingest(self, revision: EdgeFunctionRevision) -> None:
         """Build a revision's code and write down how that went."""
-        revision = await self._client.change_status(revision, self._tell_ingesting)
+        revision = await self._client.change_status(revision, lambda r: tell_ingesting(r, self._now()))
         started = self._clock.monotonic_seconds()
         try:
             artifact = await self._builder.build(revision.spec)
@@ -192,103 +209,46 @@ class EdgeFunctionController:
             BUILD_SECONDS.labels("refused").observe(self._clock.monotonic_seconds() - started)
             message = error.public
             log.info("revision does not build", revision=revision.name, reason=message)
-            return await self._client.change_status(revision, lambda r: self._tell_failed(r, message))
+            await self._client.change_status(revision, lambda r: tell_failed(r, message, self._now()))
+            return
         except SkerryError as error:
             message = error.public
-            await self._client.change_status(revision, lambda r: self._tell_delayed(r, message))
+            await self._client.change_status(revision, lambda r: tell_delayed(r, message, self._now()))
             raise
         BUILD_SECONDS.labels("built").observe(self._clock.monotonic_seconds() - started)
         log.info("revision is ready", revision=revision.name, digest=artifact.digest)
-        return await self._client.change_status(revision, lambda r: self._tell_ready(r, artifact))
+        await self._client.change_status(revision, lambda r: tell_ready(r, artifact, self._now()))
 
     async def _tell_superseded(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
         """Say of revisions whose build a restart cut short that nobody waits for it; a rollback builds them."""
+        wanted = named_revisions(function) | {latest.name} | self._building
         for revision in self._revisions:
             ready = condition_of(revision.status.conditions, "Ready")
             waits = ready is None or (ready.status == "Unknown" and ready.reason != "Superseded")
-            if waits and revision.name != latest.name and _is_owned(revision, function):
-                await self._client.change_status(revision, self._set_superseded)
+            if waits and revision.name not in wanted and _is_owned(revision, function):
+                await self._client.change_status(revision, lambda r: tell_superseded(r, self._now()))
 
     async def _trim(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
-        """Remove the oldest revisions over the history limit, never the live one nor the latest."""
+        """Remove the oldest revisions over the history limit, never one that requests may go to, nor the latest."""
         owned = [r for r in self._revisions if _is_owned(r, function)]
-        kept = {function.status.live_revision, function.status.serving_revision, latest.name}
-        owned.sort(key=lambda r: (r.metadata.creation_timestamp or "", int(r.metadata.resource_version or 0)))
         surplus = len(owned) - max(function.spec.revision_history_limit, 1)
-        for revision in [r for r in owned if r.name not in kept][: max(surplus, 0)]:
+        if surplus <= 0:
+            return
+        present = await self._client.get(EdgeFunction, function.name)  # a pin of this very moment counts as well
+        kept = named_revisions(present) | {latest.name}
+        owned.sort(key=lambda r: (r.metadata.creation_timestamp or "", int(r.metadata.resource_version or 0)))
+        for revision in [r for r in owned if r.name not in kept][:surplus]:
             await self._client.delete(revision)
 
-    def _tell_ingesting(self, revision: EdgeFunctionRevision) -> None:
-        self._set(revision, "Ingest", "True", "InProgress", "")
-        self._set(revision, "Ready", "Unknown", "Building", "")
 
-    def _tell_failed(self, revision: EdgeFunctionRevision, message: str) -> None:
-        self._set(revision, "Ingest", "False", "Failed", "")
-        self._set(revision, "Ready", "False", "Failed", message)
-
-    def _set_superseded(self, revision: EdgeFunctionRevision) -> None:
-        self._set(revision, "Ready", "Unknown", "Superseded", "not built: the function's template has moved on")
-
-    def _tell_delayed(self, revision: EdgeFunctionRevision, message: str) -> None:
-        self._set(revision, "Ready", "Unknown", "Retrying", f"the build will be tried again: {message}")
-
-    def _tell_ready(self, revision: EdgeFunctionRevision, artifact: Artifact) -> None:
-        revision.status.ref = revision.name
-        revision.status.artifact = artifact
-        self._set(revision, "Ingest", "False", "Completed", "")
-        self._set(revision, "Ready", "True", "Ready", "")
-
-    def _tell_building(self, function: EdgeFunction, latest: EdgeFunctionRevision, reason: str, message: str) -> None:
-        if revision_name(function) != latest.name:
-            return  # the template has moved on: another turn follows
-        self._set(function, "Latest", "False", reason, message)
-        ready = condition_of(function.status.conditions, "Ready")
-        if ready is None or (ready.reason == "Building" and reason == "Retrying"):
-            self._set(function, "Ready", "False", reason, message)
-
-    def _tell(
-        self, function: EdgeFunction, latest: EdgeFunctionRevision, live_revision: EdgeFunctionRevision | None
-    ) -> None:
-        """Write a function's status from its latest and its live revision; `Ready` waits for the gateway."""
-        if revision_name(function) != latest.name:
-            return  # the template has moved on: another turn follows
-        ready = condition_of(latest.status.conditions, "Ready")
-        failure = ready.message if ready and ready.status == "False" else ""
-        function.status.live_revision = live_revision.name if live_revision else None
-        function.status.observed_generation = function.metadata.generation
-        live, serving = function.status.live_revision, function.status.serving_revision
-        if failure:
-            self._set(function, "Latest", "False", "Failed", f"revision {latest.name} failed: {failure}")
-        else:
-            self._set(function, "Latest", "True", "Live", "")
-        if live is None:
-            self._set(function, "Ready", "False", "Failed", failure)
-        elif serving is None:
-            self._set(function, "Ready", "False", "WaitingForGateway", f"revision {live} is not yet routed to")
-        elif failure:
-            self._set(function, "Ready", "True", "Ready", f"revision {live} serves; {latest.name} failed: {failure}")
-        elif serving == live:
-            self._set(function, "Ready", "True", "Ready", "")
-        # Else an older revision still serves while gateways switch: Ready keeps the generation that it was told of,
-        # so that `kubectl wait` waits for the switch.
-
-    def _set(
-        self,
-        obj: EdgeFunction | EdgeFunctionRevision,
-        condition_type: str,
-        status: Literal["True", "False", "Unknown"],
-        reason: str,
-        message: str,
-    ) -> None:
-        condition = Condition(
-            type=condition_type,
-            status=status,
-            observed_generation=obj.metadata.generation,
-            last_transition_time=rfc3339(self._clock.now()),
-            reason=reason,
-            message=message[:CONDITION_MESSAGE_CHARACTERS_MAX],
-        )
-        obj.status.conditions = with_condition(obj.status.conditions, condition)
+def _latest_ready(
+    function: EdgeFunction, latest: EdgeFunctionRevision, owned: Mapping[str, EdgeFunctionRevision]
+) -> str | None:
+    """Return the newest revision that is ready: the latest if it is, else the one that was, if it still exists."""
+    if is_true(latest.status.conditions, "Ready"):
+        return latest.name
+    before = function.status.latest_ready_revision or function.status.live_revision
+    return before if before and can_stay(owned.get(before)) else None
 
 
 def _function_of(revision: EdgeFunctionRevision) -> str:

@@ -3,12 +3,14 @@
 Owns the reasons InvalidKind, BackendNotFound, PortNotSpecified of the route condition ResolvedRefs.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.extensions_v1alpha2 import FILTER, EdgeFunction
+from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget
 from skerry.api.gateway_v1 import BackendObjectReference
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
@@ -33,22 +35,43 @@ _PROTOCOLS: dict[str, ir.Protocol] = {"": "http1", "h2c": "h2c", "tls": "tls", "
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the requests of a target.
+
+    Attributes:
+        weight: relative to the sum of the target's weights.
+        request_headers: changes that the cluster needs.
+    """
+
+    weight: int = 1
+    request_headers: ir.HeaderChanges = ir.NO_CHANGES
+
+
+_WHOLE = (Share(),)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a reference stands for.
 
     Attributes:
         cluster: the cluster that answers; None where there is none.
-        request_headers: changes that the cluster needs.
+        shares: of its requests; at least one, the greatest first.
         timeout_seconds: how long the whole answer may take; None where the backend does not say.
         problem: the decision on ResolvedRefs, where the reference can't be resolved.
         unready: the function that has no live revision yet.
     """
 
     cluster: ir.Cluster | None
-    request_headers: ir.HeaderChanges = ir.NO_CHANGES
+    shares: tuple[Share, ...] = _WHOLE
     timeout_seconds: float | None = None
     problem: Decision | None = None
     unready: str = ""
+
+    @property
+    def weight(self) -> int:
+        """The sum of the shares' weights."""
+        return sum(share.weight for share in self.shares)
 
     @property
     def cluster_name(self) -> str:
@@ -64,6 +87,7 @@ class Catalog:
     def __init__(self, resources: Resources) -> None:
         self._backends = {backend.name: backend for backend in resources.backends}
         self._functions = {function.name: function for function in resources.functions}
+        self._revisions = resources.revisions
         self._responses = {response.name: response for response in resources.direct_responses}
         self._filters = {each.name: each for each in resources.filters}
         self.engine = ir.EngineCluster(ENGINE, tuple(sorted(resources.node.engine_sockets)))
@@ -114,10 +138,26 @@ class Catalog:
 
     def function_target(self, function: EdgeFunction) -> Target:
         """Return the target of a function that has a live revision."""
+        return self._target_of(function, [target for target in function.status.targets if target.percent])
+
+    def tag_targets(self, function: EdgeFunction) -> dict[str, Target]:
+        """Return the targets of a function's tags."""
+        tagged = (target for target in function.status.targets if target.tag)
+        whole = {"percent": WHOLE_PERCENT}
+        return {target.tag or "": self._target_of(function, [target.model_copy(update=whole)]) for target in tagged}
+
+    def _target_of(self, function: EdgeFunction, shares: Sequence[TrafficTarget]) -> Target:
+        """Return the target of revisions; the time that an answer may take is that of the most patient one."""
+        greatest_first = sorted(shares, key=lambda share: -(share.percent or 0))
+        unit = math.gcd(*(share.percent or 0 for share in shares))
+        specs = [self._revisions.get(share.revision, function.spec.template) for share in shares]
         return Target(
             self.engine,
-            request_headers=ir.HeaderChanges(set=((REVISION_HEADER, function.status.live_revision or ""),)),
-            timeout_seconds=function.spec.template.timeout_seconds + FUNCTION_TIMEOUT_MARGIN_SECONDS,
+            shares=tuple(
+                Share((share.percent or 0) // unit, ir.HeaderChanges(set=((REVISION_HEADER, share.revision),)))
+                for share in greatest_first
+            ),
+            timeout_seconds=max(spec.timeout_seconds for spec in specs) + FUNCTION_TIMEOUT_MARGIN_SECONDS,
         )
 
     def _resolve_backend(self, name: str, port: int | None) -> Target:

@@ -109,7 +109,11 @@ class PolicyReport:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Every decision: by class name, and by namespace and name; only of objects that are ours to decide on."""
+    """Every decision: by class name, and by namespace and name; only of objects that are ours to decide on.
+
+    Attributes:
+        addresses: URLs of functions' tags, by function and tag.
+    """
 
     classes: Mapping[str, Decision] = field(default_factory=dict)
     gateways: Mapping[Key, GatewayReport] = field(default_factory=dict)
@@ -117,3 +121,4 @@ class Conditions:
     plugins: Mapping[Key, PluginReport] = field(default_factory=dict)
     authentications: Mapping[Key, PolicyReport] = field(default_factory=dict)
     policies: Mapping[Key, PolicyReport] = field(default_factory=dict)
+    addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Secret
-from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevisionSpec
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
@@ -63,6 +63,7 @@ class Resources:
         filters: what the functions of mode filter are on this node, each named `filter_name(function)`.
         secrets: only those of type kubernetes.io/tls matter.
         namespace_labels: labels of every namespace, by its name.
+        revisions: what functions were at each revision, by its name.
         node: facts of the node.
     """
 
@@ -78,4 +79,5 @@ class Resources:
     policies: tuple[AuthorizationPolicy, ...] = ()
     secrets: tuple[Secret, ...] = ()
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    revisions: Mapping[str, EdgeFunctionRevisionSpec] = field(default_factory=dict)
     node: NodeFacts = NodeFacts()

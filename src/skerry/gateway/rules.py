@@ -6,6 +6,7 @@ Does not own where a route is attached, nor which of two routes wins (`tables.py
 Invariant: a rule that can't be served answers 500 or 503 for its requests, and leaves the other rules alone.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -190,7 +191,7 @@ class _RuleBuilder:
         rewrite = next((step.url_rewrite for step in spec.filters or () if step.url_rewrite), None)
         timeout_seconds, try_timeout_seconds = _timeouts(spec, [target for _, target in live])
         return ir.Forward(
-            destinations=tuple(_destination(ref, target) for ref, target in live),
+            destinations=tuple(_destinations(live)),
             timeout_seconds=timeout_seconds,
             try_timeout_seconds=try_timeout_seconds,
             host=rewrite.hostname if rewrite else None,
@@ -218,7 +219,8 @@ class _RuleBuilder:
                     self.problems.append(target.problem)
                 if target.cluster:
                     self.clusters.append(target.cluster)
-                    yield ir.Mirror(target.cluster.name, _per_million(mirror), target.request_headers)
+                    greatest = target.shares[0]  # a copy has one place to go
+                    yield ir.Mirror(target.cluster.name, _per_million(mirror), greatest.request_headers)
 
 
 def _kind(ref: LocalObjectReference) -> tuple[str, str]:
@@ -285,16 +287,21 @@ def _joined(one: ir.HeaderChanges, other: ir.HeaderChanges) -> ir.HeaderChanges:
     return ir.HeaderChanges(one.set + other.set, one.add + other.add, one.remove + other.remove)
 
 
-def _destination(ref: HTTPBackendRef, target: Target) -> ir.Destination:
-    filters = ref.filters or ()
-    own = _changes(step.request_header_modifier for step in filters)
-    return ir.Destination(
-        cluster=target.cluster_name,
-        weight=ref.weight,
-        # What the cluster needs comes last, so that no filter can point a request at another revision.
-        request_headers=_joined(own, target.request_headers),
-        response_headers=_changes(step.response_header_modifier for step in filters),
-    )
+def _destinations(backends: Sequence[tuple[HTTPBackendRef, Target]]) -> Iterator[ir.Destination]:
+    """Spread requests over backends by the weights of their references, and within each by its own."""
+    common = math.lcm(*(target.weight for _, target in backends))
+    for ref, target in backends:
+        filters = ref.filters or ()
+        own = _changes(step.request_header_modifier for step in filters)
+        answers = _changes(step.response_header_modifier for step in filters)
+        for share in target.shares:
+            yield ir.Destination(
+                cluster=target.cluster_name,
+                weight=ref.weight * share.weight * (common // target.weight),
+                # What the cluster needs comes last, so that no filter can point a request at another revision.
+                request_headers=_joined(own, share.request_headers),
+                response_headers=answers,
+            )
 
 
 def _timeouts(spec: HTTPRouteRule, targets: Sequence[Target]) -> tuple[float, float]:

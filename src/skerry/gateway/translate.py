@@ -17,10 +17,11 @@ from functools import partial
 from operator import attrgetter
 
 from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction
+from skerry.api.function_traffic import tag_label
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.gateway import ir
 from skerry.gateway.attachment import attachments_of
-from skerry.gateway.backends import Catalog
+from skerry.gateway.backends import Catalog, Target
 from skerry.gateway.decisions import Conditions, GatewayReport, Key, ListenerReport, ParentReport
 from skerry.gateway.gateways import (
     HTTPS,
@@ -112,8 +113,11 @@ def _translate_traffic(resources: Resources) -> _Traffic:
             reports[route.namespace, route.name] = report
             clusters |= {cluster.name: cluster for cluster in translated.clusters}
     counts = {place: sum(route.accepted for route in routes) for place, routes in attached.items()}
+    addresses: dict[tuple[str, str], str] = {}
     for plan in plans:
-        clusters |= _attach_functions(plan, catalog, resources.node, attached)
+        addresses = _attach_functions(plan, catalog, resources.node, attached) | addresses
+    if addresses:
+        clusters[catalog.engine.name] = catalog.engine
     security = place_security(resources, plans)
     tables = {built.table.name: built for built in _tables(plans, attached)}
     return _Traffic(
@@ -127,6 +131,7 @@ def _translate_traffic(resources: Resources) -> _Traffic:
             routes=reports,
             authentications=security.authentications,
             policies=security.policies,
+            addresses=addresses,
         ),
     )
 
@@ -163,22 +168,38 @@ def _attach_route(
 
 def _attach_functions(
     plan: GatewayPlan, catalog: Catalog, node: NodeFacts, attached: _Attachments
-) -> dict[str, ir.Cluster]:
-    """Give every live backend function a host of its own on a default Gateway, unless a route claims the host."""
+) -> dict[tuple[str, str], str]:
+    """Give every live backend function, and each of its tags, a host of its own on a default Gateway.
+
+    A host that a route claims is the route's, and one that is a function's own is no other function's tag's.
+
+    Returns:
+        the URLs, by function and tag ("" for the function itself).
+    """
     if (plan.gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) != "true":
         return {}
-    clusters: dict[str, ir.Cluster] = {}
+    implicit = list(_implicit_routes(catalog, node))
+    urls: dict[tuple[str, str], str] = {}
     for listener in plan.listeners:
         routes = attached.setdefault((plan.key, listener.spec.name), [])
         claimed = {host for route in routes for host in route.hostnames}
-        for function in _live_functions(catalog):
-            host = f"{function.name}.{node.function_hostname_suffix}"
-            if host in claimed or not covers(listener.hostname, host):
-                continue
-            implicit, cluster = _implicit_route(function, host, catalog)
-            clusters[cluster.name] = cluster
-            routes.append(implicit)
-    return clusters
+        for place, route in implicit:
+            (host,) = route.hostnames
+            if host not in claimed and covers(listener.hostname, host):
+                claimed.add(host)
+                routes.append(route)
+                urls.setdefault(place, f"{listener.spec.protocol.lower()}://{host}:{listener.spec.port}/")
+    return urls
+
+
+def _implicit_routes(catalog: Catalog, node: NodeFacts) -> Iterator[tuple[tuple[str, str], Attached]]:
+    """Yield the route of each function's own host, and then those of the tags."""
+    functions = list(_live_functions(catalog))
+    for function in functions:
+        yield (function.name, ""), _implicit_route(function, "", catalog.function_target(function), node)
+    for function in functions:
+        for tag, target in catalog.tag_targets(function).items():
+            yield (function.name, tag), _implicit_route(function, tag, target, node)
 
 
 def _live_functions(catalog: Catalog) -> Iterator[EdgeFunction]:
@@ -187,13 +208,13 @@ def _live_functions(catalog: Catalog) -> Iterator[EdgeFunction]:
             yield function
 
 
-def _implicit_route(function: EdgeFunction, host: str, catalog: Catalog) -> tuple[Attached, ir.Cluster]:
-    target = catalog.function_target(function)
-    destination = ir.Destination(target.cluster_name, request_headers=target.request_headers)
-    action = ir.Forward((destination,), timeout_seconds=target.timeout_seconds or 0.0, retries=True)
-    name = f"edgefunction/{function.name}"
-    route = Attached(name, (host,), (Rule(0, (ir.EVERYTHING,), action),), age=("", "", function.name))
-    return route, catalog.engine
+def _implicit_route(function: EdgeFunction, tag: str, target: Target, node: NodeFacts) -> Attached:
+    label = tag_label(tag, function.name) if tag else function.name
+    destinations = (ir.Destination(target.cluster_name, share.weight, share.request_headers) for share in target.shares)
+    action = ir.Forward(tuple(destinations), timeout_seconds=target.timeout_seconds or 0.0, retries=True)
+    name = f"edgefunction/{function.name}/tag/{tag}" if tag else f"edgefunction/{function.name}"
+    host = f"{label}.{node.function_hostname_suffix}"
+    return Attached(name, (host,), (Rule(0, (ir.EVERYTHING,), action),), age=("", "", label))
 
 
 def _report(plan: GatewayPlan, counts: Mapping[tuple[Key, str], int]) -> GatewayReport:

@@ -61,7 +61,8 @@ def read(path: Path) -> Resources:
         if kind.namespaced and not obj.namespace:
             obj.metadata.namespace = "default"
         found[FIELD_OF_KIND[document["kind"]]].append(held(obj) if isinstance(obj, WasmPlugin) else obj)
-    return Resources(**{name: tuple(items) for name, items in found.items()}, namespace_labels=labels, node=NODE)
+    lists: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
+    return Resources(**lists, namespace_labels=labels, node=NODE)
 
 
 def told(decision: Decision) -> str:
@@ -103,6 +104,8 @@ def conditions_document(conditions: Conditions) -> dict[str, Any]:
     for name, policies in (("authentications", conditions.authentications), ("policies", conditions.policies)):
         if policies:
             document[name] = {"/".join(key): _plugin(report) for key, report in sorted(policies.items())}
+    if any(tag for _, tag in conditions.addresses):
+        document["addresses"] = {" ".join(place): url for place, url in conditions.addresses.items()}
     return document
 
 

@@ -14,6 +14,7 @@ from skerry.api.extensions_v1alpha2 import (
     EdgeFunctionRevision,
     RuntimeCapabilities,
 )
+from skerry.api.function_traffic import TrafficTarget
 from skerry.api.model import ObjectMeta, OwnerReference, from_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer
@@ -149,6 +150,43 @@ async def test_a_function_without_any_revision_here_is_served_by_none(tmp_path: 
     async with staging(tmp_path) as world:
         [served] = await world.stage.stage([world.function(live="f-9")])
         assert served.status.live_revision is None
+
+
+def shared(function: EdgeFunction, **percents: int) -> EdgeFunction:
+    targets = [TrafficTarget(revision=name.replace("_", "-"), percent=percent) for name, percent in percents.items()]
+    function.status.traffic = targets
+    return function
+
+
+def shares(function: EdgeFunction) -> dict[str, int | None]:
+    return {target.revision: target.percent for target in function.status.targets}
+
+
+async def test_every_revision_that_requests_go_to_is_staged(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        for name in ("f-1", "f-2", "f-3"):
+            await world.add_revision(name)
+        function = shared(world.function(), f_1=90, f_2=10)
+        function.status.traffic = [*function.status.targets, TrafficTarget(revision="f-3", tag="next")]
+        [served] = await world.stage.stage([function])
+        assert shares(served) == {"f-1": 90, "f-2": 10, "f-3": None}
+        assert served.status.live_revision == "f-1"
+        assert list_manifests(tmp_path) == ["f-1", "f-2", "f-3"]
+
+
+async def test_shares_of_which_one_cannot_be_staged_leave_those_before(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        missing = "sha256:" + "1" * 64
+        world.artifacts.missing.add(missing)
+        await world.add_revision("f-1")
+        await world.add_revision("f-2")
+        await world.add_revision("f-3", digest=missing)
+        await world.stage.stage([shared(world.function(), f_1=60, f_2=40)])
+        [served] = await world.stage.stage([shared(world.function(), f_2=50, f_3=50)])
+        assert shares(served) == {"f-1": 60, "f-2": 40}
+        world.artifacts.missing.clear()
+        [served] = await world.stage.stage([shared(world.function(), f_2=50, f_3=50)])
+        assert shares(served) == {"f-2": 50, "f-3": 50}
 
 
 async def test_an_artifact_is_fetched_once(tmp_path: Path):

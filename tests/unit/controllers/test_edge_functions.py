@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from skerry.api.errors import Invalid
 from skerry.api.extensions_v1alpha2 import (
     EDGE_FUNCTION,
     Artifact,
@@ -13,6 +16,7 @@ from skerry.api.extensions_v1alpha2 import (
     EdgeFunctionRevisionSpec,
     revision_name,
 )
+from skerry.api.function_traffic import TrafficEntry
 from skerry.api.model import Document, condition_of, from_document, is_true
 from skerry.client.client import Client
 from skerry.client.informer import Informer
@@ -76,11 +80,33 @@ class World:
         return applied
 
     async def serve(self, name: str) -> None:
-        """Do as the agent does: route to the live revision."""
+        """Do as the agent does: put what was decided into force."""
+
+        def tell(function: EdgeFunction) -> None:
+            function.status.serving_revision = function.status.live_revision
+            for target in function.status.targets:
+                target.ready = True
+
+        await self.client.change_status(await self.client.get(EdgeFunction, name), tell)
+
+    async def split(self, name: str, *entries: TrafficEntry) -> EdgeFunction:
+        """Set a function's spec.traffic."""
         function = await self.client.get(EdgeFunction, name)
-        await self.client.change_status(
-            function, lambda f: setattr(f.status, "serving_revision", f.status.live_revision)
-        )
+        applied = await self.client.change(function, lambda f: setattr(f.spec, "traffic", list(entries) or None))
+        self.versions[name] = int(applied.metadata.resource_version or 0)
+        return applied
+
+    async def build(self, name: str, *texts: str) -> list[str]:
+        """Apply one template after the other; return the names of their revisions."""
+        names = []
+        for text in texts:
+            await self.apply(name, text)
+            built = await self.until(
+                name, lambda f: f.status.live_revision == revision_name(f) and latest_reason(f) == "Live"
+            )
+            await self.serve(name)
+            names.append(built.status.live_revision or "")
+        return names
 
     async def until(self, name: str, holds: Callable[[EdgeFunction], bool]) -> EdgeFunction:
         """Wait until the function, not older than what was applied last, is as asked."""
@@ -97,6 +123,11 @@ class World:
 def latest_reason(function: EdgeFunction) -> str:
     latest = condition_of(function.status.conditions, "Latest")
     return latest.reason if latest and latest.observed_generation == function.metadata.generation else ""
+
+
+def traffic_reason(function: EdgeFunction) -> str:
+    traffic = condition_of(function.status.conditions, "Traffic")
+    return traffic.reason if traffic and traffic.observed_generation == function.metadata.generation else ""
 
 
 def reason_of(revision: EdgeFunctionRevision | None) -> str:
@@ -341,3 +372,65 @@ async def test_a_build_that_a_restart_cut_short_is_told_as_superseded():
                 while reason_of(world.revisions.get(old.name)) != "Superseded":
                     world.changed.clear()
                     await world.changed.wait()
+
+
+async def test_a_rollback_takes_effect_while_another_revision_is_being_built():
+    builder = FakeBuilder()
+    async with running(builder) as world:
+        one, two = await world.build("a", "one", "two")
+        builder.gate = asyncio.Event()
+        await world.apply("a", "three")
+        await world.until("a", lambda f: latest_reason(f) == "Building" and f.status.live_revision == two)
+        await world.split("a", TrafficEntry(revision=one, percent=100))
+        function = await world.until("a", lambda f: f.status.live_revision == one)
+        assert (latest_reason(function), function.status.previous_revision) == ("Building", two)
+        builder.gate.set()
+        function = await world.until("a", lambda f: latest_reason(f) == "Ready")
+        assert function.status.live_revision == one, "what is pinned stays, whatever is built"
+
+
+async def test_history_keeps_what_traffic_and_tags_name():
+    async with running() as world:
+        one, _, _, four = await world.build("a", "one", "two", "three", "four")
+        await world.split("a", TrafficEntry(latest=True, percent=100), TrafficEntry(revision=one, tag="old"))
+        await world.until("a", lambda f: traffic_reason(f) == "AsSpecified")
+        function = await world.client.get(EdgeFunction, "a")
+        await world.client.change(function, lambda f: setattr(f.spec, "revision_history_limit", 1))
+        await world.until("a", lambda _: {r.name for r in world.revisions} == {one, four})
+
+
+async def test_a_pinned_revision_that_comes_later_is_put_into_force_when_it_is_there():
+    async with running() as world:
+        (one,) = await world.build("a", "one")
+        future = revision_name(from_document(EdgeFunction, json.loads(edge_function("a", answering("two")))))
+        await world.split("a", TrafficEntry(revision=future, percent=100))
+        function = await world.until("a", lambda f: traffic_reason(f) == "RevisionMissing")
+        assert function.status.live_revision == one
+        ready = condition_of(function.status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.message) == (
+            "True",
+            f"revision {one} serves; spec.traffic is not in force: the function has no revision {future}",
+        )
+        stored = await world.client.get(EdgeFunction, "a")
+        wanted = from_document(EdgeFunction, json.loads(edge_function("a", answering("two"))))
+        await world.client.change(stored, lambda f: setattr(f.spec, "template", wanted.spec.template))
+        await world.until("a", lambda f: f.status.live_revision == future and traffic_reason(f) == "AsSpecified")
+
+
+async def test_no_condition_stands_twice_however_often_it_changes():
+    builder = FakeBuilder(failures={"later": SkerryError("disk full")})
+    async with running(builder) as world:
+        await world.build("a", "one", "later", "two", "one")
+        function = await world.client.get(EdgeFunction, "a")
+        types = [condition.type for condition in function.status.conditions or ()]
+        assert sorted(types) == ["Latest", "Ready", "Traffic"]
+        for revision in world.revisions:
+            assert sorted(condition.type for condition in revision.status.conditions or ()) == ["Ingest", "Ready"]
+
+
+async def test_an_update_is_checked_as_it_is_to_become():
+    async with running() as world:
+        function = await world.apply("a", "one")
+        with pytest.raises(Invalid, match=r"spec\.template\.code: Required value"):
+            await world.client.change(function, lambda f: setattr(f.spec.template.code, "js_source", None))
