@@ -94,6 +94,30 @@ def scaled(percents: Sequence[int], total: int) -> list[int]:
     return found
 
 
+def with_share(entries: Sequence[TrafficEntry] | None, revision: str | None, percent: int) -> list[TrafficEntry]:
+    """Give a revision a share, and scale those of the others to what is left; tags stay.
+
+    Args:
+        entries: `spec.traffic` before.
+        revision: name of the revision; None for the latest, whichever that is.
+        percent: the share.
+
+    Raises:
+        ValueError: nobody is there to take the rest.
+    """
+    wanted = wanted_traffic(entries)
+    mine = next((entry for entry in wanted if entry.revision == revision), None)
+    others = [entry for entry in wanted if entry.percent and entry.revision != revision]
+    if percent < WHOLE_PERCENT and not others:
+        raise ValueError(f"no other revision gets requests that could take the remaining {WHOLE_PERCENT - percent} %")
+    rest = scaled([other.percent or 0 for other in others], WHOLE_PERCENT - percent) if others else []
+    shares = {id(other): share for other, share in zip(others, rest, strict=True) if share}
+    first = mine or TrafficEntry(revision=revision, latest=True if revision is None else None)
+    found = [first.model_copy(update={"percent": percent})]
+    found += [e.model_copy(update={"percent": shares.get(id(e))}) for e in wanted if e is not mine]
+    return [entry for entry in found if entry.percent is not None or entry.tag]
+
+
 def tag_label(tag: str, function: str) -> str:
     """Return the first label of a tag's host name."""
     return f"{tag}{TAG_SEPARATOR}{function}"

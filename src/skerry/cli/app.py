@@ -28,6 +28,7 @@ from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.cli.secrets import secrets
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, run
 from skerry.cli.tokens import tokens
+from skerry.cli.traffic import promote, revisions, rollback
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
@@ -42,6 +43,8 @@ app.add_typer(plugins, name="plugin")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
+for command in (revisions, rollback, promote):
+    app.command()(command)
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[

@@ -9,6 +9,7 @@ from skerry.api.function_traffic import (
     live_of,
     scaled,
     validate_traffic,
+    with_share,
 )
 
 
@@ -79,3 +80,38 @@ def test_scaled_shares_add_up(percents: list[int], total: int):
     found = scaled(percents, total)
     assert sum(found) == total
     assert min(found) >= 0
+
+
+def told(entries: list[TrafficEntry]) -> list[dict[str, object]]:
+    return [entry.model_dump(exclude_none=True) for entry in entries]
+
+
+def test_a_share_is_taken_from_the_others_in_proportion_and_tags_stay():
+    before = [TrafficEntry(revision="f-4", percent=60, tag="old"), TrafficEntry(revision="f-5", percent=40)]
+    after = with_share(before, None, 50)
+    assert told(after) == [
+        {"latest": True, "percent": 50},
+        {"revision": "f-4", "percent": 30, "tag": "old"},
+        {"revision": "f-5", "percent": 20},
+    ]
+    assert told(with_share(after, None, 100)) == [{"latest": True, "percent": 100}, {"revision": "f-4", "tag": "old"}]
+    assert told(with_share(after, "f-5", 100))[0] == {"revision": "f-5", "percent": 100}
+
+
+def test_a_share_of_what_nobody_else_has_is_refused():
+    with pytest.raises(ValueError, match="no other revision gets requests"):
+        with_share(None, None, 10)
+    assert told(with_share(None, "f-4", 10)) == [{"revision": "f-4", "percent": 10}, {"latest": True, "percent": 90}]
+
+
+@given(
+    st.lists(st.integers(1, 100), min_size=1, max_size=8),
+    st.integers(0, 7),
+    st.integers(1, 99),
+)
+def test_shares_add_up_however_they_are_moved(percents: list[int], which: int, percent: int):
+    names = [f"f-{number}" for number in range(len(percents))]
+    shares = scaled(percents, 100)
+    before = [TrafficEntry(revision=name, percent=share) for name, share in zip(names, shares, strict=True)]
+    after = with_share(before, f"f-{which}x", percent)
+    assert problems(*after) == []
