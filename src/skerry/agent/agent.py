@@ -22,6 +22,7 @@ from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.plugins import PluginStage
 from skerry.agent.report import Reporter
 from skerry.agent.slice import NodeSlice
+from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.client.client import Client
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 from skerry.gateway.envoy import Envoy, run_envoy
@@ -65,6 +66,7 @@ class AgentSettings:
         labels: of this node.
         root_namespace: plugins of this namespace apply to Gateways of every namespace.
         start_seconds_max: how long the first configuration may take.
+        function_limits_max: the most that a function gets here.
     """
 
     functions_dir: Path
@@ -75,6 +77,7 @@ class AgentSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     root_namespace: str = "istio-system"
     start_seconds_max: float = 60.0
+    function_limits_max: FunctionLimits = MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,10 @@ async def run_agent(
         await stack.enter_async_context(background(*node_slice.loops))
         xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
         stages = Stages(
-            FunctionStage(settings.functions_dir, node_slice.revisions, artifacts, clock, executor),
+            FunctionStage(
+                *(settings.functions_dir, node_slice.revisions, artifacts, clock, executor),
+                limits_max=settings.function_limits_max,
+            ),
             PluginStage(settings.plugins_dir, artifacts, clock, executor),
         )
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.

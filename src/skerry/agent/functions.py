@@ -8,11 +8,13 @@ leaves the one before it in place.
 
 from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction, EdgeFunctionRevision
+from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, live_of
 from skerry.client.informer import Informer
 from skerry.engine.manifest import FunctionManifest, list_manifests, remove_manifest, write_manifest
@@ -44,6 +46,7 @@ class FunctionStage:
         artifacts: where code comes from.
         clock: measures the grace of manifests that are not needed any more.
         executor: for file work.
+        limits_max: the most that this node gives to a function, whatever it asks for.
     """
 
     def __init__(
@@ -53,7 +56,10 @@ class FunctionStage:
         artifacts: ArtifactSource,
         clock: Clock,
         executor: Executor,
+        *,
+        limits_max: FunctionLimits = MOST,
     ) -> None:
+        self._limits_max = limits_max
         self._functions_dir = functions_dir
         self._revisions = revisions
         self._artifacts = artifacts
@@ -118,6 +124,8 @@ class FunctionStage:
                 artifact=artifact,
                 env={variable.name: variable.value for variable in revision.spec.env or ()},
                 timeout_seconds=revision.spec.timeout_seconds,
+                isolation=revision.spec.isolation,
+                **_limits(revision.spec.limits.within(self._limits_max)),
                 may_fetch=revision.spec.may_fetch,
                 has_kv=revision.spec.has_kv,
             )
@@ -138,3 +146,8 @@ class FunctionStage:
             if now - since >= GRACE_SECONDS:
                 self._staged.pop(name, None)
                 await run_blocking(self._executor, partial(remove_manifest, self._functions_dir, name))
+
+
+def _limits(limits: FunctionLimits) -> dict[str, Any]:
+    """Return a function's limits as a manifest names them."""
+    return {f"{name}_max": value for name, value in asdict(limits).items()}

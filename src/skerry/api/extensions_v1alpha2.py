@@ -6,14 +6,15 @@ through, the document and the user win; docs/reference/edge-function.md lists ea
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, Field
 
 from skerry.api.apoxy_function_code import EdgeFunctionCodeSource, default_code, validate_code, validate_config_object
 from skerry.api.durations import parse_seconds
-from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
+from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long, too_many
+from skerry.api.function_limits import EdgeFunctionLimits, FunctionLimits, limits_of, validate_limits
 from skerry.api.function_traffic import (
     WHOLE_PERCENT,
     SpecTraffic,
@@ -52,6 +53,8 @@ REVISION_HISTORY_LIMIT_MAX = 1000
 #: The function's name is the value of a label of its revisions.
 FUNCTION_NAME_CHARACTERS_MAX = LABEL_CHARACTERS_MAX
 ENV_VARS_MAX = 1000
+#: Names and values together, UTF-8. Cloudflare takes 128 variables of 5 kB.
+ENV_BYTES_MAX = 1024 * 1024
 
 
 def _check_timeout(text: str) -> str:
@@ -87,6 +90,10 @@ class EdgeFunctionRuntime(Model):
     """Port that the function listens on; only in mode backend. Defaults to 8080."""
     timeout: Annotated[str, AfterValidator(_check_timeout)] | None = None
     """Longest time that one request may take, such as 30s or 1m30s. Defaults to 30s; at most 1h."""
+    isolation: Literal["request", "instance"] | None = None
+    """Skerry's own: request gives each request a fresh instance, instance reuses instances. Defaults to instance."""
+    limits: EdgeFunctionLimits | None = None
+    """Skerry's own: how much the function may use."""
 
 
 class EdgeFunctionRevisionSpec(Model):
@@ -106,6 +113,16 @@ class EdgeFunctionRevisionSpec(Model):
         """How long one request may take."""
         timeout = self.runtime.timeout if self.runtime else None
         return parse_seconds(timeout) if timeout else TIMEOUT_SECONDS_DEFAULT
+
+    @property
+    def isolation(self) -> Literal["request", "instance"]:
+        """Whether each request has an instance of its own."""
+        return (self.runtime and self.runtime.isolation) or "instance"
+
+    @property
+    def limits(self) -> FunctionLimits:
+        """How much the function may use."""
+        return limits_of(self.runtime.limits if self.runtime else None)
 
     @property
     def may_fetch(self) -> bool:
@@ -227,6 +244,7 @@ def _validate_template(template: EdgeFunctionRevisionSpec, path: str) -> Iterato
         yield not_supported(f"{path}.mode", template.mode, MODES)
     if template.mode == FILTER and template.runtime and template.runtime.port is not None:
         yield forbidden(f"{path}.runtime.port", "a function in mode filter listens on no port")
+    yield from validate_limits(template.runtime.limits if template.runtime else None, f"{path}.runtime.limits")
     yield from _validate_env(template.env or [], f"{path}.env")
     yield from validate_code(template.code, f"{path}.code")
     if template.code.go_plugin_source and template.mode == BACKEND:
@@ -236,6 +254,8 @@ def _validate_template(template: EdgeFunctionRevisionSpec, path: str) -> Iterato
 def _validate_env(env: list[EnvVar], path: str) -> Iterator[FieldError]:
     if len(env) > ENV_VARS_MAX:
         yield too_many(path, len(env), ENV_VARS_MAX)
+    if sum(len(f"{variable.name}{variable.value}".encode()) for variable in env) > ENV_BYTES_MAX:
+        yield too_long(path, ENV_BYTES_MAX)
     seen = set()
     for index, variable in enumerate(env):
         at = f"{path}[{index}].name"

@@ -45,7 +45,7 @@ class JavaScriptCode:
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> Instance:
         """Return an instance that has loaded the bundle; see `Code`."""
-        return self._engine.start(self._bundle, manifest.env, surroundings, memory_bytes_max=manifest.memory_bytes_max)
+        return self._engine.start(self._bundle, manifest, surroundings)
 
 
 def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:

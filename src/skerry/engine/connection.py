@@ -14,7 +14,7 @@ import sys
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Final
 
-from skerry.engine.http1 import CONTINUE, RequestReader
+from skerry.engine.http1 import CONTINUE, BodyLimit, RequestReader
 
 READ_BYTES = 64 * 1024
 #: Between two requests. Envoy keeps an idle connection for an hour by default: we close first.
@@ -41,7 +41,7 @@ class Connection:
 
     __slots__ = ("_events", "_lingers", "_selector", "_socket", "_unsent", "deadline", "ends", "is_midway", "reader")
 
-    def __init__(self, sock: socket.socket, selector: BaseSelector, *, body_bytes_max: int, now: float) -> None:
+    def __init__(self, sock: socket.socket, selector: BaseSelector, *, body_bytes_max: BodyLimit, now: float) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -4,7 +4,8 @@
     └── EngineError
         ├── LoadError           a bundle throws while it loads, has no handler, or its binary does not link
         ├── CallError           a call failed: `kind` says how; its instance is discarded
-        ├── OverloadedError     every instance that the limits allow is busy, and so is the queue for one
+        ├── OverloadedError     the worker has no room for another instance
+        ├── ConcurrencyError    the function has as many requests as it may, and so has the queue of those that wait
         └── UnknownRevisionError  no manifest names this revision
 
 Each kind is one value of the `x-skerry-error` header of the answer that `worker` gives (docs/reference).
@@ -22,12 +23,16 @@ class FailureKind(enum.StrEnum):
     EXCEPTION = "exception"
     TIMEOUT = "timeout"
     MEMORY = "memory"
+    CPU_TIME = "cpu-time"
     LOAD = "load"
+    CONCURRENCY = "concurrency"
     OVERLOADED = "overloaded"
     UNKNOWN_REVISION = "unknown-revision"
     BODY_TOO_LARGE = "body-too-large"
     BAD_REQUEST = "bad-request"
     BAD_RESPONSE = "bad-response"
+    RESPONSE_TOO_LARGE = "response-too-large"
+    TIMERS = "timers"
 
 
 class EngineError(SkerryError):
@@ -69,7 +74,11 @@ class CallError(EngineError):
 
 
 class OverloadedError(EngineError):
-    """No instance became free in time."""
+    """The worker has no room for another instance."""
+
+
+class ConcurrencyError(EngineError):
+    """A function has as many requests at once as it may."""
 
 
 class UnknownRevisionError(EngineError):

@@ -278,10 +278,14 @@ class Subrequests:
     Args:
         fetcher: sends them; None where the function may send none.
         refusal: what it is told then.
+        subrequests_max: how many there may be in one call.
     """
 
-    def __init__(self, fetcher: Fetcher | None, *, refusal: str = NOT_GRANTED) -> None:
+    def __init__(
+        self, fetcher: Fetcher | None, *, refusal: str = NOT_GRANTED, subrequests_max: int = SUBREQUESTS_MAX
+    ) -> None:
         self._fetcher = fetcher
+        self._subrequests_max = subrequests_max
         self._refusal = refusal
         self._numbers = itertools.count(1)  # never used again: what comes late of an earlier call is not taken for new
         self._started = 0
@@ -315,8 +319,8 @@ class Subrequests:
     def _submit(self, number: int, head: bytes, body: bytes) -> "_Running":
         if self._fetcher is None:
             raise FetchRefusedError(self._refusal)
-        if self._started > SUBREQUESTS_MAX:
-            raise FetchRefusedError(f"a request may cause {SUBREQUESTS_MAX} subrequests, and this one has")
+        if self._started > self._subrequests_max:
+            raise FetchRefusedError(f"a request may cause {self._subrequests_max} subrequests, and this one has")
         if len(self._open) > CONCURRENT_MAX:
             raise FetchRefusedError(f"{CONCURRENT_MAX} subrequests run already: wait for some of them")
         wanted: asyncio.Queue[None] = asyncio.Queue()

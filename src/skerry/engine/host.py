@@ -7,24 +7,29 @@ Calls block their thread and release Python's lock: run them on threads. Invaria
 is dead and must be dropped; its memory is in an unknown state.
 """
 
+import itertools
 import struct
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import orjson
 from wasmtime import Instance as WasmInstance
-from wasmtime import Linker, Store, Trap, TrapCode, WasiConfig, WasmtimeError
+from wasmtime import Linker, Store, Trap, WasiConfig, WasmtimeError
 
 from skerry.engine import platform_calls
+from skerry.engine.call_time import TICK_SECONDS, CallTime
 from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Subrequests
-from skerry.engine.instances import TICK_SECONDS, Reply, Surroundings
+from skerry.engine.instances import Reply, Surroundings, response_too_large
+from skerry.engine.manifest import FunctionManifest
 from skerry.engine.platform_calls import entered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: A bundle must have loaded in this time.
 LOAD_SECONDS_MAX = 10.0
@@ -45,7 +50,6 @@ _EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
 _WORK_LEFT = 0x10000
 _NO_ANSWER = 1  # a status that no answer has: there was none
 _HAS_KV = 1  # of what `init` grants
-_TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
 _LOADING = "functions fetch while they handle a request, not while they load"
 _NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
@@ -91,18 +95,15 @@ class JavaScriptEngine:
     def start(
         self,
         bundle: bytes,
-        env: dict[str, str],
+        manifest: FunctionManifest,
         surroundings: Surroundings,
-        *,
-        memory_bytes_max: int,
     ) -> "Instance":
         """Return an instance that has loaded the bundle.
 
         Args:
             bundle: JavaScript as `js-engine/README.md` describes it, UTF-8.
-            env: the variables that the handler gets as its second argument.
+            manifest: of the revision: its variables and its limits.
             surroundings: what the instance can reach.
-            memory_bytes_max: the limit of the instance's linear memory.
 
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
@@ -110,14 +111,14 @@ class JavaScriptEngine:
         store = Store(self.wasm_engine)
         store.set_wasi(WasiConfig())  # empty: it serves the clock alone
         store.set_limits(
-            memory_size=max(memory_bytes_max, MEMORY_BYTES_MIN),
+            memory_size=max(manifest.memory_bytes_max, MEMORY_BYTES_MIN),
             table_elements=_TABLE_ELEMENTS_MAX,
             instances=1,
             tables=10,
             memories=1,
         )
-        instance = Instance(store, self._prepared.instantiate(store), memory_bytes_max, surroundings)
-        instance.load(bundle, orjson.dumps(env))
+        instance = Instance(store, self._prepared.instantiate(store), manifest, surroundings)
+        instance.load(bundle, orjson.dumps(manifest.env))
         return instance
 
 
@@ -126,20 +127,23 @@ class Instance:
 
     Attributes:
         counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
+        cpu_ns: for how long its last call has computed.
+        time: of the present call.
     """
 
     def __init__(
         self,
         store: Store,
         instance: WasmInstance,
-        memory_bytes_max: int,
+        manifest: FunctionManifest,
         surroundings: Surroundings,
     ) -> None:
-        self.store = store
+        self.time = CallTime(store, self)
+        self.cpu_ns = 0
         self.memory = exported_memory(store, instance)
         self.allocate = exported_function(store, instance, "cabi_realloc", 4)
-        self.deadline_ns = 0
         self.pollables: dict[int, int] = {}
+        self.pollable_numbers: Iterator[int] = itertools.count(1)
         self.diagnostics = bytearray()
         self.log = surroundings.log
         self.subrequests = Subrequests(None, refusal=_LOADING)
@@ -147,7 +151,7 @@ class Instance:
         self.event_at = 0
         self.counted_bytes = 0
         self._surroundings = surroundings
-        self._memory_bytes_max = memory_bytes_max
+        self._manifest = manifest
         self._init = exported_function(store, instance, "init", 7)
         self._init_done = exported_function(store, instance, "cabi_post_init", 0)
         self._handle = exported_function(store, instance, "handle", 3)
@@ -162,7 +166,7 @@ class Instance:
     def load(self, bundle: bytes, env: bytes) -> None:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
         try:
-            self._enter(LOAD_SECONDS_MAX)
+            self._enter(LOAD_SECONDS_MAX, LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 1, EXCHANGE_BYTES)
             self.event_at = self._exchange_at + _EVENT_OFFSET
             granted = _HAS_KV if self.key_values else 0
@@ -171,14 +175,15 @@ class Instance:
             self._init_done()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
-            if failure.kind is FailureKind.TIMEOUT:
+            if failure.kind in {FailureKind.TIMEOUT, FailureKind.CPU_TIME}:
                 raise LoadError(f"the bundle did not load within {LOAD_SECONDS_MAX:g} s") from error
             raise LoadError(failure.message, stack=failure.stack) from error
         except CallError as error:
             raise LoadError(error.message) from error
         if problem is not None:
             raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=problem["stack"])
-        self.subrequests = Subrequests(self._surroundings.fetcher)
+        fetcher = self._surroundings.fetcher
+        self.subrequests = Subrequests(fetcher, subrequests_max=self._manifest.subrequests_max)
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Answer one request.
@@ -193,7 +198,7 @@ class Instance:
         """
         message = head + body
         try:
-            self._enter(timeout_seconds)
+            self._enter(timeout_seconds, self._manifest.cpu_seconds_max)
             at = self._exchange_at
             if len(message) <= EXCHANGE_BYTES:
                 self.memory.write(at, message)
@@ -208,6 +213,8 @@ class Instance:
         except CallError:
             self.subrequests.end()
             raise
+        finally:
+            self.cpu_ns = self.time.cpu_ns
         if not reply.work_left:
             self.subrequests.end()
         if reply.status == 0:
@@ -216,7 +223,16 @@ class Instance:
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait for time to pass."""
+        self.time.before_wait()
         self._surroundings.before_wait(self)
+
+    def on_look(self) -> None:
+        """Say that the call goes on computing."""
+        self._surroundings.on_look(self)
+
+    def stop(self, error: CallError) -> None:
+        """Have the present call end; see `FunctionInstance`."""
+        self.time.stop(error)
 
     @property
     def memory_bytes(self) -> int:
@@ -226,18 +242,18 @@ class Instance:
     def settle(self, timeout_seconds: float) -> None:
         """Run what the function left to `ctx.waitUntil`; raises CallError as `handle` does."""
         try:
-            self._enter(timeout_seconds)
+            self._enter(timeout_seconds, self._manifest.cpu_seconds_max - self.cpu_ns / 1e9)
             self._settle()
             self._settle_done()
         except (Trap, WasmtimeError) as error:
             raise self._failure(error) from error
         finally:
+            self.cpu_ns = self.time.cpu_ns
             self.subrequests.end()
 
-    def _enter(self, timeout_seconds: float) -> None:
+    def _enter(self, timeout_seconds: float, cpu_seconds_max: float) -> None:
         entered.guest = self
-        self.deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
-        self.store.set_epoch_deadline(int(timeout_seconds / TICK_SECONDS) + 2)
+        self.time.begin(timeout_seconds, cpu_seconds_max)
 
     def _give(self, data: bytes) -> tuple[int, int]:
         """Copy bytes into memory that the guest frees; return their address and length."""
@@ -250,6 +266,8 @@ class Instance:
         status, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
         if status == _NO_ANSWER:
             raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
+        if body_length > self._manifest.response_body_bytes_max:
+            raise response_too_large(self._manifest)
         try:
             head, body = read(head_at, head_length), read(body_at, body_length)
         except IndexError as error:
@@ -257,28 +275,30 @@ class Instance:
         return Reply(status & ~_WORK_LEFT, head, body, status >= _WORK_LEFT)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
+        if self.time.stopped is not None:
+            return self.time.stopped
         code = error.trap_code if isinstance(error, Trap) else None
-        if code is TrapCode.INTERRUPT and time.monotonic_ns() >= self.deadline_ns:
-            return CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE)
         told = bytes(self.diagnostics)
         if _NEVER_MARK in told:
             return CallError(FailureKind.EXCEPTION, _NEVER_MESSAGE)
         if isinstance(error, Trap) and error.frames and error.frames[0].func_name == _IMPORT_TRAP:
             return CallError(FailureKind.EXCEPTION, _IMPORT_MESSAGE)
-        nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._memory_bytes_max
+        nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._manifest.memory_bytes_max
         if nearly_full or _OUT_OF_MEMORY.encode() in told:
-            return CallError(FailureKind.MEMORY, self._memory_message())
+            return self.memory_failure()
         reason = code.name.lower().replace("_", " ") if code else "the call could not go on"
         detail = f"{told.decode(errors='replace')}\n{error}"
         return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
 
     def _thrown(self, problem: "_Problem") -> CallError:
         if problem["message"] == _OUT_OF_MEMORY:
-            return CallError(FailureKind.MEMORY, self._memory_message(), stack=problem["stack"])
+            return self.memory_failure(problem["stack"])
         return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=problem["stack"])
 
-    def _memory_message(self) -> str:
-        return f"the function needs more memory than its limit of {self._memory_bytes_max >> 20} MiB"
+    def memory_failure(self, stack: str = "") -> CallError:
+        """Return what a call ends with that is over the limit of the instance's memory."""
+        limit = f"{self._manifest.memory_bytes_max >> 20} MiB (runtime.limits.memory)"
+        return CallError(FailureKind.MEMORY, f"the function needs more memory than its limit of {limit}", stack=stack)
 
 
 class _Problem(TypedDict):

@@ -11,6 +11,7 @@ expression, and length, connection and trailer headers are ours alone.
 import http
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import httptools
@@ -47,7 +48,14 @@ _STATUS_LINE: Final = {
 }
 #: A response that ends with its head. 205 is none of them: it has no body, and says so by its length (RFC 9110).
 _NO_BODY_STATUS = frozenset((204, 304))
+#: When to try again what was refused for want of room: turns end in less than a second, mostly.
+RETRY_AFTER_SECONDS: Final = 1
+_RETRY_STATUS = frozenset((429, 503))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+#: Tells how long a request's body may be, in bytes, by its revision.
+BodyLimit = Callable[[str | None], int]
 
 
 class RequestError(Exception):
@@ -95,17 +103,17 @@ class RequestReader:
         wants_continue: the peer waits for `CONTINUE` before it sends the body; the caller answers and resets it.
     """
 
-    def __init__(self, *, body_bytes_max: int) -> None:
+    def __init__(self, *, body_bytes_max: BodyLimit) -> None:
         self.requests: deque[Request] = deque()
         self.error: RequestError | None = None
         self.wants_continue = False
-        self._body_bytes_max = body_bytes_max
-        self._too_large = f"the request's body is larger than the limit of {body_bytes_max} bytes"
+        self._limit_of = body_bytes_max
         self._parser = httptools.HttpRequestParser(self)
         self._request = Request()
         self._chunks: list[bytes] = []
-        self._body_bytes = 0
+        self._body_bytes = self._body_bytes_max = 0
         self._header_bytes = 0
+        self._length = 0
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer."""
@@ -141,8 +149,8 @@ class RequestReader:
                 request.host = value
             elif name == b"x-forwarded-proto" and value == b"https":
                 request.scheme = b"https"
-            elif name == b"content-length" and int(value) > self._body_bytes_max:  # llhttp has checked the digits
-                self._fail(413, self._too_large, FailureKind.BODY_TOO_LARGE)
+            elif name == b"content-length":
+                self._length = int(value)  # llhttp has checked the digits
             request.headers += (name, value)
         elif name == b"expect" and value.lower() == b"100-continue":
             self.wants_continue = True
@@ -152,13 +160,22 @@ class RequestReader:
         request = self._request
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
+        if self._length:
+            self._expect(self._length)
+
+    def _expect(self, body_bytes: int) -> None:
+        """Refuse a body of so many bytes where that is over the limit, which is asked for once."""
+        limit = self._body_bytes_max = self._body_bytes_max or self._limit_of(self._request.revision)
+        if body_bytes > limit:
+            self._chunks.clear()
+            message = f"the request's body is larger than the limit of {limit} bytes (runtime.limits.requestBody)"
+            self._fail(413, message, FailureKind.BODY_TOO_LARGE)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body_bytes += len(body)
         if self._body_bytes > self._body_bytes_max:
-            self._chunks.clear()
-            self._fail(413, self._too_large, FailureKind.BODY_TOO_LARGE)
+            self._expect(self._body_bytes)
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
@@ -169,7 +186,7 @@ class RequestReader:
             self._chunks.clear()
         self.requests.append(request)
         self._request = Request()
-        self._body_bytes = self._header_bytes = 0
+        self._body_bytes = self._body_bytes_max = self._header_bytes = self._length = 0
         self.wants_continue = False
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
@@ -220,4 +237,6 @@ def error_bytes(request: Request | None, status: int, kind: FailureKind, message
     if len(message) > ERROR_MESSAGE_CHARACTERS_MAX:
         message = f"{message[: ERROR_MESSAGE_CHARACTERS_MAX - 1]}…"
     head = b"content-type: application/json\r\nx-skerry-error: %s\r\n" % kind.encode()
+    if status in _RETRY_STATUS:
+        head += b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS
     return response_bytes(request, status, head, orjson.dumps({"error": kind, "message": message}))

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import Fetcher
 from skerry.engine.kv_operations import FunctionKeyValues
-
-#: How exact a deadline is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
-TICK_SECONDS = 0.02
+from skerry.engine.manifest import FunctionManifest
 
 #: Takes (level, UTF-8 text) of a line that a function writes to its log.
 LogSink = Callable[[int, bytes], None]
@@ -35,9 +34,11 @@ class FunctionInstance(Protocol):
 
     Attributes:
         counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
+        cpu_ns: for how long its last call has computed.
     """
 
     counted_bytes: int
+    cpu_ns: int
 
     @property
     def memory_bytes(self) -> int:
@@ -61,9 +62,13 @@ class FunctionInstance(Protocol):
         """Run what was left to be done after the answer; raises CallError as `handle` does."""
         ...
 
+    def stop(self, error: CallError) -> None:
+        """Have the present call end with this error as soon as it computes again; on its thread, never raises."""
+        ...
 
-def _wait_silently(_instance: FunctionInstance) -> None:
-    """Tell nobody of a wait: the calling thread has nothing else to do."""
+
+def _tell_nobody(_instance: FunctionInstance) -> None:
+    """Tell nobody: no pool has the instance, and its thread has nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,17 @@ class Surroundings:
         fetcher: sends its subrequests; None where it may send none.
         key_values: what `env.KV` keeps; None where there is none.
         before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
+        on_look: likewise every few hundredths of a second while the guest computes.
     """
 
     log: LogSink
     fetcher: Fetcher | None = None
     key_values: FunctionKeyValues | None = None
-    before_wait: Callable[[FunctionInstance], None] = _wait_silently
+    before_wait: Callable[[FunctionInstance], None] = _tell_nobody
+    on_look: Callable[[FunctionInstance], None] = _tell_nobody
+
+
+def response_too_large(manifest: FunctionManifest) -> CallError:
+    """Return what a call ends with whose response is over the limit."""
+    limit = f"{manifest.response_body_bytes_max} bytes (runtime.limits.responseBody)"
+    return CallError(FailureKind.RESPONSE_TOO_LARGE, f"the function's response is larger than its limit of {limit}")

@@ -41,18 +41,18 @@ class Server(Protocol):
     def refuse(self, error: RequestError) -> bytes:
         """Answer what is no request."""
 
+    def body_bytes_max(self, revision: str | None, /) -> int:
+        """Return how long a request's body may be."""
+
 
 class Loop:
     """The connections of one worker; `lead` runs on whichever thread leads."""
 
-    def __init__(
-        self, listener: socket.socket, server: Server, leadership: Leadership, *, request_body_bytes_max: int
-    ) -> None:
+    def __init__(self, listener: socket.socket, server: Server, leadership: Leadership) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._server = server
         self._leadership = leadership
-        self._request_body_bytes_max = request_body_bytes_max
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._accepts = True
@@ -170,7 +170,7 @@ class Loop:
             sys.stderr.write(f"skerry engine worker: accept failed: {error}\n")
             self._pause(now)
             return
-        connection = Connection(sock, self._selector, body_bytes_max=self._request_body_bytes_max, now=now)
+        connection = Connection(sock, self._selector, body_bytes_max=self._server.body_bytes_max, now=now)
         with self._ended:
             self._connections.add(connection)
         self._settle(connection, now)

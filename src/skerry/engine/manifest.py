@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import orjson
 
@@ -18,11 +18,17 @@ from skerry.engine.errors import LoadError, UnknownRevisionError
 
 TIMEOUT_SECONDS_DEFAULT = 30.0
 MEMORY_BYTES_MAX_DEFAULT = 128 * 1024 * 1024
-#: The environment is 1 MiB at most in the API; the rest is small.
-MANIFEST_BYTES_MAX = 2 * 1024 * 1024
+CPU_SECONDS_MAX_DEFAULT = 10.0
+REQUEST_BODY_BYTES_MAX_DEFAULT = 10 * 1024 * 1024
+RESPONSE_BODY_BYTES_MAX_DEFAULT = 32 * 1024 * 1024
+SUBREQUESTS_MAX_DEFAULT = 1_000
+CONCURRENCY_MAX_DEFAULT = 16
+#: The environment is 1 MiB at most in the API, and JSON writes a byte with six; the rest is small.
+MANIFEST_BYTES_MAX = 8 * 1024 * 1024
 
 #: A DNS subdomain as Kubernetes has it: safe as a file name too.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+Isolation = Literal["instance", "request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,12 @@ class FunctionManifest:
         env: the variables that the handler gets.
         timeout_seconds: how long one request may compute and wait.
         memory_bytes_max: the limit of one instance's memory.
+        cpu_seconds_max: how long one request may compute.
+        request_body_bytes_max: a longer one is refused.
+        response_body_bytes_max: a longer one is not sent.
+        subrequests_max: of one request.
+        concurrency_max: requests of the function at once, in one worker.
+        isolation: "instance" where an instance answers many requests, one at a time; "request" where each has its own.
         may_fetch: whether it may send requests (the capability fetchAPI).
         has_kv: whether it has a key/value store (the capability kv).
     """
@@ -46,6 +58,12 @@ class FunctionManifest:
     env: dict[str, str] = field(default_factory=dict)
     timeout_seconds: float = TIMEOUT_SECONDS_DEFAULT
     memory_bytes_max: int = MEMORY_BYTES_MAX_DEFAULT
+    cpu_seconds_max: float = CPU_SECONDS_MAX_DEFAULT
+    request_body_bytes_max: int = REQUEST_BODY_BYTES_MAX_DEFAULT
+    response_body_bytes_max: int = RESPONSE_BODY_BYTES_MAX_DEFAULT
+    subrequests_max: int = SUBREQUESTS_MAX_DEFAULT
+    concurrency_max: int = CONCURRENCY_MAX_DEFAULT
+    isolation: Isolation = "instance"
     may_fetch: bool = True
     has_kv: bool = True
 
@@ -53,8 +71,21 @@ class FunctionManifest:
         for name in (self.revision, self.function):
             if not is_name(name):
                 raise ValueError(f"not a name: {name!r} (a lower-case DNS subdomain of at most 253 characters)")
-        if self.timeout_seconds <= 0 or self.memory_bytes_max <= 0:
-            raise ValueError("timeout_seconds and memory_bytes_max must be positive")
+        wrong = [name for name in _POSITIVE if getattr(self, name) <= 0]
+        if wrong or self.subrequests_max < 0:
+            raise ValueError(f"{', '.join(wrong) or 'subrequests_max'} must be positive")
+        if self.isolation not in get_args(Isolation):
+            raise ValueError(f"isolation must be instance or request, not {self.isolation!r}")
+
+
+_POSITIVE = (
+    "timeout_seconds",
+    "memory_bytes_max",
+    "cpu_seconds_max",
+    "request_body_bytes_max",
+    "response_body_bytes_max",
+    "concurrency_max",
+)
 
 
 def is_name(text: str) -> bool:
@@ -78,6 +109,12 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
         "env": manifest.env,
         "timeoutSeconds": manifest.timeout_seconds,
         "memoryBytesMax": manifest.memory_bytes_max,
+        "cpuSecondsMax": manifest.cpu_seconds_max,
+        "requestBodyBytesMax": manifest.request_body_bytes_max,
+        "responseBodyBytesMax": manifest.response_body_bytes_max,
+        "subrequestsMax": manifest.subrequests_max,
+        "concurrencyMax": manifest.concurrency_max,
+        "isolation": manifest.isolation,
         "mayFetch": manifest.may_fetch,
         "hasKv": manifest.has_kv,
     }
@@ -130,6 +167,12 @@ def _from_document(document: dict[str, Any]) -> FunctionManifest:
         env={str(name): str(value) for name, value in document["env"].items()},
         timeout_seconds=float(document["timeoutSeconds"]),
         memory_bytes_max=int(document["memoryBytesMax"]),
+        cpu_seconds_max=float(document["cpuSecondsMax"]),
+        request_body_bytes_max=int(document["requestBodyBytesMax"]),
+        response_body_bytes_max=int(document["responseBodyBytesMax"]),
+        subrequests_max=int(document["subrequestsMax"]),
+        concurrency_max=int(document["concurrencyMax"]),
+        isolation=document["isolation"],
         may_fetch=bool(document["mayFetch"]),
         has_kv=bool(document["hasKv"]),
     )

@@ -6,7 +6,7 @@ to, and an instance has no files, no sockets and no environment that could be co
 
 A host function finds its instance through the thread: an instance is entered by one thread at a time, and the
 thread is inside of one instance at most (`Guest.entered`). Host functions never raise: wasmtime-py keeps a raised
-exception in one global for all threads. They note the failure and let the epoch deadline end the call; `_guarded` holds
+exception in one global for all threads. They stop the call (`call_time`) with what it shall end with; `_guarded` holds
 them to it, since what they are told comes from code that a function may have tampered with.
 """
 
@@ -16,16 +16,18 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from wasmtime import FuncType, Linker, Module, Store, Trap, ValType, WasmtimeError
+from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 
+from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, RawFunction
+from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import Event, EventKind, Subrequests
 from skerry.engine.instances import LogSink
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Standard error of the engine itself, kept for the report of a trap.
 DIAGNOSTIC_BYTES_MAX = 8 * 1024
@@ -44,11 +46,11 @@ _EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length o
 class Guest(Protocol):
     """The side of an instance that host functions see."""
 
-    store: Store
+    time: CallTime
     memory: GuestMemory
     allocate: RawFunction
-    deadline_ns: int
     pollables: dict[int, int]
+    pollable_numbers: "Iterator[int]"
     diagnostics: bytearray
     log: LogSink
     subrequests: Subrequests
@@ -57,6 +59,9 @@ class Guest(Protocol):
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait."""
+
+    def memory_failure(self) -> CallError:
+        """Return what a call ends with that is over the limit of the instance's memory."""
 
 
 class _Entered(threading.local):
@@ -108,7 +113,7 @@ def _guarded(function: "Callable[..., int | None]", nothing: int | None) -> "Cal
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - the edge to foreign code: the call ends, the worker does not
-            _end_call(entered.guest, f"the host refused what the engine asked: {error!r}\n".encode(errors="replace"))
+            _stop(entered.guest, f"the host refused what the engine asked: {error!r}")
             return nothing
 
     return call
@@ -171,8 +176,8 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
 def _subscribe_instant(instant_ns: int) -> int:
     guest = entered.guest
     if len(guest.pollables) >= POLLABLES_MAX:
-        _end_call(guest, b"too many open timers\n")
-    handle = max(guest.pollables, default=0) + 1
+        guest.time.stop(CallError(FailureKind.TIMERS, f"the function has over {POLLABLES_MAX} timers at once"))
+    handle = next(guest.pollable_numbers)
     guest.pollables[handle] = instant_ns
     return handle
 
@@ -204,7 +209,7 @@ def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
     now = time.monotonic_ns()
     latest_timer = now + _TIMER_NS_MAX
     for_events = any(moment > latest_timer for moment in moments)
-    until = min(*moments, guest.deadline_ns)
+    until = min(*moments, guest.time.deadline_ns)
     happened = for_events and guest.subrequests.has_event
     while now < until and not happened:
         guest.before_wait()
@@ -216,7 +221,7 @@ def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
         now = time.monotonic_ns()
     ready = [index for index, moment in enumerate(moments) if moment <= now or (happened and moment > latest_timer)]
     if not ready:
-        _end_call(guest, b"")
+        guest.time.stop_late()
     return ready
 
 
@@ -231,22 +236,21 @@ def _given(guest: Guest, data: bytes) -> int:
     try:
         address = guest.allocate(0, 0, 4, len(data))
         guest.memory.write(address, data)
-    except (Trap, WasmtimeError):  # out of time or out of memory: the call is over in any case
-        _end_call(guest, b"the engine could not allocate memory\n")
+    except (Trap, WasmtimeError):  # stopped already, or out of memory: the call is over in any case
+        guest.time.stop(guest.memory_failure())
         return 0
     return address
 
 
-def _end_call(guest: Guest, reason: bytes) -> None:
-    """Make the guest trap as soon as this host function returns."""
-    _note(guest, reason)
-    guest.store.set_epoch_deadline(0)
+def _stop(guest: Guest, reason: str) -> None:
+    """End the call, for a reason that only the engine itself could have given."""
+    guest.time.stop(CallError(FailureKind.TRAP, f"the function's code trapped: {reason}"))
 
 
 def _random_bytes(length: int, result_at: int) -> None:
     guest = entered.guest
     if not 0 <= length <= RANDOM_BYTES_MAX:
-        _end_call(guest, b"too many random bytes asked for at once\n")
+        _stop(guest, "too many random bytes asked for at once")
         length = 0
     _give_list(guest, os.urandom(length), length, result_at)
 

@@ -1,13 +1,16 @@
-"""Warm instances, by revision: made on demand, reused, bounded, thrown away.
+"""Warm instances, by revision: made on demand, reused, bounded, thrown away; and who gets his turn.
 
-Owns: which instance answers a request, when one is made and when one is dropped. Does not own how a call runs
-(`host`) or what is said over HTTP (`serving`).
+Owns: which instance answers a request, when one is made and when one is dropped, and how much of a worker a function
+may have. Does not own how a call runs (`host`) or what is said over HTTP (`serving`).
 
 Invariants: an instance serves one revision for all of its life, and one request at a time. A call that failed
 takes its instance with it. `instances` counts every instance that exists, in use or idle; it never exceeds
-`instances_max`, nor `instances_per_revision_max` for one revision. `memory_bytes` is what all of them took when each
-was last measured: when it had started, before it waits, and when it is given back; nobody can look into one that
-computes. Where it is over the limit, nothing is idle.
+`instances_max`. `memory_bytes` is what all of them took when each was last measured: when it had started, before it
+waits, while it computes, and when it is given back.
+
+What is scarce is shared in equal parts (max-min fairness): while there is enough, nobody is held to a share. Where the
+threads run short, a function that has its share gets no further one; where memory does, a function that has more than
+its share gives it back, and one below its share is not refused.
 """
 
 import threading
@@ -20,13 +23,16 @@ from types import TracebackType
 from typing import Self
 
 from skerry.engine.code import Code
-from skerry.engine.errors import OverloadedError
+from skerry.engine.errors import ConcurrencyError, OverloadedError
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.instances import FunctionInstance
 from skerry.engine.manifest import FunctionManifest, manifest_path
 
 StartInstance = Callable[[FunctionManifest, Code], FunctionInstance]
 LoadRevision = Callable[[str], tuple[FunctionManifest, Code]]
+
+#: How many requests of a function may wait, for each that runs.
+WAITING_PER_RUNNING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +41,45 @@ class PoolLimits:
 
     Attributes:
         instances_max: all revisions together.
-        memory_bytes_max: all instances together (their `memory_bytes`): over it idle ones are dropped, those of the
-            revisions asked for least recently first, and while those in use hold all of it none is started.
+        memory_bytes_max: all instances together (their `memory_bytes`); see above for what happens over it.
         kept_bytes_max: an instance that takes more is dropped after its request. A busy one grows by up to 80 MiB
             before SpiderMonkey collects its heap; what is above has kept something large.
-        instances_per_revision_max: how many requests of one revision run at once.
-        waiting_per_revision_max: how many more may wait for one of these; each holds a thread.
-        waiting_seconds_max: how long they wait.
+        threads_max: each request that runs or waits may hold one.
+        waiting_seconds_max: how long a request waits for its turn.
         idle_seconds_max: an instance without a request for so long is dropped.
     """
 
     instances_max: int = 200
     memory_bytes_max: int = 1024 * 1024 * 1024
     kept_bytes_max: int = 96 * 1024 * 1024
-    instances_per_revision_max: int = 16
-    waiting_per_revision_max: int = 32
+    threads_max: int = 256
     waiting_seconds_max: float = 10.0
     idle_seconds_max: float = 300.0
+
+
+@dataclass(slots=True)
+class _Function:
+    """What the revisions of one function have together."""
+
+    running: int = 0
+    waiting: int = 0
+    instances: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(slots=True)
 class _Revision:
     manifest: FunctionManifest
     code: Code
+    function: _Function
     idle: deque[tuple[FunctionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
     instances: int = 0
-    waiting: int = 0
     is_slow: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the function has as many requests as it may."""
+        return self.function.running >= self.manifest.concurrency_max
 
 
 class Lease:
@@ -134,10 +152,12 @@ class InstancePool:
         self._limits = limits
         self._before_wait = before_wait
         self._revisions: OrderedDict[str, _Revision] = OrderedDict()  # least recently used first
+        self._functions: dict[str, _Function] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._instances = 0
         self._memory_bytes = 0
+        self._running = 0
         self._waiting = 0
         self._cold_starts = 0
 
@@ -147,33 +167,44 @@ class InstancePool:
         Raises:
             UnknownRevisionError: there is no manifest of this name.
             LoadError: its code does not load.
-            OverloadedError: the limits are reached.
+            ConcurrencyError: the function has as many requests as it may.
+            OverloadedError: the worker's limits are reached.
         """
         with self._lock:
             revision = self._revisions.get(revision_name)
             if revision is not None:
                 self._revisions.move_to_end(revision_name)
-                if revision.idle:
+                if revision.idle and not revision.is_full and not self._is_short_of_threads():
+                    self._begin_turn(revision)
                     return Lease(self, revision, revision.idle.pop()[0])
         if revision is None:
             revision = self._loaded(revision_name)
         return Lease(self, revision, self._take(revision) or self._started(revision))
 
+    def manifest(self, revision_name: str) -> FunctionManifest | None:
+        """Return the manifest of a revision that is loaded."""
+        with self._lock:
+            revision = self._revisions.get(revision_name)
+        return revision.manifest if revision else None
+
     def _loaded(self, name: str) -> _Revision:
         manifest, code = self._load(name)  # two threads may both load it: the first one's stays
         with self._lock:
-            return self._revisions.setdefault(name, _Revision(manifest, code))
+            function = self._functions.setdefault(manifest.function, _Function())
+            return self._revisions.setdefault(name, _Revision(manifest, code, function))
 
     def _take(self, revision: _Revision) -> FunctionInstance | None:
-        """Return an idle instance, or None with the right to start one."""
+        """Return an idle instance, or None with the right to start one; either way the request runs from here on."""
         with self._lock:
-            if not revision.idle and not self._has_room(revision):
+            if not self._may_run(revision):
                 self._wait(revision)
+            self._begin_turn(revision)
             if revision.idle:
                 return revision.idle.pop()[0]
             revision.instances += 1
+            revision.function.instances += 1
             self._instances += 1
-            self._memory_bytes += INSTANCE_BYTES
+            self._charge(revision.function, INSTANCE_BYTES)
             self._cold_starts += 1
             return None
 
@@ -183,49 +214,71 @@ class InstancePool:
         except BaseException:
             with self._lock:
                 self._forget(revision, INSTANCE_BYTES)
-                self._tell_waiting()
+                self._end_turn(revision)
             raise
         instance.counted_bytes = INSTANCE_BYTES
-        self.measure(instance)
+        self.measure(instance, revision.manifest.function)
         return instance
 
-    def _has_room(self, revision: _Revision) -> bool:
-        if revision.instances >= self._limits.instances_per_revision_max:
+    def _may_run(self, revision: _Revision) -> bool:
+        if revision.is_full or self._lacks_threads(revision.function):
             return False
-        while self._instances >= self._limits.instances_max or self._is_memory_full():
-            if not self._evict_one():
+        return bool(revision.idle) or self._has_room(revision.function)
+
+    def _is_short_of_threads(self) -> bool:
+        return 2 * (self._running + self._waiting) > self._limits.threads_max
+
+    def _lacks_threads(self, function: _Function) -> bool:
+        """Tell whether threads are scarce and a function has its share. One share always stays for a newcomer."""
+        if not self._is_short_of_threads():
+            return False
+        active = sum(1 for each in self._functions.values() if each.running or each.waiting)
+        return function.running + function.waiting >= self._limits.threads_max // (active + 1)
+
+    def _has_room(self, function: _Function) -> bool:
+        while self._instances >= self._limits.instances_max:
+            if not self._evict_one(lambda _: True):
                 return False
+        while self._is_memory_full():
+            if not self._evict_one(self._is_over_share):
+                return not self._is_over_share(function)
         return True
 
     def _is_memory_full(self) -> bool:
         return self._memory_bytes + INSTANCE_BYTES > self._limits.memory_bytes_max
 
+    def _is_over_share(self, function: _Function) -> bool:
+        holders = sum(1 for each in self._functions.values() if each.instances or each is function)
+        return (function.memory_bytes + INSTANCE_BYTES) * max(1, holders) > self._limits.memory_bytes_max
+
     def _wait(self, revision: _Revision) -> None:
-        limits = self._limits
-        if self._is_memory_full() and revision.instances < limits.instances_per_revision_max:
+        function, limits = revision.function, self._limits
+        if self._lacks_threads(function):
+            raise ConcurrencyError(f"of the worker's {limits.threads_max} threads the function has its share already")
+        if not revision.is_full and self._is_memory_full():
             # It may take long, and a request that waits holds a thread: other functions need those.
             raise OverloadedError(
                 f"the instances in use hold all of the {limits.memory_bytes_max >> 20} MiB that a worker's may take"
             )
-        if revision.waiting >= limits.waiting_per_revision_max:
-            raise OverloadedError(
-                f"all instances are busy and {limits.waiting_per_revision_max} requests wait for one already"
-            )
+        if function.waiting >= WAITING_PER_RUNNING * revision.manifest.concurrency_max:
+            raise ConcurrencyError(f"{_concurrency(revision)}, and {function.waiting} wait already")
         self._before_wait()
-        revision.waiting += 1
+        function.waiting += 1
         self._waiting += 1
         try:
-            free = self._changed.wait_for(lambda: revision.idle or self._has_room(revision), limits.waiting_seconds_max)
+            may_run = self._changed.wait_for(lambda: self._may_run(revision), limits.waiting_seconds_max)
         finally:
-            revision.waiting -= 1
+            function.waiting -= 1
             self._waiting -= 1
-        if not free:
+        if not may_run and revision.is_full:
+            raise ConcurrencyError(f"{_concurrency(revision)}, and none ended within {limits.waiting_seconds_max:g} s")
+        if not may_run:
             raise OverloadedError(f"no instance became free within {limits.waiting_seconds_max:g} s")
 
-    def _evict_one(self) -> bool:
+    def _evict_one(self, of: Callable[[_Function], bool]) -> bool:
         """Drop the idle instance of the revision that was asked for least recently; False where all are busy."""
         for revision in self._revisions.values():
-            if revision.idle:
+            if revision.idle and of(revision.function):
                 self._drop_oldest(revision)
                 return True
         return False
@@ -235,37 +288,57 @@ class InstancePool:
 
     def _forget(self, revision: _Revision, counted_bytes: int) -> None:
         revision.instances -= 1
+        revision.function.instances -= 1
         self._instances -= 1
-        self._memory_bytes -= counted_bytes
+        self._charge(revision.function, -counted_bytes)
 
-    def measure(self, instance: FunctionInstance) -> None:
-        """Count what a lent instance takes by now; call it on the instance's thread, before it waits."""
+    def _charge(self, function: _Function, change_bytes: int) -> None:
+        function.memory_bytes += change_bytes
+        self._memory_bytes += change_bytes
+
+    def measure(self, instance: FunctionInstance, function_name: str) -> bool:
+        """Count what a lent instance takes by now; returns whether its function must give memory back.
+
+        Call it on the instance's thread, and stop the call where it returns True.
+        """
         now_bytes = instance.memory_bytes
         with self._lock:
-            if instance.counted_bytes:  # else it is still being started
-                self._count(instance, now_bytes)
-                self._shrink()
-                self._tell_waiting()
+            function = self._functions.get(function_name)
+            if function is None or not instance.counted_bytes:  # the latter is still being started
+                return False
+            self._count(function, instance, now_bytes)
+            self._shrink()
+            self._tell_waiting()
+            return self._memory_bytes > self._limits.memory_bytes_max and self._is_over_share(function)
 
     def give_back(self, revision: _Revision, instance: FunctionInstance, *, keep: bool) -> None:
         """Take an instance back; without `keep`, it is gone. `Lease` calls it."""
         now_bytes = instance.memory_bytes
-        keep = keep and now_bytes <= self._limits.kept_bytes_max
+        keep = keep and now_bytes <= self._limits.kept_bytes_max and revision.manifest.isolation == "instance"
         with self._lock:
-            self._count(instance, now_bytes)
+            self._count(revision.function, instance, now_bytes)
             if keep and self._revisions.get(revision.manifest.revision) is revision:
                 revision.idle.append((instance, time.monotonic()))
             else:
                 self._forget(revision, now_bytes)
             self._shrink()
-            self._tell_waiting()
+            self._end_turn(revision)
 
-    def _count(self, instance: FunctionInstance, now_bytes: int) -> None:
-        self._memory_bytes += now_bytes - instance.counted_bytes
+    def _begin_turn(self, revision: _Revision) -> None:
+        revision.function.running += 1
+        self._running += 1
+
+    def _end_turn(self, revision: _Revision) -> None:
+        revision.function.running -= 1
+        self._running -= 1
+        self._tell_waiting()
+
+    def _count(self, function: _Function, instance: FunctionInstance, now_bytes: int) -> None:
+        self._charge(function, now_bytes - instance.counted_bytes)
         instance.counted_bytes = now_bytes
 
     def _shrink(self) -> None:
-        while self._memory_bytes > self._limits.memory_bytes_max and self._evict_one():
+        while self._memory_bytes > self._limits.memory_bytes_max and self._evict_one(self._is_over_share):
             pass
 
     def _tell_waiting(self) -> None:
@@ -286,8 +359,12 @@ class InstancePool:
             for name, revision in list(self._revisions.items()):
                 while revision.idle and revision.idle[0][1] < stale:
                     self._drop_oldest(revision)
-                if not revision.instances and not revision.waiting:
+                if not revision.instances and not revision.function.waiting:
                     del self._revisions[name]  # its code is read again when it is asked for
+            known = {revision.manifest.function for revision in self._revisions.values()}
+            for name, function in list(self._functions.items()):
+                if name not in known and not function.running and not function.waiting:
+                    del self._functions[name]
 
     def statistics(self) -> dict[str, int]:
         """Return the present counts."""
@@ -298,6 +375,12 @@ class InstancePool:
                 "instances": self._instances,
                 "instances_idle": idle,
                 "instances_memory_bytes": self._memory_bytes,
+                "requests_running": self._running,
                 "requests_waiting": self._waiting,
                 "cold_starts_total": self._cold_starts,
             }
+
+
+def _concurrency(revision: _Revision) -> str:
+    limit = f"{revision.manifest.concurrency_max} in one worker (runtime.limits.concurrency)"
+    return f"the function has as many requests at once as it may, {limit}"

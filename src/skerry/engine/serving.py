@@ -14,7 +14,15 @@ from typing import NamedTuple
 import orjson
 
 from skerry.engine.code import Code, read_code
-from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError, OverloadedError, UnknownRevisionError
+from skerry.engine.errors import (
+    CallError,
+    ConcurrencyError,
+    EngineError,
+    FailureKind,
+    LoadError,
+    OverloadedError,
+    UnknownRevisionError,
+)
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
@@ -23,12 +31,10 @@ from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
-from skerry.engine.manifest import FunctionManifest, read_manifest
+from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
 from skerry.engine.measures import WorkerMeasures
 from skerry.engine.pool import InstancePool, Lease, PoolLimits
 
-#: A function's response body.
-RESPONSE_BODY_BYTES_MAX = 32 * 1024 * 1024
 #: A revision whose last call took longer than this is called beside the event loop, not inside of it.
 SLOW_SECONDS = 0.003
 
@@ -36,13 +42,18 @@ _STATUS = {
     FailureKind.TRAP: 500,
     FailureKind.EXCEPTION: 500,
     FailureKind.MEMORY: 500,
+    FailureKind.CPU_TIME: 500,
+    FailureKind.TIMERS: 500,
+    FailureKind.RESPONSE_TOO_LARGE: 500,
     FailureKind.LOAD: 500,
     FailureKind.BAD_RESPONSE: 500,
     FailureKind.TIMEOUT: 504,
+    FailureKind.CONCURRENCY: 429,
     FailureKind.OVERLOADED: 503,
     FailureKind.UNKNOWN_REVISION: 404,
 }
 _ERROR_LEVEL = 3
+_MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
 _HEALTH, _METRICS = b"/__skerry/health", b"/__skerry/metrics"
 
 
@@ -107,6 +118,16 @@ class FunctionServer:
         self.measures.answered(time.perf_counter() - started)
         return answer
 
+    def body_bytes_max(self, revision: str | None) -> int:
+        """Return how long the body of a request to a revision may be."""
+        if revision is None:
+            return REQUEST_BODY_BYTES_MAX_DEFAULT
+        try:
+            manifest = self.pool.manifest(revision) or read_manifest(self._functions_dir, revision)
+        except EngineError:  # answered with what is wrong once the request is complete
+            return REQUEST_BODY_BYTES_MAX_DEFAULT
+        return manifest.request_body_bytes_max
+
     def refuse(self, error: RequestError) -> bytes:
         """Answer what is no request, or one that may not be; the connection ends after it."""
         self.measures.failed(error.kind)
@@ -165,12 +186,16 @@ class FunctionServer:
 
         def before_wait(instance: FunctionInstance) -> None:
             self._step_aside()
-            self.pool.measure(instance)
+            measure(instance)
+
+        def measure(instance: FunctionInstance) -> None:
+            if self.pool.measure(instance, manifest.function):
+                instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
 
         try:
             fetcher = self._fetcher if manifest.may_fetch else None
             kept = FunctionKeyValues(self.key_values, manifest.function) if manifest.has_kv else None
-            return code.start(manifest, Surroundings(log, fetcher, kept, before_wait))
+            return code.start(manifest, Surroundings(log, fetcher, kept, before_wait, measure))
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise
@@ -198,10 +223,6 @@ class FunctionServer:
 
 
 def _written(request: Request, reply: Reply) -> bytes:
-    if len(reply.body) > RESPONSE_BODY_BYTES_MAX:
-        raise CallError(
-            FailureKind.BAD_RESPONSE, f"the function's response is larger than {RESPONSE_BODY_BYTES_MAX} bytes"
-        )
     if not 200 <= reply.status <= 599:
         raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
     return response_bytes(request, reply.status, checked_head(reply.head), reply.body)
@@ -211,6 +232,8 @@ def _kind(error: EngineError | RequestError) -> FailureKind:
     match error:
         case CallError() | RequestError():
             return error.kind
+        case ConcurrencyError():
+            return FailureKind.CONCURRENCY
         case OverloadedError():
             return FailureKind.OVERLOADED
         case UnknownRevisionError():

@@ -16,20 +16,21 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from wasmtime import Engine as WasmEngine
-from wasmtime import ExitTrap, FuncType, Linker, Module, Store, Trap, TrapCode, ValType, WasiConfig, WasmtimeError
+from wasmtime import ExitTrap, FuncType, Linker, Module, Store, Trap, ValType, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
+from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, exported_function, exported_memory
 from skerry.engine.errors import CallError, FailureKind
-from skerry.engine.instances import TICK_SECONDS, Reply, Surroundings
+from skerry.engine.instances import Reply, Surroundings, response_too_large
 from skerry.engine.manifest import FunctionManifest
 
 WASI = "wasi_snapshot_preview1"
-#: Head and body of what a program writes.
-OUTPUT_BYTES_MAX = 32 * 1024 * 1024
+#: What a program writes before the body.
+HEAD_BYTES_MAX = 64 * 1024
 #: One line of standard error; the rest of it is another line.
 LOG_LINE_BYTES_MAX = 16 * 1024
-#: What a run is counted for before it has begun: its memory is made and dropped with it.
+#: What a run is counted for besides its memory.
 RUN_BYTES = 1024 * 1024
 
 _TABLE_ELEMENTS_MAX = 1_000_000
@@ -45,14 +46,13 @@ _SUBSCRIPTIONS_MAX = 1_000
 _VECTORS_MAX = 1_024
 #: Not made into variables: what follows from the request's own, and `proxy`, which would become HTTP_PROXY.
 _NOT_IN_ENVIRONMENT = frozenset(("content-length", "content-type", "proxy"))
-_TIMEOUT_MESSAGE = "the function did not answer within its time limit"
 
 
 class WasiCommand:
     """A program; `code.Code`.
 
     Args:
-        engine: with epoch interruption, whose epoch rises every `TICK_SECONDS`.
+        engine: with epoch interruption, whose epoch rises every `call_time.TICK_SECONDS`.
         module: the program, compiled; it imports nothing but WASI.
     """
 
@@ -76,32 +76,47 @@ class CommandInstance:
 
     Attributes:
         counted_bytes: what the pool that has it counts for it.
+        cpu_ns: for how long its last run has computed.
     """
 
     def __init__(self, command: WasiCommand, manifest: FunctionManifest, surroundings: Surroundings) -> None:
         self.counted_bytes = 0
+        self.cpu_ns = 0
+        self._run: _Run | None = None
         self._command = command
         self._manifest = manifest
         self._surroundings = surroundings
 
     @property
     def memory_bytes(self) -> int:
-        """What it is counted for; a run's memory is made and dropped with it."""
-        return RUN_BYTES
+        """What it takes of the machine's memory, about; a run's memory is made and dropped with it."""
+        return RUN_BYTES + (self._run.memory_bytes if self._run else 0)
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Run the program for one request; raises CallError. See `FunctionInstance`."""
-        run = _Run(self, self._manifest, timeout_seconds)
-        _running.run = run
-        run.go(self._command, _environment(head, body, self._manifest.env), body)
+        run = _running.run = self._run = _Run(self, self._command, self._manifest)
+        try:
+            run.go(_environment(head, body, self._manifest.env), body, timeout_seconds)
+        finally:
+            self.cpu_ns = run.time.cpu_ns
+            self._run = None
         return _reply(bytes(run.output))
 
     def settle(self, timeout_seconds: float) -> None:
         """Nothing is left to do after a run."""
 
+    def stop(self, error: CallError) -> None:
+        """Have the present run end; see `FunctionInstance`."""
+        if self._run is not None:
+            self._run.time.stop(error)
+
     def before_wait(self) -> None:
         """Say that this thread is about to wait for time to pass."""
         self._surroundings.before_wait(self)
+
+    def on_look(self) -> None:
+        """Say that the run goes on computing."""
+        self._surroundings.on_look(self)
 
     def log(self, line: bytes) -> None:
         """Write a line to the function's log."""
@@ -111,20 +126,24 @@ class CommandInstance:
 class _Run:
     """One run: its output, its log, its time."""
 
-    def __init__(self, instance: CommandInstance, manifest: FunctionManifest, timeout_seconds: float) -> None:
+    def __init__(self, instance: CommandInstance, command: WasiCommand, manifest: FunctionManifest) -> None:
         self.output = bytearray()
         self._instance = instance
         self._manifest = manifest
         self._said = bytearray()
-        self._timeout_seconds = timeout_seconds
-        self._deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
         self._memory: GuestMemory | None = None
-        self._store: Store | None = None
-        self._failure: CallError | None = None
+        self._prepared = command.prepared
+        self._store = Store(command.engine)
+        self.time = CallTime(self._store, instance)
 
-    def go(self, command: WasiCommand, environment: dict[str, str], body: bytes) -> None:
+    @property
+    def memory_bytes(self) -> int:
+        """The present size of the program's memory."""
+        return self._memory.size_bytes if self._memory else 0
+
+    def go(self, environment: dict[str, str], body: bytes, timeout_seconds: float) -> None:
         """Run to the end; raises CallError."""
-        store = self._store = Store(command.engine)
+        store = self._store
         store.set_limits(
             memory_size=self._manifest.memory_bytes_max,
             table_elements=_TABLE_ELEMENTS_MAX,
@@ -133,17 +152,17 @@ class _Run:
             memories=1,
         )
         store.set_wasi(self._configuration(environment, body))
-        store.set_epoch_deadline(int(self._timeout_seconds / TICK_SECONDS) + 2)
+        self.time.begin(timeout_seconds, self._manifest.cpu_seconds_max)
         try:
-            instance = command.prepared.instantiate(store)
+            instance = self._prepared.instantiate(store)
             self._memory = exported_memory(store, instance)
             exported_function(store, instance, "_start", 0)()
         except (Trap, WasmtimeError) as error:
             self._check_end(error)
         finally:
             self._flush_log()
-        if self._failure:
-            raise self._failure
+        if self.time.stopped is not None:
+            raise self.time.stopped
 
     def _configuration(self, environment: dict[str, str], body: bytes) -> WasiConfig:
         configuration = WasiConfig()
@@ -160,24 +179,27 @@ class _Run:
         if not 0 <= count <= _VECTORS_MAX:
             return _INVALID
         # Nothing stops the host while it takes bytes in: a write may be partial, and a program writes the rest again.
-        at_once = OUTPUT_BYTES_MAX + 1 if descriptor == 1 else LOG_LINE_BYTES_MAX
+        at_once = self._output_bytes_max + 1 if descriptor == 1 else LOG_LINE_BYTES_MAX
         vectors = memoryview(self._memory.read(vectors_at & _U32, 8 * count)).cast("I")
         written = 0
         for at, length in zip(vectors[::2], vectors[1::2], strict=True):
             taken = min(length, at_once - written)
             take(self._memory.read(at, taken))
             written += taken
-            if self._failure or taken < length:
+            if self.time.stopped is not None or taken < length:
                 break
         self._memory.write(written_at & _U32, written.to_bytes(4, "little"))
         return _SUCCESS
 
     def _put(self, data: bytes) -> None:
-        if len(self.output) + len(data) > OUTPUT_BYTES_MAX:
-            message = f"the function's response is larger than {OUTPUT_BYTES_MAX} bytes"
-            self._end(CallError(FailureKind.BAD_RESPONSE, message))
+        if len(self.output) + len(data) > self._output_bytes_max:
+            self.time.stop(response_too_large(self._manifest))
         else:
             self.output += data
+
+    @property
+    def _output_bytes_max(self) -> int:
+        return HEAD_BYTES_MAX + self._manifest.response_body_bytes_max
 
     def _say(self, data: bytes) -> None:
         self._said += data
@@ -192,12 +214,6 @@ class _Run:
         if self._said:
             self._instance.log(bytes(self._said))
 
-    def _end(self, failure: CallError) -> None:
-        """Have the program trap as soon as the host function returns, with this for a reason."""
-        self._failure = self._failure or failure
-        if self._store is not None:
-            self._store.set_epoch_deadline(0)
-
     def poll(self, subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
         """Wait for the first of some moments, within the run's time (`poll_oneoff`); as `write`."""
         if self._memory is None or not 1 <= count <= _SUBSCRIPTIONS_MAX:
@@ -206,12 +222,13 @@ class _Run:
         data = self._memory.read(subscriptions_at & _U32, size * count)
         asked = [_Subscription.parse(data[at : at + size]) for at in range(0, size * count, size)]
         until = min(each.moment_ns for each in asked)
-        wait_ns = min(until, self._deadline_ns) - time.monotonic_ns()
+        wait_ns = min(until, self.time.deadline_ns) - time.monotonic_ns()
         if wait_ns > 0:
+            self.time.before_wait()
             self._instance.before_wait()
             time.sleep(wait_ns / 1e9)
-        if until > self._deadline_ns:
-            self._end(CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE))
+        if until > self.time.deadline_ns:
+            self.time.stop_late()
         now = time.monotonic_ns()
         due = [each for each in asked if each.moment_ns <= now] or asked[:1]
         events = b"".join(_EVENT.pack(each.user_data, _SUCCESS, each.kind) for each in due)
@@ -221,17 +238,15 @@ class _Run:
 
     def _check_end(self, error: Trap | WasmtimeError) -> None:
         """Tell how a run ended that did not return from `_start`: status 0 is a good end, too."""
-        if self._failure:
+        if self.time.stopped is not None:
             return
         if isinstance(error, ExitTrap):
             if error.code:
                 message = f"the program exited with status {error.code}; its log says what it wrote to standard error"
-                self._failure = CallError(FailureKind.EXCEPTION, message)
-        elif isinstance(error, Trap) and error.trap_code is TrapCode.INTERRUPT:
-            self._failure = CallError(FailureKind.TIMEOUT, _TIMEOUT_MESSAGE)
+                self.time.stop(CallError(FailureKind.EXCEPTION, message))
         else:
             first = str(error).strip().splitlines()[-1].strip()
-            self._failure = CallError(FailureKind.TRAP, f"the program trapped: {first}", stack=str(error))
+            self.time.stop(CallError(FailureKind.TRAP, f"the program trapped: {first}", stack=str(error)))
 
 
 class _Subscription(NamedTuple):

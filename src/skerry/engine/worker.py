@@ -33,7 +33,6 @@ from skerry.kit.errors import SkerryError
 #: Wasm takes 1.5 MiB of it (`compiled.WASM_STACK_BYTES_MAX`), Python the rest; untouched pages cost nothing.
 THREAD_STACK_BYTES = 4 * 1024 * 1024
 THREADS_MAX_DEFAULT = 256
-REQUEST_BODY_BYTES_MAX_DEFAULT = 10 * 1024 * 1024
 MEMORY_BYTES_MAX_DEFAULT = 1024 * 1024 * 1024
 DRAIN_SECONDS_DEFAULT = 10.0
 BACKLOG = 1024
@@ -58,7 +57,6 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--engine-cache", type=Path, required=True)
     parser.add_argument("--component", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
-    parser.add_argument("--request-body-bytes-max", type=int, default=REQUEST_BODY_BYTES_MAX_DEFAULT)
     parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX_DEFAULT)
     parser.add_argument("--egress-allow", action="append", default=[], help="a host, address or CIDR (egress)")
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS_DEFAULT)
@@ -83,11 +81,11 @@ def run(arguments: argparse.Namespace) -> bool:
     key_values = KeyValueStore(arguments.kv_file, clock)
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
-        limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max)
+        limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max, threads_max=arguments.threads)
         fetcher = Fetcher(EgressPolicy.parse(arguments.egress_allow))
         parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
-        loop = Loop(listener, server, leadership, request_body_bytes_max=arguments.request_body_bytes_max)
+        loop = Loop(listener, server, leadership)
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -49,7 +49,6 @@ class WorkerSettings:
         component: the JavaScript engine component, `js-engine/dist/skerry-js-engine.wasm`.
         count: how many processes.
         threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
-        request_body_bytes_max: a larger request body is answered with 413.
         memory_bytes_max: what the instances of one worker may take together (`pool.PoolLimits`).
         egress_allow: what functions may reach besides public addresses (`egress.EgressPolicy.parse`).
         drain_seconds: how long running requests may take after SIGTERM.
@@ -63,14 +62,13 @@ class WorkerSettings:
     component: Path
     count: int = 1
     threads_max: int = 256
-    request_body_bytes_max: int = 10 * 1024 * 1024
     memory_bytes_max: int = 1024 * 1024 * 1024
     egress_allow: tuple[str, ...] = ()
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.threads_max < 1 or self.request_body_bytes_max < 1:
-            raise ConfigurationError("engine workers: count, threads_max and request_body_bytes_max must be positive")
+        if self.count < 1 or self.threads_max < 1:
+            raise ConfigurationError("engine workers: count and threads_max must be positive")
         if self.memory_bytes_max < WORKER_MEMORY_BYTES_MIN:
             raise ConfigurationError(f"engine workers: memory_bytes_max must be at least {WORKER_MEMORY_BYTES_MIN}")
         try:
@@ -159,7 +157,6 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--engine-cache", str(settings.engine_cache.absolute())),
         *("--component", str(settings.component.absolute())),
         *("--threads", str(settings.threads_max)),
-        *("--request-body-bytes-max", str(settings.request_body_bytes_max)),
         *("--memory-bytes-max", str(settings.memory_bytes_max)),
         *(word for entry in settings.egress_allow for word in ("--egress-allow", entry)),
         *("--drain-seconds", str(settings.drain_seconds)),

@@ -10,12 +10,13 @@ import dataclasses
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import skerry
+from skerry.api.function_limits import LEAST, MOST, FunctionLimits
 from skerry.api.names import is_label, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
 from skerry.server.oidc import OidcSettings
@@ -126,6 +127,18 @@ class Settings:
     """Credentials for registries, where a plugin names no secret; need not exist."""
     worker_memory_bytes_max: int = 1024 * 1024 * 1024
     """What all function instances of one engine worker may take together."""
+    function_memory_bytes_max: int = MOST.memory_bytes
+    """The most that a function may ask for in runtime.limits.memory."""
+    function_cpu_seconds_max: float = MOST.cpu_seconds
+    """Likewise for cpuTime."""
+    function_request_body_bytes_max: int = MOST.request_body_bytes
+    """Likewise for requestBody."""
+    function_response_body_bytes_max: int = MOST.response_body_bytes
+    """Likewise for responseBody."""
+    function_subrequests_max: int = MOST.subrequests
+    """Likewise for subrequests."""
+    function_concurrency_max: int = MOST.concurrency
+    """Likewise for concurrency."""
     max_requests_inflight: int = 400
     """Requests that read, answered at once; above it, 429."""
     max_mutating_requests_inflight: int = 200
@@ -181,6 +194,7 @@ class Settings:
             * (self.fetch_ca_file is not None and not self.fetch_ca_file.is_file()),
             *(f"fetch_file_dirs: {text!r} is no absolute path" for text in self.fetch_file_dirs if text[:1] != "/"),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
+            *_limits_problems(self),
             _oidc_problem(self),
         ]
         if any(wrong):
@@ -190,6 +204,22 @@ class Settings:
         """Return every setting as text. None of them is a secret."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+def function_limits_max(settings: Settings) -> FunctionLimits:
+    """Return the most that a function may ask for: no instance can have more memory than its worker's share of it."""
+    most = FunctionLimits(**{name: getattr(settings, f"function_{name}_max") for name in _LIMITS})
+    return dataclasses.replace(most, memory_bytes=min(most.memory_bytes, settings.worker_memory_bytes_max))
+
+
+_LIMITS = tuple(item.name for item in dataclasses.fields(FunctionLimits))
+
+
+def _limits_problems(settings: Settings) -> Iterator[str]:
+    for name in _LIMITS:
+        least, given = getattr(LEAST, name), getattr(settings, f"function_{name}_max")
+        if given < least:
+            yield f"function_{name}_max: must be at least {least}, not {given}"
 
 
 def oidc_settings(settings: Settings) -> OidcSettings | None:
@@ -250,6 +280,12 @@ _READERS: dict[str, Any] = {
     "insecure_registries": _read_list,
     "docker_config": Path,
     "worker_memory_bytes_max": int,
+    "function_memory_bytes_max": int,
+    "function_cpu_seconds_max": float,
+    "function_request_body_bytes_max": int,
+    "function_response_body_bytes_max": int,
+    "function_subrequests_max": int,
+    "function_concurrency_max": int,
     "js_engine_dir": Path,
     "max_requests_inflight": int,
     "max_mutating_requests_inflight": int,

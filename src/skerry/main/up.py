@@ -21,6 +21,7 @@ from skerry.agent.agent import AgentSettings, run_agent
 from skerry.api.catalogue import Catalogue
 from skerry.api.core_v1 import Event, Secret
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.function_limits import kinds_within
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
@@ -56,7 +57,7 @@ from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
 from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs, NodeReadiness
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
-from skerry.main.configuration import Address, Settings, oidc_settings
+from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.ports import free_address
 from skerry.server.access import Access
@@ -160,7 +161,8 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         revision_log = await stack.enter_async_context(open_log(sealed.driver, clock=clock))
         await stack.enter_async_context(background(("resealing", sealed.resealer.run)))
         access = Authorization()
-        verbs = Verbs(revision_log, KINDS, clock, RandomIds(), access)
+        kinds = kinds_within(KINDS, function_limits_max(settings))
+        verbs = Verbs(revision_log, kinds, clock, RandomIds(), access)
         await verbs.bootstrap()
         await publish_definitions(revision_log, clock, RandomIds())
         await stack.enter_async_context(verbs.definitions.running())
@@ -312,6 +314,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         labels=dict(settings.node_labels.pairs),
         root_namespace=settings.root_namespace,
         default_address=settings.http_address.host,
+        function_limits_max=function_limits_max(settings),
         start_seconds_max=settings.start_seconds_max,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -111,12 +111,15 @@ class Loader:
 
     def bundle(self, bundle: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
         said = Said()
-        instance = self.engine.start(
-            bundle.encode(),
-            env or {},
-            Surroundings(said.take, self.fetcher, self.key_values),
+        manifest = FunctionManifest(
+            revision="f-1",
+            function="f",
+            artifact=Path("/unused"),
+            env=env or {},
             memory_bytes_max=memory_mib << 20,
         )
+        surroundings = Surroundings(said.take, self.fetcher, self.key_values)
+        instance = self.engine.start(bundle.encode(), manifest, surroundings)
         return Loaded(instance, said)
 
 
@@ -150,8 +153,10 @@ class Node:
         self.settings = settings
         self.workers = workers
 
-    def deploy(self, revision: str, body: str, *, timeout_seconds: float = 30, memory_mib: int = 128) -> None:
-        """Make a revision known whose fetch handler has this body."""
+    def deploy(
+        self, revision: str, body: str, *, timeout_seconds: float = 30, memory_mib: int = 128, **limits: Any
+    ) -> None:
+        """Make a revision known whose fetch handler has this body; `limits` are further ones of its manifest."""
         artifact = self.settings.run_dir / f"{revision}.wasm"
         artifact.write_bytes(javascript_module(handler(body)))
         manifest = FunctionManifest(
@@ -160,6 +165,7 @@ class Node:
             artifact=artifact,
             timeout_seconds=timeout_seconds,
             memory_bytes_max=memory_mib << 20,
+            **limits,
         )
         write_manifest(self.settings.functions_dir, manifest)
 

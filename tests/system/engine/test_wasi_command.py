@@ -156,7 +156,7 @@ def test_computing_and_sleeping_both_end_at_the_time_limit(start: Run, body: str
         (program("(call $proc_exit (i32.const 3))"), FailureKind.EXCEPTION, "exited with status 3"),
         (saying("Status: fine\n\n"), FailureKind.BAD_RESPONSE, "Status is no number: 'fine'"),
         (saying("<html>"), FailureKind.BAD_RESPONSE, "does not begin with header lines .* but with '<html>'"),
-        (saying("x" * 60_000, times=600), FailureKind.BAD_RESPONSE, "larger than 33554432 bytes"),
+        (saying("x" * 60_000, times=600), FailureKind.RESPONSE_TOO_LARGE, "limit of 33554432 bytes"),
         (
             program("(loop $more (br_if $more (i32.ne (memory.grow (i32.const 100)) (i32.const -1)))) unreachable"),
             FailureKind.TRAP,

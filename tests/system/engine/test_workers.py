@@ -78,9 +78,9 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
     node.deploy("loop-1", "for (const end = Date.now() + 500; Date.now() < end;); return new Response('looped');")
     for number in range(10):
         body = "await new Promise((done) => setTimeout(done, 5000)); return new Response('waited');"
-        node.deploy(f"wait-{number}", body)
+        node.deploy(f"wait{number}-1", body)
     with ThreadPoolExecutor(101) as threads:
-        waiting = [threads.submit(node.request, f"wait-{number % 10}") for number in range(100)]
+        waiting = [threads.submit(node.request, f"wait{number % 10}-1") for number in range(100)]
 
         async def have_all_begun() -> bool:
             (statistics,) = await node.workers.statistics()
@@ -96,25 +96,21 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
     assert statistics["handovers_total"] >= 100
 
 
-async def test_while_functions_hold_a_workers_memory_no_other_is_started(node: "Node", tmp_path: Path):
+async def test_a_function_that_needs_more_than_a_workers_memory_is_ended_and_no_other_refused(
+    node: "Node", tmp_path: Path
+):
     settings = replace(node.settings, run_dir=tmp_path / "small", memory_bytes_max=128 << 20)
     async with run_workers(settings) as workers:
         small = type(node)(settings, workers)
         small.deploy("hello-1", HELLO)
-        hold = "const all = new Uint8Array(150e6).fill(1); await new Promise((done) => setTimeout(done, 1000));"
+        hold = "const all = new Uint8Array(150e6).fill(1); await new Promise((done) => setTimeout(done, 5000));"
         small.deploy("hold-1", f"{hold} return new Response(String(all.length));", memory_mib=256)
         with ThreadPoolExecutor(1) as threads:
             holding = threads.submit(small.request, "hold-1")
-
-            async def is_held() -> bool:
-                return (await workers.statistics())[0]["instances_memory_bytes"] > 128 << 20
-
-            await small.until(is_held)
-            refused = await ask(small, "hello-1")
-            assert (refused.status, refused.header("x-skerry-error")) == (503, "overloaded")
-            assert "all of the 128 MiB" in json.loads(refused.body)["message"]
-            assert (await anyio.to_thread.run_sync(holding.result)).body == b"150000000"
-        assert (await ask(small, "hello-1")).body == b"hello"
+            assert (await ask(small, "hello-1")).body == b"hello"
+            ended = await anyio.to_thread.run_sync(holding.result)
+        assert (ended.status, ended.header("x-skerry-error")) == (503, "overloaded")
+        assert "over its share" in json.loads(ended.body)["message"]
         (statistics,) = await workers.statistics()
         assert (statistics["instances"], statistics["instances_memory_bytes"]) == (1, INSTANCE_BYTES)
 
@@ -155,12 +151,52 @@ async def test_a_revision_whose_code_is_missing_or_throws_says_so(node: "Node"):
     assert (await ask(node, "gone-1")).header("x-skerry-error") == "load"
 
 
-async def test_a_body_over_the_limit_is_413_and_one_at_the_limit_passes(node: "Node"):
-    node.deploy("size-1", "return new Response(String((await request.arrayBuffer()).byteLength));")
-    limit = node.settings.request_body_bytes_max
-    assert (await ask(node, "size-1", method="POST", body=b"x" * limit)).body == str(limit).encode()
-    refused = await ask(node, "size-1", method="POST", body=b"x" * (limit + 1))
-    assert (refused.status, refused.header("x-skerry-error")) == (413, "body-too-large")
+async def test_a_body_over_its_functions_limit_is_413_and_one_at_the_limit_passes(node: "Node"):
+    body = "return new Response(String((await request.arrayBuffer()).byteLength));"
+    node.deploy("size-1", body)
+    node.deploy("small-1", body, request_body_bytes_max=10)
+    for revision, limit in (("size-1", 10 << 20), ("small-1", 10)):
+        assert (await ask(node, revision, method="POST", body=b"x" * limit)).body == str(limit).encode()
+        refused = await ask(node, revision, method="POST", body=b"x" * (limit + 1))
+        assert (refused.status, refused.header("x-skerry-error")) == (413, "body-too-large")
+        assert f"{limit} bytes (runtime.limits.requestBody)" in json.loads(refused.body)["message"]
+
+
+async def test_the_limits_of_a_function_are_its_own(node: "Node"):
+    node.deploy("loop-1", "for (;;) {}", cpu_seconds_max=0.1)
+    node.deploy("micro-1", "const again = () => Promise.resolve().then(again); await again();", cpu_seconds_max=0.1)
+    wait = "await new Promise((done) => setTimeout(done, 300)); return new Response('waited');"
+    node.deploy("wait-1", wait, cpu_seconds_max=0.1)
+    node.deploy("long-1", "return new Response('x'.repeat(100));", response_body_bytes_max=99)
+    node.deploy("timers-1", "for (let n = 0; n < 1e6; n++) setTimeout(() => {}, 1e6); return new Response('set');")
+    node.deploy("calls-1", "return new Response(String(globalThis.n = (globalThis.n ?? 0) + 1));", isolation="request")
+    expected = {
+        "loop-1": (500, "cpu-time", "0.1 s (runtime.limits.cpuTime)"),
+        "micro-1": (500, "cpu-time", "0.1 s (runtime.limits.cpuTime)"),
+        "long-1": (500, "response-too-large", "99 bytes (runtime.limits.responseBody)"),
+        "timers-1": (500, "timers", "over 10000 timers"),
+    }
+    for revision, (status, kind, message) in expected.items():
+        answer = await ask(node, revision)
+        assert (answer.status, answer.header("x-skerry-error")) == (status, kind)
+        assert message in json.loads(answer.body)["message"]
+    assert (await ask(node, "wait-1")).body == b"waited"
+    assert [(await ask(node, "calls-1")).body for _ in range(3)] == [b"1"] * 3
+
+
+async def test_over_its_concurrency_a_function_is_429_and_says_when_to_try_again(node: "Node"):
+    node.deploy(
+        "busy-1", "await new Promise((done) => setTimeout(done, 500)); return new Response('ok');", concurrency_max=1
+    )
+    node.deploy("hello-1", HELLO)
+    with ThreadPoolExecutor(6) as threads:
+        asked = [threads.submit(node.request, "busy-1") for _ in range(6)]
+        assert (await ask(node, "hello-1")).body == b"hello"
+        answers = [await anyio.to_thread.run_sync(each.result) for each in asked]
+    assert sorted(answer.status for answer in answers) == [200, 200, 200, 429, 429, 429]
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert (refused.header("x-skerry-error"), refused.header("retry-after")) == ("concurrency", "1")
+    assert "1 in one worker (runtime.limits.concurrency)" in json.loads(refused.body)["message"]
 
 
 async def test_binary_bodies_cookies_and_head_requests_pass_the_wire(node: "Node"):

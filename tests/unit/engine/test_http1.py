@@ -22,7 +22,7 @@ from skerry.engine.http1 import (
 
 @pytest.fixture
 def reader() -> RequestReader:
-    return RequestReader(body_bytes_max=1000)
+    return RequestReader(body_bytes_max=lambda _revision: 1000)
 
 
 def received(reader: RequestReader, data: bytes, *, step: int | None = None) -> Request:

@@ -51,13 +51,16 @@ class Server:
     def refuse(self, error: RequestError) -> bytes:
         return error_bytes(None, error.status, error.kind, error.message)
 
+    def body_bytes_max(self, _revision: str | None) -> int:
+        return 1000
+
 
 class Running:
     def __init__(self, threads_max: int) -> None:
         self.leadership = Leadership(threads_max=threads_max)
         self.server = Server(self.leadership)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.loop = Loop(self.listener, self.server, self.leadership, request_body_bytes_max=1000)
+        self.loop = Loop(self.listener, self.server, self.leadership)
         self.clients: list[socket.socket] = []
 
     def connect(self) -> socket.socket:

@@ -55,3 +55,7 @@ def test_a_damaged_manifest_is_a_load_error_that_names_the_revision(tmp_path: Pa
 def test_limits_must_be_positive():
     with pytest.raises(ValueError, match="positive"):
         manifest(timeout_seconds=0)
+    with pytest.raises(ValueError, match="concurrency_max must be positive"):
+        manifest(concurrency_max=0)
+    with pytest.raises(ValueError, match="isolation must be"):
+        manifest(isolation="none")

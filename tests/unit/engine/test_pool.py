@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from skerry.engine.code import Code
-from skerry.engine.errors import LoadError, OverloadedError, UnknownRevisionError
+from skerry.engine.errors import ConcurrencyError, LoadError, OverloadedError, UnknownRevisionError
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.instances import FunctionInstance
 from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
-from skerry.engine.pool import InstancePool, Lease, PoolLimits
+from skerry.engine.pool import WAITING_PER_RUNNING, InstancePool, Lease, PoolLimits
 
 MIB = 1024 * 1024
 
@@ -57,13 +57,21 @@ class Engine:
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     for name in ("a-1", "a-2", "b-1"):
-        write_manifest(tmp_path, FunctionManifest(revision=name, function="f", artifact=Path("/x")))
+        deploy(tmp_path, name)
     return Engine(tmp_path)
+
+
+def deploy(functions_dir: Path, revision: str, **limits: Any) -> None:
+    function = revision.partition("-")[0]
+    manifest = FunctionManifest(revision=revision, function=function, artifact=Path("/x"), **limits)
+    write_manifest(functions_dir, manifest)
 
 
 @pytest.fixture
 def make(engine: Engine) -> Callable[..., InstancePool]:
-    def build(**limits: float) -> InstancePool:
+    def build(*, concurrency_max: int = 16, **limits: float) -> InstancePool:
+        for name in ("a-1", "a-2", "b-1"):
+            deploy(engine.functions_dir, name, concurrency_max=concurrency_max)
         given = PoolLimits(**limits)  # type: ignore[arg-type]
         return InstancePool(
             engine.functions_dir, engine.load, engine.start, limits=given, before_wait=engine.before_wait
@@ -158,27 +166,30 @@ def test_an_instance_that_took_more_than_is_kept_is_dropped(make: Make):
     assert pool.statistics()["instances"] == pool.statistics()["instances_memory_bytes"] == 0
 
 
-def test_while_the_instances_in_use_hold_all_memory_none_is_started_and_what_is_there_goes_on(make: Make):
+def test_over_the_memory_limit_only_a_function_over_its_share_makes_room_and_is_refused(make: Make):
     pool = make(memory_bytes_max=30 * MIB)
     with pool.lease("b-1"):
         pass
     with pool.lease("a-1") as lease:
         grow(lease, 28 * MIB)
-        pool.measure(lease.instance)  # it waits: what is idle makes room
-        assert pool.statistics()["instances"] == 1
-        with pytest.raises(OverloadedError, match="hold all of the 30 MiB"), pool.lease("b-1"):
+        assert pool.measure(lease.instance, "a")  # it must give memory back
+        assert pool.statistics()["instances_idle"] == 1  # which is not taken from the other
+        with pytest.raises(OverloadedError, match="hold all of the 30 MiB"), pool.lease("a-2"):
             pass
+        with pool.lease("b-1"), pool.lease("b-1") as started:
+            assert not pool.measure(started.instance, "b")
         grow(lease, 10 * MIB)
-    with pool.lease("a-1"), pool.lease("b-1"):
+        assert not pool.measure(lease.instance, "a")
+    with pool.lease("a-1"), pool.lease("a-2"):
         pass
 
 
-def test_a_request_that_waits_for_its_revision_is_not_refused_for_memory(make: Make):
-    pool = make(memory_bytes_max=30 * MIB, instances_per_revision_max=1, waiting_seconds_max=0.01)
+def test_a_request_that_waits_for_its_turn_is_not_refused_for_memory(make: Make):
+    pool = make(memory_bytes_max=30 * MIB, concurrency_max=1, waiting_seconds_max=0.01)
     with pool.lease("a-1") as lease:
         grow(lease, 30 * MIB)
-        pool.measure(lease.instance)
-        with pytest.raises(OverloadedError, match=r"within 0\.01 s"), pool.lease("a-1"):
+        pool.measure(lease.instance, "a")
+        with pytest.raises(ConcurrencyError, match=r"within 0\.01 s"), pool.lease("a-1"):
             pass
 
 
@@ -193,24 +204,61 @@ def test_what_did_not_start_or_failed_holds_no_memory(make: Make, engine: Engine
     assert pool.statistics()["instances_memory_bytes"] == 0
 
 
-def test_with_all_busy_and_the_queue_full_the_next_is_refused_at_once(make: Make):
-    pool = make(instances_per_revision_max=1, waiting_per_revision_max=0)
-    with (
-        pool.lease("a-1"),
-        pytest.raises(OverloadedError, match="0 requests wait"),
-        pool.lease("a-1"),
-    ):
+def test_a_functions_concurrency_counts_all_of_its_revisions_and_no_other_function(make: Make):
+    pool = make(concurrency_max=2, waiting_seconds_max=0.01)
+    with ExitStack() as running:
+        for name in ("a-1", "a-2", "b-1"):
+            running.enter_context(pool.lease(name))
+        with pytest.raises(ConcurrencyError, match="as it may, 2 in one worker"), pool.lease("a-1"):
+            pass
+    with pool.lease("a-1"), pool.lease("a-1"):
         pass
 
 
-def test_a_waiting_request_gives_up_after_its_time(make: Make):
-    pool = make(instances_per_revision_max=1, waiting_seconds_max=0.01)
-    with pool.lease("a-1"), pytest.raises(OverloadedError, match=r"within 0\.01 s"), pool.lease("a-1"):
-        pass
+def test_with_as_many_running_and_waiting_as_may_the_next_is_refused_at_once(make: Make):
+    pool = make(concurrency_max=1)
+    with ThreadPoolExecutor(WAITING_PER_RUNNING) as threads:
+
+        def wait() -> None:
+            with pool.lease("a-1"):
+                pass
+
+        with pool.lease("a-1"):
+            waiting = [threads.submit(wait) for _ in range(WAITING_PER_RUNNING)]
+            while pool.statistics()["requests_waiting"] < WAITING_PER_RUNNING:
+                pass
+            with pytest.raises(ConcurrencyError, match="2 wait already"), pool.lease("a-1"):
+                pass
+        for each in waiting:
+            each.result()
+
+
+def test_where_threads_run_short_a_function_gets_its_share_of_them_and_one_share_stays_free(make: Make):
+    pool = make(threads_max=12)
+    with ExitStack() as running:
+        for _ in range(6):  # alone, it may have half of them
+            running.enter_context(pool.lease("a-1"))
+        running.enter_context(pool.lease("b-1"))
+        with pytest.raises(ConcurrencyError, match="of the worker's 12 threads"), pool.lease("a-1"):
+            pass
+        for _ in range(3):
+            running.enter_context(pool.lease("b-1"))
+        with pytest.raises(ConcurrencyError), pool.lease("b-1"):
+            pass
+
+
+def test_an_isolated_request_has_an_instance_that_no_other_had(make: Make, engine: Engine):
+    pool = make()
+    deploy(engine.functions_dir, "a-1", isolation="request")
+    for _ in range(3):
+        with pool.lease("a-1"):
+            pass
+    assert engine.started == ["a-1"] * 3
+    assert pool.statistics()["instances"] == 0
 
 
 def test_a_waiting_request_gets_the_instance_that_becomes_free_and_says_that_it_waits(make: Make, engine: Engine):
-    pool = make(instances_per_revision_max=1)
+    pool = make(concurrency_max=1)
     got: list[object] = []
 
     def wait() -> None:
@@ -228,7 +276,7 @@ def test_a_waiting_request_gets_the_instance_that_becomes_free_and_says_that_it_
 
 
 def test_the_limits_hold_under_many_threads(make: Make):
-    pool = make(instances_max=3, instances_per_revision_max=2, waiting_per_revision_max=100)
+    pool = make(instances_max=3, concurrency_max=8)
     over: list[int] = []
 
     def use(index: int) -> None:
@@ -267,6 +315,7 @@ def test_what_nobody_asks_for_is_dropped(make: Make):
         "instances": 0,
         "instances_idle": 0,
         "instances_memory_bytes": 0,
+        "requests_running": 0,
         "requests_waiting": 0,
         "cold_starts_total": 1,
     }

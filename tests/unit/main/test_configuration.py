@@ -24,6 +24,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
         ({"api_address": "host:99999"}, {}, "--api-address"),
         ({}, {"SKERRY_WORKERS": "many"}, "SKERRY_WORKERS: 'many'"),
         ({"workers": "0"}, {}, "workers: must be between 1 and 256, not 0"),
+        ({}, {"SKERRY_FUNCTION_CONCURRENCY_MAX": "0"}, "function_concurrency_max: must be at least 1, not 0"),
         ({}, {"SKERRY_MAX_REQUESTS_INFLIGHT": "0"}, "max_requests_inflight: must be above 0, not 0"),
         ({}, {"SKERRY_AUDIT_READS": "maybe"}, "SKERRY_AUDIT_READS: 'maybe' does not fit: must be true or false"),
         ({}, {"SKERRY_OIDC_ISSUER_URL": "https://a.b"}, "oidc_client_id: must be set where oidc_issuer_url is"),

@@ -1,0 +1,36 @@
+"""Quantities as Kubernetes writes them: `128Mi`, `10M`, `1.5Gi`, `1e6`.
+
+Source: k8s.io/apimachinery, `resource.Quantity`: a decimal number with a binary suffix, a decimal one or an exponent.
+"""
+
+import re
+from decimal import Decimal
+
+_BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
+_DECIMAL = {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)}
+_FACTORS = {"": Decimal(1), **_BINARY, **_DECIMAL}
+#: Longer numbers are no sizes of anything, and would only cost time.
+_WHOLE = re.compile(r"(\d{1,20}(?:\.\d{0,9})?|\.\d{1,9})(?:([KMGTPE]i|[kMGTPE])|[eE]([+-]?\d{1,2}))?")
+
+#: What an error says is accepted.
+ACCEPTED = 'a quantity of bytes such as "128Mi", "10M" or "1048576" (suffixes: Ki, Mi, Gi, k, M, G)'
+
+
+def parse_bytes(text: str) -> int:
+    """Return a quantity of bytes; raises ValueError with what is accepted."""
+    found = _WHOLE.fullmatch(text)
+    if not found:
+        raise ValueError(f"must be {ACCEPTED}")
+    number, suffix, exponent = found.groups()
+    value = Decimal(number) * _FACTORS[suffix or ""] * Decimal(10) ** int(exponent or 0)
+    if value != int(value):
+        raise ValueError("must be a whole number of bytes")
+    return int(value)
+
+
+def write_bytes(number: int) -> str:
+    """Write a number of bytes with the largest binary suffix that leaves it whole."""
+    for suffix, factor in reversed(_BINARY.items()):
+        if number and number % factor == 0:
+            return f"{int(number / factor)}{suffix}"
+    return str(number)
