@@ -28,6 +28,7 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_natives import GO_TYPE, MODULE_TYPE, native_filter
 from skerry.gateway.envoy_words import ads, any_of
 
 _RUNTIME = "envoy.wasm.runtime.v8"
@@ -41,6 +42,8 @@ _TYPES: dict[ir.PluginLayer, tuple[type[Message], ...]] = {
     "http": (http_wasm_pb2.Wasm, http_rbac_pb2.RBAC),
     "network": (network_wasm_pb2.Wasm, network_rbac_pb2.RBAC),
 }
+#: The Go filter may be named only where Envoy has it: a listener that names an unknown type is refused.
+_NATIVE_TYPES: dict[ir.NativeLoader, str] = {"dynamic_module": MODULE_TYPE, "go": GO_TYPE}
 
 
 def plugin_filter(use: ir.PluginUse) -> HttpFilter:
@@ -57,19 +60,29 @@ def _discovery(layer: ir.PluginLayer, use: ir.PluginUse) -> ExtensionConfigSourc
     message = ExtensionConfigSource(
         config_source=ads(),
         default_config=any_of(_stand_in(layer, use.stand_in)),
-        type_urls=[f"type.googleapis.com/{known.DESCRIPTOR.full_name}" for known in _TYPES[layer]],
+        type_urls=[f"type.googleapis.com/{name}" for name in _type_names(layer, use)],
     )
     message.config_source.initial_fetch_timeout.FromSeconds(0)
     return message
 
 
+def _type_names(layer: ir.PluginLayer, use: ir.PluginUse) -> list[str]:
+    wasm, stand_in = (known.DESCRIPTOR.full_name for known in _TYPES[layer])
+    return [wasm if use.loader == "wasm" else _NATIVE_TYPES[use.loader], stand_in]
+
+
 def extension(plugin: ir.Plugin) -> TypedExtensionConfig:
     """Write what a plugin is."""
-    if isinstance(plugin.filter, ir.Wasm):
-        config = _plugin_config(plugin.name, plugin.filter)
-        message = http_wasm_pb2.Wasm(config=config) if plugin.layer == "http" else network_wasm_pb2.Wasm(config=config)
-    else:
-        message = _stand_in(plugin.layer, plugin.filter)
+    message: Message
+    match plugin.filter:
+        case ir.Wasm() as module:
+            config = _plugin_config(plugin.name, module)
+            is_http = plugin.layer == "http"
+            message = http_wasm_pb2.Wasm(config=config) if is_http else network_wasm_pb2.Wasm(config=config)
+        case ir.Native() as native:
+            message = native_filter(native)
+        case stand_in:
+            message = _stand_in(plugin.layer, stand_in)
     return TypedExtensionConfig(name=plugin.name, typed_config=any_of(message))
 
 

@@ -24,6 +24,7 @@ from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_natives import native_route
 from skerry.gateway.envoy_words import any_of, duration
 
 #: Methods that RFC 9110 calls idempotent and that have a meaning here: a second try does no harm.
@@ -118,9 +119,9 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
     return message
 
 
-def _turned_on(_: ir.FilterUse) -> rc.FilterConfig:
+def _turned_on(use: ir.FilterUse) -> rc.FilterConfig:
     """Turn a filter on. The empty message must be there: Envoy refuses a configuration that is left out."""
-    return rc.FilterConfig(config=AnyMessage())
+    return rc.FilterConfig(config=any_of(native_route(use.config)) if use.config else AnyMessage())
 
 
 def _match(match: ir.RouteMatch) -> rc.RouteMatch:

@@ -169,15 +169,38 @@ class Respond:
 Action: TypeAlias = Forward | Redirect | Respond
 
 
+NativeLoader = Literal["dynamic_module", "go"]
+"""Which filter of the proxy loads a shared object: that of dynamic modules, or that of Go plugins."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRoute:
+    """What a native filter is given on one route.
+
+    Attributes:
+        loader: what loads it.
+        code: path of the shared object.
+        name: which of its filters is meant.
+        configuration: JSON text of an object.
+    """
+
+    loader: NativeLoader
+    code: str
+    name: str
+    configuration: str
+
+
 @dataclass(frozen=True, slots=True)
 class FilterUse:
     """That a route turns on a filter of its chain, which is off elsewhere.
 
     Attributes:
         filter: its name in the chain, as in `Chain.route_filters`.
+        config: what it is given on this route; None for nothing.
     """
 
     filter: str
+    config: NativeRoute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +254,12 @@ class PluginUse:
     Attributes:
         plugin: name of the plugin.
         stand_in: what stands there until the proxy has taken the plugin once.
+        loader: what the plugin is loaded by once it is there.
     """
 
     plugin: str
     stand_in: StandIn
+    loader: Literal["wasm"] | NativeLoader = "wasm"
 
     @property
     def name(self) -> str:
@@ -268,6 +293,27 @@ class Wasm:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A shared object that the proxy loads into its own process, and what it is given.
+
+    Attributes:
+        loader: what loads it.
+        code: path of the file on this node, named by its digest: what is loaded is never another's.
+        name: which of its filters is meant.
+        configuration: JSON text of an object, or "" for none.
+    """
+
+    loader: NativeLoader
+    code: str
+    name: str
+    configuration: str = ""
+
+    def on_route(self, configuration: str) -> NativeRoute | None:
+        """Return what it is given on a route, as the text of an object; None for ""."""
+        return NativeRoute(self.loader, self.code, self.name, configuration) if configuration else None
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """A filter whose content changes by itself.
 
@@ -279,7 +325,7 @@ class Plugin:
 
     name: str
     layer: PluginLayer
-    filter: Wasm | StandIn
+    filter: Wasm | Native | StandIn
 
 
 HttpFilter: TypeAlias = PluginUse | Authentication | Authorization

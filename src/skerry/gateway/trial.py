@@ -12,7 +12,6 @@ Invariant: a trial ends within `TRIAL_SECONDS_MAX`, whatever the module does; th
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +27,9 @@ from skerry.gateway.envoy_plugins import extension
 from skerry.gateway.envoy_routes import route_configuration
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.snapshot import Snapshot, pack
+from skerry.gateway.verdicts import PASSED, Verdicts
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import Wakeup
 
 log = get_logger(__name__)
 TRIALS = Counter("skerry_plugin_trials_total", "Plugins that were tried, by result.", ["result"])
@@ -39,8 +38,6 @@ TRIALS = Counter("skerry_plugin_trials_total", "Plugins that were tried, by resu
 TRIAL_SECONDS_MAX = 10.0
 #: How long the private Envoy may take to start.
 START_SECONDS_MAX = 30.0
-#: Verdicts kept: some hundred bytes each, and the plugin's configuration.
-VERDICTS_MAX = 8192
 #: What of Envoy's words is handed on.
 REASON_CHARACTERS_MAX = 2000
 #: How long Envoy's words may take to be in its log.
@@ -72,8 +69,6 @@ def trial_settings(real: EnvoySettings) -> EnvoySettings:
 Subject: TypeAlias = tuple[ir.PluginLayer, ir.Wasm]
 """What is tried: a module with everything that it is given; its name and place don't matter."""
 
-PASSED = ""
-
 
 class Trial:
     """The private Envoy; `run` is its life.
@@ -85,37 +80,21 @@ class Trial:
 
     def __init__(self, settings: EnvoySettings, on_late_verdict: Callable[[], None]) -> None:
         self._settings = settings
-        self._on_late_verdict = on_late_verdict
-        self._wanted: OrderedDict[Subject, None] = OrderedDict()
-        self._late: set[Subject] = set()
-        self._verdicts: OrderedDict[Subject, str] = OrderedDict()
-        self._wakeup = Wakeup()
-        self._progress = asyncio.Condition()
+        self._verdicts: Verdicts[Subject] = Verdicts(on_late_verdict)
 
     def verdict(self, plugin: ir.Plugin) -> str | None:
-        """Return why a plugin was refused, `PASSED`, or None while it is not tried; what stands in always passes."""
+        """Return why a plugin was refused, `PASSED`, or None while it is not tried; all but modules pass."""
         subject = _subject(plugin)
         return PASSED if subject is None else self._verdicts.get(subject)
 
     async def judge(self, plugins: Iterable[ir.Plugin], *, wait_seconds: float) -> None:
         """Have plugins tried, and wait a while for the verdicts of those that are new."""
         subjects = {subject for plugin in plugins if (subject := _subject(plugin)) is not None}
-        new = {subject for subject in subjects if subject not in self._verdicts and subject not in self._wanted}
-        self._wanted = OrderedDict.fromkeys([*(s for s in self._wanted if s in subjects), *new])
-        self._late &= subjects
-        if not new:
-            return
-        self._wakeup.set()
-        try:
-            async with asyncio.timeout(wait_seconds), self._progress:
-                await self._progress.wait_for(lambda: new <= self._verdicts.keys())
-        except TimeoutError:
-            self._late |= new - self._verdicts.keys()
+        await self._verdicts.judge(subjects, wait_seconds=wait_seconds)
 
     async def run(self) -> None:
         """Wait for the first plugin, then run the private Envoy and try one after the other; never returns."""
-        while not self._wanted:
-            await self._wakeup.wait()
+        await self._verdicts.next()
         settings = self._settings
         settings.run_directory.mkdir(parents=True, exist_ok=True)
         async with serve_xds(settings.xds_socket) as xds:
@@ -123,9 +102,7 @@ class Trial:
             async with run_envoy(settings) as envoy:
                 await envoy.ready(timeout_seconds=START_SECONDS_MAX)
                 while True:
-                    while self._wanted:
-                        await self._try(next(iter(self._wanted)), xds, envoy)
-                    await self._wakeup.wait()
+                    await self._try(await self._verdicts.next(), xds, envoy)
 
     async def _try(self, subject: Subject, xds: XdsServer, envoy: Envoy) -> None:
         words_before = _size(self._settings.log_file)
@@ -139,18 +116,7 @@ class Trial:
             envoy.kill()
             await envoy.ready(timeout_seconds=START_SECONDS_MAX)
         TRIALS.labels("refused" if verdict else "passed").inc()
-        await self._conclude(subject, verdict)
-
-    async def _conclude(self, subject: Subject, verdict: str) -> None:
-        self._verdicts[subject] = verdict
-        while len(self._verdicts) > VERDICTS_MAX:
-            self._verdicts.popitem(last=False)
-        self._wanted.pop(subject, None)
-        async with self._progress:
-            self._progress.notify_all()
-        if subject in self._late:
-            self._late.discard(subject)
-            self._on_late_verdict()
+        await self._verdicts.conclude(subject, verdict)
 
     async def _reason(self, words_before: int, refusal: str) -> str:
         """Return what Envoy and the module said of the refusal; both write to Envoy's log, which lags a little."""
@@ -164,7 +130,7 @@ class Trial:
 
     def statistics(self) -> dict[str, int]:
         """Return how many plugins wait for their trial, and how many verdicts are known."""
-        return {"wanted": len(self._wanted), "verdicts": len(self._verdicts)}
+        return self._verdicts.statistics()
 
 
 def reason_in(words: str) -> str:

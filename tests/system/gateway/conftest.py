@@ -164,9 +164,13 @@ class Edge:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def load(self, text: str) -> Resources:
+        """Read resources; PORT in their text is the port of this Envoy."""
+        return load(text.replace("PORT", str(self.port)), self.node)
+
     async def apply(self, text: str) -> tuple[Translation, tuple[Rejection, ...]]:
         """Translate resources and wait until Envoy has taken them."""
-        translation = translate(load(text.replace("PORT", str(self.port)), self.node))
+        translation = translate(self.load(text))
         generation = self.xds.set_snapshot(build_snapshot(translation.ir, self.edge_settings))
         return translation, await self.xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS)
 

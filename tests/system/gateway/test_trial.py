@@ -12,7 +12,8 @@ import pytest
 
 from skerry.gateway import ir
 from skerry.gateway.envoy_bootstrap import EnvoySettings
-from skerry.gateway.trial import PASSED, Trial, trial_settings
+from skerry.gateway.trial import Trial, trial_settings
+from skerry.gateway.verdicts import PASSED
 from skerry.kit.tasks import background
 
 pytestmark = pytest.mark.system

@@ -1,0 +1,192 @@
+"""Where shared objects are tried first: an Envoy of their own that validates one configuration and ends.
+
+Native code can do anything to the process that loads it, at once or later, so that no verdict on anything else may come
+from that process: each trial has a fresh one. In it every symbol is bound at load (`LD_BIND_NOW`): the real Envoy binds
+a function when it is called first, and one that is missing then would end it.
+
+Owns the process, and what its words mean. Does not own what is done about a verdict.
+
+Invariants: a trial ends within `TRIAL_SECONDS_MAX`, whatever the code does, with the process and its children; code has
+passed only where Envoy itself says that the configuration is in order.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+
+from skerry.gateway import ir
+from skerry.gateway.envoy import find_envoy
+from skerry.gateway.envoy_natives import native_filter
+from skerry.gateway.envoy_routes import route_configuration
+from skerry.gateway.envoy_words import any_of
+from skerry.gateway.filter_slots import FilterContent
+from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS
+from skerry.gateway.verdicts import PASSED, Verdicts
+
+#: What Envoy's ABI is for which modules may be built: its own, and the minor version before, for which Envoy vouches
+#: (`ENVOY_DYNAMIC_MODULES_ABI_VERSION` in its abi.h). Envoy loads any, with a warning.
+ABI_VERSION = (0, 2)
+#: Of what Envoy says about a trial; it says less, unless the code says more.
+OUTPUT_BYTES_MAX = 64 * 1024
+
+_NAME = "trial"
+_ABI_LINE = re.compile(r"Dynamic module ABI version (.*) (?:matched|is deprecated)")
+_ABI_FORM = re.compile(r"v(\d{1,9})\.(\d{1,9})\.\d{1,9}")
+_IN_ORDER = re.compile(r"^configuration '.*' OK\s*$", re.MULTILINE)
+_REFUSAL = re.compile(r"error initializing configuration '[^']*': (.*?)(?=^\[\d{4}-|\Z)", re.MULTILINE | re.DOTALL)
+_NO_GO_FILTER = "Didn't find a registered implementation"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is tried: code with all that it is given."""
+
+    native: ir.Native
+    route: ir.NativeRoute | None
+
+    @classmethod
+    def of(cls, content: FilterContent) -> "Subject | None":
+        """Return what is to be tried of a filter; None where it is no native one."""
+        return cls(content.filter, content.use) if isinstance(content.filter, ir.Native) else None
+
+
+class NativeTrial:
+    """Tries natives one after the other; `run` is its life.
+
+    Args:
+        on_late_verdict: called when a verdict is there that `judge` did not wait for.
+    """
+
+    def __init__(self, on_late_verdict: Callable[[], None]) -> None:
+        self._verdicts: Verdicts[Subject] = Verdicts(on_late_verdict)
+
+    def verdict(self, subject: Subject) -> str | None:
+        """Return why native code was refused, `PASSED`, or None while it is not tried."""
+        return self._verdicts.get(subject)
+
+    async def judge(self, subjects: Iterable[Subject], *, wait_seconds: float) -> None:
+        """Have natives tried, and wait a while for the verdicts of those that are new."""
+        await self._verdicts.judge(set(subjects), wait_seconds=wait_seconds)
+
+    async def run(self) -> None:
+        """Try whatever is wanted; never returns."""
+        while True:
+            subject = await self._verdicts.next()
+            await self._verdicts.conclude(subject, await tried(subject))
+
+
+async def tried(subject: Subject) -> str:
+    """Try native code in a process of its own; return why it is refused, or `PASSED`."""
+    with tempfile.TemporaryDirectory(prefix="skerry-trial-") as directory:
+        path = Path(directory) / "bootstrap.pb"
+        path.write_bytes(_bootstrap(subject).SerializeToString(deterministic=True))
+        code, words = await _validated(path)
+    verdict = verdict_on(code, words)
+    TRIALS.labels("refused" if verdict else "passed").inc()
+    return verdict
+
+
+def verdict_on(code: int | None, words: str) -> str:
+    """Return what an Envoy's end means; pure.
+
+    Args:
+        code: its exit code, negative for the signal that ended it; None where it did not end in time.
+        words: what it said.
+    """
+    if code is None:
+        return f"Envoy did not come back from loading the code within {TRIAL_SECONDS_MAX:g} s"
+    if code < 0:
+        return f"Envoy crashed as it loaded the code ({signal.Signals(-code).name})"
+    if refusal := _REFUSAL.search(words):
+        if _NO_GO_FILTER in refusal[1]:
+            return "this Envoy has no Go filter, which is one of its contrib extensions: build a dynamic module instead"
+        return " ".join(refusal[1].split())[:REASON_CHARACTERS_MAX]
+    if code or not _IN_ORDER.search(words):
+        return f"Envoy ended with exit code {code} as it loaded the code, and gave no reason"
+    version = _ABI_LINE.search(words)
+    return _abi_problem(version[1]) if version else PASSED
+
+
+def _abi_problem(version: str) -> str:
+    major, minor = ABI_VERSION
+    form = _ABI_FORM.fullmatch(version)
+    if form and int(form[1]) == major and minor - 1 <= int(form[2]) <= minor:
+        return PASSED
+    return (
+        f"the code is built for version {version[:64]} of Envoy's ABI, and this Envoy has v{major}.{minor}: "
+        "build it anew with the SDK, or the abi.h, of that version"
+    )
+
+
+async def _validated(bootstrap: Path) -> tuple[int | None, str]:
+    """Run an Envoy that only looks at its configuration; return its exit code, None for too late, and its words."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "skerry.kit.bound_exec", str(os.getpid()), str(find_envoy())),
+        *("--mode", "validate", "--config-path", str(bootstrap), "--log-level", "info"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a process group of its own, so that its children end with it
+        env={**os.environ, "LD_BIND_NOW": "1"},  # noqa: TID251 - handed on as the real Envoy has it, not read
+    )
+    try:
+        async with asyncio.timeout(TRIAL_SECONDS_MAX):
+            words = await _beginning(process.stdout)
+            return await process.wait(), words.decode(errors="replace")
+    except TimeoutError:
+        return None, ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await _beginning(process.stdout)  # asyncio does not tell a process' end before that of its pipes
+        await process.wait()
+
+
+async def _beginning(stream: asyncio.StreamReader | None) -> bytes:
+    """Read a stream to its end, and return its first bytes."""
+    content = bytearray()
+    while stream is not None and (chunk := await stream.read(OUTPUT_BYTES_MAX)):
+        content += chunk[: OUTPUT_BYTES_MAX - len(content)]
+    return bytes(content)
+
+
+def _bootstrap(subject: Subject) -> Bootstrap:
+    """Write a listener that binds no port, with the filter and one route that turns it on."""
+    use = ir.FilterUse(_NAME, subject.route)
+    route = ir.Route(_NAME, ir.EVERYTHING, ir.Respond(200), filters=(use,))
+    table = ir.RouteTable(_NAME, (ir.VirtualHost("*", (route,)),))
+    address = Address(socket_address=SocketAddress(address="127.0.0.1", port_value=1))
+    chain = FilterChain(filters=[_connection_manager(subject.native, route_configuration(table))])
+    listener = Listener(name=_NAME, address=address, filter_chains=[chain])
+    listener.bind_to_port.value = False
+    message = Bootstrap()
+    message.static_resources.listeners.append(listener)
+    return message
+
+
+def _connection_manager(native: ir.Native, routes: RouteConfiguration) -> Filter:
+    filters = [
+        hcm.HttpFilter(name=_NAME, disabled=True, typed_config=any_of(native_filter(native))),
+        hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(Router())),
+    ]
+    manager = hcm.HttpConnectionManager(stat_prefix=_NAME, route_config=routes, http_filters=filters)
+    return Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))
+
+
+__all__ = ["ABI_VERSION", "NativeTrial", "Subject", "tried", "verdict_on"]
