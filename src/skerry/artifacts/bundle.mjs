@@ -1,7 +1,11 @@
-// Bundle one function with esbuild's documented API, and read nothing outside its own folder.
+// Bundle functions with esbuild's documented API, and read nothing outside the folder of each.
 //
-//     node bundle.mjs ESBUILD_PACKAGE ROOT ENTRYPOINT  ->  one JSON document on standard output:
+//     node bundle.mjs ESBUILD_PACKAGE, then one JSON document a line on standard input and on standard output:
+//     {"root": …, "modules": … or null, "entrypoint": …}
 //     {"code": …, "map": …, "errors": [{message, file, line, column, excerpt}], "warnings": […]}
+//
+// `modules` is a node_modules folder beside `root` that its imports may lead to. One job at a time; nothing is kept
+// from one to the next but the running esbuild. It ends with its standard input, so it never outlives its parent.
 //
 // Why not esbuild's command: it has no way to say "only this folder". Imports may climb out of it
 // ("../../etc/x"), be absolute, or be patterns (import("../../" + name + ".json")) that esbuild expands by
@@ -13,15 +17,17 @@
 import { realpathSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
+const MODULES = "../node_modules/"; // how the packages beside a function's files are called in its bundle
 const OUTFILE = "function.js";
 const DIAGNOSTICS_MAX = 50;
 const RESOLVED_HERE = Symbol("resolved here");
 
-/** A plugin that lets nothing but files beneath `root` into the bundle. */
-function contained(root) {
-  const inside = (path) => path.startsWith(root + sep);
+/** A plugin that lets nothing but files beneath `folders` into the bundle. */
+function contained(folders) {
+  const inside = (path) => folders.some((folder) => path.startsWith(folder + sep));
   const refuse = (text) => ({ errors: [{ text }] });
 
   async function onResolve(args) {
@@ -71,7 +77,7 @@ function unresolved(path) {
   const relativePath = path.startsWith(".");
   const fix = relativePath
     ? "no such file is among the function's files"
-    : "the function's files must hold every import (a package is bundled from jsSource.npm, not installed here)";
+    : "the function's files must hold every import, or their package.json name it in its dependencies";
   return `Could not resolve ${quoted(path)}: ${fix}`;
 }
 
@@ -82,13 +88,13 @@ function diagnostic(root, { text, location, notes = [] }) {
   const hints = notes.filter((note) => note.text && !note.location).map((note) => note.text);
   const message = [text, ...hints].join(" ").replaceAll(root + sep, "");
   const path = location ? resolve(root, location.file) : "";
-  if (!path.startsWith(root + sep)) return { message, file: "", line: 0, column: 0, excerpt: "" };
+  if (!path.startsWith(root + sep) && !location?.file.startsWith(MODULES)) return { message, file: "", line: 0, column: 0, excerpt: "" };
   const { line, column, lineText: excerpt } = location;
   return { message, file: relative(root, path).replaceAll(sep, "/"), line, column, excerpt };
 }
 
 /** What the engine needs of a bundle (js-engine/README.md), and what keeps a build contained and repeatable. */
-function options(root, entrypoint) {
+function options({ root, modules, entrypoint }) {
   return {
     bundle: true,
     format: "iife", // a strict script, whose completion value is the module's namespace
@@ -110,7 +116,7 @@ function options(root, entrypoint) {
     logLevel: "silent",
     logLimit: DIAGNOSTICS_MAX,
     outfile: join(root, OUTFILE),
-    plugins: [contained(root)],
+    plugins: [contained(modules ? [root, modules] : [root])],
     sourcemap: "external",
     sourcesContent: false,
     tsconfigRaw: "{}", // a tsconfig.json is not read: its "extends" could name any file of this machine
@@ -124,10 +130,10 @@ function diagnostics(root, messages) {
   return [...new Set(texts)].slice(0, DIAGNOSTICS_MAX).map((text) => JSON.parse(text));
 }
 
-async function bundle(esbuildPackage, root, entrypoint) {
-  const { default: esbuild } = await import(pathToFileURL(join(esbuildPackage, "lib", "main.js")).href);
+async function bundle(esbuild, job) {
+  const { root } = job;
   try {
-    const { outputFiles, warnings } = await esbuild.build(options(root, entrypoint));
+    const { outputFiles, warnings } = await esbuild.build(options(job));
     const output = (suffix) => outputFiles.find((file) => file.path.endsWith(OUTFILE + suffix)).text;
     return { code: output(""), map: output(".map"), errors: [], warnings: diagnostics(root, warnings) };
   } catch (failure) {
@@ -136,5 +142,12 @@ async function bundle(esbuildPackage, root, entrypoint) {
   }
 }
 
-const [esbuildPackage, root, entrypoint] = process.argv.slice(2);
-process.stdout.write(JSON.stringify(await bundle(esbuildPackage, realpathSync(root), entrypoint)));
+const [esbuildPackage] = process.argv.slice(2);
+const { default: esbuild } = await import(pathToFileURL(join(esbuildPackage, "lib", "main.js")).href);
+const lines = createInterface({ input: process.stdin });
+lines.on("close", () => process.exit(0));
+for await (const line of lines) {
+  const { root, modules, entrypoint } = JSON.parse(line);
+  const job = { root: realpathSync(root), modules: modules && realpathSync(modules), entrypoint };
+  process.stdout.write(`${JSON.stringify(await bundle(esbuild, job))}\n`);
+}

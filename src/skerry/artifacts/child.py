@@ -1,4 +1,4 @@
-"""Run a tool as a child process: no shell, no environment, and an end to its time and its output.
+"""Run a tool as a child process: no shell, no environment but what is given, an end to its time and its output.
 
 Invariant: when `run` returns or raises, cancellation included, the child and its own children are gone.
 """
@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.artifacts.errors import BuilderError
@@ -18,25 +19,39 @@ ERROR_OUTPUT_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
 
 
-async def run(arguments: Sequence[str | Path], *, directory: Path, seconds_max: float, output_bytes_max: int) -> bytes:
-    """Run a command and return its standard output.
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What to run, and what it may take.
 
-    Args:
+    Attributes:
         arguments: an absolute program and its arguments.
         directory: its working directory.
         seconds_max: how long it may take.
         output_bytes_max: how much it may print.
+        environment: all of its environment.
+    """
+
+    arguments: Sequence[str | Path]
+    directory: Path
+    seconds_max: float
+    output_bytes_max: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+async def run(tool: Tool, *, given: bytes = b"") -> bytes:
+    """Run a tool and return its standard output; `given` is its standard input.
 
     Raises:
         BuilderError: it could not start, failed, took too long or printed too much.
     """
+    arguments = tool.arguments
     name = Path(arguments[0]).name
     try:
         process = await asyncio.create_subprocess_exec(
             *arguments,
-            cwd=directory,
-            env={},
-            stdin=asyncio.subprocess.DEVNULL,
+            cwd=tool.directory,
+            env=dict(tool.environment),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # a process group of its own, so that its children end with it
@@ -44,18 +59,35 @@ async def run(arguments: Sequence[str | Path], *, directory: Path, seconds_max: 
     except OSError as error:
         raise BuilderError(f"{name} could not be started: {error.strerror}", detail=str(error)) from error
     try:
-        async with asyncio.timeout(seconds_max):
-            output, complaint = await _outputs(process, output_bytes_max + 1)
+        async with asyncio.timeout(tool.seconds_max):
+            output, complaint = await _talk(process, given, tool.output_bytes_max + 1)
             code = await process.wait()
     except TimeoutError as error:
-        raise BuilderError(f"{name} took longer than its limit of {seconds_max:g} seconds") from error
+        raise BuilderError(f"{name} took longer than its limit of {tool.seconds_max:g} seconds") from error
     finally:
         await _end(process)
-    if len(output) > output_bytes_max:
-        raise BuilderError(f"{name} printed more than its limit of {output_bytes_max} bytes")
+    if len(output) > tool.output_bytes_max:
+        raise BuilderError(f"{name} printed more than its limit of {tool.output_bytes_max} bytes")
     if code != 0:
         raise BuilderError(f"{name} ended with exit code {code}", detail=complaint.decode(errors="replace"))
     return output
+
+
+async def _talk(process: asyncio.subprocess.Process, given: bytes, output_bytes_max: int) -> tuple[bytes, bytes]:
+    """Write and read at the same time: a child may answer before it has read everything."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_write(process.stdin, given))
+        outputs = group.create_task(_outputs(process, output_bytes_max))
+    return outputs.result()
+
+
+async def _write(stream: asyncio.StreamWriter | None, given: bytes) -> None:
+    if stream is None:
+        return
+    with contextlib.suppress(ConnectionError):  # it has ended, or wants no more: its exit code says what that means
+        stream.write(given)
+        await stream.drain()
+    stream.close()
 
 
 async def _outputs(process: asyncio.subprocess.Process, output_bytes_max: int) -> tuple[bytes, bytes]:

@@ -10,7 +10,6 @@ same bytes, because no path, time or version of this machine enters them.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,7 +20,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 from prometheus_client import Histogram
 
-from skerry.artifacts import child, sources
+from skerry.artifacts import sources
+from skerry.artifacts.bundler import IDLE_SECONDS_MAX, Bundlers, BundlerSettings, Job
 from skerry.artifacts.errors import BuilderError, BuildError, BundleRefusedError, Diagnostic, shortened
 from skerry.artifacts.source_map import SourceMap
 from skerry.artifacts.wasm_module import javascript_module
@@ -29,8 +29,6 @@ from skerry.kit.errors import ConfigurationError
 
 T = TypeVar("T")
 BUILD_SECONDS = Histogram("skerry_javascript_build_seconds", "Time of one build, its wait for a slot left out.")
-
-_BUNDLE_SCRIPT = Path(__file__).with_name("bundle.mjs")
 
 #: Builds at once: each is one core for some 0.2 s, and serving comes first.
 BUILDS_MAX = 2
@@ -61,6 +59,7 @@ class JavaScriptSettings:
         builds_max: builds at once.
         bundle_seconds_max: time of one bundling, in seconds.
         bundle_bytes_max: size of one bundle with its source map, in bytes.
+        idle_seconds_max: how long a bundler is kept that has nothing to do, in seconds.
     """
 
     node: Path
@@ -69,6 +68,7 @@ class JavaScriptSettings:
     builds_max: int = BUILDS_MAX
     bundle_seconds_max: float = BUNDLE_SECONDS_MAX
     bundle_bytes_max: int = BUNDLE_BYTES_MAX
+    idle_seconds_max: float = IDLE_SECONDS_MAX
 
     def __post_init__(self) -> None:
         for name, path, present in (
@@ -98,7 +98,7 @@ class BuiltFunction:
 
 @dataclass(frozen=True, slots=True)
 class _Bundle:
-    """What `bundle.mjs` prints."""
+    """What `bundle.mjs` says."""
 
     code: str
     map: str
@@ -119,6 +119,15 @@ class JavaScriptBuilder:
         self._checker = checker
         self._slots = asyncio.Semaphore(settings.builds_max)
         self._executor = ThreadPoolExecutor(settings.builds_max, thread_name_prefix="javascript-staging")
+        self._bundlers = Bundlers(
+            BundlerSettings(
+                settings.node,
+                settings.esbuild,
+                job_seconds_max=settings.bundle_seconds_max,
+                answer_bytes_max=settings.bundle_bytes_max,
+                idle_seconds_max=settings.idle_seconds_max,
+            )
+        )
 
     async def __aenter__(self) -> Self:
         await self._run(lambda: sources.remove_leftovers(self._settings.staging))
@@ -127,14 +136,16 @@ class JavaScriptBuilder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._bundlers.__aexit__(kind, error, trace)
         self._executor.shutdown(wait=True)
 
-    async def build(self, files: Mapping[str, str], entrypoint: str) -> BuiltFunction:
+    async def build(self, files: Mapping[str, str], entrypoint: str, *, packages: Path | None = None) -> BuiltFunction:
         """Bundle the files, and prove that the engine loads the result.
 
         Args:
             files: content by path; paths are relative, with "/".
             entrypoint: the path of the module that holds the handler.
+            packages: a folder whose `node_modules` the files may import from; they are staged beside it.
 
         Raises:
             BuildError: the source is at fault; the diagnostics name file and line.
@@ -143,32 +154,24 @@ class JavaScriptBuilder:
         sources.check(files, entrypoint)
         async with self._slots:
             with BUILD_SECONDS.time():
-                bundle = await self._bundle(files, entrypoint)
+                bundle = await self._bundle(files, entrypoint, packages)
                 if bundle.errors:
                     raise BuildError(bundle.errors)
                 wasm = javascript_module(bundle.code, source_map=bundle.map)
                 await self._check(wasm, bundle, files)
         return BuiltFunction(wasm, bundle_bytes=len(bundle.code.encode()), warnings=bundle.warnings)
 
-    async def _bundle(self, files: Mapping[str, str], entrypoint: str) -> _Bundle:
+    async def _bundle(self, files: Mapping[str, str], entrypoint: str, packages: Path | None) -> _Bundle:
+        modules = packages / "node_modules" if packages else None
         with ExitStack() as stack:
             try:
-                root = await self._run(lambda: stack.enter_context(sources.staged(files, self._settings.staging)))
-                output = await self._esbuild(root, entrypoint)
+                parent = packages or self._settings.staging
+                root = await self._run(lambda: stack.enter_context(sources.staged(files, parent)))
+                return _parsed(await self._bundlers.bundle(Job(root, entrypoint, modules)))
             except OSError as error:
                 raise BuilderError("the source files could not be staged", detail=str(error)) from error
             finally:
                 await self._run(stack.close)
-        return _parsed(output)
-
-    async def _esbuild(self, root: Path, entrypoint: str) -> bytes:
-        settings = self._settings
-        return await child.run(
-            [settings.node, _BUNDLE_SCRIPT, settings.esbuild, root, entrypoint],
-            directory=root,
-            seconds_max=settings.bundle_seconds_max,
-            output_bytes_max=settings.bundle_bytes_max,
-        )
 
     async def _check(self, wasm: bytes, bundle: _Bundle, files: Mapping[str, str]) -> None:
         try:
@@ -186,9 +189,8 @@ class JavaScriptBuilder:
             raise
 
 
-def _parsed(output: bytes) -> _Bundle:
+def _parsed(document: dict[str, Any]) -> _Bundle:
     try:
-        document = json.loads(output)
         return _Bundle(
             code=document["code"],
             map=document["map"],
@@ -196,7 +198,7 @@ def _parsed(output: bytes) -> _Bundle:
             warnings=tuple(_diagnostic(entry) for entry in document["warnings"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise BuilderError("the bundler printed something unreadable", detail=repr(output[:500])) from error
+        raise BuilderError("the bundler said something unreadable", detail=repr(document)[:500]) from error
 
 
 def _diagnostic(entry: dict[str, Any]) -> Diagnostic:

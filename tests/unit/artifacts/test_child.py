@@ -12,13 +12,22 @@ PYTHON = Path(sys.executable)
 
 
 async def run(code: str, *, seconds_max: float = 60, output_bytes_max: int = 1000) -> bytes:
-    return await child.run(
-        [PYTHON, "-c", code], directory=Path("/"), seconds_max=seconds_max, output_bytes_max=output_bytes_max
-    )
+    return await child.run(child.Tool([PYTHON, "-c", code], Path("/"), seconds_max, output_bytes_max))
 
 
 async def test_a_tool_gets_no_environment_and_no_input() -> None:
     assert await run("import os, sys; print(dict(os.environ).get('PATH'), sys.stdin.read())") == b"None \n"
+
+
+async def test_a_tool_gets_what_it_is_given_however_much_it_says_meanwhile() -> None:
+    code = "import os, sys; print('x' * 10**6, os.environ['WORD'], len(sys.stdin.read()))"
+    tool = child.Tool([PYTHON, "-c", code], Path("/"), 60, 2 * 10**6, environment={"WORD": "up"})
+    assert (await child.run(tool, given=b"y" * 10**6)).endswith(b"x up 1000000\n")
+
+
+async def test_a_tool_that_reads_nothing_of_what_it_is_given_is_fine() -> None:
+    tool = child.Tool([PYTHON, "-c", "print('done')"], Path("/"), 60, 100)
+    assert await child.run(tool, given=b"y" * 10**6) == b"done\n"
 
 
 async def test_a_failed_tool_is_told_with_its_complaint() -> None:
@@ -29,7 +38,7 @@ async def test_a_failed_tool_is_told_with_its_complaint() -> None:
 
 async def test_a_missing_tool_is_told() -> None:
     with pytest.raises(BuilderError, match="nowhere could not be started"):
-        await child.run(["/nowhere"], directory=Path("/"), seconds_max=60, output_bytes_max=1)
+        await child.run(child.Tool(["/nowhere"], Path("/"), seconds_max=60, output_bytes_max=1))
 
 
 async def test_output_at_the_limit_passes_and_beyond_it_names_the_limit() -> None:

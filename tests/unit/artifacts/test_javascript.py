@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.artifacts import javascript
+from skerry.artifacts import bundler
 from skerry.artifacts.errors import BuilderError, BuildError, BundleRefusedError, Diagnostic
 from skerry.artifacts.javascript import BuiltFunction, JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.wasm_module import SOURCE_MAP_SECTION
@@ -122,7 +122,7 @@ async def test_a_missing_package_says_where_packages_come_from(builder: JavaScri
     [fault] = await faults(builder, {"main.js": 'import pad from "left-pad";'})
     assert (fault.file, fault.line, fault.column) == ("main.js", 1, 17)
     assert 'Could not resolve "left-pad"' in fault.message
-    assert "jsSource.npm" in fault.message
+    assert "package.json" in fault.message
 
 
 @pytest.mark.parametrize("name", ["node:fs", "fs", "fs/promises", "child_process"])
@@ -276,7 +276,7 @@ async def test_unreadable_output_of_the_bundler_is_its_fault_not_the_authors(
 ) -> None:
     script = tmp_path / "broken.mjs"
     script.write_text("console.log('warming up')")
-    monkeypatch.setattr(javascript, "_BUNDLE_SCRIPT", script)
+    monkeypatch.setattr(bundler, "SCRIPT", script)
     with pytest.raises(BuilderError, match="unreadable"):
         await builder.build({"main.js": "1"}, "main.js")
 
