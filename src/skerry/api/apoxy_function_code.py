@@ -12,11 +12,20 @@ from typing import Annotated, Any
 
 import yaml
 
-from skerry.api.code_urls import CodeUrl, parse_code_url
+from skerry.api.code_urls import CodeUrl, FileUrl, HttpUrl, OciReference, parse_code_url
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, required, too_many
 from skerry.api.model import SECRET_FIELD, Model, ObjectMeta, list_map
 
 ASSET_FILES_MAX = 1000
+#: As npm has it.
+PACKAGE_NAME_CHARACTERS_MAX = 214
+
+#: It is only looked for among the names that a repository has.
+_BRANCH = re.compile(r"(?!refs/heads/)[^\s\x00-\x1f\x7f]{1,244}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+PACKAGE_NAME = re.compile(r"(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*")
+#: Versions, ranges and tags: whatever names no place, as git and file URLs do.
+PACKAGE_VERSION = re.compile(r"[0-9A-Za-z^~<>=*|. +-]{1,100}")
 
 
 class SourceFile(Model):
@@ -35,15 +44,32 @@ class JavaScriptAssetsSource(Model):
     """The source files."""
 
 
+class SecretReference(Model):
+    """Names the secret that holds credentials for fetching source code."""
+
+    group: str = ""
+    """Group of the target; empty for a core Secret."""
+    kind: str | None = None
+    """Kind of the target. Defaults to Secret."""
+    name: str
+    """Name of the target."""
+    namespace: str
+    """Namespace of the target."""
+
+
 class JavaScriptGitSource(Model):
     """Source files in a git repository."""
 
     repository: str
-    """The git repository URL."""
+    """The git repository URL: https, http or file."""
     branch: str | None = None
-    """The git branch."""
+    """The git branch. Defaults to the one that the repository's HEAD names."""
     commit: str | None = None
-    """The git commit."""
+    """The git commit: 40 hexadecimal digits. Defaults to the branch's, as it is when the revision is built."""
+    directory: str | None = None
+    """Folder of the repository that holds the function, such as functions/hello; Skerry's own addition."""
+    credentials_ref: SecretReference | None = None
+    """The secret of type kubernetes.io/basic-auth with user and password; Skerry's own addition."""
 
 
 class JavaScriptNpmSource(Model):
@@ -52,14 +78,14 @@ class JavaScriptNpmSource(Model):
     package: str
     """The npm package name."""
     version: str | None = None
-    """The npm package version."""
+    """The npm package version: a version, a range or a tag. Defaults to latest."""
 
 
 class JavaScriptSource(Model):
     """Where a function's JavaScript or TypeScript comes from; exactly one of assets, git and npm."""
 
     entrypoint: str
-    """Path of the module whose default export handles requests."""
+    """Path of the module whose default export handles requests; of npm packages, . stands for the package's own."""
     assets: JavaScriptAssetsSource | None = None
     """Source files given within the object."""
     git: JavaScriptGitSource | None = None
@@ -89,6 +115,14 @@ def wasm_place(url: str) -> tuple[CodeUrl, str]:
     if hash_mark and not pin:
         raise ValueError("a fragment must be #sha256= and 64 lower-case hexadecimal digits")
     return parse_code_url(place), pin[1] if pin else ""
+
+
+def repository_place(url: str) -> HttpUrl | FileUrl:
+    """Read a `jsSource.git.repository`; raises ValueError that says what is wrong, and what is accepted."""
+    place = parse_code_url(url) if url.partition(":")[0].lower() in {"http", "https", "file"} else None
+    if place is None or isinstance(place, OciReference):
+        raise ValueError("must be https://..., http://... or file:///...")
+    return place
 
 
 class OCICredentials(Model):
@@ -194,6 +228,51 @@ def _validate_javascript(source: JavaScriptSource, path: str) -> Iterator[FieldE
         yield required(f"{path}.entrypoint")
     if source.assets:
         yield from _validate_files(source, source.assets.files, path)
+    if source.git:
+        yield from _validate_git(source.git, f"{path}.git")
+    if source.npm:
+        yield from _validate_npm(source.npm, f"{path}.npm")
+    if (source.git or source.npm) and source.entrypoint not in {"", "."}:
+        yield from _validate_file_path(source.entrypoint, f"{path}.entrypoint", set())
+
+
+def _validate_git(source: JavaScriptGitSource, path: str) -> Iterator[FieldError]:
+    try:
+        repository_place(source.repository)
+    except ValueError as error:
+        yield invalid(f"{path}.repository", source.repository, str(error))
+    if source.branch is not None and not _BRANCH.fullmatch(source.branch):
+        yield invalid(
+            f"{path}.branch", source.branch, "must be the name of a branch, such as main, without refs/heads/"
+        )
+    if source.commit is not None and not _COMMIT.fullmatch(source.commit):
+        yield invalid(f"{path}.commit", source.commit, "must be a commit in full: 40 lower-case hexadecimal digits")
+    if source.directory is not None:
+        yield from _validate_file_path(source.directory, f"{path}.directory", set())
+    if source.credentials_ref:
+        yield from validate_secret_reference(source.credentials_ref, f"{path}.credentialsRef")
+
+
+def _validate_npm(source: JavaScriptNpmSource, path: str) -> Iterator[FieldError]:
+    if not source.package:
+        yield required(f"{path}.package")
+    elif not PACKAGE_NAME.fullmatch(source.package) or len(source.package) > PACKAGE_NAME_CHARACTERS_MAX:
+        yield invalid(f"{path}.package", source.package, "must be the name of a package, such as hono or @scope/name")
+    if source.version is not None and not PACKAGE_VERSION.fullmatch(source.version):
+        yield invalid(
+            f"{path}.version", source.version, "must be a version, a range or a tag, such as 1.2.3, ^1.2 or latest"
+        )
+
+
+def validate_secret_reference(reference: SecretReference, path: str) -> Iterator[FieldError]:
+    """Tell what is wrong with the name of a Secret."""
+    if reference.group:
+        yield invalid(f"{path}.group", reference.group, "must be empty: a Secret is of the core group")
+    if reference.kind not in {None, "Secret"}:
+        yield invalid(f"{path}.kind", reference.kind, "must be Secret")
+    for field in ("name", "namespace"):
+        if not getattr(reference, field):
+            yield required(f"{path}.{field}")
 
 
 def _validate_files(source: JavaScriptSource, files: list[SourceFile], path: str) -> Iterator[FieldError]:

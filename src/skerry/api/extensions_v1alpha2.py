@@ -194,6 +194,17 @@ class Artifact(Model):
     """Number of bytes."""
 
 
+class ResolvedSource(Model):
+    """What a source stood for when a revision was built; it is built again from the very same."""
+
+    commit: str | None = None
+    """The git commit."""
+    version: str | None = None
+    """The version of the npm package."""
+    lock: str | None = None
+    """The sha256 that names the package-lock.json which the dependencies were installed by, sha256:<hex>."""
+
+
 class EdgeFunctionRevisionStatus(Model):
     """The present state of a revision."""
 
@@ -201,6 +212,8 @@ class EdgeFunctionRevisionStatus(Model):
     """The revision's name, once its code is stored."""
     artifact: Artifact | None = None
     """The built code."""
+    source: ResolvedSource | None = None
+    """What the source stood for when the code was built; Skerry's own addition."""
     conditions: Conditions = None
     """Ready: the code is built, checked and stored."""
 

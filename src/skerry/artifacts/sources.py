@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from skerry.artifacts.errors import BuildError, Diagnostic
 
-#: Files of one function; more than that belongs into a package.
-FILES_MAX = 1000
+#: Files of one function; more than that belongs into a package. The API takes 1,000; repositories hold more.
+FILES_MAX = 5000
 
 #: Bytes of all files of one function together. The API takes objects of 3 MiB; the rest is for other sources.
 SOURCE_BYTES_MAX = 16 * 1024 * 1024
@@ -23,6 +23,27 @@ PATH_BYTES_MAX = 1024
 
 #: Bytes of one part of a path (NAME_MAX of every common file system).
 NAME_BYTES_MAX = 255
+
+#: What bundles are made of; the rest of a repository or a package is left out.
+SOURCE_SUFFIXES = frozenset(
+    [
+        ".js",
+        ".mjs",
+        ".cjs",
+        ".jsx",
+        ".ts",
+        ".mts",
+        ".cts",
+        ".tsx",
+        ".json",
+        ".txt",
+        ".html",
+        ".css",
+        ".svg",
+        ".md",
+        ".sql",
+    ]
+)
 
 #: Files told in the message about an entrypoint that is none of them.
 _FILES_TOLD_MAX = 20

@@ -43,6 +43,7 @@ class ArtifactCollector:
     async def collect(self) -> None:
         """Remove what nothing names."""
         functions = {r.status.artifact.digest for r in self._revisions if r.status.artifact}
+        functions |= {r.status.source.lock for r in self._revisions if r.status.source and r.status.source.lock}
         plugins = {p.status.code.digest for p in self._plugins if p.status.code}
         removed = await self._keep.remove_unreferenced({Digest.parse(digest) for digest in functions | plugins})
         if removed:

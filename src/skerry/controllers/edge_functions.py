@@ -12,7 +12,6 @@ leaves the ones before it alone.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from prometheus_client import Histogram
 
@@ -20,15 +19,14 @@ from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.extensions_v1alpha2 import (
     EDGE_FUNCTION,
     FUNCTION_LABEL,
-    Artifact,
     EdgeFunction,
     EdgeFunctionRevision,
-    EdgeFunctionRevisionSpec,
     revision_name,
 )
 from skerry.api.model import ObjectMeta, OwnerReference, condition_of, is_true
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
+from skerry.controllers.builds import CodeBuilder, SourceError
 from skerry.controllers.function_conditions import (
     tell_delayed,
     tell_failed,
@@ -51,27 +49,6 @@ BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to 
 CONCURRENCY = 1024
 #: Every function is looked at again this often, whatever happened.
 RESYNC_SECONDS = 600.0
-
-
-class SourceError(SkerryError):
-    """A revision's source is at fault: the same source would fail again, so it is not tried again."""
-
-
-class CodeBuilder(Protocol):
-    """What the controller needs of `artifacts`: source in, stored artifact out."""
-
-    async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
-        """Bring, build, check and store a revision's code.
-
-        Raises:
-            SourceError: the source is at fault.
-            SkerryError: anything else; the build is tried again, with backoff.
-        """
-        ...
-
-    async def is_stored(self, artifact: Artifact) -> bool:
-        """Tell whether an artifact is at hand and whole: a disk can lose what a status still names."""
-        ...
 
 
 class EdgeFunctionController:
@@ -204,7 +181,7 @@ class EdgeFunctionController:
         revision = await self._client.change_status(revision, lambda r: tell_ingesting(r, self._now()))
         started = self._clock.monotonic_seconds()
         try:
-            artifact = await self._builder.build(revision.spec)
+            built = await self._builder.build(revision.spec, revision.status.source)
         except SourceError as error:
             BUILD_SECONDS.labels("refused").observe(self._clock.monotonic_seconds() - started)
             message = error.public
@@ -216,8 +193,8 @@ class EdgeFunctionController:
             await self._client.change_status(revision, lambda r: tell_delayed(r, message, self._now()))
             raise
         BUILD_SECONDS.labels("built").observe(self._clock.monotonic_seconds() - started)
-        log.info("revision is ready", revision=revision.name, digest=artifact.digest)
-        await self._client.change_status(revision, lambda r: tell_ready(r, artifact, self._now()))
+        log.info("revision is ready", revision=revision.name, digest=built.artifact.digest)
+        await self._client.change_status(revision, lambda r: tell_ready(r, built, self._now()))
 
     async def _tell_superseded(self, function: EdgeFunction, latest: EdgeFunctionRevision) -> None:
         """Say of revisions whose build a restart cut short that nobody waits for it; a rollback builds them."""

@@ -4,12 +4,20 @@ Owns the choice of the way by source, and which failures are the author's. Does 
 a Wasm binary must be (the engine's check, which is handed in).
 """
 
-from skerry.api.apoxy_function_code import JavaScriptSource, WasmSource, wasm_place
-from skerry.api.extensions_v1alpha2 import (
-    BACKEND,
-    Artifact,
-    EdgeFunctionRevisionSpec,
+import base64
+import binascii
+
+from skerry.api.apoxy_function_code import (
+    JavaScriptGitSource,
+    JavaScriptNpmSource,
+    JavaScriptSource,
+    SecretReference,
+    WasmSource,
+    repository_place,
+    wasm_place,
 )
+from skerry.api.core_v1 import Secret
+from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevisionSpec, ResolvedSource
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
     ArtifactCorruptError,
@@ -20,59 +28,75 @@ from skerry.artifacts.errors import (
     FetchError,
     FetchReason,
 )
+from skerry.artifacts.fetching.credentials import Credentials
 from skerry.artifacts.fetching.downloads import Source
 from skerry.artifacts.fetching.fetcher import CodeFetcher
-from skerry.artifacts.javascript import BundleCheck, JavaScriptBuilder
+from skerry.artifacts.functions import TAG_DEFAULT, FunctionBuild, FunctionBuilder
+from skerry.artifacts.git.repositories import GitRepositories, GitSource
+from skerry.artifacts.javascript import BundleCheck
 from skerry.artifacts.keep import ArtifactKeep
-from skerry.controllers.edge_functions import SourceError
+from skerry.client.informer import Informer
+from skerry.controllers.builds import Built, SourceError
 
 #: What another try would meet again.
 _FINAL: frozenset[FetchReason] = frozenset(("DigestMismatch", "ImageUnsupported", "NotWasm", "TooLarge"))
+_BASIC_AUTH = "kubernetes.io/basic-auth"
+_RESOLVED_NOW = (
+    "the dependencies were resolved when this was built, since there is no package-lock.json: "
+    "add the one that npm install writes to decide them yourself"
+)
 
 
 class FunctionCodeBuilder:
-    """Brings a revision's code: JavaScript and TypeScript from assets, Wasm from wherever it lies.
+    """Brings a revision's code, by whatever way its source names, and stores it.
 
     Args:
-        javascript: bundles, checks and links JavaScript.
+        javascript: makes Wasm of JavaScript files and packages.
+        repositories: brings source files.
         fetcher: brings Wasm binaries.
         checker: tries them in the engine.
         keep: stores the result.
+        secrets: the cache of Secrets, for credentials.
     """
 
     def __init__(
-        self, javascript: JavaScriptBuilder, fetcher: CodeFetcher, checker: BundleCheck, keep: ArtifactKeep
+        self,
+        javascript: FunctionBuilder,
+        repositories: GitRepositories,
+        fetcher: CodeFetcher,
+        checker: BundleCheck,
+        keep: ArtifactKeep,
+        secrets: Informer[Secret],
     ) -> None:
         self._javascript = javascript
+        self._repositories = repositories
         self._fetcher = fetcher
         self._checker = checker
         self._keep = keep
+        self._secrets = secrets
 
-    async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
+    async def build(self, spec: EdgeFunctionRevisionSpec, resolved: ResolvedSource | None) -> Built:
         """Build and store; raises SourceError where the source is at fault."""
         code = spec.code
         if spec.mode != BACKEND:
             raise SourceError("mode filter is not served yet: use mode backend")
-        if code.wasm_source is not None:
-            return await self._fetched(code.wasm_source)
-        if code.js_source is None:
-            raise SourceError("goPluginSource is not served yet: use jsSource or wasmSource")
-        wasm = await self._javascript_wasm(code.js_source)
-        digest = await self._keep.put(wasm)
-        return Artifact(digest=str(digest), size_bytes=len(wasm))
-
-    async def _fetched(self, source: WasmSource) -> Artifact:
-        url, sha256 = wasm_place(source.url)
         try:
-            fetched = await self._fetcher.fetch(Source(url, sha256=sha256, accept=_left_to_the_engine))
+            if code.wasm_source is not None:
+                return Built(await self._fetched(code.wasm_source))
+            if code.js_source is not None:
+                return await self._bundled(code.js_source, resolved or ResolvedSource())
+        except (BuildError, BundleRefusedError) as error:
+            raise SourceError(error.public, detail=error.detail) from error
         except FetchError as error:
             if error.reason in _FINAL:
                 raise SourceError(error.public) from error
             raise
-        try:
-            await self._checker.check(await self._keep.read(fetched.digest))
-        except BundleRefusedError as error:
-            raise SourceError(error.public) from error
+        raise SourceError("goPluginSource is not served yet: use jsSource or wasmSource")
+
+    async def _fetched(self, source: WasmSource) -> Artifact:
+        url, sha256 = wasm_place(source.url)
+        fetched = await self._fetcher.fetch(Source(url, sha256=sha256, accept=_left_to_the_engine))
+        await self._checker.check(await self._keep.read(fetched.digest))
         return Artifact(digest=str(fetched.digest), size_bytes=fetched.size_bytes)
 
     async def is_stored(self, artifact: Artifact) -> bool:
@@ -83,14 +107,69 @@ class FunctionCodeBuilder:
             return False
         return True
 
-    async def _javascript_wasm(self, source: JavaScriptSource) -> bytes:
-        if source.assets is None:
-            raise SourceError("only jsSource.assets is built yet: git and npm are not")
-        files = {file.path: file.content for file in source.assets.files}
+    async def _bundled(self, source: JavaScriptSource, resolved: ResolvedSource) -> Built:
+        lock = await self._kept_lock(resolved)
+        if source.npm is not None:
+            return await self._from_npm(source.npm, source.entrypoint, resolved, lock)
+        commit = ""
+        if source.git is not None:
+            checkout = await self._repositories.checkout(await self._git_source(source.git, resolved))
+            commit, files = checkout.commit, checkout.files
+        else:
+            files = {file.path: file.content for file in source.assets.files} if source.assets else {}
+        build = await self._javascript.from_files(files, source.entrypoint, lock=lock)
+        return await self._stored(build, ResolvedSource(commit=commit or None), _RESOLVED_NOW if build.lock else "")
+
+    async def _from_npm(
+        self, source: JavaScriptNpmSource, entrypoint: str, resolved: ResolvedSource, lock: str
+    ) -> Built:
+        asked = source.version or TAG_DEFAULT
+        version = asked if lock else resolved.version or asked  # a lock that was lost still leaves its version
+        build = await self._javascript.from_package(source.package, version, entrypoint, lock=lock)
+        return await self._stored(build, ResolvedSource(version=build.version))
+
+    async def _stored(self, build: FunctionBuild, source: ResolvedSource, note: str = "") -> Built:
+        digest = await self._keep.put(build.function.wasm)
+        if build.lock:
+            source.lock = str(await self._keep.put(build.lock.encode()))
+        said = source if source != ResolvedSource() else None
+        return Built(Artifact(digest=str(digest), size_bytes=len(build.function.wasm)), said, note)
+
+    async def _kept_lock(self, resolved: ResolvedSource) -> str:
+        """Return the lock that a revision was built by before; "" for one that was not, or whose lock is lost."""
+        if resolved.lock is None:
+            return ""
         try:
-            return (await self._javascript.build(files, source.entrypoint)).wasm
-        except BuildError as error:
-            raise SourceError(error.public, detail=error.detail) from error
+            return (await self._keep.read(Digest.parse(resolved.lock))).decode()
+        except (ArtifactMissingError, ArtifactCorruptError, BadDigestError, UnicodeDecodeError):
+            return ""
+
+    async def _git_source(self, source: JavaScriptGitSource, resolved: ResolvedSource) -> GitSource:
+        return GitSource(
+            repository_place(source.repository),
+            branch=source.branch or "",
+            commit=source.commit or resolved.commit or "",
+            directory=source.directory or "",
+            credentials=await self._credentials(source.credentials_ref) if source.credentials_ref else None,
+        )
+
+    async def _credentials(self, reference: SecretReference) -> Credentials:
+        await self._secrets.synced()
+        secret = self._secrets.get(reference.name, reference.namespace)
+        where = f"the secret {reference.namespace}/{reference.name} of credentialsRef"
+        if secret is None:
+            raise FetchError("CredentialsInvalid", f"there is no {where.removeprefix('the ')}")
+        if secret.type != _BASIC_AUTH:
+            raise FetchError("CredentialsInvalid", f"{where} must be of type {_BASIC_AUTH}, not {secret.type}")
+        data = secret.data or {}
+        try:
+            user, password = (base64.b64decode(data.get(key, ""), validate=True).decode() for key in _BASIC_KEYS)
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise FetchError("CredentialsInvalid", f"{where} holds a username or password that is no text") from error
+        return Credentials(user, password)
+
+
+_BASIC_KEYS = ("username", "password")
 
 
 def _left_to_the_engine(_module: bytes) -> None:

@@ -9,9 +9,10 @@ Invariant: a condition stands once; `Ready` of a function is True only for what 
 from collections.abc import Sequence
 from typing import Literal
 
-from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_traffic import TrafficTarget, live_of
 from skerry.api.model import Condition, condition_of, with_condition
+from skerry.controllers.builds import Built
 from skerry.controllers.traffic import AS_SPECIFIED, NOT_READY, TrafficDecision
 
 MESSAGE_CHARACTERS_MAX = 4096
@@ -41,12 +42,13 @@ def tell_superseded(revision: EdgeFunctionRevision, now: str) -> None:
     _set(revision, now, "Ready", "Unknown", "Superseded", "not built: the function's template has moved on")
 
 
-def tell_ready(revision: EdgeFunctionRevision, artifact: Artifact, now: str) -> None:
+def tell_ready(revision: EdgeFunctionRevision, built: Built, now: str) -> None:
     """Say that a revision is built, checked and stored."""
     revision.status.ref = revision.name
-    revision.status.artifact = artifact
+    revision.status.artifact = built.artifact
+    revision.status.source = built.source
     _set(revision, now, "Ingest", "False", "Completed")
-    _set(revision, now, "Ready", "True", "Ready")
+    _set(revision, now, "Ready", "True", "Ready", built.note)
 
 
 def tell_function(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import skerry
 from skerry.api.function_limits import LEAST, MOST, FunctionLimits
@@ -125,6 +126,10 @@ class Settings:
     """Registries and web servers, host[:port], that are reached without TLS or with any certificate; `*` for all."""
     docker_config: Path = field(default_factory=lambda: Path("~/.docker/config.json").expanduser())
     """Credentials for registries, where a plugin names no secret; need not exist."""
+    npm_registry: str = ""
+    """Where packages come from, a URL; empty for the registry that npm takes by itself."""
+    npm_token_file: Path | None = None
+    """A file with the bearer token for the npm registry."""
     worker_memory_bytes_max: int = 1024 * 1024 * 1024
     """What all function instances of one engine worker may take together."""
     function_memory_bytes_max: int = MOST.memory_bytes
@@ -193,6 +198,8 @@ class Settings:
             f"fetch_ca_file: there is no file {self.fetch_ca_file}"
             * (self.fetch_ca_file is not None and not self.fetch_ca_file.is_file()),
             *(f"fetch_file_dirs: {text!r} is no absolute path" for text in self.fetch_file_dirs if text[:1] != "/"),
+            f"npm_token_file: there is no file {self.npm_token_file}"
+            * (self.npm_token_file is not None and not self.npm_token_file.is_file()),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
             *_limits_problems(self),
             _oidc_problem(self),
@@ -252,6 +259,13 @@ def _read_list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username is not None:
+        raise ValueError("must be an http(s) URL without a user or a password")
+    return text
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError("must be true or false")
@@ -279,6 +293,8 @@ _READERS: dict[str, Any] = {
     "fetch_file_dirs": _read_list,
     "insecure_registries": _read_list,
     "docker_config": Path,
+    "npm_registry": _url,
+    "npm_token_file": Path,
     "worker_memory_bytes_max": int,
     "function_memory_bytes_max": int,
     "function_cpu_seconds_max": float,

@@ -26,9 +26,13 @@ from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.fetching.fetcher import CodeFetcher
+from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.functions import FunctionBuilder
+from skerry.artifacts.git.repositories import GitRepositories
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.artifacts.npm.installing import NpmSettings, PackageInstaller
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
@@ -256,12 +260,17 @@ async def controllers(
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins)
     expirer = EventExpirer(client, informers.of(Event), clock)
+    fetching = fetch_settings(settings)
     async with (
         checker,
+        HttpClient(fetching) as http,
         JavaScriptBuilder(build, check) as javascript,
-        CodeFetcher(keep, fetch_settings(settings)) as fetcher,
+        PackageInstaller(http, npm_settings(settings, build), fetching) as packages,
+        CodeFetcher(keep, fetching) as fetcher,
     ):
-        builder = FunctionCodeBuilder(javascript, fetcher, check, keep)
+        functions_of = FunctionBuilder(javascript, packages)
+        repositories = GitRepositories(http, fetching)
+        builder = FunctionCodeBuilder(functions_of, repositories, fetcher, check, keep, secrets)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)
         plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
         reconciling = (
@@ -332,6 +341,18 @@ def fetch_settings(settings: Settings) -> FetchSettings:
     )
 
 
+def npm_settings(settings: Settings, build: JavaScriptSettings) -> NpmSettings:
+    """Return how packages are had; without npm, only those of lock files can be."""
+    file = settings.npm_token_file
+    return NpmSettings(
+        build.node,
+        find_npm(),
+        build.staging,
+        registry_url=settings.npm_registry,
+        token=file.read_text().strip() if file else "",
+    )
+
+
 def component_of(settings: Settings) -> Path:
     """Return the JavaScript engine component."""
     return settings.js_engine_dir / "dist" / "skerry-js-engine.wasm"
@@ -351,3 +372,10 @@ def find_node() -> Path:
     if found is None:
         raise StartError("Node.js is missing, which bundles JavaScript: run `make setup`, or install Node 20 or newer")
     return Path(found)
+
+
+def find_npm() -> Path | None:
+    """Return the npm beside this Python, else the one on the PATH; None where there is none."""
+    beside = Path(sys.executable).with_name("npm")
+    found = str(beside) if beside.exists() else shutil.which("npm")
+    return Path(found) if found else None

@@ -38,7 +38,7 @@ def test_a_file_cannot_be_a_folder_too() -> None:
 
 
 def test_limits_are_named() -> None:
-    assert "limit of 1000 files" in faults({"main.js": "", **{f"{n}.js": "" for n in range(1000)}})[0]
+    assert "limit of 5000 files" in faults({"main.js": "", **{f"{n}.js": "" for n in range(5000)}})[0]
     assert "limit of 16777216 bytes" in faults({"main.js": "é" * (8 * 1024 * 1024 + 1)})[0]
 
 

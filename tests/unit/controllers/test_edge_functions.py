@@ -14,6 +14,7 @@ from skerry.api.extensions_v1alpha2 import (
     EdgeFunction,
     EdgeFunctionRevision,
     EdgeFunctionRevisionSpec,
+    ResolvedSource,
     revision_name,
 )
 from skerry.api.function_traffic import TrafficEntry
@@ -21,7 +22,8 @@ from skerry.api.model import Document, condition_of, from_document, is_true
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.transport import Target, Transport
-from skerry.controllers.edge_functions import EdgeFunctionController, SourceError
+from skerry.controllers.builds import Built, SourceError
+from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import background
@@ -37,11 +39,13 @@ class FakeBuilder:
     built: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
     lost: bool = False
+    resolved: ResolvedSource | None = None
 
     async def is_stored(self, _: Artifact) -> bool:
         return not self.lost
 
-    async def build(self, spec: EdgeFunctionRevisionSpec) -> Artifact:
+    async def build(self, spec: EdgeFunctionRevisionSpec, resolved: ResolvedSource | None) -> Built:
+        self.resolved = resolved
         source = spec.code.js_source
         assert source is not None
         assert source.assets is not None
@@ -55,7 +59,8 @@ class FakeBuilder:
                 if not isinstance(failure, SourceError):
                     del self.failures[mark]
                 raise failure
-        return Artifact(digest="sha256:" + "0" * 64, size_bytes=len(text))
+        artifact = Artifact(digest="sha256:" + "0" * 64, size_bytes=len(text))
+        return Built(artifact, ResolvedSource(commit="c" * 40), "a note")
 
 
 @dataclass

@@ -13,9 +13,7 @@ def read_file(path: str, directories: tuple[Path, ...], *, bytes_max: int) -> by
     Raises:
         FetchError: it is not there, not readable, no regular file, outside of `directories`, or over `bytes_max`.
     """
-    real = Path(path).resolve()
-    if not any(real.is_relative_to(directory.resolve()) for directory in directories):
-        raise FetchError("EgressRefused", f"{path} is not in a folder that code may be read from")
+    real = allowed_path(path, directories)
     try:
         content = _read_regular(real, bytes_max + 1)
     except OSError as error:
@@ -25,6 +23,14 @@ def read_file(path: str, directories: tuple[Path, ...], *, bytes_max: int) -> by
     if len(content) > bytes_max:
         raise FetchError("TooLarge", f"{path} is larger than the limit of {bytes_max} bytes")
     return content
+
+
+def allowed_path(path: str, directories: tuple[Path, ...]) -> Path:
+    """Return where a path really leads; raises FetchError where that is outside of `directories`. Blocking."""
+    real = Path(path).resolve()
+    if not any(real.is_relative_to(directory.resolve()) for directory in directories):
+        raise FetchError("EgressRefused", f"{path} is not in a folder that code may be read from")
+    return real
 
 
 def _read_regular(path: Path, bytes_max: int) -> bytes | None:

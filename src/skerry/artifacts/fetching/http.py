@@ -41,6 +41,7 @@ class Request:
         bytes_max: limit of the body of the answer.
         headers: of the request. Authorization goes to no other origin.
         form: sent as a POST where given.
+        content: likewise, as it is.
         insecure: whether to accept any certificate, and redirects from https to http.
     """
 
@@ -48,6 +49,7 @@ class Request:
     bytes_max: int
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
+    content: bytes | None = None
     insecure: bool = False
 
 
@@ -137,9 +139,11 @@ class HttpClient:
 
     async def _once(self, request: Request, url: str, headers: Mapping[str, str]) -> Answer:
         client = self._insecure if request.insecure else self._secure
-        method = "GET" if request.form is None else "POST"
+        method = "GET" if request.form is None and request.content is None else "POST"
         try:
-            async with client.stream(method, url, headers=headers, data=request.form) as response:
+            async with client.stream(
+                method, url, headers=headers, data=request.form, content=request.content
+            ) as response:
                 return await self._read(response, request, url)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise FetchError("DownloadFailed", f"{_place(url)} is no URL that can be fetched: {error}") from error

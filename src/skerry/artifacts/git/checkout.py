@@ -15,7 +15,6 @@ import json
 import posixpath
 import resource
 import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,26 +25,8 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import S_ISGITLINK, Blob, Commit, ObjectID, Tag, Tree
 from dulwich.repo import Repo
 
-#: What bundles are made of; the rest of a repository is left out.
-SOURCE_SUFFIXES = frozenset(
-    {
-        ".js",
-        ".mjs",
-        ".cjs",
-        ".jsx",
-        ".ts",
-        ".mts",
-        ".cts",
-        ".tsx",
-        ".json",
-        ".txt",
-        ".html",
-        ".css",
-        ".svg",
-        ".md",
-        ".sql",
-    }
-)
+from skerry.artifacts.sources import SOURCE_SUFFIXES
+
 #: Links that lead to links.
 LINKS_MAX = 8
 #: Folders within folders.
@@ -197,10 +178,6 @@ def run(order: dict[str, Any], folder: str, pack: bytes) -> dict[str, Any]:
         return {"problem": str(error)}
     except KeyError as error:
         return {"problem": f"the repository has no object {error.args[0]!r}: is the commit right?"}
-    except MemoryError:
-        return {"problem": "the repository needs more memory than its checkout may take"}
-    except (ValueError, AssertionError, zlib.error, OSError) as error:
-        return {"problem": f"the repository is damaged: {error}"}
 
 
 def _commit_of(repository: Repo, branch: str) -> str:
@@ -214,13 +191,26 @@ def _commit_of(repository: Repo, branch: str) -> str:
         raise RefusedError(f"the repository has {asked}; its branches are: {', '.join(known) or 'none'}") from None
 
 
+def _what_failed(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            return "the repository needs more memory than its checkout may take"
+        cause = cause.__context__
+    return f"the repository is damaged: {type(error).__name__} {str(error)[:200]}"
+
+
 def main() -> None:
     """Read the order, and answer."""
     incoming = sys.stdin.buffer
     order = json.loads(incoming.readline())
     limit = order["address_space_bytes_max"]
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    answer = run(order, sys.argv[1], incoming.read())
+    resource.setrlimit(resource.RLIMIT_CPU, (order["seconds_max"],) * 2)
+    try:
+        answer = run(order, sys.argv[1], incoming.read())
+    except Exception as error:  # noqa: BLE001 - at this process' edge: a hostile pack can make dulwich raise anything
+        answer = {"problem": _what_failed(error)}
     with io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8") as out:
         json.dump(answer, out)
 

@@ -23,7 +23,9 @@ _LENGTH_DIGITS = 4
 _FLUSH = b"0000"
 _HEAD = "HEAD"
 _PACK_DATA, _PROGRESS, _FATAL = 1, 2, 3
-_SIDE_BAND = "side-band-64k"
+#: Capabilities that are used where the server has them. A thin pack without anything to build on is a whole one, but
+#: some servers insist on it.
+_ASKED = ("side-band-64k", "ofs-delta", "thin-pack", "no-progress", "shallow")
 
 
 class ProtocolError(SkerryError):
@@ -75,9 +77,10 @@ def read_advertisement(body: bytes) -> Advertisement:
 
 def want(object_id: str, capabilities: Iterable[str], *, whole_history: bool = False) -> bytes:
     """Write the second request: one commit alone, or with all that came before it."""
-    asked = " ".join(["ofs-delta", "no-progress", *({_SIDE_BAND, "shallow"} & set(capabilities))])
+    able = set(capabilities)
+    asked = " ".join(name for name in _ASKED if name in able)
     lines = [f"want {object_id} {asked}\n"]
-    if not whole_history and "shallow" in set(capabilities):
+    if not whole_history and "shallow" in able:
         lines.append("deepen 1\n")
     return b"".join(_line(line) for line in lines) + _FLUSH + _line("done\n")
 
