@@ -186,6 +186,15 @@ class EdgeFunctionCodeSource(Model):
     """A Go filter plugin for Envoy; only in mode filter."""
 
 
+def secrets_of(code: EdgeFunctionCodeSource) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of each Secret that a code source is brought with."""
+    git = code.js_source.git if code.js_source else None
+    oci = code.go_plugin_source.oci if code.go_plugin_source else None
+    for reference in (git and git.credentials_ref, oci and oci.credentials_ref):
+        if reference:
+            yield reference.namespace, reference.name
+
+
 def default_code(code: EdgeFunctionCodeSource) -> None:
     """Complete a code source in place: the write-only password moves to passwordData."""
     go = code.go_plugin_source

@@ -33,6 +33,10 @@ class Entry:
     mode: int = FILE
 
 
+#: What stands at each path.
+Files = Mapping[str, str | bytes | Entry]
+
+
 @dataclass
 class Repository:
     """A repository and its commits, oldest first."""
@@ -45,12 +49,12 @@ class Repository:
         """Its folder."""
         return Path(self.repo.path)
 
-    def commit(self, files: Mapping[str, str | bytes | Entry], *, branch: str = BRANCH) -> str:
+    def commit(self, files: Files, *, branch: str = BRANCH) -> str:
         """Add a commit with these files, and no others, to a branch."""
         reference = f"refs/heads/{branch}".encode()
         commit = Commit()
         commit.tree = self._tree({path: _entry(content) for path, content in files.items()})
-        commit.parents = [self.repo.refs[reference]] if reference in self.repo.refs else []  # type: ignore[index,list-item,operator]
+        commit.parents = [self.repo.refs[reference]] if reference in self.repo.refs else []  # type: ignore[index,operator]
         commit.author = commit.committer = b"Test <test@example.com>"
         commit.author_time = commit.commit_time = 1_700_000_000 + len(self.commits)
         commit.author_timezone = commit.commit_timezone = 0
@@ -79,7 +83,7 @@ class Repository:
         return tree.id
 
 
-def make_repository(path: Path, commits: Iterable[Mapping[str, str | bytes | Entry]]) -> Repository:
+def make_repository(path: Path, commits: Iterable[Files]) -> Repository:
     """Make a bare repository whose branch `main` has these commits; HEAD stands for it."""
     path.mkdir(parents=True)
     repo = Repo.init_bare(str(path))
@@ -93,7 +97,7 @@ def make_repository(path: Path, commits: Iterable[Mapping[str, str | bytes | Ent
 @contextmanager
 def git_server(repositories: Mapping[str, Repository], *, password: str = "") -> Iterator[str]:
     """Serve repositories by path on loopback; yields the URL. With a password, only to the user `git`."""
-    backend = DictBackend({path.encode(): repository.repo for path, repository in repositories.items()})  # type: ignore[arg-type,misc]
+    backend = DictBackend({path.encode(): repository.repo for path, repository in repositories.items()})  # type: ignore[arg-type]
     application: Any = make_wsgi_chain(backend)
     with make_server("127.0.0.1", 0, _guarded(application, password), handler_class=_Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -20,7 +20,7 @@ from skerry.kit.tasks import background
 from skerry.server.access import Act, Decision, Held
 from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.authorization.bootstrap import ensure_default_roles
-from skerry.server.authorization.escalation import check_escalation, check_token
+from skerry.server.authorization.escalation import check_escalation, check_secrets_of_code, check_token
 from skerry.server.authorization.following import Follower
 from skerry.server.authorization.index import RbacIndex
 from skerry.server.authorization.nodes import NodeSecrets
@@ -99,9 +99,10 @@ class Authorization:
         return {**self._index.statistics(), "node_secrets": len(self._nodes), "revision": revision}
 
     def check(self, change: Change) -> None:
-        """Refuse roles, bindings and tokens that give more than who writes them has; see `Policy`."""
+        """Refuse roles, bindings, tokens and code that give more than who writes them has; see `Policy`."""
         check_escalation(change, self)
         check_token(change, self)
+        check_secrets_of_code(change, self)
 
     async def in_force(self, target: Target, revision: int) -> None:
         """Wait until a write of roles or bindings decides; see `Policy`."""

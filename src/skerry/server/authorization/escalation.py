@@ -12,8 +12,10 @@ Writes of Skerry itself (no user), and of administrators, are not checked.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
 from skerry.api.errors import NotFound
+from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.model import Document, to_document
 from skerry.api.rbac_v1 import GROUP, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from skerry.server.access import Access, Act, require
@@ -62,6 +64,21 @@ def check_token(change: Change, access: Access) -> None:
         return
     for act in impersonation_acts(User(token.spec.username, groups=tuple(token.spec.groups))):
         require(access, user, act)
+
+
+def check_secrets_of_code(change: Change, access: Access) -> None:
+    """Check that who has code brought with a Secret may read it: its content goes to wherever the code is said to be.
+
+    Any other change passes. Raises Forbidden.
+    """
+    user, function = change.user, change.object
+    if user is None or not isinstance(function, EdgeFunction):
+        return
+    code = function.spec.template.code
+    if isinstance(change.old, EdgeFunction) and change.old.spec.template.code == code:
+        return
+    for namespace, name in secrets_of(code):
+        require(access, user, Act("get", "", "secrets", namespace=namespace, name=name))
 
 
 _CHECKED = (ClusterRole, Role, ClusterRoleBinding, RoleBinding)

@@ -1,8 +1,9 @@
 """Real repositories behind a real git server, honest and hostile ones."""
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,18 @@ from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.git import repositories
 from skerry.artifacts.git.repositories import GitRepositories, GitSource
-from skerry.testing.git_repository import SUBMODULE, SYMBOLIC_LINK, Entry, Repository, git_server, make_repository
+from skerry.testing.git_repository import (
+    SUBMODULE,
+    SYMBOLIC_LINK,
+    Entry,
+    Files,
+    Repository,
+    git_server,
+    make_repository,
+)
 
-FIRST, SECOND = {"index.js": "1"}, {"index.js": "2", "lib/a.ts": "export {}", "logo.png": b"\x89PNG\xff"}
+FIRST: Files = {"index.js": "1"}
+SECOND: Files = {"index.js": "2", "lib/a.ts": "export {}", "logo.png": b"\x89PNG\xff"}
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ async def git(tmp_path: Path) -> AsyncIterator[GitRepositories]:
         yield GitRepositories(http, settings)
 
 
-def source(url: str | Path, **more: str) -> GitSource:
+def source(url: str | Path, **more: Any) -> GitSource:
     return GitSource(repository_place(str(url) if isinstance(url, str) else f"file://{url}"), **more)
 
 
@@ -119,20 +129,20 @@ async def test_no_hook_or_filter_of_a_repository_is_run(git: GitRepositories, tm
     ],
 )
 async def test_what_a_function_would_lack_is_told(
-    git: GitRepositories, tmp_path: Path, more: Mapping[str, str | Entry], expected: str
+    git: GitRepositories, tmp_path: Path, more: Files, expected: str
 ) -> None:
-    made = make_repository(tmp_path / "repositories" / "hostile", [{**FIRST, **more}])
+    made = make_repository(tmp_path / "repositories" / "hostile", [dict(FIRST) | dict(more)])
     with pytest.raises(BuildError, match=expected):
         await git.checkout(source(made.path))
 
 
 async def test_a_link_within_the_repository_is_followed(git: GitRepositories, tmp_path: Path) -> None:
-    files = {
+    files: Files = {
         "shared/a.js": "a",
         "fn/a.js": Entry(b"../shared/a.js", SYMBOLIC_LINK),
         "fn/gone.js": Entry(b"x", SYMBOLIC_LINK),
     }
-    made = make_repository(tmp_path / "repositories" / "linked", [{"shared/a.js": "a", **files}])
+    made = make_repository(tmp_path / "repositories" / "linked", [files])
     assert (await git.checkout(source(made.path, directory="fn"))).files == {"a.js": "a"}
 
 

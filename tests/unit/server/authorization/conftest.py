@@ -59,7 +59,7 @@ class World:
 
     @staticmethod
     def target(kind: str, place: str = "", name: str = "") -> Target:
-        versions = (f"{RBAC}/v1", "v1", "gateway.networking.k8s.io/v1")
+        versions = (f"{RBAC}/v1", "v1", "gateway.networking.k8s.io/v1", "extensions.apoxy.dev/v1alpha2")
         found = next(found for version in versions if (found := find_kind(version, kind)))
         return Target(found, place, name)
 

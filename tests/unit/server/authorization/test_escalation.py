@@ -127,3 +127,25 @@ async def test_administrators_and_skerry_itself_are_not_checked(world: Any, make
     await world.delete("ClusterRoleBinding", "cluster-admin")
     await world.role("a", make_rule("x", "y", "z"), by=make_user("root", ADMINISTRATORS))
     await world.role("b", make_rule("x", "y", "z"))
+
+
+def function(name: str, namespace: str, repository: str = "https://git.example/a") -> dict[str, Any]:
+    git = {"repository": repository, "credentialsRef": {"name": "git", "namespace": namespace}}
+    code = {"jsSource": {"entrypoint": "index.js", "git": git}}
+    return {"metadata": {"name": name}, "spec": {"template": {"code": code}}}
+
+
+async def test_code_is_brought_with_a_secret_by_those_only_who_may_read_it(world: Any, alice: Any) -> None:
+    target, options = world.target("EdgeFunction"), WriteOptions(user=alice, manager="m")
+    await world.verbs.create(target, function("mine", "default"), options)
+    with pytest.raises(Forbidden, match='cannot get resource "secrets"'):
+        await world.verbs.create(target, function("theirs", "kube-system"), options)
+
+
+async def test_the_code_of_another_with_a_secret_is_not_led_elsewhere(world: Any, alice: Any) -> None:
+    target, options = world.target("EdgeFunction", "", "theirs"), WriteOptions(user=alice, manager="m")
+    await world.verbs.create(world.target("EdgeFunction"), function("theirs", "kube-system"), WriteOptions())
+    await world.verbs.patch(target, MergePatch({"metadata": {"labels": {"seen": "by-alice"}}}), options)
+    elsewhere = function("theirs", "kube-system", "https://alice.example/mine")
+    with pytest.raises(Forbidden, match='cannot get resource "secrets"'):
+        await world.verbs.patch(target, MergePatch(elsewhere), options)
