@@ -1,7 +1,7 @@
 # Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
 #
 # A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv
-# (Python's, and links to node, npm, kubectl and docker-registry), so no target depends on what else is on the PATH.
+# (Python's, and links to node, npm, kubectl, docker-registry and wrk), so no target depends on what else is on the PATH.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,8 @@ STAMPS := $(VENV)/stamps
 ENGINE := js-engine/dist/skerry-js-engine.wasm
 NODE_MODULES := js-engine/node_modules/.package-lock.json
 PLUGINS := examples/wasmplugin
-PLUGIN_MODULES := .cache/wasm/add-header.wasm .cache/wasm/probe.wasm
+ASC_MODULES := .cache/wasm/add-header.wasm .cache/wasm/probe.wasm
+C_MODULES := .cache/wasm/sentry.wasm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -45,7 +46,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(PLUGIN_MODULES)  ## setup, and what the tests need
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(ASC_MODULES) $(C_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
@@ -88,10 +89,20 @@ $(PLUGINS)/node_modules/.package-lock.json: $(STAMPS)/node $(PLUGINS)/package.js
 
 .cache/wasm/add-header.wasm: $(PLUGINS)/add-header.ts
 .cache/wasm/probe.wasm: tests/wasm/probe.ts
-$(PLUGIN_MODULES): $(PLUGINS)/node_modules/.package-lock.json
+$(ASC_MODULES): $(PLUGINS)/node_modules/.package-lock.json
 	$(call say,Proxy-Wasm module $(notdir $@))
 	@mkdir -p $(dir $@)
 	@npm run --silent --prefix $(PLUGINS) asc -- $(CURDIR)/$(filter %.ts,$^) -b $(CURDIR)/$@
+
+tests/wasm/node_modules/.package-lock.json: $(STAMPS)/node tests/wasm/package.json tests/wasm/package-lock.json
+	$(call say,Clang)
+	@cd tests/wasm && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.cache/wasm/%.wasm: tests/wasm/%.c tests/wasm/clang.mjs tests/wasm/node_modules/.package-lock.json
+	$(call say,Proxy-Wasm module $(notdir $@))
+	@mkdir -p $(dir $@)
+	@node tests/wasm/clang.mjs $< $@
 
 $(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh scripts/debian.sh
 	$(call say,kubectl)
@@ -101,6 +112,11 @@ $(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh scripts/debian.sh
 $(STAMPS)/registry: $(STAMPS)/venv scripts/registry.sh scripts/debian.sh
 	$(call say,docker-registry)
 	@scripts/registry.sh $(BIN)/docker-registry
+	@touch $@
+
+$(STAMPS)/wrk: $(STAMPS)/venv scripts/wrk.sh scripts/debian.sh
+	$(call say,wrk)
+	@scripts/wrk.sh $(BIN)/wrk
 	@touch $@
 
 # ---- run -------------------------------------------------------------------------------------------------
@@ -157,9 +173,10 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
 	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json
-	@cd $(PLUGINS) && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	@for folder in $(PLUGINS) tests/wasm; do (cd $$folder && \
+		npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund); done
 
 .PHONY: clean
 clean:  ## remove everything that was built or installed; data in .skerry stays
-	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build js-engine/node_modules js-engine/dist .cache \
+	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build tests/wasm/node_modules js-engine/node_modules js-engine/dist .cache \
 		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

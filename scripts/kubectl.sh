@@ -20,7 +20,7 @@ fi
 . "$(dirname "$0")/debian.sh"
 folder=$PWD/.cache/kubectl
 echo "kubectl is not on the PATH: taking Debian's"
-if unpack_from_debian kubectl trixie "$folder"; then
+if unpack_from_debian trixie "$folder" kubectl; then
   ln -s "$folder/usr/bin/kubectl" "$link"
   "$link" version --client
   exit 0

@@ -18,7 +18,7 @@ fi
 folder=$PWD/.cache/docker-registry
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-trixie}")
 echo "docker-registry is not on the PATH: taking Debian's"
-if unpack_from_debian docker-registry "$suite" "$folder"; then
+if unpack_from_debian "$suite" "$folder" docker-registry; then
   ln -s "$folder/usr/bin/docker-registry" "$link"
   "$link" --version
   exit 0

@@ -9,8 +9,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from skerry.testing.load import Load
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -46,6 +48,11 @@ def gateway(skerry: SkerryProcess) -> SkerryProcess:
 @pytest.fixture(scope="module")
 def probe(repository: Path) -> Path:
     return built(repository, "probe")
+
+
+@pytest.fixture(scope="module")
+def sentry(repository: Path) -> Path:
+    return built(repository, "sentry")
 
 
 def manifest(module: Path, name: str, config: dict[str, str] | None = None, **spec: Any) -> str:
@@ -177,31 +184,46 @@ def test_a_plugin_that_selects_nothing_says_so(gateway: SkerryProcess, probe: Pa
         assert "spec.match" in wait_for_reason(gateway, name, "Ready", "NoMatchingGateway")
 
 
-def test_changes_under_load_lose_no_request(gateway: SkerryProcess, probe: Path):
-    seen: list[tuple[int, str]] = []
-    stop = threading.Event()
+def test_a_hundred_configurations_and_twenty_codes_under_load_lose_no_request_and_no_part_of_the_chain(
+    gateway: SkerryProcess, probe: Path, sentry: Path, tmp_path: Path
+):
+    """Every answer has what both plugins of the chain add to it, while one or the other changes."""
+    names = ("x-probe", "x-sentry")
+    with (
+        applied(gateway, manifest(probe, "load-a", {"header": "0"})) as one,
+        applied(gateway, manifest(sentry, "load-b", {"header": "0"})) as other,
+        gateway.api_client() as api,
+        httpx.Client(trust_env=False, base_url=gateway.http, headers={"Host": "f.plugins.test"}) as asker,
+    ):
+        gateway.kubectl("wait", READY, one, other, "--timeout=60s")
+        with Load.running(gateway.http, host="f.plugins.test", headers=names) as load:
+            for number in range(100):
+                change(api, ("load-a", "load-b")[number % 2], pluginConfig={"header": f"{number}"})
+                wait_for(partial(is_met, asker, names[number % 2], f"{number}"))
+            for number in range(20):
+                module, name, header = [(probe, "load-a", "x-probe"), (sentry, "load-b", "x-sentry")][number % 2]
+                code = variant(module, tmp_path, number)
+                change(api, name, url=f"file://{code}", pluginConfig={"header": f"code {number}"})
+                wait_for(partial(is_met, asker, header, f"code {number}"))
+    assert load.report.problems == {}
+    assert load.report.requests > 1000
 
-    def ask() -> None:
-        while not stop.is_set():
-            answer = gateway.get(URL)
-            seen.append((answer.status_code, answer.headers.get("x-probe", "")))
 
-    askers = [threading.Thread(target=ask) for _ in range(2)]
-    for asker in askers:
-        asker.start()
-    try:
-        for turn in range(3):
-            with applied(gateway, manifest(probe, f"turn-{turn}", {"header": f"{turn}"})) as name:
-                gateway.kubectl("wait", READY, name, "--timeout=60s")
-                for number in range(5):
-                    config = {"header": f"{turn}.{number}"}
-                    gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, f"turn-{turn}", config))
-    finally:
-        stop.set()
-        for asker in askers:
-            asker.join()
-    assert {status for status, _ in seen} == {200}
-    assert len({header for _, header in seen}) > 3
+def change(api: httpx.Client, name: str, **spec: Any) -> None:
+    path = f"/apis/extensions.istio.io/v1alpha1/namespaces/default/wasmplugins/{name}"
+    answer = api.patch(path, json={"spec": spec}, headers={"content-type": "application/merge-patch+json"})
+    assert answer.status_code == 200, answer.text
+
+
+def is_met(asker: httpx.Client, header: str, value: str) -> bool:
+    return bool(asker.get("/").headers.get(header) == value)
+
+
+def variant(module: Path, directory: Path, number: int) -> Path:
+    """Write a module with other bytes: a custom section more, which changes nothing but its digest."""
+    path = directory / f"{module.stem}-{number}.wasm"
+    path.write_bytes(module.read_bytes() + bytes([0, 3, 2, 65, 65 + number]))
+    return path
 
 
 def test_a_restart_serves_the_plugin_from_the_first_request_on(tmp_path: Path, cache_dir: Path, probe: Path):

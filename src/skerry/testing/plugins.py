@@ -23,7 +23,7 @@ def held(plugin: WasmPlugin) -> HeldPlugin:
 
 
 def built(repository: Path, name: str) -> Path:
-    """Return a module that `make setup-dev` built of AssemblyScript: `add-header` or `probe`."""
+    """Return a module that `make setup-dev` built: `add-header` or `probe` of AssemblyScript, `sentry` of C."""
     path = (repository / ".cache" / "wasm" / f"{name}.wasm").resolve()
     assert path.is_file(), f"{path} is missing: run `make setup-dev`"  # noqa: S101 - for tests
     return path

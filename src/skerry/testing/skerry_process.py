@@ -6,8 +6,10 @@ with SkerryProcess.started(data_dir) as skerry:
     assert skerry.get("http://hello.functions.localhost/").text == "Hello"
 """
 
+import base64
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import orjson
+import yaml
 
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 30.0
@@ -111,6 +114,19 @@ class SkerryProcess:
             CommandFailedError: it failed, or with `fails` it did not.
         """
         return self._run("kubectl", *arguments, stdin=stdin, fails=fails)
+
+    def api_client(self) -> httpx.Client:
+        """Return a client of its API with the kubeconfig's credentials, for what is too often for a kubectl each."""
+        kubeconfig = yaml.safe_load((self.data_dir / "kubeconfig").read_text())
+        authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+        token = kubeconfig["users"][0]["user"]["token"]
+        return httpx.Client(
+            base_url=self.api,
+            verify=ssl.create_default_context(cadata=authority),
+            headers={"authorization": f"Bearer {token}"},
+            trust_env=False,
+            timeout=COMMAND_SECONDS_MAX,
+        )
 
     def skerry(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
         """Run a `skerry` command against it; as `kubectl`."""

@@ -277,6 +277,12 @@ def probe(repository: Path) -> Path:
 
 
 @pytest.fixture
+def sentry(repository: Path) -> Path:
+    """The module of tests/wasm/sentry.c, which does what its configuration says."""
+    return built(repository, "sentry")
+
+
+@pytest.fixture
 def environment_module(repository: Path, tmp_path: Path) -> Path:
     """The module of tests/wasm/environment.wat."""
     return assembled(repository, tmp_path, "environment")
