@@ -1,0 +1,52 @@
+"""What brings functions into being and calls them.
+
+Source: Dispatch's FaaSDriver, and its driver noop.
+"""
+
+from typing import Any, Protocol
+
+from skerry.functions.entities import Exec, Function, FunctionExecution
+from skerry.functions.messages import Context, Runnable
+
+
+class FaaSDriver(Protocol):
+    """Deploys functions to where they run, removes them, and gives what calls them."""
+
+    async def create(self, function: Function, exec_: Exec) -> None:
+        """Deploy a function, or a new deployment of it, named by its `faas_id`; return once it can be called.
+
+        Raises:
+            FunctionError: the code is at fault: no such handler, does not load.
+            SystemError: it is not.
+        """
+        ...
+
+    async def delete(self, function: Function) -> None:
+        """Remove a deployment; one that is not there is no error."""
+        ...
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
+        """Give what calls the deployment `execution.faas_id`.
+
+        The runnable raises an InvocationError where the run fails, and adds to the context's logs what the function
+        printed, whether it failed or not.
+        """
+        ...
+
+
+class NoopDriver:
+    """Deploys nothing and echoes `{"context": ..., "input": ...}`, to try out everything around a function."""
+
+    async def create(self, function: Function, exec_: Exec) -> None:
+        """Do nothing."""
+
+    async def delete(self, function: Function) -> None:
+        """Do nothing."""
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:  # noqa: ARG002 - all functions are one
+        """Give what returns its own context and input."""
+
+        async def echo(context: Context, payload: Any) -> Any:
+            return {"context": dict(context), "input": payload}
+
+        return echo

@@ -1,0 +1,72 @@
+"""The three ways in which a run fails, as the caller, the function or the system is to blame.
+
+Source: Dispatch's InvocationError, and its UserError and FunctionError interfaces.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+#: What a function that took too long is told to have done.
+TIMED_OUT = "Function execution exceeded the timeout"
+
+
+class InvocationError(Exception):
+    """A run that failed.
+
+    Attributes:
+        type: InputError, FunctionError or SystemError.
+        message: what went wrong, for people.
+        stacktrace: lines, outermost call first; those of the function where it raised, else empty.
+    """
+
+    type: ClassVar[str] = ""
+
+    def __init__(self, message: str, stacktrace: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.stacktrace = tuple(stacktrace)
+
+    def as_object(self) -> dict[str, Any]:
+        """Give the error as runs carry it: `{"type": str, "message": str, "stacktrace": [str]}`."""
+        return {"type": self.type, "message": self.message, "stacktrace": list(self.stacktrace)}
+
+
+class InputError(InvocationError):
+    """The caller is to blame: input against the schema, a secret or a service binding that is not there."""
+
+    type = "InputError"
+
+
+class FunctionError(InvocationError):
+    """The function is to blame: it raised, took too long, or returned what its schema or JSON does not allow."""
+
+    type = "FunctionError"
+
+
+class SystemError(InvocationError):  # noqa: A001 - Dispatch's name; Python's own SystemError is the interpreter's alone
+    """Neither is: the function could not be reached, its process ended, its answer was no message."""
+
+    type = "SystemError"
+
+
+#: What the godoc calls an input error.
+UserError = InputError
+
+_CLASSES: dict[str, type[InvocationError]] = {c.type: c for c in (InputError, FunctionError, SystemError)}
+
+
+def error_of(document: Any) -> InvocationError | None:
+    """Read the `error` of a returned context, leniently, as runtimes differ in what they fill in.
+
+    Args:
+        document: `{"type": str, "message": str, "stacktrace": [str]}`, of which type and stacktrace may be missing;
+            whatever has no object's shape is no error.
+
+    Returns:
+        The error, a FunctionError where the type is missing or unknown; None where there is none.
+    """
+    if not isinstance(document, Mapping) or not document:
+        return None
+    lines = document.get("stacktrace")
+    stacktrace = [str(line) for line in lines] if isinstance(lines, list) else []
+    return _CLASSES.get(str(document.get("type")), FunctionError)(str(document.get("message", "")), stacktrace)

@@ -1,0 +1,143 @@
+"""The driver `local`: functions as processes of this machine."""
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from skerry.functions.entities import Exec, Function, FunctionExecution
+from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.local.pool import PoolSettings, ProcessPool
+from skerry.functions.local.process import FunctionProcess
+from skerry.functions.local.python import PythonRuntime
+from skerry.functions.local.source import write_source
+from skerry.functions.messages import Context, Runnable
+
+_DEPLOYMENT = re.compile(r"[\w-]{1,128}")
+_UNFINISHED = ".new"
+
+
+class LocalDriver:
+    """Runs functions as processes that stay warm, from folders that outlive the driver.
+
+    >>> import asyncio, tempfile
+    >>> from skerry.functions import Exec, Function, FunctionExecution, Runner
+    >>> source = b"def handle(context, payload): return f'Hello, {payload}'"
+    >>> async def hello():
+    ...     with tempfile.TemporaryDirectory() as folder:
+    ...         async with LocalDriver(Path(folder)) as driver:
+    ...             await driver.create(Function("hello", faas_id="1"), Exec(source, image="python3"))
+    ...             return await Runner(driver).run(FunctionExecution(faas_id="1"), "Jon")
+    >>> asyncio.run(hello())
+    'Hello, Jon'
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        runtimes: Mapping[str, PythonRuntime] | None = None,
+        settings: PoolSettings = PoolSettings(),  # noqa: B008 - frozen
+    ) -> None:
+        """Make a driver of the deployments in a directory.
+
+        Args:
+            directory: one folder a deployment; made if it is not there.
+            runtimes: image name to runtime; python3 alone by default.
+            settings: bounds of each deployment's processes.
+        """
+        self._directory = directory
+        self._runtimes = {"python3": PythonRuntime()} if runtimes is None else dict(runtimes)
+        self._settings = settings
+        self._pools: dict[str, ProcessPool] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        for unfinished in directory.glob(f"*{_UNFINISHED}"):
+            shutil.rmtree(unfinished)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def create(self, function: Function, exec_: Exec) -> None:
+        """Write a deployment's folder, install its packages and start a first process; all of it, or nothing.
+
+        Raises:
+            FunctionError: the source cannot be unpacked, its packages not installed, its handler not loaded.
+            SystemError: there is no such runtime; the process cannot be started.
+        """
+        folder = self._folder(function.faas_id)
+        runtime = self._runtime(exec_.image)
+        new = folder.with_name(folder.name + _UNFINISHED)
+        try:
+            await asyncio.to_thread(self._write, new, exec_, runtime.file_name(exec_.handler))
+            await runtime.prepare(new)
+            # Moved before it is tried: an environment knows its own place.
+            await self.delete(function)
+            new.rename(folder)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
+        pool = self._open(function.faas_id)
+        try:
+            await pool.warm()
+        except BaseException:
+            await self.delete(function)
+            raise
+
+    @staticmethod
+    def _write(folder: Path, exec_: Exec, file_name: str) -> None:
+        (folder / "source").mkdir(parents=True)
+        write_source(exec_.source, folder / "source", file_name)
+        (folder / "deployment.json").write_text(json.dumps({"image": exec_.image, "handler": exec_.handler}))
+
+    async def delete(self, function: Function) -> None:
+        """End a deployment's processes and remove its folder; one that is not there is no error."""
+        if pool := self._pools.pop(function.faas_id, None):
+            await pool.close()
+        with suppress(FileNotFoundError):
+            await asyncio.to_thread(shutil.rmtree, self._folder(function.faas_id))
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
+        """Give what runs a deployment; a SystemError is raised at its call where there is no such deployment."""
+
+        async def run(context: Context, payload: Any) -> Any:
+            return await self._open(execution.faas_id).run(context, payload)
+
+        return run
+
+    def _open(self, faas_id: str) -> ProcessPool:
+        if pool := self._pools.get(faas_id):
+            return pool
+        folder = self._folder(faas_id)
+        try:
+            deployment = json.loads((folder / "deployment.json").read_text())
+        except FileNotFoundError as error:
+            raise SystemError(f"there is no deployment {faas_id} of the function") from error
+        program = self._runtime(deployment["image"]).program(folder, deployment["handler"])
+        pool = ProcessPool(lambda: FunctionProcess.start(program), self._settings)
+        self._pools[faas_id] = pool
+        return pool
+
+    def _runtime(self, image: str) -> PythonRuntime:
+        try:
+            return self._runtimes[image]
+        except KeyError:
+            raise FunctionError(f"image {image!r} is none of: {', '.join(sorted(self._runtimes))}") from None
+
+    def _folder(self, faas_id: str) -> Path:
+        if not _DEPLOYMENT.fullmatch(faas_id):
+            raise SystemError(f"faas_id {faas_id!r} must be 1 to 128 letters, digits, - and _")
+        return self._directory / faas_id
+
+    async def close(self) -> None:
+        """End all processes; the deployments stay."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()

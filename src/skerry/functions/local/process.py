@@ -1,0 +1,187 @@
+"""A process that runs one function, one run at a time, and what it prints."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.messages import Message
+
+#: A message to or from a function: context and payload, as JSON.
+MESSAGE_BYTES_MAX = 16 << 20
+#: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
+OUTPUT_BYTES_MAX = 1 << 20
+#: How long a function may take to load.
+LOAD_SECONDS_MAX = 60.0
+
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Program:
+    """How the process of a function is started.
+
+    Attributes:
+        command: program and arguments; `{fd}` among them stands for the number of the socket's descriptor.
+        folder: its working directory.
+        environment: all of its environment variables.
+    """
+
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Printed:
+    """What comes out of one descriptor of a process: read as it comes, so that the process never waits for us."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._bytes = bytearray()
+        self._dropped = 0
+        os.set_blocking(descriptor, False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(descriptor, self._read)
+
+    def _read(self) -> bool:
+        """Take in what is there; False if that is nothing for now, or nothing any more."""
+        try:
+            more = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not more:
+            self._loop.remove_reader(self._descriptor)
+            return False
+        room = max(OUTPUT_BYTES_MAX - len(self._bytes), 0)
+        self._bytes += more[:room]
+        self._dropped += max(len(more) - room, 0)
+        return True
+
+    def take(self) -> list[str]:
+        """Give the lines since the last call, with what the process has written by now."""
+        while self._read():
+            pass
+        lines = self._bytes.decode(errors="replace").splitlines()
+        if self._dropped:
+            lines.append(f"[{self._dropped} more bytes were dropped: a run may print {OUTPUT_BYTES_MAX}]")
+        self._bytes.clear()
+        self._dropped = 0
+        return lines
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+
+class FunctionProcess:
+    """A process that has loaded a function and waits for messages, in a process group of its own."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        printed: tuple[Printed, Printed],
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = streams
+        self._stdout, self._stderr = printed
+
+    @classmethod
+    async def start(cls, program: Program) -> Self:
+        """Start a process and wait until it has loaded its function.
+
+        Raises:
+            FunctionError: the function does not load: as the process says, with the stack trace.
+            SystemError: the process ended without a word, or did not load in time.
+        """
+        ours, theirs = socket.socketpair()
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(part.replace("{fd}", str(theirs.fileno())) for part in program.command),
+                cwd=program.folder,
+                env=dict(program.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out_end,
+                stderr=err_end,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            os.close(out)
+            os.close(err)
+            raise SystemError(f"the function's process could not be started: {error}") from error
+        finally:
+            theirs.close()
+            os.close(out_end)
+            os.close(err_end)
+        started = cls(process, await asyncio.open_connection(sock=ours), (Printed(out), Printed(err)))
+        try:
+            async with asyncio.timeout(LOAD_SECONDS_MAX):
+                hello = await started._receive()
+        except TimeoutError as error:
+            await started.kill()
+            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
+        except BaseException:
+            await started.kill()
+            raise
+        if failure := error_of(hello.get("error")):
+            await started.kill()
+            raise failure
+        return started
+
+    async def call(self, message: Message) -> Message:
+        """Send a message and wait for the answer. After any exception the process is of no use, and to be killed.
+
+        Raises:
+            FunctionError: the answer is over `MESSAGE_BYTES_MAX`.
+            SystemError: the message is, or the process ended.
+        """
+        try:
+            body = orjson.dumps(message.as_object(), option=orjson.OPT_NON_STR_KEYS)
+        except TypeError as error:
+            raise SystemError(f"the message to the function is no JSON: {error}") from error
+        if len(body) > MESSAGE_BYTES_MAX:
+            raise SystemError(f"the message to the function has {len(body)} bytes, more than {MESSAGE_BYTES_MAX}")
+        self.take_printed()  # what a thread of the function printed between two runs is of neither
+        self._writer.write(struct.pack(">I", len(body)) + body)
+        answer = await self._receive()
+        return Message(answer.get("context") or {}, answer.get("payload"))
+
+    async def _receive(self) -> Any:
+        try:
+            (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+            if length > MESSAGE_BYTES_MAX:
+                raise FunctionError(f"the output has {length} bytes, more than {MESSAGE_BYTES_MAX}")
+            return json.loads(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise SystemError(f"the function's process ended: {await self._ending()}") from error
+
+    async def _ending(self) -> str:
+        code = await self._process.wait()
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def take_printed(self) -> tuple[list[str], list[str]]:
+        """Give the lines of stdout and stderr since the last call."""
+        return self._stdout.take(), self._stderr.take()
+
+    async def kill(self) -> None:
+        """End the process and all that it started, and wait until it has ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._writer.close()
+        await self._process.wait()
+        self._stdout.close()
+        self._stderr.close()

@@ -1,0 +1,89 @@
+"""The runtime `python3`: functions of Python source, on a Python of their own."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from skerry.functions.errors import FunctionError
+from skerry.functions.local.process import Program
+
+#: How long the packages of a function may take to install.
+INSTALL_SECONDS_MAX = 600.0
+#: How many characters of pip's last words are told.
+_SAID_CHARACTERS_MAX = 2000
+
+_WORKER = Path(__file__).with_name("python_worker.py")
+
+
+@dataclass(frozen=True)
+class PythonRuntime:
+    """Starts Python functions.
+
+    Attributes:
+        rlimits: name of a limit in the module `resource` to its value, for each process.
+        install_environment: environment variables of pip: an index of your own, a proxy.
+    """
+
+    rlimits: Mapping[str, int] = field(
+        default_factory=lambda: {
+            "RLIMIT_AS": 1 << 30,  # bytes
+            "RLIMIT_NOFILE": 256,
+            "RLIMIT_FSIZE": 1 << 28,  # bytes
+            "RLIMIT_CORE": 0,
+        }
+    )
+    install_environment: Mapping[str, str] = field(default_factory=dict)
+
+    def file_name(self, handler: str) -> str:
+        """Name the file of a one-file source, as its handler expects it."""
+        module = handler.rpartition(".")[0] or "function"
+        return f"{module.replace('.', '/').rpartition('/')[2]}.py"
+
+    async def prepare(self, folder: Path) -> None:
+        """Install what `source/requirements.txt` of a deployment's folder asks for, if it is there.
+
+        Raises:
+            FunctionError: what pip says.
+        """
+        if (folder / "source" / "requirements.txt").is_file():
+            await asyncio.to_thread(self._install, folder)
+
+    def _install(self, folder: Path) -> None:
+        # A pip of its own would take longer to put there than most requirements.
+        pip_is_here = find_spec("pip") is not None
+        venv.create(folder / "venv", with_pip=not pip_is_here, symlinks=True)
+        own = str(folder / "venv" / "bin" / "python")
+        pip = [sys.executable, "-m", "pip", "--python", own] if pip_is_here else [own, "-m", "pip"]
+        command = [*pip, "install", "--no-input", "--quiet", "--disable-pip-version-check"]
+        try:
+            done = subprocess.run(
+                [*command, "-r", "requirements.txt"],
+                cwd=folder / "source",
+                env=dict(self.install_environment),
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FunctionError(f"requirements.txt took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
+        if done.returncode:
+            said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
+            raise FunctionError(f"requirements.txt could not be installed: {said}")
+
+    def program(self, folder: Path, handler: str) -> Program:
+        """Tell how to start a process of a deployment."""
+        own = folder / "venv" / "bin" / "python"
+        python = str(own) if own.exists() else sys.executable
+        source = folder / "source"
+        return Program(
+            command=(python, "-I", "-B", str(_WORKER), "{fd}", str(source), handler, json.dumps(dict(self.rlimits))),
+            folder=source,
+            environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(source)},
+        )

@@ -1,0 +1,51 @@
+"""Writes a function's source into a folder: one file, or an archive of several."""
+
+import io
+import tarfile
+from pathlib import Path
+
+from skerry.functions.errors import FunctionError
+
+#: Of all files of a source together, unpacked.
+SOURCE_BYTES_MAX = 64 << 20
+SOURCE_FILES_MAX = 10_000
+
+_GZIP = b"\x1f\x8b"
+
+
+def write_source(source: bytes, folder: Path, file_name: str) -> None:
+    """Write a source into an empty folder.
+
+    Args:
+        source: an archive (tar in gzip) of the folder's content, or the text of one file.
+        folder: where to; it exists.
+        file_name: the file's name, if it is one.
+
+    Raises:
+        FunctionError: what is wrong with the archive, and with which file.
+    """
+    if not source.startswith(_GZIP):
+        _check_size(len(source))
+        (folder / file_name).write_bytes(source)
+        return
+    try:
+        with tarfile.open(fileobj=io.BytesIO(source), mode="r:gz") as archive:
+            _check(archive)
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise FunctionError(f"the source cannot be unpacked: {error}") from error
+
+
+def _check(archive: tarfile.TarFile) -> None:
+    """Refuse an archive that is too large, before any of it is written; `data` refuses what leads out of the folder."""
+    total = 0
+    for count, member in enumerate(archive):
+        total += member.size
+        _check_size(total)
+        if count >= SOURCE_FILES_MAX:
+            raise FunctionError(f"the source has more than {SOURCE_FILES_MAX} files")
+
+
+def _check_size(size: int) -> None:
+    if size > SOURCE_BYTES_MAX:
+        raise FunctionError(f"the source has more than {SOURCE_BYTES_MAX} bytes unpacked")

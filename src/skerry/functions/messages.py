@@ -1,0 +1,77 @@
+"""What travels to a function and back: a payload, and the context around it.
+
+Source: Dispatch's Context, Message, Runnable and Middleware.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, TypeAlias
+
+#: What a function is told beside its payload, by the keys below. JSON, but for what middleware adds for middleware.
+Context: TypeAlias = dict[str, Any]
+
+LOGS_KEY = "logs"
+EVENT_KEY = "event"
+HTTP_CONTEXT_KEY = "httpContext"
+#: Name to value, of all secrets of the function and the run; later secrets win.
+SECRETS_KEY = "secrets"
+#: Name of a service instance to its binding's name to value.
+SERVICE_BINDINGS_KEY = "serviceBindings"
+#: When the run must have ended, as RFC 3339.
+DEADLINE_KEY = "deadline"
+ERROR_KEY = "error"
+
+#: A step of a run: takes context and payload, returns the output, raises an InvocationError.
+Runnable: TypeAlias = Callable[[Context, Any], Awaitable[Any]]
+#: Wraps a step in another.
+Middleware: TypeAlias = Callable[[Runnable], Runnable]
+
+
+@dataclass
+class Message:
+    """A payload in its context, as it is sent to a function's runtime and comes back."""
+
+    context: Context
+    payload: Any
+
+    def as_object(self) -> dict[str, Any]:
+        """Give the message as runtimes read it: `{"context": {}, "payload": any}`."""
+        return {"context": self.context, "payload": self.payload}
+
+
+@dataclass
+class Logs:
+    """What a function printed in a run, by lines."""
+
+    stdout: list[str] = field(default_factory=list)
+    stderr: list[str] = field(default_factory=list)
+
+    def extend(self, stdout: Iterable[str], stderr: Iterable[str]) -> None:
+        """Add lines at the end."""
+        self.stdout.extend(stdout)
+        self.stderr.extend(stderr)
+
+    def as_object(self) -> dict[str, list[str]]:
+        """Give the logs as runs carry them: `{"stdout": [str], "stderr": [str]}`."""
+        return {"stdout": self.stdout, "stderr": self.stderr}
+
+
+def logs_of(context: Context) -> Logs:
+    """Give the logs of a context, to read or to add to; they are made where there are none.
+
+    A driver calls it with what the function printed, whether the run failed or not.
+    """
+    logs = context.get(LOGS_KEY)
+    if not isinstance(logs, Logs):
+        logs = context[LOGS_KEY] = Logs()
+    return logs
+
+
+def compose(*middlewares: Middleware) -> Middleware:
+    """Make one middleware of several: the first is outermost, so it sees the input first and the output last."""
+
+    def composed(runnable: Runnable) -> Runnable:
+        return reduce(lambda inner, middleware: middleware(inner), reversed(middlewares), runnable)
+
+    return composed
