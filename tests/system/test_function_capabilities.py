@@ -39,6 +39,14 @@ def test_kv_is_one_for_all_workers_and_outlives_them(skerry: SkerryProcess):
     assert skerry.get(f"{url}/a").text == "kept"
     other = deploy(skerry, edge_function("snooper", source))
     assert skerry.get(f"{other}/a").text == "nothing"
+    pair = []
+    for name in ("sharer", "partner"):
+        manifest = json.loads(edge_function(name, source))
+        manifest["spec"]["template"]["runtime"] = {"kvNamespace": "keeper"}
+        pair.append(deploy(skerry, json.dumps(manifest)))
+    assert skerry.get(f"{pair[0]}/a").text == "nothing", "a name is no function's own namespace"
+    assert skerry.request("PUT", f"{pair[0]}/a", content="ours").text == "ours"
+    assert skerry.get(f"{pair[1]}/a").text == "ours"
 
 
 def test_the_counter_of_the_examples_counts(skerry: SkerryProcess, repository: Path):

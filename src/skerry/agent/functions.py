@@ -128,6 +128,7 @@ class FunctionStage:
                 **_limits(revision.spec.limits.within(self._limits_max)),
                 may_fetch=revision.spec.may_fetch,
                 has_kv=revision.spec.has_kv,
+                shared_kv=revision.spec.shared_kv,
             )
             await run_blocking(self._executor, partial(write_manifest, self._functions_dir, manifest))
         except (SkerryError, OSError, ValueError) as error:

@@ -33,7 +33,7 @@ from skerry.api.model import (
     list_map,
     to_document,
 )
-from skerry.api.names import LABEL_CHARACTERS_MAX, SUBDOMAIN_CHARACTERS_MAX
+from skerry.api.names import LABEL_CHARACTERS_MAX, SUBDOMAIN_CHARACTERS_MAX, is_label
 
 GROUP = "extensions.apoxy.dev"
 VERSION = "v1alpha2"
@@ -94,6 +94,8 @@ class EdgeFunctionRuntime(Model):
     """Skerry's own: request gives each request a fresh instance, instance reuses instances. Defaults to instance."""
     limits: EdgeFunctionLimits | None = None
     """Skerry's own: how much the function may use."""
+    kv_namespace: str | None = None
+    """Name of a key/value namespace that all functions share that name it; Skerry's own addition."""
 
 
 class EdgeFunctionRevisionSpec(Model):
@@ -135,6 +137,11 @@ class EdgeFunctionRevisionSpec(Model):
         """Whether the function has the capability kv."""
         capabilities = self.runtime.capabilities if self.runtime else None
         return capabilities is None or capabilities.kv is not False
+
+    @property
+    def shared_kv(self) -> str:
+        """The key/value namespace that the function shares with others; "" where it has one of its own."""
+        return (self.runtime.kv_namespace if self.runtime else None) or ""
 
 
 class EdgeFunctionSpec(Model):
@@ -258,6 +265,12 @@ def _validate_template(template: EdgeFunctionRevisionSpec, path: str) -> Iterato
     if template.mode == FILTER and template.runtime and template.runtime.port is not None:
         yield forbidden(f"{path}.runtime.port", "a function in mode filter listens on no port")
     yield from validate_limits(template.runtime.limits if template.runtime else None, f"{path}.runtime.limits")
+    if template.runtime and template.runtime.kv_namespace is not None:
+        if not is_label(template.runtime.kv_namespace):
+            detail = f"must be a DNS label of up to {LABEL_CHARACTERS_MAX} lower-case letters, digits and '-'"
+            yield invalid(f"{path}.runtime.kvNamespace", template.runtime.kv_namespace, detail)
+        if not template.has_kv:
+            yield forbidden(f"{path}.runtime.kvNamespace", "the function is not granted the capability kv")
     yield from _validate_env(template.env or [], f"{path}.env")
     yield from validate_code(template.code, f"{path}.code")
     if template.code.go_plugin_source and template.mode == BACKEND:

@@ -10,6 +10,7 @@ writer's disk; SQLite's own lock orders processes.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ METADATA_BYTES_MAX = 1024
 #: Of one namespace, values with their keys and metadata.
 NAMESPACE_BYTES_MAX = 1024 * 1024 * 1024
 LIST_KEYS_MAX = 1_000
-#: How long an operation waits for another process' write.
+#: How long an operation waits for others' writes, of its own process and of another.
 BUSY_SECONDS_MAX = 5.0
 #: Entries that one sweep removes, so that no write waits long for it.
 SWEEP_ENTRIES_MAX = 1_000
@@ -59,7 +60,9 @@ _LIST = (
 _DELETE = "DELETE FROM entries WHERE namespace = ? AND key = ?"
 _INSERT = "INSERT INTO entries (namespace, key, value, metadata, expires) VALUES (?, ?, ?, ?, ?)"
 _BYTES = "SELECT bytes FROM namespaces WHERE namespace = ?"
+_EXPIRED = "SELECT 1 FROM entries WHERE expires <= ? LIMIT 1"
 _SWEEP = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)"
+_BUSY = "the key/value store is busy with other writes: try again"
 #: Above every key: UTF-8 has no such byte.
 _END = b"\xff"
 
@@ -119,7 +122,15 @@ class KeyValueStore:
         found = self._read(lambda db: db.execute(_GET, (namespace, _key_bytes(key), self.now_seconds())).fetchone())
         return Value(*found) if found else None
 
-    def put(self, namespace: str, key: str, stored: Value, expires: float | None = None) -> None:
+    def put(
+        self,
+        namespace: str,
+        key: str,
+        stored: Value,
+        expires: float | None = None,
+        *,
+        wait_seconds: float = BUSY_SECONDS_MAX,
+    ) -> None:
         """Set a value.
 
         Args:
@@ -127,6 +138,7 @@ class KeyValueStore:
             key: 1 to `KEY_BYTES_MAX` bytes of UTF-8.
             stored: the value and its metadata.
             expires: when the entry ends, in seconds since the epoch; None for never.
+            wait_seconds: how long to wait for others' writes; `BUSY_SECONDS_MAX` at most.
 
         Raises:
             KeyValueError: over a limit, or not written.
@@ -147,12 +159,12 @@ class KeyValueStore:
                 if used > NAMESPACE_BYTES_MAX:
                     raise KeyValueError(f"a function may keep {NAMESPACE_BYTES_MAX} bytes, and this would be {used}")
 
-        self._write(write)
+        self._write(write, wait_seconds)
 
-    def delete(self, namespace: str, key: str) -> None:
-        """Remove a key; one that is not there is no error. Raises KeyValueError."""
+    def delete(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> None:
+        """Remove a key; one that is not there is no error. Raises KeyValueError; waits as `put` does."""
         place = (namespace, _key_bytes(key))
-        self._write(lambda db: db.execute(_DELETE, place))
+        self._write(lambda db: db.execute(_DELETE, place), wait_seconds)
 
     def list(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = LIST_KEYS_MAX) -> list[Listed]:
         """Return keys in the order of their bytes.
@@ -175,15 +187,27 @@ class KeyValueStore:
 
     def sweep(self) -> None:
         """Remove some of what has expired; call it now and then. Raises KeyValueError."""
-        self._write(lambda db: db.execute(_SWEEP, (self.now_seconds(), SWEEP_ENTRIES_MAX)))
+        now = self.now_seconds()
+        if self._read(lambda db: db.execute(_EXPIRED, (now,)).fetchone()):  # else no writer need wait for it
+            self._write(lambda db: db.execute(_SWEEP, (now, SWEEP_ENTRIES_MAX)), BUSY_SECONDS_MAX)
 
     def _read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         with self._reading, _failures():
             return operation(self._reader)
 
-    def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        with self._writing, _failures():
-            return operation(self._writer)
+    def _write(self, operation: Callable[[sqlite3.Connection], T], wait_seconds: float) -> T:
+        """Write alone, within a time: first the writers of this process have their turn, then those of others."""
+        wait_seconds = max(0.0, min(wait_seconds, BUSY_SECONDS_MAX))
+        ends = time.monotonic() + wait_seconds
+        if not self._writing.acquire(timeout=wait_seconds):
+            raise KeyValueError(_BUSY)
+        try:
+            with _failures():
+                left_ms = int(max(0.0, ends - time.monotonic()) * 1000)
+                self._writer.execute(f"PRAGMA busy_timeout = {left_ms}")
+                return operation(self._writer)
+        finally:
+            self._writing.release()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -196,6 +220,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _failures() -> Iterator[None]:
     try:
         yield
+    except sqlite3.OperationalError as error:
+        busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        raise KeyValueError(_BUSY if busy else f"the key/value store failed: {error}") from error
     except sqlite3.Error as error:
         raise KeyValueError(f"the key/value store failed: {error}") from error
 

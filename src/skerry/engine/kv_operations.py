@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from skerry.engine.key_values import LIST_KEYS_MAX, KeyValueError, KeyValueStore, Value
+from skerry.engine.key_values import BUSY_SECONDS_MAX, LIST_KEYS_MAX, KeyValueError, KeyValueStore, Value
 
 #: Nothing is kept for so short a time or until so far a day by intent.
 TTL_SECONDS_MIN = 1.0
@@ -16,6 +16,11 @@ TTL_SECONDS_MAX = 100 * 366 * 86_400.0
 
 _WRITES = frozenset(("put", "delete"))
 _OPERATIONS = _WRITES | {"get", "list"}
+
+
+def shared_namespace(name: str) -> str:
+    """Return the namespace that functions share by a name: none that is a function's own has this form."""
+    return f"/{name}"
 
 
 class KvQuestion:
@@ -80,15 +85,15 @@ class FunctionKeyValues:
 
     Args:
         store: of the node.
-        namespace: the function's name.
+        namespace: the function's name, or `shared_namespace`.
     """
 
     def __init__(self, store: KeyValueStore, namespace: str) -> None:
         self._store = store
         self._namespace = namespace
 
-    def answer(self, question: KvQuestion) -> KvAnswer:
-        """Carry out one operation; raises KeyValueError."""
+    def answer(self, question: KvQuestion, *, wait_seconds: float = BUSY_SECONDS_MAX) -> KvAnswer:
+        """Carry out one operation, waiting for others' writes so long at most; raises KeyValueError."""
         match question.operation:
             case "get":
                 return self._get(question.text("key"))
@@ -96,9 +101,11 @@ class FunctionKeyValues:
                 return self._list(question)
             case "put":
                 value = Value(question.data, question.json("metadata"))
-                self._store.put(self._namespace, question.text("key"), value, self._expires(question))
+                self._store.put(
+                    self._namespace, question.text("key"), value, self._expires(question), wait_seconds=wait_seconds
+                )
             case _:
-                self._store.delete(self._namespace, question.text("key"))
+                self._store.delete(self._namespace, question.text("key"), wait_seconds=wait_seconds)
         return KvAnswer(b"null")
 
     def _get(self, key: str) -> KvAnswer:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from skerry.engine.errors import LoadError, UnknownRevisionError
+from skerry.engine.kv_operations import shared_namespace
 
 TIMEOUT_SECONDS_DEFAULT = 30.0
 MEMORY_BYTES_MAX_DEFAULT = 128 * 1024 * 1024
@@ -50,6 +51,7 @@ class FunctionManifest:
         isolation: "instance" where an instance answers many requests, one at a time; "request" where each has its own.
         may_fetch: whether it may send requests (the capability fetchAPI).
         has_kv: whether it has a key/value store (the capability kv).
+        shared_kv: the name of the key/value namespace that it shares with others; "" for one of its own.
     """
 
     revision: str
@@ -66,6 +68,7 @@ class FunctionManifest:
     isolation: Isolation = "instance"
     may_fetch: bool = True
     has_kv: bool = True
+    shared_kv: str = ""
 
     def __post_init__(self) -> None:
         for name in (self.revision, self.function):
@@ -86,6 +89,11 @@ _POSITIVE = (
     "response_body_bytes_max",
     "concurrency_max",
 )
+
+    @property
+    def kv_namespace(self) -> str:
+        """The namespace of its keys and values."""
+        return shared_namespace(self.shared_kv) if self.shared_kv else self.function
 
 
 def is_name(text: str) -> bool:
@@ -117,6 +125,7 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
         "isolation": manifest.isolation,
         "mayFetch": manifest.may_fetch,
         "hasKv": manifest.has_kv,
+        "sharedKv": manifest.shared_kv,
     }
     path = manifest_path(functions_dir, manifest.revision)
     functions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,4 +184,5 @@ def _from_document(document: dict[str, Any]) -> FunctionManifest:
         isolation=document["isolation"],
         may_fetch=bool(document["mayFetch"]),
         has_kv=bool(document["hasKv"]),
+        shared_kv=str(document["sharedKv"]),
     )

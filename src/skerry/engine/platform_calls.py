@@ -170,7 +170,8 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
     question = KvQuestion(head, data)
     if question.waits_for_the_disk:
         guest.before_wait()
-    return guest.key_values.answer(question)
+    # A wait in here is no wait of the guest's: no deadline would end it.
+    return guest.key_values.answer(question, wait_seconds=(guest.deadline_ns - time.monotonic_ns()) / 1e9)
 
 
 def _subscribe_instant(instant_ns: int) -> int:

@@ -194,7 +194,7 @@ class FunctionServer:
 
         try:
             fetcher = self._fetcher if manifest.may_fetch else None
-            kept = FunctionKeyValues(self.key_values, manifest.function) if manifest.has_kv else None
+            kept = FunctionKeyValues(self.key_values, manifest.kv_namespace) if manifest.has_kv else None
             return code.start(manifest, Surroundings(log, fetcher, kept, before_wait, measure))
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))

@@ -62,6 +62,23 @@ def test_processes_share_a_store_and_lose_nothing(tmp_path: Path):
     store.close()
 
 
+def test_a_writer_waits_for_others_no_longer_than_it_may(store: KeyValueStore, tmp_path: Path):
+    other = sqlite3.connect(tmp_path / "kv" / "kv.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(KeyValueError, match="busy with other writes: try again"):
+        store.put("f", "a", Value(b"v", None), wait_seconds=0.01)
+    with pytest.raises(KeyValueError, match="busy with other writes: try again"):
+        store.delete("f", "a", wait_seconds=-1.0)
+    waiting = threading.Thread(target=lambda: store.put("f", "b", Value(b"v", None)))
+    waiting.start()  # holds the turn of this process while it waits for the other one
+    with pytest.raises(KeyValueError, match="busy with other writes"):
+        store.put("f", "a", Value(b"v", None), wait_seconds=0.01)
+    other.execute("ROLLBACK")
+    waiting.join()
+    other.close()
+    assert store.get("f", "b") == Value(b"v", None)
+
+
 def test_a_namespace_is_bounded_and_has_room_again_after_a_delete(
     store: KeyValueStore, monkeypatch: pytest.MonkeyPatch
 ):

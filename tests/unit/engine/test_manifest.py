@@ -23,7 +23,13 @@ def manifest(**changed: object) -> FunctionManifest:
 
 
 def test_what_was_written_is_read_again(tmp_path: Path):
-    written = manifest(env={"GREETING": "grüß dich"}, timeout_seconds=1.5, memory_bytes_max=64 << 20, may_fetch=False)
+    written = manifest(
+        env={"GREETING": "grüß dich"},
+        timeout_seconds=1.5,
+        memory_bytes_max=64 << 20,
+        may_fetch=False,
+        shared_kv="carts",
+    )
     write_manifest(tmp_path, written)
     assert read_manifest(tmp_path, "hello-1") == written
     assert list_manifests(tmp_path) == ["hello-1"]
