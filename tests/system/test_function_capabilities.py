@@ -3,9 +3,12 @@
 import hashlib
 import http.server
 import json
+import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from wasmtime import wat2wasm
@@ -148,3 +151,87 @@ def test_a_binary_that_is_not_what_was_asked_for_or_can_not_run_says_so(
         wait_for_message(skerry, name, message)
     refused = skerry.kubectl("apply", "-f", "-", stdin=wasm_function("f", "ftp://a.test/f.wasm"), fails=True)
     assert "spec.template.code.wasmSource.url" in refused
+
+
+HANDSHAKE = (
+    "GET /chat HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+#: Of the key above (RFC 6455, section 1.3).
+ACCEPTED = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+#: A masked text frame of a client, and an unmasked one of a server (RFC 6455, section 5.7).
+CLIENT_HELLO = bytes.fromhex("818537fa213d7f9f4d5158")
+SERVER_HELLO = bytes.fromhex("810548656c6c6f")
+
+
+@pytest.fixture
+def greeter_of_websockets() -> Iterator[int]:
+    """Accept WebSocket connections, answer each frame with a greeting, and yield the port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline() not in {b"\r\n", b""}:
+                pass
+            head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            self.wfile.write(f"{head}Sec-WebSocket-Accept: {ACCEPTED}\r\n\r\n".encode())
+            while self.rfile.read(len(CLIENT_HELLO)) == CLIENT_HELLO:
+                self.wfile.write(SERVER_HELLO)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def handshake(connection: socket.socket, host: str) -> str:
+    """Ask for a WebSocket; return the head of the answer."""
+    connection.sendall(HANDSHAKE.format(host=host).encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = connection.recv(1)
+        assert piece, head
+        head += piece
+    return head.decode()
+
+
+def test_a_websocket_passes_to_a_backend_and_a_function_says_that_it_takes_none(
+    skerry: SkerryProcess, greeter_of_websockets: int
+):
+    deploy(skerry, edge_function("deaf", "export default { fetch() { return new Response('ok'); } };"))
+    backend = {
+        "apiVersion": "core.apoxy.dev/v1alpha2",
+        "kind": "Backend",
+        "metadata": {"name": "chat"},
+        "spec": {"endpoints": [{"ip": "127.0.0.1"}]},
+    }
+    ref = {"group": "core.apoxy.dev", "kind": "Backend", "name": "chat", "port": greeter_of_websockets}
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "chat", "namespace": "default"},
+        "spec": {
+            "parentRefs": [{"name": "default"}],
+            "hostnames": ["chat.example.com"],
+            "rules": [{"backendRefs": [ref]}],
+        },
+    }
+    skerry.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [backend, route]})
+    )
+    condition = '{.status.parents[0].conditions[?(@.type=="ResolvedRefs")].status}'
+    skerry.kubectl("wait", f"--for=jsonpath={condition}=True", "httproute/chat", "--timeout=30s")
+    place = urlsplit(skerry.http)
+    with socket.create_connection((place.hostname, place.port or 80), timeout=30) as connection:
+        head = handshake(connection, "chat.example.com")
+        assert head.startswith("HTTP/1.1 101 "), head
+        assert ACCEPTED in head
+        for _ in range(3):
+            connection.sendall(CLIENT_HELLO)
+            assert connection.recv(len(SERVER_HELLO), socket.MSG_WAITALL) == SERVER_HELLO
+    with socket.create_connection((place.hostname, place.port or 80), timeout=30) as connection:
+        head = handshake(connection, "deaf.functions.localhost")
+        assert head.startswith("HTTP/1.1 501 "), head
+        assert "x-skerry-error: not-implemented" in head
+        assert b"functions take no WebSocket connections" in connection.recv(1024)

@@ -33,6 +33,7 @@ class FailureKind(enum.StrEnum):
     BAD_RESPONSE = "bad-response"
     RESPONSE_TOO_LARGE = "response-too-large"
     TIMERS = "timers"
+    NOT_IMPLEMENTED = "not-implemented"
 
 
 class EngineError(SkerryError):

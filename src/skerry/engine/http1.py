@@ -51,6 +51,7 @@ _NO_BODY_STATUS = frozenset((204, 304))
 #: When to try again what was refused for want of room: turns end in less than a second, mostly.
 RETRY_AFTER_SECONDS: Final = 1
 _RETRY_STATUS = frozenset((429, 503))
+_WEBSOCKET_MESSAGE = "functions take no WebSocket connections; an HTTPRoute can lead them to a Backend"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -71,7 +72,7 @@ class RequestError(Exception):
 class Request:
     """One request as it came over the wire."""
 
-    __slots__ = ("body", "headers", "host", "keep_alive", "method", "revision", "scheme", "target")
+    __slots__ = ("body", "headers", "host", "is_websocket", "keep_alive", "method", "revision", "scheme", "target")
 
     def __init__(self) -> None:
         self.method = b""
@@ -81,10 +82,13 @@ class Request:
         self.scheme = b"http"
         self.revision: str | None = None
         self.body = b""
+        self.is_websocket = False
         self.keep_alive = True
 
     def head_lines(self) -> bytes:
-        """Return the head as `host.Instance.handle` takes it; raises RequestError for a bad host."""
+        """Return the head as `host.Instance.handle` takes it; raises RequestError for what no function can be asked."""
+        if self.is_websocket:
+            raise RequestError(501, FailureKind.NOT_IMPLEMENTED, _WEBSOCKET_MESSAGE)
         target = self.target
         if target[:1] == b"/":
             if not _HOST.fullmatch(self.host):
@@ -152,6 +156,8 @@ class RequestReader:
             elif name == b"content-length":
                 self._length = int(value)  # llhttp has checked the digits
             request.headers += (name, value)
+        elif name == b"upgrade":
+            request.is_websocket = value.lower() == b"websocket"
         elif name == b"expect" and value.lower() == b"100-continue":
             self.wants_continue = True
 

@@ -80,6 +80,11 @@ class FunctionManifest:
         if self.isolation not in get_args(Isolation):
             raise ValueError(f"isolation must be instance or request, not {self.isolation!r}")
 
+    @property
+    def kv_namespace(self) -> str:
+        """The namespace of its keys and values."""
+        return shared_namespace(self.shared_kv) if self.shared_kv else self.function
+
 
 _POSITIVE = (
     "timeout_seconds",
@@ -89,11 +94,6 @@ _POSITIVE = (
     "response_body_bytes_max",
     "concurrency_max",
 )
-
-    @property
-    def kv_namespace(self) -> str:
-        """The namespace of its keys and values."""
-        return shared_namespace(self.shared_kv) if self.shared_kv else self.function
 
 
 def is_name(text: str) -> bool:

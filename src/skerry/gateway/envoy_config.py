@@ -181,7 +181,7 @@ def _connection_manager(chain: ir.Chain, settings: EdgeSettings) -> hcm.HttpConn
     manager.normalize_path.value = True
     manager.max_request_headers_kb.value = REQUEST_HEADERS_KIB_MAX
     manager.scheme_header_transformation.scheme_to_overwrite = "https" if chain.certificates else "http"
-    manager.upgrade_configs.add(upgrade_type="websocket").enabled.value = False
+    manager.upgrade_configs.add(upgrade_type="websocket")  # functions say for themselves that they take none
     manager.common_http_protocol_options.idle_timeout.CopyFrom(duration(CONNECTION_IDLE_SECONDS_MAX))
     manager.common_http_protocol_options.max_headers_count.value = REQUEST_HEADERS_MAX
     manager.http2_protocol_options.max_concurrent_streams.value = HTTP2_STREAMS_MAX

@@ -165,8 +165,6 @@ def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteA
         message.host_rewrite_literal = action.host
     if action.path:
         _set_path(message, action.path, path)
-    if action.upgrades:
-        message.upgrade_configs.add(upgrade_type="websocket").enabled.value = True
     if retry_on:
         message.retry_policy.CopyFrom(_retry_policy(retry_on))
     if action.try_timeout_seconds:

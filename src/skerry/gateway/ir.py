@@ -132,7 +132,6 @@ class Forward:
         try_timeout_seconds: for each try; 0 is no limit.
         retries: whether the destinations are engine workers, whose deaths retries hide.
         mirrors: copies.
-        upgrades: whether the connection may become a WebSocket.
     """
 
     destinations: tuple[Destination, ...]
@@ -142,7 +141,6 @@ class Forward:
     path: PathChange | None = None
     retries: bool = False
     mirrors: tuple[Mirror, ...] = ()
-    upgrades: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,6 @@ class _RuleBuilder:
             path=_path_change(rewrite.path) if rewrite and rewrite.path else None,
             retries=any(isinstance(cluster, ir.EngineCluster) for cluster in used),
             mirrors=mirrors,
-            upgrades=all(isinstance(cluster, ir.NetworkCluster) for cluster in used),
         )
 
     def _target(self, ref: HTTPBackendRef) -> Target:

@@ -115,9 +115,20 @@ def test_a_request_over_a_limit_or_against_the_grammar_is_refused(
     assert (reader.error.status, reader.error.kind) == (status, kind)
 
 
+UPGRADE = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: %s\r\n\r\n\x01\x02"
+
+
 def test_an_upgrade_is_answered_as_a_plain_request_that_ends_the_connection(reader: RequestReader):
-    data = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x01\x02"
-    assert not received(reader, data).keep_alive
+    request = received(reader, UPGRADE % b"h2c")
+    assert not request.keep_alive
+    assert request.head_lines().startswith(b"GET\nhttp://a/")
+
+
+def test_a_websocket_is_refused(reader: RequestReader):
+    request = received(reader, UPGRADE % b"WebSocket")
+    with pytest.raises(RequestError, match="no WebSocket connections") as told:
+        request.head_lines()
+    assert (told.value.status, told.value.kind) == (501, FailureKind.NOT_IMPLEMENTED)
 
 
 @pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"a@b", b"a?b"])
