@@ -171,7 +171,7 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
     if question.waits_for_the_disk:
         guest.before_wait()
     # A wait in here is no wait of the guest's: no deadline would end it.
-    return guest.key_values.answer(question, wait_seconds=(guest.deadline_ns - time.monotonic_ns()) / 1e9)
+    return guest.key_values.answer(question, wait_seconds=(guest.time.deadline_ns - time.monotonic_ns()) / 1e9)
 
 
 def _subscribe_instant(instant_ns: int) -> int:
