@@ -190,7 +190,9 @@ def test_an_uncaught_exception_answers_500_and_lands_in_the_log(skerry: SkerryPr
     assert answer.status_code == 500
     assert answer.headers["x-skerry-error"] == "exception"
     assert skerry.get(url).status_code == 500
-    assert "oh dear" in skerry.skerry("logs", "throws")
+    told = skerry.skerry("logs", "throws")
+    assert "oh dear" in told
+    assert "at fetch (index.js:1:" in told
 
 
 def test_a_trap_answers_500_and_the_next_request_gets_a_new_instance(skerry: SkerryProcess):

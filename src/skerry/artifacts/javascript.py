@@ -23,9 +23,9 @@ from prometheus_client import Histogram
 from skerry.artifacts import sources
 from skerry.artifacts.bundler import IDLE_SECONDS_MAX, Bundlers, BundlerSettings, Job
 from skerry.artifacts.errors import BuilderError, BuildError, BundleRefusedError, Diagnostic, shortened
-from skerry.artifacts.source_map import SourceMap
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.kit.errors import ConfigurationError
+from skerry.kit.source_map import SourceMap
 
 T = TypeVar("T")
 BUILD_SECONDS = Histogram("skerry_javascript_build_seconds", "Time of one build, its wait for a slot left out.")

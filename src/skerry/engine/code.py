@@ -6,6 +6,7 @@ was found and what is accepted.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from skerry.engine.host import Instance, JavaScriptEngine
 from skerry.engine.instances import FunctionInstance, Surroundings
 from skerry.engine.linking import ENGINE_IMPORT, linked_bundle
 from skerry.engine.manifest import FunctionManifest
+from skerry.engine.source_frames import SourceFrames
 from skerry.engine.wasi_command import WASI, WasiCommand
 
 _COMPONENT = b"\0asm\x0d\0\x01\0"
@@ -42,10 +44,17 @@ class JavaScriptCode:
     def __init__(self, engine: JavaScriptEngine, bundle: bytes) -> None:
         self._engine = engine
         self._bundle = bundle
+        self._frames: SourceFrames | None = None
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> Instance:
         """Return an instance that has loaded the bundle; see `Code`."""
-        return self._engine.start(self._bundle, manifest, surroundings)
+        frames = self._frames = self._frames or SourceFrames(manifest.artifact)
+
+        def log(level: int, message: bytes) -> None:
+            surroundings.log(level, frames.in_source_bytes(message))
+
+        told = replace(surroundings, log=log, frames=frames.in_source)
+        return self._engine.start(self._bundle, manifest, told)
 
 
 def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:

@@ -181,7 +181,8 @@ class Instance:
         except CallError as error:
             raise LoadError(error.message) from error
         if problem is not None:
-            raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=problem["stack"])
+            stack = self._surroundings.frames(problem["stack"])
+            raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=stack)
         fetcher = self._surroundings.fetcher
         self.subrequests = Subrequests(fetcher, subrequests_max=self._manifest.subrequests_max)
 
@@ -291,9 +292,10 @@ class Instance:
         return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
 
     def _thrown(self, problem: "_Problem") -> CallError:
+        stack = self._surroundings.frames(problem["stack"])
         if problem["message"] == _OUT_OF_MEMORY:
-            return self.memory_failure(problem["stack"])
-        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=problem["stack"])
+            return self.memory_failure(stack)
+        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=stack)
 
     def memory_failure(self, stack: str = "") -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""

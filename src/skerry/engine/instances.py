@@ -81,6 +81,7 @@ class Surroundings:
         key_values: what `env.KV` keeps; None where there is none.
         before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
         on_look: likewise every few hundredths of a second while the guest computes.
+        frames: rewrites the frames of a stack for the function's author.
     """
 
     log: LogSink
@@ -88,6 +89,7 @@ class Surroundings:
     key_values: FunctionKeyValues | None = None
     before_wait: Callable[[FunctionInstance], None] = _tell_nobody
     on_look: Callable[[FunctionInstance], None] = _tell_nobody
+    frames: Callable[[str], str] = str
 
 
 def response_too_large(manifest: FunctionManifest) -> CallError:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.artifacts.source_map import Place, SourceMap
+from skerry.kit.source_map import Place, SourceMap
 
 
 def source_map(mappings: str, sources: list[str]) -> SourceMap:
