@@ -37,7 +37,7 @@ from skerry.gateway.envoy_config import ACCESS_LOG_FORMAT, EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.xds import serve_xds
 from skerry.testing.plugins import built
-from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = 16
@@ -307,7 +307,7 @@ def change_seconds(api: Api, connection: http.client.HTTPConnection, value: str)
 def price_of_a_change(module: Path, count: int) -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
-        SkerryProcess.started(Path(directory) / "data", cache_dir=ROOT / ".cache") as skerry,
+        SkerryProcess.started(Path(directory) / "data", cache_dir=ROOT / ".cache", settings=ANY_FILE) as skerry,
     ):
         api = Api(skerry)
         populate(api, module, count)

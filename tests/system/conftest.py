@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,5 +24,6 @@ def cache_dir() -> Path:
 @pytest.fixture(scope="module")
 def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[SkerryProcess]:
     """One Skerry for the tests of a module, which use names of their own."""
-    with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data", cache_dir=cache_dir) as running:
+    data_dir = tmp_path_factory.mktemp("skerry") / "data"
+    with SkerryProcess.started(data_dir, cache_dir=cache_dir, settings=ANY_FILE) as running:
         yield running

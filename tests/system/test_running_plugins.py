@@ -14,7 +14,7 @@ import pytest
 
 from skerry.testing.load import Load
 from skerry.testing.plugins import built
-from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
 READY = "--for=condition=Ready"
 URL = "http://f.plugins.test/"
@@ -227,7 +227,7 @@ def variant(module: Path, directory: Path, number: int) -> Path:
 
 
 def test_a_restart_serves_the_plugin_from_the_first_request_on(tmp_path: Path, cache_dir: Path, probe: Path):
-    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, settings=ANY_FILE) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=ROUTE)
         skerry.kubectl("apply", "-f", "-", stdin=manifest(probe, "kept", {"header": "kept"}))
         skerry.kubectl("wait", READY, "wasmplugin/kept", "--timeout=60s")

@@ -80,6 +80,7 @@ class _Attempts:
     """The failed fetches of one plugin, for one state of what they depend on."""
 
     state: tuple[str, ...]
+    count: int = 0
     next_at_seconds: float = 0.0
     backoff: Backoff = field(
         default_factory=lambda: Backoff(first_seconds=RETRY_SECONDS_FIRST, max_seconds=RETRY_SECONDS_MAX)
@@ -174,7 +175,11 @@ class WasmPluginController:
             self._wake_after(key, wait_seconds)
             return
         try:
-            code = await self._adopted(plugin) or await self._fetched(plugin)
+            code = await self._adopted(plugin)
+            if code is None:
+                if not attempts.count:  # later, what is said of the last failure stays true until the next result
+                    plugin = await self._write(plugin, self._conditions.tell_fetching)
+                code = await self._fetched(plugin)
         except FetchError as error:
             await self._note_failure(key, plugin, error)
             return
@@ -218,7 +223,6 @@ class WasmPluginController:
 
     async def _fetched(self, plugin: WasmPlugin) -> WasmPluginCode:
         """Fetch a plugin's code; raises FetchError."""
-        plugin = await self._write(plugin, self._conditions.tell_fetching)
         fetched = await self._code.fetch(
             Source(
                 parse_code_url(plugin.spec.url),
@@ -264,6 +268,7 @@ class WasmPluginController:
 
     async def _note_failure(self, key: Key, plugin: WasmPlugin, error: FetchError) -> None:
         attempts = self._attempts_of(key, plugin)
+        attempts.count += 1
         wait_seconds = attempts.backoff.next_seconds()
         attempts.next_at_seconds = self._clock.monotonic_seconds() + wait_seconds
         log.warning(

@@ -77,6 +77,12 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def _started_in() -> tuple[str, ...]:
+    """Return the working folder; nothing for the root, where services are started: it holds everything."""
+    folder = Path.cwd()
+    return () if folder == Path(folder.anchor) else (str(folder),)
+
+
 def _bundled_js_engine() -> Path:
     """Return the js-engine folder beside this package's sources."""
     return Path(skerry.__file__).resolve().parents[2] / "js-engine"
@@ -120,8 +126,8 @@ class Settings:
     """CIDRs that no code is fetched from, besides link-local addresses; with commas between."""
     fetch_ca_file: Path | None = None
     """More certificate authorities to trust where code is fetched, in PEM."""
-    fetch_file_dirs: tuple[str, ...] = ("/",)
-    """Folders of this machine that code may be read from (file:///...), with commas between."""
+    fetch_file_dirs: tuple[str, ...] = field(default_factory=_started_in)
+    """Folders of this machine that code may be read from (file:///...), with commas between; none where it is empty."""
     insecure_registries: tuple[str, ...] = ()
     """Registries and web servers, host[:port], that are reached without TLS or with any certificate; `*` for all."""
     docker_config: Path = field(default_factory=lambda: Path("~/.docker/config.json").expanduser())

@@ -29,6 +29,9 @@ STOP_SECONDS_MAX = 30.0
 COMMAND_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.02
 
+#: Lets code be read from whatever folder a test has it in.
+ANY_FILE = 'fetch_file_dirs = ["/"]\n'
+
 
 class CommandFailedError(AssertionError):
     """A command ended with another exit code than expected; its output is in the message."""
@@ -47,9 +50,21 @@ class SkerryProcess:
 
     @classmethod
     @contextmanager
-    def started(cls, data_dir: Path, *flags: str, cache_dir: Path | None = None) -> Iterator["SkerryProcess"]:
-        """Run one for the length of the block; a shared `cache_dir` spares each the compiling of the engine."""
+    def started(
+        cls, data_dir: Path, *flags: str, cache_dir: Path | None = None, settings: str = ""
+    ) -> Iterator["SkerryProcess"]:
+        """Run one for the length of the block.
+
+        Args:
+            data_dir: where it keeps its data; may be one that an earlier one left.
+            flags: of `skerry up`.
+            cache_dir: one that is shared spares each the compiling of the engine.
+            settings: its `skerry.toml`; "" leaves that as it is.
+        """
         skerry = cls(data_dir, flags, cache_dir)
+        if settings:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            (data_dir / "skerry.toml").write_text(settings)
         try:
             skerry.start()
             yield skerry

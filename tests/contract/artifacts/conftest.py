@@ -16,7 +16,12 @@ from skerry.testing.wasm import proxy_wasm_module
 
 MODULE = proxy_wasm_module(b"the module")
 #: Quick to give up, so that tests of failures are quick.
-QUICK: dict[str, Any] = {"attempts_max": 3, "retry_first_seconds": 0.001, "fetch_seconds_max": 20.0}
+QUICK: dict[str, Any] = {
+    "attempts_max": 3,
+    "retry_first_seconds": 0.001,
+    "fetch_seconds_max": 20.0,
+    "file_dirs": (Path("/"),),
+}
 
 OpenFetcher = Callable[..., Any]
 

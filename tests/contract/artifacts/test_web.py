@@ -258,6 +258,18 @@ async def test_a_file_of_this_machine_is_read_in_the_folders_allowed(open_fetche
         with pytest.raises(FetchError) as raised:
             await fetcher.fetch(source(f"file://{path}"))
         assert raised.value.reason == "EgressRefused"
+        assert "fetch_file_dirs" in raised.value.public
+
+
+@pytest.mark.parametrize("name", ["a.wasm", "none.wasm"])
+async def test_without_folders_no_file_is_read_nor_told_of(
+    open_fetcher: OpenFetcher, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "a.wasm").write_bytes(MODULE)
+    fetcher = await open_fetcher(file_dirs=())
+    with pytest.raises(FetchError) as raised:
+        await fetcher.fetch(source(f"file://{tmp_path}/{name}"))
+    assert raised.value.reason == "EgressRefused"
 
 
 async def test_what_is_no_readable_file_is_told(fetcher: CodeFetcher, tmp_path: Path) -> None:

@@ -41,9 +41,11 @@ class FakeCode:
     fetched: list[Source] = field(default_factory=list)
     lost: set[Digest] = field(default_factory=set)
     remembered: dict[str, Digest] = field(default_factory=dict)
+    on_fetch: Callable[[], None] = lambda: None
 
     async def fetch(self, source: Source) -> Fetched:
         self.fetched.append(source)
+        self.on_fetch()
         if self.failures:
             raise self.failures.pop(0)
         digest = Digest.of(self.content.get(str(source.url), b"module"))
@@ -190,6 +192,22 @@ async def test_a_failed_fetch_is_tried_again_when_its_wait_is_over_and_not_befor
     plugin = await world.turn()
     assert said(plugin, "Fetched") == ("True", "Fetched")
     assert len(world.code.fetched) == 3
+
+
+async def test_a_plugin_tells_why_its_code_is_not_there_while_it_is_tried_again(world: World) -> None:
+    world.code.failures = [FetchError("NotFound", "no such file") for _ in range(3)]
+    await world.apply()
+    for _ in range(3):
+        plugin = await world.turn()
+        assert said(plugin, "Fetched") == ("False", "NotFound")
+        world.clock.advance(RETRY_SECONDS_MAX)
+    assert len(world.code.fetched) == 3
+    world.code.on_fetch = lambda: seen.append(world.plugins.get("a", "default"))
+    seen: list[WasmPlugin | None] = []
+    assert said(await world.turn(), "Fetched") == ("True", "Fetched")
+    [during] = seen
+    assert during is not None
+    assert said(during, "Fetched") == ("False", "NotFound")
 
 
 async def test_waits_between_tries_grow_to_a_bound(world: World) -> None:

@@ -88,7 +88,17 @@ def test_settings_of_fetching_are_read_and_written_as_lists_of_words():
     )
     assert settings.insecure_registries == ("a:5000", "b")
     assert settings.as_text()["insecure_registries"] == "a:5000, b"
-    assert settings.as_text()["fetch_file_dirs"] == "/"
+
+
+def test_code_is_read_from_the_folder_that_skerry_is_started_in_unless_that_is_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({}, {}).fetch_file_dirs == (str(tmp_path),)
+    (tmp_path / "skerry.toml").write_text("fetch_file_dirs = []")
+    assert load_settings({}, {}, file=tmp_path / "skerry.toml").fetch_file_dirs == ()
+    monkeypatch.chdir("/")
+    assert load_settings({}, {}).fetch_file_dirs == ()
 
 
 @pytest.mark.parametrize(

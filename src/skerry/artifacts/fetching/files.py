@@ -29,7 +29,9 @@ def allowed_path(path: str, directories: tuple[Path, ...]) -> Path:
     """Return where a path really leads; raises FetchError where that is outside of `directories`. Blocking."""
     real = Path(path).resolve()
     if not any(real.is_relative_to(directory.resolve()) for directory in directories):
-        raise FetchError("EgressRefused", f"{path} is not in a folder that code may be read from")
+        raise FetchError(
+            "EgressRefused", f"{path} is not in a folder that code may be read from: see the setting fetch_file_dirs"
+        )
     return real
 
 

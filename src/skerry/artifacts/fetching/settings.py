@@ -41,8 +41,8 @@ class FetchSettings:
     """More certificate authorities to trust, in PEM."""
     blocked_networks: tuple[Network, ...] = ()
     """Networks that nothing is fetched from, besides link-local and metadata addresses."""
-    file_dirs: tuple[Path, ...] = (Path("/"),)
-    """The folders that a file may lie in."""
+    file_dirs: tuple[Path, ...] = ()
+    """The folders that a file may lie in; none: whoever names a file learns whether it is there."""
     docker_config: Path | None = None
     """The docker configuration with credentials for sources that bring none."""
 
