@@ -21,6 +21,7 @@ from skerry.cli import run_notes
 from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.folder import function_from_folder
+from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
@@ -43,7 +44,7 @@ app.add_typer(plugins, name="plugin")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
-for command in (revisions, rollback, promote):
+for command in (logs, revisions, rollback, promote):
     app.command()(command)
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
@@ -141,30 +142,6 @@ def status(
     out.print(f"ready (pid {note['pid']})")
     out.print(f"  API      {note['api']}")
     out.print(f"  gateway  {note['http']}")
-
-
-@app.command()
-def logs(
-    function: Annotated[str, typer.Argument(help="Name of an EdgeFunction.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
-    tail: Annotated[int | None, typer.Option(help="Begin with the last N lines.", min=0)] = None,
-    data_dir: DataDirFlag = None,
-    kubeconfig: KubeconfigFlag = None,
-) -> None:
-    """Print what a function wrote to its console."""
-    query = {"follow": "true"} if follow else {}
-    if tail is not None:
-        query["tailLines"] = str(tail)
-
-    async def stream() -> None:
-        async with (
-            connected(access_of(kubeconfig, data_dir)) as http,
-            HttpTransport(http).lines(Target(EDGE_FUNCTION, name=function, subresource="log"), query) as lines,
-        ):
-            async for line in lines:
-                out.print(line, markup=False)
-
-    run(stream())
 
 
 @app.command()

@@ -11,12 +11,14 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
 from skerry.engine.errors import UnknownRevisionError
+from skerry.engine.log_writer import LEVELS
 from skerry.engine.manifest import is_name
 from skerry.kit.tasks import run_blocking
 
@@ -27,6 +29,43 @@ CHUNK_BYTES = 256 * 1024
 #: Both generations may be read at most; the default for a reader that names no number.
 TAIL_LINES_MAX = 100_000
 CONCURRENT_READS_MAX = 4
+
+_TIME_BEGINS = '{"time":"'
+_TIME = slice(len(_TIME_BEGINS), len(_TIME_BEGINS) + len("2026-01-01T00:00:00.000Z"))
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines are wanted.
+
+    Attributes:
+        since: of this time or later; None for any.
+        level: as bad as this or worse, one of `log_writer.LEVELS`; None for any.
+        request_id: said in this request; None for any.
+    """
+
+    since: dt.datetime | None = None
+    level: str | None = None
+    request_id: str | None = None
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether there is nothing to look at in a line."""
+        return self == LineFilter()
+
+    def takes(self, line: bytes) -> bool:
+        """Tell whether a line is wanted. What is no line of ours is too old for any time, and says nothing else."""
+        try:
+            told = orjson.loads(line)
+            time = str(told["time"]).replace("Z", "+00:00")
+            level = LEVELS.index(told["level"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        if self.since and time < self.since.astimezone(dt.UTC).isoformat(timespec="milliseconds"):
+            return False
+        if self.level and level < LEVELS.index(self.level):
+            return False
+        return self.request_id is None or told.get("requestId") == self.request_id
 
 
 class FunctionLogs:
@@ -46,22 +85,22 @@ class FunctionLogs:
         *,
         follow: bool = False,
         tail_lines: int | None = None,
-        since: dt.datetime | None = None,
+        wanted: LineFilter | None = None,
     ) -> AsyncIterator[str]:
         """Yield lines (JSON documents, see `log_writer`) of one function's log.
 
         Args:
             function: its name; one without a log yields nothing (or waits, when following).
             follow: go on with lines as they are written, until the iterator is closed.
-            tail_lines: only so many of the last lines; None for all that are kept.
-            since: only lines of this time or later.
+            tail_lines: only so many of the last lines that are wanted; None for all that are kept.
+            wanted: which lines; None for all.
 
         Raises:
             UnknownRevisionError: `function` is not a name.
         """
         if not is_name(function):
             raise UnknownRevisionError(f"not the name of a function: {function[:100]!r}")
-        tail = _Tail(self._logs_dir / f"{function}.log", since)
+        tail = _Tail(self._logs_dir / f"{function}.log", wanted or LineFilter())
         try:
             count = TAIL_LINES_MAX if tail_lines is None else min(tail_lines, TAIL_LINES_MAX)
             for line in await run_blocking(self._executor, lambda: tail.last(count)):
@@ -79,9 +118,9 @@ class FunctionLogs:
 class _Tail:
     """A position in a log that is being written; used by one thread at a time."""
 
-    def __init__(self, path: Path, since: dt.datetime | None) -> None:
+    def __init__(self, path: Path, wanted: LineFilter) -> None:
         self._path = path
-        self._since = since.astimezone(dt.UTC).isoformat(timespec="milliseconds") if since else ""
+        self._filter = None if wanted.wants_all else wanted
         self._file: BinaryIO | None = None
         self._partial = b""
 
@@ -97,15 +136,20 @@ class _Tail:
         return list(kept)
 
     def more(self) -> list[str]:
-        """Return the lines that were written since the last look, a chunk at most."""
+        """Return wanted lines that were written since the last look, those of a chunk at most; [] at the end."""
         if self._file is None and not self._open():
             return []
-        data = self._read()
-        if not data and self._was_rotated():
-            self.close()
-            return self.more() if self._open() else []
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        return list(self._wanted(lines))
+        while True:
+            data = self._read()
+            if not data and self._was_rotated():
+                self.close()
+                if not self._open():
+                    return []
+                continue
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            wanted = list(self._wanted(lines))
+            if wanted or not data:
+                return wanted
 
     def close(self) -> None:
         if self._file is not None:
@@ -134,7 +178,7 @@ class _Tail:
 
     def _wanted(self, lines: Iterator[bytes] | list[bytes]) -> Iterator[str]:
         for line in lines:
-            if line and (not self._since or _time_of(line) >= self._since):
+            if line and (self._filter is None or self._filter.takes(line)):
                 yield line.decode(errors="replace")
 
 
@@ -143,8 +187,6 @@ def _lines_of(file: BinaryIO) -> Iterator[bytes]:
         yield line.rstrip(b"\n")
 
 
-def _time_of(line: bytes) -> str:
-    try:
-        return str(orjson.loads(line)["time"]).replace("Z", "+00:00")
-    except (ValueError, KeyError, TypeError):
-        return ""  # not a line of ours: too old for any `since`
+def time_of(line: str) -> str:
+    """Return when a line was written (RFC 3339), without a look at the rest; "" for what is no line of ours."""
+    return line[_TIME] if line.startswith(_TIME_BEGINS) else ""

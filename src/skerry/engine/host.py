@@ -146,6 +146,7 @@ class Instance:
         self.pollable_numbers: Iterator[int] = itertools.count(1)
         self.diagnostics = bytearray()
         self.log = surroundings.log
+        self.invocation = surroundings.invocation
         self.subrequests = Subrequests(None, refusal=_LOADING)
         self.key_values = surroundings.key_values
         self.event_at = 0

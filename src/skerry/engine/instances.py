@@ -1,11 +1,12 @@
 """What every kind of function instance is, and what it can reach: the words that the pool and the engines share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import Fetcher
+from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.manifest import FunctionManifest
 
@@ -35,10 +36,12 @@ class FunctionInstance(Protocol):
     Attributes:
         counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
         cpu_ns: for how long its last call has computed.
+        invocation: the request that it answers now.
     """
 
     counted_bytes: int
     cpu_ns: int
+    invocation: Invocation
 
     @property
     def memory_bytes(self) -> int:
@@ -82,6 +85,7 @@ class Surroundings:
         before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
         on_look: likewise every few hundredths of a second while the guest computes.
         frames: rewrites the frames of a stack for the function's author.
+        invocation: the request that it answers now; whoever has it answered says which.
     """
 
     log: LogSink
@@ -90,6 +94,7 @@ class Surroundings:
     before_wait: Callable[[FunctionInstance], None] = _tell_nobody
     on_look: Callable[[FunctionInstance], None] = _tell_nobody
     frames: Callable[[str], str] = str
+    invocation: Invocation = field(default_factory=Invocation)
 
 
 def response_too_large(manifest: FunctionManifest) -> CallError:

@@ -1,13 +1,14 @@
 """The writing side of a function's log: one JSON line for each console call, appended to one file a function.
 
-    {"time": "2026-01-01T00:00:00.000Z", "function": …, "revision": …, "level": …, "message": …}
+    {"time": "2026-01-01T00:00:00.000Z", "function": …, "revision": …, "level": …, "requestId": …, "message": …}
 
 Several workers write to the same file: each line is one `write` to a descriptor opened with O_APPEND. A file that
 has reached its size becomes `<function>.log.1` (replacing the one before it) under an exclusive lock, so a
 function's log takes two files of `FILE_BYTES_MAX` at most. A function that floods its log loses lines, and the log
-says how many.
+says how many: before the next line that is written, or when the worker sweeps.
 """
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -24,6 +25,8 @@ MESSAGE_BYTES_MAX = 16 * 1024
 FILE_BYTES_MAX = 8 * 1024 * 1024
 #: Lines a second of one function in one worker; a burst may take as many at once.
 LINES_PER_SECOND_MAX = 1000
+#: Likewise of messages: what one function writes must not take the disk from the others.
+MESSAGE_BYTES_PER_SECOND_MAX = 1024 * 1024
 #: Open files; the one that was written least recently is closed.
 OPEN_FILES_MAX = 256
 
@@ -37,19 +40,23 @@ class _LogFile:
     def __init__(self, path: Path, now_seconds: float) -> None:
         self.path = path
         self.descriptor = _open(path)
-        self.allowance = float(LINES_PER_SECOND_MAX)
+        self.lines = float(LINES_PER_SECOND_MAX)
+        self.bytes = float(MESSAGE_BYTES_PER_SECOND_MAX)
         self.refilled_seconds = now_seconds
         self.dropped = 0
+        self.revision = ""  # that wrote last
 
-    def take(self, now_seconds: float) -> bool:
+    def take(self, message_bytes: int, now_seconds: float) -> bool:
         """Tell whether one more line may be written now."""
-        gained = (now_seconds - self.refilled_seconds) * LINES_PER_SECOND_MAX
-        self.allowance = min(self.allowance + gained, LINES_PER_SECOND_MAX)
+        gained = now_seconds - self.refilled_seconds
         self.refilled_seconds = now_seconds
-        if self.allowance < 1:
+        self.lines = min(self.lines + gained * LINES_PER_SECOND_MAX, LINES_PER_SECOND_MAX)
+        self.bytes = min(self.bytes + gained * MESSAGE_BYTES_PER_SECOND_MAX, MESSAGE_BYTES_PER_SECOND_MAX)
+        if self.lines < 1 or self.bytes < message_bytes:
             self.dropped += 1
             return False
-        self.allowance -= 1
+        self.lines -= 1
+        self.bytes -= message_bytes
         return True
 
     def append(self, line: bytes) -> None:
@@ -90,35 +97,45 @@ class FunctionLogWriter:
         self._lock = threading.Lock()
         self.dropped_lines = 0
 
-    def write(self, function: str, revision: str, level: int, message: bytes) -> None:
-        """Append one line, or count it as dropped.
+    def write(self, function: str, revision: str, level: int, message: bytes, request_id: str = "") -> bool:
+        """Append one line; returns False where it was dropped instead, which is counted.
 
         Args:
             function: names the file.
             revision: told in the line.
             level: an index of `LEVELS`.
             message: UTF-8; cut at `MESSAGE_BYTES_MAX`.
+            request_id: of the request that it was said in; "" for none.
         """
-        text = message[:MESSAGE_BYTES_MAX].decode(errors="replace")
-        if len(message) > MESSAGE_BYTES_MAX:
-            text += _CUT_MARK
         now_seconds = self._clock.monotonic_seconds()
         with self._lock:
             try:
-                self._append(function, revision, LEVELS[min(level, len(LEVELS) - 1)], text, now_seconds)
+                file = self._file(function, now_seconds)
+                if not file.take(min(len(message), MESSAGE_BYTES_MAX), now_seconds):
+                    self.dropped_lines += 1
+                    return False
+                file.revision = revision
+                self._tell_dropped(function, file)
+                level_name = LEVELS[min(level, len(LEVELS) - 1)]
+                file.append(self._line(function, revision, level_name, _text(message), request_id))
             except OSError:  # a full disk must not fail requests; the count tells of it
                 self.dropped_lines += 1
+                return False
+        return True
 
-    def _append(self, function: str, revision: str, level: str, text: str, now_seconds: float) -> None:
-        file = self._file(function, now_seconds)
-        if not file.take(now_seconds):
-            self.dropped_lines += 1
-            return
+    def sweep(self) -> None:
+        """Tell of lines that were dropped, where nothing was written since; call it every second."""
+        with self._lock:
+            for function, file in self._files.items():
+                with contextlib.suppress(OSError):  # as in `write`; it stays to be told
+                    self._tell_dropped(function, file)
+
+    def _tell_dropped(self, function: str, file: _LogFile) -> None:
         if file.dropped:
-            told = f"{file.dropped} lines were dropped: over {LINES_PER_SECOND_MAX} lines a second"
-            file.append(self._line(function, revision, "warn", told))
+            limits = f"{LINES_PER_SECOND_MAX} lines or {MESSAGE_BYTES_PER_SECOND_MAX >> 20} MiB a second"
+            message = f"{file.dropped} lines were dropped: over {limits}"
+            file.append(self._line(function, file.revision, "warn", message, ""))
             file.dropped = 0
-        file.append(self._line(function, revision, level, text))
 
     def _file(self, function: str, now_seconds: float) -> _LogFile:
         file = self._files.get(function)
@@ -130,13 +147,15 @@ class FunctionLogWriter:
         self._files.move_to_end(function)
         return file
 
-    def _line(self, function: str, revision: str, level: str, message: str) -> bytes:
+    def _line(self, function: str, revision: str, level: str, message: str, request_id: str) -> bytes:
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        document = {
-            "time": time,
-            "function": function,
-            "revision": revision,
-            "level": level,
-            "message": message,
-        }
+        document = {"time": time, "function": function, "revision": revision, "level": level}
+        if request_id:
+            document["requestId"] = request_id
+        document["message"] = message
         return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _text(message: bytes) -> str:
+    text = message[:MESSAGE_BYTES_MAX].decode(errors="replace")
+    return text if len(message) <= MESSAGE_BYTES_MAX else text + _CUT_MARK

@@ -23,6 +23,7 @@ from skerry.engine.calls import GuestMemory, RawFunction
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import Event, EventKind, Subrequests
 from skerry.engine.instances import LogSink
+from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
 
@@ -53,6 +54,7 @@ class Guest(Protocol):
     pollable_numbers: "Iterator[int]"
     diagnostics: bytearray
     log: LogSink
+    invocation: Invocation
     subrequests: Subrequests
     key_values: FunctionKeyValues | None
     event_at: int
@@ -127,7 +129,11 @@ def _log(level: int, address: int, length: int) -> None:
 def _start_fetch(address: int, head_length: int, body_length: int) -> int:
     guest = entered.guest
     message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
-    return guest.subrequests.start(message[:head_length], message[head_length:])
+    head, body = message[:head_length], message[head_length:]
+    guest.invocation.subrequests += 1
+    if b"\ntraceparent\n" not in head:  # what the function says itself counts
+        head += guest.invocation.trace_fields()
+    return guest.subrequests.start(head, body)
 
 
 def _read_fetch(number: int) -> None:

@@ -27,6 +27,7 @@ from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
 from skerry.engine.instances import FunctionInstance, Reply, Surroundings
+from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
@@ -95,7 +96,7 @@ class FunctionServer:
         self._engine = parts.engine
         self._cache_dir = parts.cache_dir
         self._functions_dir = functions_dir
-        self._logs = parts.logs
+        self.logs = parts.logs
         self._fetcher = parts.fetcher
         self.key_values = parts.key_values
         self._leadership = parts.leadership
@@ -136,11 +137,12 @@ class FunctionServer:
     def _call(self, request: Request, revision: str) -> Answer:
         head = request.head_lines()
         with self.pool.lease(revision) as lease:
+            lease.instance.invocation.begin(request.headers)
             try:
                 reply = self._handle(lease, head, request.body)
                 data = _written(request, reply)
             except CallError as error:
-                self._tell(lease.manifest, error)
+                self._tell(lease.manifest, error, lease.instance.invocation.request_id)
                 raise
             if reply.work_left:
                 lease.goes_on = True
@@ -162,12 +164,12 @@ class FunctionServer:
                 lease.instance.settle(lease.manifest.timeout_seconds)
             except CallError as error:
                 lease.discard()
-                self._tell(lease.manifest, error)
+                self._tell(lease.manifest, error, lease.instance.invocation.request_id)
                 self.measures.failed(error.kind)
 
-    def _tell(self, manifest: FunctionManifest, error: CallError) -> None:
+    def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "") -> None:
         text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
-        self._logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode())
+        self.logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode(), request_id)
 
     def _load(self, revision: str) -> tuple[FunctionManifest, Code]:
         self._step_aside()
@@ -181,8 +183,10 @@ class FunctionServer:
     def _start(self, manifest: FunctionManifest, code: Code) -> FunctionInstance:
         self._step_aside()
 
+        invocation = Invocation()
+
         def log(level: int, message: bytes) -> None:
-            self._logs.write(manifest.function, manifest.revision, level, message)
+            self.logs.write(manifest.function, manifest.revision, level, message, invocation.request_id)
 
         def before_wait(instance: FunctionInstance) -> None:
             self._step_aside()
@@ -195,7 +199,8 @@ class FunctionServer:
         try:
             fetcher = self._fetcher if manifest.may_fetch else None
             kept = FunctionKeyValues(self.key_values, manifest.kv_namespace) if manifest.has_kv else None
-            return code.start(manifest, Surroundings(log, fetcher, kept, before_wait, measure))
+            surroundings = Surroundings(log, fetcher, kept, before_wait, measure, invocation=invocation)
+            return code.start(manifest, surroundings)
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise
@@ -206,7 +211,7 @@ class FunctionServer:
             **self.measures.statistics(),
             **self.pool.statistics(),
             **self._leadership.statistics(),
-            "log_lines_dropped_total": self._logs.dropped_lines,
+            "log_lines_dropped_total": self.logs.dropped_lines,
         }
 
     def _own_endpoint(self, request: Request) -> bytes:
@@ -215,7 +220,7 @@ class FunctionServer:
             return response_bytes(request, 200, head, orjson.dumps({"status": "ok", **self.statistics()}))
         if request.target == _METRICS:
             leadership = self._leadership.statistics()
-            gauges = {**self.pool.statistics(), **leadership, "log_lines_dropped_total": self._logs.dropped_lines}
+            gauges = {**self.pool.statistics(), **leadership, "log_lines_dropped_total": self.logs.dropped_lines}
             head = b"content-type: text/plain; version=0.0.4\r\n"
             return response_bytes(request, 200, head, self.measures.exposition(gauges).encode())
         message = "the request names no revision (header x-skerry-revision)"

@@ -86,6 +86,7 @@ class CommandInstance:
         self._command = command
         self._manifest = manifest
         self._surroundings = surroundings
+        self.invocation = surroundings.invocation
 
     @property
     def memory_bytes(self) -> int:

@@ -66,6 +66,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def _sweep_forever(server: FunctionServer, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         server.pool.sweep()
+        server.logs.sweep()
         try:
             server.key_values.sweep()
         except KeyValueError as error:

@@ -75,8 +75,8 @@ DNS_RETRY_MAX_SECONDS = 10.0
 #: Headers with this prefix are between Skerry's own parts: those of clients are dropped.
 INTERNAL_HEADER_PREFIX = "x-skerry-"
 
-#: Keys of the access log: Apoxy's, the revision of the function that answered, and
-#: the AUDIT policy that the request fits.
+#: Keys of the access log: Apoxy's, the W3C trace that the request belongs to, the revision of the function that
+#: answered, and the AUDIT policy that the request fits.
 ACCESS_LOG_FORMAT = {
     "start_time": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
@@ -94,6 +94,7 @@ ACCESS_LOG_FORMAT = {
     "x-forwarded-for": "%REQ(X-FORWARDED-FOR)%",
     "user-agent": "%REQ(USER-AGENT)%",
     "x-request-id": "%REQ(X-REQUEST-ID)%",
+    "traceparent": "%REQ(TRACEPARENT)%",
     ":authority": "%REQ(:AUTHORITY)%",
     "upstream_host": "%UPSTREAM_HOST%",
     "upstream_cluster": "%UPSTREAM_CLUSTER%",
@@ -175,6 +176,7 @@ def _connection_manager(chain: ir.Chain, settings: EdgeSettings) -> hcm.HttpConn
         request_headers_timeout=duration(REQUEST_HEADERS_SECONDS_MAX),
         drain_timeout=duration(DRAIN_SECONDS),
         internal_address_config=_nobody_is_internal(),
+        always_set_request_id_in_response=True,
         access_log=[_access_log(settings.access_log)],
     )
     manager.use_remote_address.value = True

@@ -11,9 +11,9 @@ from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.engine.check import BundleChecker
 from skerry.engine.errors import LoadError
-from skerry.engine.function_logs import FunctionLogs
+from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
 from skerry.kit.clock import Clock
-from skerry.server.kube.logs import LogQuery
+from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
 
@@ -58,14 +58,16 @@ class LocalFunctionLogs:
         self._clock = clock
 
     @asynccontextmanager
-    async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[str]]:
+    async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[LogLine]]:
         """Open a function's log; raises NotFound where there is no such function."""
         await self._verbs.get(Target(target.kind, name=target.name))
-        seconds = query.since_seconds
-        since = None if seconds is None else self._clock.now() - timedelta(seconds=min(seconds, SINCE_SECONDS_MAX))
-        lines = self._logs.read(target.name, follow=query.follow, tail_lines=query.tail_lines, since=since)
+        since = query.since_time
+        if query.since_seconds is not None:
+            since = self._clock.now() - timedelta(seconds=min(query.since_seconds, SINCE_SECONDS_MAX))
+        wanted = LineFilter(since, query.level, query.request_id)
+        lines = self._logs.read(target.name, follow=query.follow, tail_lines=query.tail_lines, wanted=wanted)
         try:
-            yield lines
+            yield (LogLine(time_of(line), line) async for line in lines)
         finally:
             if isinstance(lines, AsyncGenerator):
                 await lines.aclose()

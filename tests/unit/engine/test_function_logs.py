@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from skerry.engine import log_writer
+from skerry.engine import function_logs, log_writer
 from skerry.engine.errors import UnknownRevisionError
-from skerry.engine.function_logs import FunctionLogs
-from skerry.engine.log_writer import LINES_PER_SECOND_MAX, MESSAGE_BYTES_MAX, FunctionLogWriter
+from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
+from skerry.engine.log_writer import (
+    LINES_PER_SECOND_MAX,
+    MESSAGE_BYTES_MAX,
+    MESSAGE_BYTES_PER_SECOND_MAX,
+    FunctionLogWriter,
+)
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -60,7 +65,21 @@ async def test_the_last_lines_and_those_since_a_moment_are_found(tmp_path: Path,
         writer.write("hello", "hello-1", 1, str(number).encode())
     assert await messages(logs) == ["1", "2", "3", "4", "5"]
     assert await messages(logs, tail_lines=2) == ["4", "5"]
-    assert await messages(logs, since=START + dt.timedelta(seconds=4)) == ["4", "5"]
+    assert await messages(logs, wanted=LineFilter(since=START + dt.timedelta(seconds=4))) == ["4", "5"]
+
+
+async def test_lines_are_found_by_level_and_request_however_far_apart(
+    tmp_path: Path, logs: FunctionLogs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(function_logs, "CHUNK_BYTES", 300)
+    writer = FunctionLogWriter(tmp_path, TickingClock())
+    for number in range(20):
+        writer.write("hello", "hello-1", 3 if number == 0 else 1, str(number).encode(), f"request-{number // 10}")
+    writer.write("hello", "hello-1", 2, b"careful", "request-1")
+    assert await messages(logs, wanted=LineFilter(level="warn")) == ["0", "careful"]
+    assert await messages(logs, wanted=LineFilter(level="error")) == ["0"]
+    assert await messages(logs, wanted=LineFilter(request_id="request-1"), tail_lines=2) == ["19", "careful"]
+    assert await messages(logs, wanted=LineFilter(level="info", request_id="none")) == []
 
 
 async def test_a_function_that_never_said_anything_has_no_lines(logs: FunctionLogs):
@@ -118,6 +137,28 @@ def test_a_flood_loses_lines_and_the_log_says_how_many(tmp_path: Path):
     assert told["message"].startswith("25 lines were dropped")
     assert after["message"] == "after"
     assert writer.dropped_lines == 25
+
+
+def test_a_flood_of_long_lines_is_held_to_bytes_a_second_and_told_of_when_it_is_over(tmp_path: Path):
+    clock = TickingClock(step_seconds=0.0)
+    writer = FunctionLogWriter(tmp_path, clock)
+    fitting = MESSAGE_BYTES_PER_SECOND_MAX // MESSAGE_BYTES_MAX
+    written = [writer.write("hello", "hello-1", 1, b"x" * 10 * MESSAGE_BYTES_MAX) for _ in range(fitting + 3)]
+    assert written == [True] * fitting + [False] * 3
+    writer.sweep()
+    writer.sweep()
+    *_, before, told = (json.loads(line) for line in (tmp_path / "hello.log").read_bytes().splitlines())
+    assert before["message"].startswith("x")
+    assert (told["level"], told["revision"]) == ("warn", "hello-1")
+    assert told["message"] == "3 lines were dropped: over 1000 lines or 1 MiB a second"
+
+
+def test_a_line_tells_the_request_that_it_was_said_in_and_its_time_is_found_at_once(tmp_path: Path):
+    FunctionLogWriter(tmp_path, TickingClock()).write("hello", "hello-1", 1, b"said", "abc")
+    line = (tmp_path / "hello.log").read_text()
+    assert json.loads(line)["requestId"] == "abc"
+    assert time_of(line) == "2026-01-01T00:00:01.000Z"
+    assert time_of("something else") == ""
 
 
 def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(tmp_path: Path):
