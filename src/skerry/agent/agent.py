@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import Histogram
+from prometheus_client import REGISTRY, Histogram
 
 from skerry.agent.functions import ArtifactSource, FunctionStage
+from skerry.agent.metrics import FunctionMetrics
 from skerry.agent.plugins import PluginStage
 from skerry.agent.report import Reporter
 from skerry.agent.slice import NodeSlice
@@ -127,6 +128,7 @@ class Agent:
         )
         self._translator = Translator()
         self._proven = ProvenPlugins()
+        self.metrics = FunctionMetrics(parts.workers, node_slice.known_functions)
         self._snapshots = SnapshotBuilder(EdgeSettings(str(settings.envoy.access_log)))
         self._in_use = InUse()
         self._files = asyncio.Lock()
@@ -209,6 +211,8 @@ async def run_agent(
         await node_slice.synced()
         reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
         agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))
+        REGISTRY.register(agent.metrics)
+        stack.callback(REGISTRY.unregister, agent.metrics)
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         removals = partial(
             keep_running, "agent-idle", agent.remove_idle, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS

@@ -8,7 +8,7 @@ from typing import Any
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Namespace, Secret
-from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
@@ -80,6 +80,14 @@ class NodeSlice:
         """Wait until every first list is complete."""
         for informer in self._all:
             await informer.synced()
+
+    def known_functions(self) -> dict[str, set[str]]:
+        """Return the names of all functions, each with those of its revisions."""
+        known: dict[str, set[str]] = {function.name: set() for function in self.functions}
+        for revision in self.revisions:
+            function = (revision.metadata.labels or {}).get(FUNCTION_LABEL, "")
+            known.get(function, set()).add(revision.name)
+        return known
 
     def resources(self, functions: Iterable[EdgeFunction], plugins: Iterable[HeldPlugin], node: NodeFacts) -> Resources:
         """Return what the translator reads, with functions and plugins as the node serves them."""

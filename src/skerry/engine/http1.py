@@ -60,10 +60,15 @@ BodyLimit = Callable[[str | None], int]
 
 
 class RequestError(Exception):
-    """A request that is answered without a function: status, kind and sentence; the connection ends after it."""
+    """A request that is answered without a function: status, kind and sentence; the connection ends after it.
 
-    def __init__(self, status: int, kind: FailureKind, message: str) -> None:
+    Attributes:
+        revision: that it was for; None where nobody knows.
+    """
+
+    def __init__(self, status: int, kind: FailureKind, message: str, revision: str | None = None) -> None:
         super().__init__(message)
+        self.revision = revision
         self.status = status
         self.kind = kind
         self.message = message
@@ -196,7 +201,7 @@ class RequestReader:
         self.wants_continue = False
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
-        self.error = RequestError(status, kind, message)
+        self.error = RequestError(status, kind, message, self._request.revision)
         raise self.error  # makes the parser stop
 
 

@@ -366,6 +366,19 @@ class InstancePool:
                 if name not in known and not function.running and not function.waiting:
                     del self._functions[name]
 
+    def by_function(self) -> dict[str, dict[str, int]]:
+        """Return what each function has at present."""
+        with self._lock:
+            return {
+                name: {
+                    "instances": use.instances,
+                    "memoryBytes": use.memory_bytes,
+                    "running": use.running,
+                    "waiting": use.waiting,
+                }
+                for name, use in self._functions.items()
+            }
+
     def statistics(self) -> dict[str, int]:
         """Return the present counts."""
         with self._lock:

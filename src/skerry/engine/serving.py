@@ -1,15 +1,16 @@
 """From a request to its answer: the revision's instance is called, and what went wrong becomes a response.
 
 Owns: the mapping of failures to status codes, the function's log of them, and the worker's own endpoints
-(`/__skerry/health`, `/__skerry/metrics`, for requests that name no revision). Does not own sockets or threads; it
-says when a request is about to wait or to take long, so that the event loop does not wait for it.
+(`/__skerry/health`, `/__skerry/metrics`, `/__skerry/functions`, for requests that name no revision). Does not own
+sockets or threads; it says when a request is about to wait or to take long, so that the event loop does not wait.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,11 +34,11 @@ from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
-from skerry.engine.measures import WorkerMeasures
+from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeasures
 from skerry.engine.pool import InstancePool, Lease, PoolLimits
 
-#: A revision whose last call took longer than this is called beside the event loop, not inside of it.
-SLOW_SECONDS = 0.003
+#: A revision whose last call computed longer than this is called beside the event loop, not inside of it.
+SLOW_NS = 3_000_000
 
 _STATUS = {
     FailureKind.TRAP: 500,
@@ -55,7 +56,7 @@ _STATUS = {
 }
 _ERROR_LEVEL = 3
 _MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
-_HEALTH, _METRICS = b"/__skerry/health", b"/__skerry/metrics"
+_HEALTH, _METRICS, _FUNCTIONS = b"/__skerry/health", b"/__skerry/metrics", b"/__skerry/functions"
 
 
 class Answer(NamedTuple):
@@ -109,15 +110,26 @@ class FunctionServer:
         if request.revision is None:
             return Answer(self._own_endpoint(request))
         started = time.perf_counter()
+        use = Use(request.revision)
         try:
-            answer = self._call(request, request.revision)
+            answer = self._call(request, use)
         except (EngineError, RequestError) as error:
-            kind = _kind(error)
-            self.measures.failed(kind)
-            status = error.status if isinstance(error, RequestError) else _STATUS[kind]
-            answer = Answer(error_bytes(request, status, kind, _sentence(error)))
-        self.measures.answered(time.perf_counter() - started)
+            answer = self._failed(request, use, error)
+        if use.function:
+            self.measures.answered(use, time.perf_counter() - started)
         return answer
+
+    def _failed(self, request: Request, use: Use, error: EngineError | RequestError) -> Answer:
+        kind = _kind(error)
+        use.status = error.status if isinstance(error, RequestError) else _STATUS[kind]
+        use.function = use.function or self._function_of(use.revision)
+        self.measures.failed(kind, use.function)
+        return Answer(error_bytes(request, use.status, kind, _sentence(error)))
+
+    def _function_of(self, revision: str | None) -> str:
+        """Return the function of a revision that is loaded; "" for any other."""
+        manifest = self.pool.manifest(revision) if revision else None
+        return manifest.function if manifest else ""
 
     def body_bytes_max(self, revision: str | None) -> int:
         """Return how long the body of a request to a revision may be."""
@@ -131,41 +143,53 @@ class FunctionServer:
 
     def refuse(self, error: RequestError) -> bytes:
         """Answer what is no request, or one that may not be; the connection ends after it."""
-        self.measures.failed(error.kind)
+        self.measures.failed(error.kind, self._function_of(error.revision))
         return error_bytes(None, error.status, error.kind, error.message)
 
-    def _call(self, request: Request, revision: str) -> Answer:
+    def _call(self, request: Request, use: Use) -> Answer:
         head = request.head_lines()
-        with self.pool.lease(revision) as lease:
-            lease.instance.invocation.begin(request.headers)
+        with self.pool.lease(use.revision) as lease:
+            instance, manifest = lease.instance, lease.manifest
+            use.function = manifest.function
+            instance.invocation.begin(request.headers)
+            if lease.is_slow:
+                self._step_aside()
             try:
-                reply = self._handle(lease, head, request.body)
+                reply = instance.handle(head, request.body, manifest.timeout_seconds)
                 data = _written(request, reply)
             except CallError as error:
-                self._tell(lease.manifest, error, lease.instance.invocation.request_id)
+                self._tell(manifest, error, instance.invocation.request_id)
                 raise
+            finally:
+                self._note(lease, use)
+            use.status = reply.status
             if reply.work_left:
                 lease.goes_on = True
                 return Answer(data, lambda: self._settle(lease))
         return Answer(data)
 
-    def _handle(self, lease: Lease, head: bytes, body: bytes) -> Reply:
-        if lease.is_slow:
-            self._step_aside()
-        started = time.perf_counter()
-        try:
-            return lease.instance.handle(head, body, lease.manifest.timeout_seconds)
-        finally:
-            lease.is_slow = time.perf_counter() - started > SLOW_SECONDS
+    def _note(self, lease: Lease, use: Use) -> None:
+        """Note what a call used."""
+        use.cpu_ns = lease.instance.cpu_ns
+        lease.is_slow = use.cpu_ns > SLOW_NS
+        use.subrequests = lease.instance.invocation.subrequests
+        if use.subrequests > lease.manifest.subrequests_max:
+            self.measures.met(use.function, SUBREQUESTS_LIMIT)
 
     def _settle(self, lease: Lease) -> None:
+        instance, manifest = lease.instance, lease.manifest
+        use = Use(manifest.revision, manifest.function)
+        before = instance.invocation.subrequests
         with lease:
             try:
-                lease.instance.settle(lease.manifest.timeout_seconds)
+                instance.settle(manifest.timeout_seconds)
             except CallError as error:
                 lease.discard()
-                self._tell(lease.manifest, error, lease.instance.invocation.request_id)
-                self.measures.failed(error.kind)
+                self._tell(manifest, error, instance.invocation.request_id)
+                self.measures.failed(error.kind, manifest.function)
+            finally:
+                use.cpu_ns, use.subrequests = instance.cpu_ns, instance.invocation.subrequests - before
+                self.measures.settled(use)
 
     def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "") -> None:
         text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
@@ -183,10 +207,12 @@ class FunctionServer:
     def _start(self, manifest: FunctionManifest, code: Code) -> FunctionInstance:
         self._step_aside()
 
+        self.measures.started(manifest.function)
         invocation = Invocation()
 
         def log(level: int, message: bytes) -> None:
-            self.logs.write(manifest.function, manifest.revision, level, message, invocation.request_id)
+            if not self.logs.write(manifest.function, manifest.revision, level, message, invocation.request_id):
+                self.measures.met(manifest.function, LOG_LIMIT)
 
         def before_wait(instance: FunctionInstance) -> None:
             self._step_aside()
@@ -214,10 +240,22 @@ class FunctionServer:
             "log_lines_dropped_total": self.logs.dropped_lines,
         }
 
+    def by_function(self) -> dict[str, dict[str, Any]]:
+        """Return what was counted of each function, and what it has at present (see `function_metrics`)."""
+        told: dict[str, dict[str, Any]] = {
+            name: {"counts": counts} for name, counts in self.measures.by_function().items()
+        }
+        for name, present in self.pool.by_function().items():
+            told.setdefault(name, {})["present"] = present
+        return told
+
     def _own_endpoint(self, request: Request) -> bytes:
         if request.target == _HEALTH:
             head = b"content-type: application/json\r\n"
             return response_bytes(request, 200, head, orjson.dumps({"status": "ok", **self.statistics()}))
+        if request.target == _FUNCTIONS:
+            told = {"life": os.getpid(), "functions": self.by_function()}
+            return response_bytes(request, 200, b"content-type: application/json\r\n", orjson.dumps(told))
         if request.target == _METRICS:
             leadership = self._leadership.statistics()
             gauges = {**self.pool.statistics(), **leadership, "log_lines_dropped_total": self.logs.dropped_lines}

@@ -74,7 +74,7 @@ class LocalFunctionLogs:
 
 
 class NodeReadiness:
-    """`server.health.ReadinessCheck`, by the node of this machine; `agent` is set once it runs."""
+    """The node of this machine as the server sees it (`server.health.ReadinessCheck`); `agent` is set once it runs."""
 
     name = "node"
 
@@ -84,3 +84,8 @@ class NodeReadiness:
     async def ready(self) -> str:
         """Return "" where a request would be answered, else what is missing."""
         return await self.agent.missing() if self.agent else "the node is starting"
+
+    async def refresh(self) -> None:
+        """Ask the node what its functions' metrics are now (`server.metrics.Measured`)."""
+        if self.agent:
+            await self.agent.metrics.refresh()

@@ -210,7 +210,7 @@ async def api_server(
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known))
-            app = App(doors, Guards(known, access, limits), Health([node]), clock, audit)
+            app = App(doors, Guards(known, access, limits), Health([node]), clock, audit, node)
             await stack.enter_async_context(audit.running())
             at = await stack.enter_async_context(serve(app, serving, identity))
             write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)

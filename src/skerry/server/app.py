@@ -25,7 +25,7 @@ from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
 from skerry.server.impersonation import impersonated
 from skerry.server.inflight import Inflight, InflightLimits
-from skerry.server.metrics import answered, duration, exposition
+from skerry.server.metrics import Measured, answered, duration, exposition
 
 log = get_logger(__name__)
 
@@ -62,11 +62,19 @@ class App:
         health: answers the health paths.
         clock: for durations.
         audit: records what is done; None where nobody keeps it.
+        measured: has metrics that are made when somebody asks; None for nobody.
     """
 
     def __init__(
-        self, doors: Sequence[Door], guards: Guards, health: Health, clock: Clock, audit: AuditLog | None = None
+        self,
+        doors: Sequence[Door],
+        guards: Guards,
+        health: Health,
+        clock: Clock,
+        audit: AuditLog | None = None,
+        measured: Measured | None = None,
     ) -> None:
+        self._measured = measured
         self._audit = audit
         self._doors = {prefix: door for door in doors for prefix in door.prefixes}
         self._guards = guards
@@ -137,7 +145,7 @@ class App:
         if request.path in health.PATHS:
             return await self._health.answer(request)
         if request.path == _METRICS:
-            return exposition()
+            return await exposition(self._measured)
         raise NotFound("the server could not find the requested resource")
 
     async def _identify(self, request: Request) -> None:

@@ -1,6 +1,7 @@
 """The server's metrics, and their text for Prometheus. Label values come from closed sets only."""
 
 from functools import lru_cache
+from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
@@ -32,6 +33,16 @@ def duration(verb: str, resource: str) -> Histogram:
     return DURATIONS.labels(verb, resource)
 
 
-def exposition() -> Response:
+class Measured(Protocol):
+    """Whose metrics are made when somebody asks for them."""
+
+    async def refresh(self) -> None:
+        """Bring them to the present."""
+        ...
+
+
+async def exposition(measured: Measured | None) -> Response:
     """Answer `/metrics`."""
+    if measured is not None:
+        await measured.refresh()
     return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from skerry.server.kube.logs import LogQuery
+from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target
 
 
@@ -23,17 +23,17 @@ class LogLines:
             self._changed.notify_all()
 
     @asynccontextmanager
-    async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[str]]:
+    async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[LogLine]]:
         """Open an object's lines; see `LogReader`."""
         async with aclosing(self._read(target.name, query)) as lines:
             yield lines
 
-    async def _read(self, name: str, query: LogQuery) -> AsyncGenerator[str, None]:
+    async def _read(self, name: str, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         lines = self._lines[name]
         place = 0 if query.tail_lines is None else max(0, len(lines) - query.tail_lines)
         while True:
             while place < len(lines):
-                yield lines[place]
+                yield LogLine("", lines[place])
                 place += 1
             if not query.follow:
                 return

@@ -175,11 +175,19 @@ class Node:
             while not await condition():  # noqa: ASYNC110 - another process has no event to give
                 await anyio.sleep(0.01)
 
-    def request(self, revision: str, *, method: str = "GET", body: bytes = b"", worker: int = 0) -> Answer:
+    def request(
+        self,
+        revision: str,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        worker: int = 0,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         connection = _UnixConnection(self.workers.socket_paths[worker])
         try:
-            headers = {"x-skerry-revision": revision, "host": "hello.test"}
-            connection.request(method, "/", body=body or None, headers=headers)
+            sent = {"x-skerry-revision": revision, "host": "hello.test", **(headers or {})}
+            connection.request(method, "/", body=body or None, headers=sent)
             response = connection.getresponse()
             return Answer(response.status, response.getheaders(), response.read())
         finally:

@@ -134,6 +134,23 @@ def test_a_fetch_carries_method_headers_and_body_both_ways(load: "Loader", upstr
     assert headers["content-type"] == "text/plain;charset=UTF-8"
 
 
+def test_a_fetch_continues_the_requests_trace_unless_the_function_names_one(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""const mine = {{headers: {{TraceParent: request.headers.get('x-mine')}}}};
+            const one = await (await fetch('{upstream.url}/echo')).json();
+            const two = await (await fetch('{upstream.url}/echo', mine)).json();
+            return Response.json([one.headers.traceparent, two.headers.traceparent]);"""
+    )
+    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    mine = f"00-{'1' * 32}-{'2' * 16}-00"
+    function.instance.invocation.begin([b"traceparent", f"00-{trace}-{span}-01".encode()])
+    continued, own = json.loads(function.call(headers=[("x-mine", mine)]).body)
+    assert continued.startswith(f"00-{trace}-")
+    assert continued.endswith("-01")
+    assert span not in continued
+    assert own == mine
+
+
 def test_an_incoming_request_is_passed_on_as_it_is(load: "Loader", upstream: Upstream):
     function = load.handler(f"return fetch(new Request('{upstream.url}/echo', request));")
     answer = function.call("PUT", headers=[("x-mine", "1"), ("host", "elsewhere"), ("te", "gzip")], body=b"data")

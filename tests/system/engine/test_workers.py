@@ -270,11 +270,12 @@ async def test_an_idle_connection_does_not_hold_up_a_worker_that_stops(node: "No
 
 async def test_what_a_function_says_and_how_it_failed_is_in_its_log(node: "Node"):
     node.deploy("talk-1", "console.warn('careful', {a: 1}); throw new TypeError('oh no');")
-    await ask(node, "talk-1")
+    await anyio.to_thread.run_sync(lambda: node.request("talk-1", headers={"x-request-id": "id-1"}))
     logs = FunctionLogs(node.settings.logs_dir)
     lines = [json.loads(line) async for line in logs.read("talk")]
     logs.close()
     assert [(line["level"], line["revision"]) for line in lines] == [("warn", "talk-1"), ("error", "talk-1")]
+    assert {line["requestId"] for line in lines} == {"id-1"}
     assert lines[0]["message"] == "careful { a: 1 }"
     assert lines[1]["message"].startswith("TypeError: oh no\nfetch@function.js:4:")
 
@@ -294,6 +295,34 @@ async def test_metrics_are_what_prometheus_reads(node: "Node"):
     assert "\nskerry_engine_requests_total 1\n" in text
     assert 'skerry_engine_request_duration_seconds_bucket{le="+Inf"} 1\n' in text
     assert "\nskerry_engine_instances_idle 1\n" in text
+
+
+async def test_what_a_function_used_is_counted_for_it_alone(node: "Node"):
+    burn = "for (const end = Date.now() + 20; Date.now() < end;);"
+    wait = "await new Promise((done) => setTimeout(done, 200));"
+    node.deploy("busy-1", f"{burn} {wait} ctx.waitUntil(fetch('http://127.0.0.1:9').catch(() => {{}})); {HELLO}")
+    node.deploy("loop-1", "for (;;) {}", cpu_seconds_max=0.1)
+    node.deploy("flood-1", f"for (let n = 0; n < 1500; n++) console.log(n); {HELLO}")
+    node.deploy("small-1", HELLO, request_body_bytes_max=1, subrequests_max=0)
+    for name in ("busy", "loop", "flood", "small"):
+        await ask(node, f"{name}-1")
+    await ask(node, "small-1", method="POST", body=b"xx")
+
+    async def has_settled() -> bool:
+        _, told = await node.workers.by_function(0)
+        return bool(told["busy"]["present"]["running"] == 0)
+
+    await node.until(has_settled)
+    _, told = await node.workers.by_function(0)
+    busy = told["busy"]["counts"]
+    assert busy["requests"] == {"busy-1": [0, 1, 0, 0, 0]}
+    assert 0 < busy["cpuSeconds"] < busy["durationSeconds"] - 0.1  # waiting is not computing
+    assert (busy["subrequests"], busy["coldStarts"]) == (1, 1)
+    assert told["busy"]["present"]["instances"] == 1
+    assert told["loop"]["counts"]["limits"] == {"cpuTime": 1}
+    assert told["loop"]["counts"]["cpuSeconds"] >= 0.1
+    assert told["flood"]["counts"]["limits"]["log"] > 100
+    assert told["small"]["counts"]["limits"] == {"requestBody": 1}
 
 
 async def test_a_socket_is_for_its_owner_alone(node: "Node"):
