@@ -145,12 +145,22 @@ def test_the_chain_of_a_gateway_is_listed_in_the_order_that_requests_meet_it(
     for name in ("last", "low", "high", "stats"):
         skerry.kubectl("wait", "--for=condition=Ready", f"wasmplugin/{name}", "--timeout=60s")
     skerry.kubectl("wait", "--for=condition=Programmed=false", "wasmplugin/refused", "--timeout=60s")
+    issuer = {"issuer": "https://issuer.test", "jwksUri": "http://127.0.0.1:1/keys"}
+    for kind, name, spec in (
+        ("RequestAuthentication", "tokens", {"jwtRules": [issuer]}),
+        ("AuthorizationPolicy", "nobody", {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/no"]}}]}]}),
+    ):
+        policy = {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        skerry.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+        skerry.kubectl("wait", "--for=condition=Ready", f"{kind}/{name}", "--timeout=60s")
     heading, *rows = skerry.skerry("plugin", "ls", "--gateway", "default").splitlines()
     assert heading.split() == ["GATEWAY", "PLUGIN", "TYPE", "PHASE", "PRIORITY", "READY", "MESSAGE"]
     assert [row.split()[:6] for row in rows] == [
         ["default", "default/high", "HTTP", "AUTHN", "2", "True"],
         ["default", "default/low", "HTTP", "AUTHN", "1", "True"],
+        ["default", "default/tokens", "RequestAuthentication", "True"],
         ["default", "default/refused", "HTTP", "AUTHZ", "0", "False"],
+        ["default", "default/nobody", "AuthorizationPolicy", "DENY", "True"],
         ["default", "default/stats", "HTTP", "STATS", "0", "True"],
         ["default", "default/last", "HTTP", "UNSPECIFIED_PHASE", "100", "True"],
     ]

@@ -128,6 +128,15 @@ class RequestAuthenticationSpec(Model):
     """The tokens. A request with another one is refused (401); one without any passes, with no principal."""
 
 
+class PolicyGateway(Model):
+    """A Gateway that a security policy is for."""
+
+    namespace: str
+    """Its namespace."""
+    name: str
+    """Its name."""
+
+
 class PolicyStatus(Model):
     """The present state of a security policy."""
 
@@ -135,6 +144,8 @@ class PolicyStatus(Model):
     """The metadata.generation that the status tells of."""
     conditions: Annotated[Conditions, Field(max_length=16)] = None
     """Accepted, Programmed and Ready."""
+    gateways: list[PolicyGateway] | None = None
+    """The Gateways that it is for."""
 
 
 class RequestAuthentication(Resource):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import httpx
 import orjson
@@ -10,8 +10,11 @@ import typer
 from rich.table import Table
 
 from skerry.api.gateway_v1 import GATEWAY
-from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN, chain_rank
+from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
+from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
+from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.model import Document
+from skerry.cli.chain import Objects, steps
 from skerry.cli.connection import connected
 from skerry.cli.printing import err, out
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, list_all, run
@@ -169,20 +172,23 @@ def list_chain(
     data_dir: DataDirFlag = None,
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
-    """Print which plugins requests meet, in order.
+    """Print what requests meet, in order.
 
     Connections meet NETWORK plugins first, then requests meet HTTP plugins: by phase, then higher priority first.
+    RequestAuthentications stand behind the phase AUTHN, AuthorizationPolicies with their actions behind AUTHZ.
     """
 
-    async def fetch() -> tuple[list[Document], list[Document]]:
+    async def fetch() -> tuple[list[Document], Objects]:
         async with connected(access_of(kubeconfig, data_dir)) as http:
             transport = HttpTransport(http)
             target = Target(GATEWAY, namespace, gateway)
             gateways = [await transport.get(target)] if gateway else await list_all(transport, target)
-            return gateways, await list_all(transport, Target(WASM_PLUGIN))
+            kinds = (WASM_PLUGIN, REQUEST_AUTHENTICATION, AUTHORIZATION_POLICY)
+            return gateways, Objects(*[await list_all(transport, Target(kind)) for kind in kinds])
 
-    gateways, found = run(fetch())
-    rows = [row for each in gateways for row in _chain(each["metadata"]["name"], namespace, found)]
+    gateways, objects = run(fetch())
+    names = [each["metadata"]["name"] for each in gateways]
+    rows = [(name, *step) for name in names for step in steps(namespace, name, objects)]
     if not rows:
         err.print(f"no plugins run on {f'gateway {gateway}' if gateway else 'gateways'} of namespace {namespace}")
         return
@@ -190,35 +196,3 @@ def list_chain(
     for row in rows:
         table.add_row(*row)
     out.print(table, markup=False)
-
-
-def _chain(gateway: str, namespace: str, found: Iterable[Document]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a Gateway; a plugin is ready where every node that runs the Gateway took it."""
-    for plugin in sorted(found, key=_order):
-        states = [
-            state
-            for state in (plugin.get("status") or {}).get("gateways") or ()
-            if (state["namespace"], state["name"]) == (namespace, gateway)
-        ]
-        if states:
-            spec, metadata = plugin["spec"], plugin["metadata"]
-            lacking = [state for state in states if state["programmed"] != "True"]
-            yield (
-                gateway,
-                f"{metadata['namespace']}/{metadata['name']}",
-                _type(plugin),
-                spec["phase"],
-                str(spec["priority"]),
-                lacking[0]["programmed"] if lacking else "True",
-                "; ".join(dict.fromkeys(state.get("message") or "" for state in lacking)),
-            )
-
-
-def _type(plugin: Document) -> str:
-    return "NETWORK" if plugin["spec"]["type"] == "NETWORK" else "HTTP"
-
-
-def _order(plugin: Document) -> tuple[Any, ...]:
-    spec, metadata = plugin["spec"], plugin["metadata"]
-    rank = chain_rank(spec["phase"], spec["priority"])
-    return (_type(plugin) != "NETWORK", *rank, metadata["name"], metadata["namespace"])

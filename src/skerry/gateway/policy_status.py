@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
-from skerry.api.istio_request_authentication_v1 import PolicyStatus, RequestAuthentication
+from skerry.api.istio_request_authentication_v1 import PolicyGateway, PolicyStatus, RequestAuthentication
 from skerry.api.model import with_condition
 from skerry.gateway.decisions import Decision, PolicyReport, no, yes
 from skerry.gateway.snapshot import LISTENER_TYPE
@@ -35,7 +35,8 @@ def policy_status(
     conditions = policy.status.conditions
     for decision in (report.accepted, programmed, ready):
         conditions = with_condition(conditions, as_condition(decision, generation, now))
-    return PolicyStatus(observed_generation=generation, conditions=conditions)
+    gateways = [PolicyGateway(namespace=namespace, name=name) for namespace, name in sorted(report.gateways)]
+    return PolicyStatus(observed_generation=generation, conditions=conditions, gateways=gateways)
 
 
 def _programmed(report: PolicyReport, refusals: Sequence[Rejection]) -> Decision:
