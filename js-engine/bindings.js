@@ -17,6 +17,8 @@ const DONE = Promise.resolve();
 const ANSWER_WORDS = 5;
 const EVENT_WORDS = 5;
 const FAILED = 5; // the kind of an event
+const EVENT_ROOM_BYTES = 8 * 1024; // platform_calls.EVENT_ROOM_BYTES
+const MORE_EVENTS = 0x100; // added to the kind of an event that is not the last one
 const NO_ANSWER = 1; // a status that none has
 const HAS_KV = 1; // of what is granted
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
@@ -27,6 +29,8 @@ let eventWords; // those of an event,
 let room; // and what is left after them
 let roomAt;
 let exchangeAt;
+let eventRoom; // after the exchange: events lie here that fit, and messages to the host
+let eventRoomAt;
 
 // Memory never moves, so a view stays true when it grows: the exchange is looked at through one for ever.
 function bytesAt(at, length) {
@@ -96,6 +100,9 @@ function log(level, text) {
 }
 
 function lendMessage(head, body, use) {
+  if (body.length === 0 && head.length * UTF8_BYTES_MAX <= eventRoom.length) {
+    return use(eventRoomAt, encoder.encodeInto(head, eventRoom).written, 0);
+  }
   const text = encoder.encode(head);
   return lend([text, body], (at) => use(at, text.length, body.length));
 }
@@ -104,12 +111,22 @@ function startFetch(head, body) {
   return lendMessage(head, body, hostStartFetch);
 }
 
-// What the host has told: { id, kind, text, data }, or null.
+// What the host has told: { id, kind, more, text, data }, or null.
 function told() {
-  const [id, kind, at, textLength, dataLength] = eventWords;
+  const kind = eventWords[1];
   if (kind === 0) return null;
-  const event = { id, kind, text: textAt(at, textLength), data: ownBytes(at + textLength, dataLength) };
-  release(at, textLength + dataLength, 1);
+  const at = eventWords[2];
+  const textLength = eventWords[3];
+  const dataLength = eventWords[4];
+  const isKept = at === eventRoomAt;
+  const event = {
+    id: eventWords[0],
+    kind: kind & ~MORE_EVENTS,
+    more: kind >= MORE_EVENTS,
+    text: textLength ? textAt(at, textLength) : "",
+    data: isKept ? eventRoom.slice(textLength, textLength + dataLength) : ownBytes(at + textLength, dataLength),
+  };
+  if (!isKept) release(at, textLength + dataLength, 1);
   return event;
 }
 
@@ -127,6 +144,8 @@ function keepValue(head, body) {
 
 function export_init(at, length, sourceAt, sourceLength, envAt, envLength, granted) {
   exchangeAt = at;
+  eventRoomAt = at + length;
+  eventRoom = bytesAt(eventRoomAt, EVENT_ROOM_BYTES);
   words = new Uint32Array(memory.buffer, at, ANSWER_WORDS);
   eventWords = new Uint32Array(memory.buffer, at + words.byteLength, EVENT_WORDS);
   roomAt = at + words.byteLength + eventWords.byteLength;

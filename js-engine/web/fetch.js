@@ -4,7 +4,7 @@
 import { cancelFetch, readFetch, startFetch, takeEvent } from "host";
 import { Body } from "./body.js";
 import { Headers } from "./headers.js";
-import { Request, requestParts } from "./request.js";
+import { Request, requestParts, requestUrl } from "./request.js";
 import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse } from "./response.js";
 
 const HEAD = 1;
@@ -12,14 +12,14 @@ const WHOLE = 2;
 const PIECE = 3;
 const END = 4;
 const REDIRECTS_MAX = 20;
-const HEAD_LINES = 2; // status and reason come before the headers
 const EVENT_WAIT_MS = 2 ** 31 - 1; // the host takes such a timer for a wait for events
 
 const nativeSetTimeout = globalThis.setTimeout;
 const nativeClearTimeout = globalThis.clearTimeout;
+const CREDENTIALS = ["authorization", "cookie", "proxy-authorization"]; // https://fetch.spec.whatwg.org/#http-redirect-fetch
 const NOTHING = new Uint8Array(0);
 
-const waiting = new Map(); // id -> { resolve, reject } of the next event
+const waiting = new Map(); // id -> the handlers of the next event: { event(event), failed(error) }
 let timer = null;
 
 // Forgets what an earlier request left behind: the host has ended it.
@@ -29,62 +29,105 @@ export function forgetFetches() {
   waiting.clear();
 }
 
-function nextEvent(id) {
+function awaitEvent(id, handlers) {
   timer ??= nativeSetTimeout(deliver, EVENT_WAIT_MS);
-  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+  waiting.set(id, handlers);
 }
 
 function deliver() {
   timer = null;
-  for (let event = takeEvent(); event !== null; event = takeEvent()) {
-    const waiter = waiting.get(event.id);
+  for (let event = takeEvent(); event !== null; event = event.more ? takeEvent() : null) {
+    const handlers = waiting.get(event.id);
     waiting.delete(event.id);
-    if (event.kind > END) waiter?.reject(new TypeError(`fetch: ${event.text}`));
-    else waiter?.resolve(event);
+    if (event.kind > END) handlers?.failed(new TypeError(`fetch: ${event.text}`));
+    else handlers?.event(event);
   }
   if (waiting.size) timer ??= nativeSetTimeout(deliver, EVENT_WAIT_MS);
 }
 
-export async function fetch(input, init) {
-  const request = new Request(input, init);
-  const { method, url, headers, body, signal, redirect } = requestParts(request);
-  const whole = body.source === null ? NOTHING : await body.bytes();
-  return exchange({ method, url, headers: new Headers(headers ?? request.headers), body: whole, signal, redirect });
+// Few promises and no async functions: each costs about as much as the rest of a step.
+export function fetch(input, init) {
+  try {
+    return started(input, init);
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
-async function exchange(sent) {
-  for (let redirects = 0; ; redirects++) {
-    const { id, event } = await send(sent);
-    const response = received(id, event, sent, redirects > 0);
-    const location = REDIRECT_STATUS.has(response.status) ? response.headers.get("location") : null;
-    if (location === null || sent.redirect === "manual") return response;
-    cancelFetch(id);
-    if (sent.redirect === "error") throw new TypeError(`fetch: ${sent.url} redirects, and redirect is "error"`);
-    if (redirects === REDIRECTS_MAX) throw new TypeError(`fetch: over ${REDIRECTS_MAX} redirects`);
-    sent = redirected(sent, response.status, new URL(location, sent.url));
+function started(input, init) {
+  if (init === undefined && typeof input === "string") {
+    return exchange({ method: "GET", url: requestUrl(input), headers: null, body: NOTHING, signal: null, redirect: "follow" });
   }
+  const request = new Request(input, init);
+  const { method, url, headers, body, signal, redirect } = requestParts(request);
+  const sent = { method, url, headers: headers ?? request.headers, body: NOTHING, signal, redirect };
+  if (body.source === null) return exchange(sent);
+  return body.bytes().then((bytes) => exchange({ ...sent, body: bytes }));
+}
+
+function exchange(sent) {
+  return new Promise((resolve, reject) => step(sent, 0, resolve, reject));
+}
+
+// Sends a request, and resolves with its response; or follows where that leads.
+function step(sent, redirects, resolve, reject) {
+  const { signal } = sent;
+  signal?.throwIfAborted();
+  const fields = sent.headers === null ? "" : Headers.toFields(sent.headers);
+  const id = startFetch(`${sent.method}\n${withoutFragment(sent.url)}${fields}`, sent.body);
+  const ending = signal === null ? null : endedBySignal(id, signal);
+  awaitEvent(id, {
+    event(event) {
+      try {
+        const response = received(id, event, sent, redirects > 0, ending);
+        const next = nextOf(sent, response, redirects);
+        if (next === null) return resolve(response);
+        ending?.forget();
+        cancelFetch(id);
+        step(next, redirects + 1, resolve, reject);
+      } catch (error) {
+        this.failed(error);
+      }
+    },
+    failed(error) {
+      ending?.forget();
+      cancelFetch(id);
+      reject(error);
+    },
+  });
+}
+
+// Ends a subrequest when its signal says so, until it is over: a signal may live much longer.
+function endedBySignal(id, signal) {
+  const stop = () => {
+    cancelFetch(id);
+    const handlers = waiting.get(id);
+    waiting.delete(id);
+    handlers?.failed(signal.reason);
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  return { forget: () => signal.removeEventListener("abort", stop) };
+}
+
+function nextOf(sent, response, redirects) {
+  const location = REDIRECT_STATUS.has(response.status) ? response.headers.get("location") : null;
+  if (location === null || sent.redirect === "manual") return null;
+  if (sent.redirect === "error") throw new TypeError(`fetch: ${sent.url} redirects, and redirect is "error"`);
+  if (redirects === REDIRECTS_MAX) throw new TypeError(`fetch: over ${REDIRECTS_MAX} redirects`);
+  const url = new URL(location, sent.url);
+  if (url.username || url.password) throw new TypeError(`fetch: ${withoutFragment(sent.url)} redirects to a URL with credentials`);
+  if (!url.hash) url.hash = new URL(sent.url).hash;
+  return redirected(sent, response.status, url);
 }
 
 // https://fetch.spec.whatwg.org/#http-redirect-fetch
 function redirected(sent, status, url) {
-  const headers = new Headers(sent.headers);
+  const headers = new Headers(sent.headers ?? undefined);
   const becomesGet = status === 303 ? sent.method !== "HEAD" : status <= 302 && sent.method === "POST";
   if (becomesGet) for (const name of ["content-encoding", "content-language", "content-type"]) headers.delete(name);
-  if (url.origin !== new URL(sent.url).origin) for (const name of ["authorization", "cookie"]) headers.delete(name);
+  if (url.origin !== new URL(sent.url).origin) for (const name of CREDENTIALS) headers.delete(name);
   const change = becomesGet ? { method: "GET", body: NOTHING } : {};
   return { ...sent, headers, url: url.href, ...change };
-}
-
-async function send({ method, url, headers, body, signal }) {
-  signal?.throwIfAborted();
-  const id = startFetch(`${method}\n${withoutFragment(url)}${Headers.toFields(headers)}`, body);
-  const stop = () => {
-    cancelFetch(id);
-    waiting.get(id)?.reject(signal.reason);
-    waiting.delete(id);
-  };
-  signal?.addEventListener("abort", stop, { once: true });
-  return { id, event: await nextEvent(id) };
 }
 
 function withoutFragment(url) {
@@ -92,34 +135,43 @@ function withoutFragment(url) {
   return at < 0 ? url : url.slice(0, at);
 }
 
-function received(id, event, { url, method, signal }, isRedirected) {
+function received(id, event, { url, method, signal }, isRedirected, ending) {
   const lines = event.text.split("\n");
   const status = Number(lines[0]);
   const bodiless = method === "HEAD" || NULL_BODY_STATUS.has(status);
   if (bodiless && event.kind === HEAD) cancelFetch(id);
-  const source = bodiless ? null : event.kind === WHOLE ? event.data : bodyStream(id, signal);
-  return receivedResponse({
-    status,
-    statusText: lines[1],
-    headers: Headers.fromLines(lines, HEAD_LINES),
-    body: new Body(source, null),
-    type: "basic",
-    url: withoutFragment(url),
-    redirected: isRedirected,
-  });
+  const streams = !bodiless && event.kind !== WHOLE;
+  if (!streams) ending?.forget();
+  const source = bodiless ? null : streams ? bodyStream(id, signal, ending) : event.data;
+  return receivedResponse(lines, status, new Body(source, null), { url: withoutFragment(url), redirected: isRedirected });
 }
 
-function bodyStream(id, signal) {
+function bodyStream(id, signal, ending) {
   return new ReadableStream(
     {
-      async pull(controller) {
+      pull(controller) {
         signal?.throwIfAborted();
         readFetch(id);
-        const event = await nextEvent(id);
-        if (event.kind === PIECE) controller.enqueue(event.data);
-        else controller.close();
+        return new Promise((resolve, reject) => {
+          awaitEvent(id, {
+            event(event) {
+              if (event.kind === PIECE) {
+                controller.enqueue(event.data);
+              } else {
+                ending?.forget();
+                controller.close();
+              }
+              resolve();
+            },
+            failed(error) {
+              ending?.forget();
+              reject(error);
+            },
+          });
+        });
       },
       cancel() {
+        ending?.forget();
         cancelFetch(id);
       },
     },

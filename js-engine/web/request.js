@@ -112,4 +112,4 @@ function methodName(method) {
 
 mixBodyInto(Request.prototype, (request) => bodyOf(request));
 
-export { partsOf as requestParts };
+export { partsOf as requestParts, address as requestUrl };

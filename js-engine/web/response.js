@@ -8,7 +8,8 @@ export const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 let partsOf;
-let received; // a response that came over the wire: parts as below, with url and redirected
+const RECEIVED = Symbol("received");
+const HEAD_LINES = 2; // status and reason come before the headers
 
 export class Response {
   // One private field, since each costs as much as an object of five. `headers` are made when somebody looks, where
@@ -16,17 +17,22 @@ export class Response {
   #parts;
 
   constructor(body = null, init = undefined) {
+    if (body === RECEIVED) {
+      this.#parts = init;
+      return;
+    }
     this.#parts = { status: 200, statusText: "", headers: null, body: Body.from(body), type: "default" };
     if (init) initialize(this.#parts, init);
   }
 
   static {
     partsOf = (response) => response.#parts;
-    received = (parts) => {
-      const response = new Response();
-      response.#parts = parts;
-      return response;
-    };
+  }
+
+  // What came over the wire. Its headers stay `lines` until somebody looks: status, reason, then name and value of each.
+  static received(lines, status, body, { url, redirected }) {
+    const parts = { status, statusText: lines[1], headers: null, lines, body, type: "basic", url, redirected };
+    return new Response(RECEIVED, parts);
   }
 
   static json(data, init) {
@@ -63,7 +69,7 @@ export class Response {
   get headers() {
     const parts = this.#parts;
     if (parts.headers === null) {
-      parts.headers = new Headers();
+      parts.headers = parts.lines === undefined ? new Headers() : Headers.fromLines(parts.lines, HEAD_LINES);
       if (parts.body.type) Headers.setDefault(parts.headers, "content-type", parts.body.type);
     }
     return parts.headers;
@@ -105,7 +111,8 @@ function initialize(parts, init) {
 }
 
 // The header lines of a response for the host.
-export function headLines({ headers, body }) {
+export function headLines({ headers, lines, body }) {
+  if (headers === null && lines !== undefined) return Headers.toLines(Headers.fromLines(lines, HEAD_LINES));
   if (headers !== null) return Headers.toLines(headers);
   return body.type === null ? "" : `content-type: ${body.type}\r\n`;
 }
@@ -125,5 +132,8 @@ function reasonPhrase(text) {
 }
 
 mixBodyInto(Response.prototype, (response) => partsOf(response).body);
+
+const { received } = Response;
+delete Response.received; // not the function's
 
 export { partsOf as responseParts, received as receivedResponse };

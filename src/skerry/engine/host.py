@@ -26,7 +26,7 @@ from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Subrequests
 from skerry.engine.instances import Reply, Surroundings, response_too_large
 from skerry.engine.manifest import FunctionManifest
-from skerry.engine.platform_calls import entered
+from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class JavaScriptEngine:
         self.wasm_engine = new_engine()
         module = load_component(self.wasm_engine, component, cache_dir)
         linker = Linker(self.wasm_engine)
-        platform_calls.bind(linker, module)
+        self._host_functions = platform_calls.bind(linker, module)
         self._prepared = linker.instantiate_pre(module)
         self._linker = linker  # owns the host functions
         self._stopping = threading.Event()
@@ -150,6 +150,7 @@ class Instance:
         self.subrequests = Subrequests(None, refusal=_LOADING)
         self.key_values = surroundings.key_values
         self.event_at = 0
+        self.event_room_at = 0
         self.counted_bytes = 0
         self._surroundings = surroundings
         self._manifest = manifest
@@ -168,7 +169,8 @@ class Instance:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
         try:
             self._enter(LOAD_SECONDS_MAX, LOAD_SECONDS_MAX)
-            self._exchange_at = self._allocate_for_life(0, 0, 1, EXCHANGE_BYTES)
+            self._exchange_at = self._allocate_for_life(0, 0, 4, EXCHANGE_BYTES + EVENT_ROOM_BYTES)
+            self.event_room_at = self._exchange_at + EXCHANGE_BYTES
             self.event_at = self._exchange_at + _EVENT_OFFSET
             granted = _HAS_KV if self.key_values else 0
             self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env), granted)

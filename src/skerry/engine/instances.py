@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from skerry.engine.errors import CallError, FailureKind
-from skerry.engine.fetching import Fetcher
+from skerry.engine.fetching import FunctionFetcher
 from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.manifest import FunctionManifest
@@ -89,7 +89,7 @@ class Surroundings:
     """
 
     log: LogSink
-    fetcher: Fetcher | None = None
+    fetcher: FunctionFetcher | None = None
     key_values: FunctionKeyValues | None = None
     before_wait: Callable[[FunctionInstance], None] = _tell_nobody
     on_look: Callable[[FunctionInstance], None] = _tell_nobody

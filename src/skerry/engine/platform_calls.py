@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 
 from skerry.engine.call_time import CallTime
-from skerry.engine.calls import GuestMemory, RawFunction
+from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import Event, EventKind, Subrequests
 from skerry.engine.instances import LogSink
@@ -42,6 +42,11 @@ _TIMER_NS_MAX = 2**30 * 1_000_000
 
 _ERRNO_BADF = 8
 _EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length of the data
+_NO_EVENT = _EVENT.pack(0, 0, 0, 0, 0)
+#: Added to the kind of an event that is not the last one.
+_MORE_EVENTS = 0x100
+#: Memory that events come in, if they fit.
+EVENT_ROOM_BYTES = 8 * 1024
 
 
 class Guest(Protocol):
@@ -58,6 +63,7 @@ class Guest(Protocol):
     subrequests: Subrequests
     key_values: FunctionKeyValues | None
     event_at: int
+    event_room_at: int
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait."""
@@ -73,8 +79,10 @@ class _Entered(threading.local):
 entered = _Entered()
 
 
-def bind(linker: Linker, module: Module) -> None:
+def bind(linker: Linker, module: Module) -> list[object]:
     """Define every import of the component; whatever is not named here traps when called.
+
+    Returns what must live as long as the linker's instances.
 
     `clock_time_get` is wasmtime's own: SpiderMonkey reads the clock for every promise it makes, and a call
     into Python costs 15 µs. The rest of wasmtime's WASI is never reached: `module` imports none of it.
@@ -103,11 +111,18 @@ def bind(linker: Linker, module: Module) -> None:
     )
     # The component names WASI with the version that its build tool carries: take it from the module itself.
     versioned = {imported.module.partition("@")[0]: imported.module for imported in module.imports}
-    for interface, name, parameters, results, function in table:
-        if interface in versioned:
-            defined = _guarded(function, 0 if results else None)
-            linker.define_func(versioned[interface], name, FuncType(parameters, results), defined)
+    held = [
+        define_host_function(
+            linker,
+            (versioned[interface], name),
+            FuncType(parameters, results),
+            _guarded(function, 0 if results else None),
+        )
+        for interface, name, parameters, results, function in table
+        if interface in versioned
+    ]
     linker.define_unknown_imports_as_traps(module)
+    return held
 
 
 def _guarded(function: "Callable[..., int | None]", nothing: int | None) -> "Callable[..., int | None]":
@@ -148,14 +163,19 @@ def _take_event() -> None:
     guest = entered.guest
     event = guest.subrequests.take()
     if event is None:
-        guest.memory.write(guest.event_at, _EVENT.pack(0, 0, 0, 0, 0))
+        guest.memory.write(guest.event_at, _NO_EVENT)
     else:
-        _tell(guest, event)
+        _tell(guest, event, more=_MORE_EVENTS if guest.subrequests.has_event else 0)
 
 
-def _tell(guest: Guest, event: Event) -> None:
-    address = _given(guest, event.text + event.data)
-    words = _EVENT.pack(event.id, event.kind, address, len(event.text), len(event.data))
+def _tell(guest: Guest, event: Event, *, more: int = 0) -> None:
+    told = event.text + event.data
+    at = guest.event_room_at
+    if len(told) <= EVENT_ROOM_BYTES:
+        guest.memory.write(at, told)
+    else:
+        at = _given(guest, told)
+    words = _EVENT.pack(event.id, event.kind | more, at, len(event.text), len(event.data))
     guest.memory.write(guest.event_at, words)
 
 
@@ -217,14 +237,11 @@ def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
     latest_timer = now + _TIMER_NS_MAX
     for_events = any(moment > latest_timer for moment in moments)
     until = min(*moments, guest.time.deadline_ns)
-    happened = for_events and guest.subrequests.has_event
+    happened = for_events and guest.subrequests.wait(max(0.0, (until - now) / 1e9), guest.before_wait)
+    now = time.monotonic_ns()
     while now < until and not happened:
         guest.before_wait()
-        seconds = (until - now) / 1e9
-        if for_events:
-            happened = guest.subrequests.wait(seconds)
-        else:
-            time.sleep(seconds)
+        time.sleep((until - now) / 1e9)
         now = time.monotonic_ns()
     ready = [index for index, moment in enumerate(moments) if moment <= now or (happened and moment > latest_timer)]
     if not ready:

@@ -223,7 +223,7 @@ class FunctionServer:
                 instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
 
         try:
-            fetcher = self._fetcher if manifest.may_fetch else None
+            fetcher = self._fetcher.of(manifest.function) if manifest.may_fetch else None
             kept = FunctionKeyValues(self.key_values, manifest.kv_namespace) if manifest.has_kv else None
             surroundings = Surroundings(log, fetcher, kept, before_wait, measure, invocation=invocation)
             return code.start(manifest, surroundings)
@@ -237,6 +237,7 @@ class FunctionServer:
             **self.measures.statistics(),
             **self.pool.statistics(),
             **self._leadership.statistics(),
+            **self._fetcher.statistics(),
             "log_lines_dropped_total": self.logs.dropped_lines,
         }
 
@@ -258,7 +259,13 @@ class FunctionServer:
             return response_bytes(request, 200, b"content-type: application/json\r\n", orjson.dumps(told))
         if request.target == _METRICS:
             leadership = self._leadership.statistics()
-            gauges = {**self.pool.statistics(), **leadership, "log_lines_dropped_total": self.logs.dropped_lines}
+            fetches = self._fetcher.statistics()
+            gauges = {
+                **self.pool.statistics(),
+                **leadership,
+                **fetches,
+                "log_lines_dropped_total": self.logs.dropped_lines,
+            }
             head = b"content-type: text/plain; version=0.0.4\r\n"
             return response_bytes(request, 200, head, self.measures.exposition(gauges).encode())
         message = "the request names no revision (header x-skerry-revision)"

@@ -59,14 +59,16 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
     parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX_DEFAULT)
     parser.add_argument("--egress-allow", action="append", default=[], help="a host, address or CIDR (egress)")
+    parser.add_argument("--egress-ca-file", type=Path, help="more certificate authorities to trust, PEM")
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS_DEFAULT)
     return parser.parse_args(words)
 
 
-def _sweep_forever(server: FunctionServer, stopping: threading.Event) -> None:
+def _sweep_forever(server: FunctionServer, fetcher: Fetcher, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         server.pool.sweep()
         server.logs.sweep()
+        fetcher.sweep()
         try:
             server.key_values.sweep()
         except KeyValueError as error:
@@ -83,12 +85,13 @@ def run(arguments: argparse.Namespace) -> bool:
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max, threads_max=arguments.threads)
-        fetcher = Fetcher(EgressPolicy.parse(arguments.egress_allow))
+        policy = EgressPolicy.parse(arguments.egress_allow)
+        fetcher = Fetcher(lambda _: policy, ca_file=arguments.egress_ca_file)
         parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         loop = Loop(listener, server, leadership)
         stop = threading.Event()
-        threading.Thread(target=_sweep_forever, args=(server, stop), daemon=True).start()
+        threading.Thread(target=_sweep_forever, args=(server, fetcher, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         leadership.start(loop.lead)

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from skerry.engine.egress import EgressPolicy
+from skerry.engine.upstream.dialing import tls_context
 from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, supervise
@@ -54,6 +55,7 @@ class WorkerSettings:
         threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
         memory_bytes_max: what the instances of one worker may take together (`pool.PoolLimits`).
         egress_allow: what functions may reach besides public addresses (`egress.EgressPolicy.parse`).
+        egress_ca_file: more certificate authorities that they trust, PEM.
         drain_seconds: how long running requests may take after SIGTERM.
     """
 
@@ -67,6 +69,7 @@ class WorkerSettings:
     threads_max: int = 256
     memory_bytes_max: int = 1024 * 1024 * 1024
     egress_allow: tuple[str, ...] = ()
+    egress_ca_file: Path | None = None
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class WorkerSettings:
             EgressPolicy.parse(self.egress_allow)
         except ValueError as error:
             raise ConfigurationError(f"egress_allow: {error}") from error
+        if self.egress_ca_file is not None:
+            _check_authorities(self.egress_ca_file)
         longest = len(os.fsencode(self.socket_path(self.count - 1).absolute()))
         if longest > SOCKET_PATH_BYTES_MAX:
             raise ConfigurationError(
@@ -88,6 +93,13 @@ class WorkerSettings:
     def socket_path(self, index: int) -> Path:
         """Return the socket of the worker of this index, from 0."""
         return self.run_dir / f"engine-{index}.sock"
+
+
+def _check_authorities(ca_file: Path) -> None:
+    try:
+        tls_context(ca_file)
+    except OSError as error:  # an SSLError is one
+        raise ConfigurationError(f"egress_ca_file: {ca_file} can't be used: {error}") from error
 
 
 class Workers:
@@ -171,6 +183,7 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--threads", str(settings.threads_max)),
         *("--memory-bytes-max", str(settings.memory_bytes_max)),
         *(word for entry in settings.egress_allow for word in ("--egress-allow", entry)),
+        *(("--egress-ca-file", str(settings.egress_ca_file.absolute())) if settings.egress_ca_file else ()),
         *("--drain-seconds", str(settings.drain_seconds)),
     ]
     return Command(

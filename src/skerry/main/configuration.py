@@ -118,6 +118,8 @@ class Settings:
     """text for people, json for machines."""
     egress_allow: tuple[str, ...] = ()
     """What functions may fetch from besides public addresses: hosts, addresses, CIDRs, with commas between."""
+    egress_ca_file: Path | None = None
+    """More certificate authorities to trust where functions fetch, in PEM."""
     fetch_bytes_max: int = 256 * 1024 * 1024
     """Limit of code that is fetched, packed and unpacked."""
     fetch_seconds_max: float = 120.0
@@ -292,6 +294,7 @@ _READERS: dict[str, Any] = {
     "log_level": str.upper,
     "log_style": str,
     "egress_allow": _read_list,
+    "egress_ca_file": Path,
     "fetch_bytes_max": int,
     "fetch_seconds_max": float,
     "fetch_blocked_networks": _read_list,

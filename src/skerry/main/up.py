@@ -304,6 +304,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         component=component_of(settings),
         count=settings.workers,
         egress_allow=settings.egress_allow,
+        egress_ca_file=settings.egress_ca_file,
         memory_bytes_max=settings.worker_memory_bytes_max,
         drain_seconds=settings.drain_seconds,
     )

@@ -15,7 +15,7 @@ import pytest
 
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.egress import EgressPolicy
-from skerry.engine.fetching import Fetcher
+from skerry.engine.fetching import Fetcher, FunctionFetcher
 from skerry.engine.host import Instance, JavaScriptEngine
 from skerry.engine.instances import Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
@@ -93,13 +93,17 @@ class Loader:
     def __init__(self, engine: JavaScriptEngine) -> None:
         self.engine = engine
         self.resources = ExitStack()
-        self.fetcher: Fetcher | None = self.fetcher_that_may_reach("127.0.0.1")
+        self.fetcher: FunctionFetcher | None = self.fetcher_that_may_reach("127.0.0.1")
         self.key_values: FunctionKeyValues | None = None
 
-    def fetcher_that_may_reach(self, *hosts: str) -> Fetcher:
-        fetcher = Fetcher(EgressPolicy.parse(hosts))
+    def fetcher_that_may_reach(self, *hosts: str, **options: Any) -> FunctionFetcher:
+        return self.fetcher_with(EgressPolicy.parse(hosts), **options)
+
+    def fetcher_with(self, policy: EgressPolicy, **options: Any) -> FunctionFetcher:
+        """Return a fetcher of its own, with the options of `Fetcher`."""
+        fetcher = Fetcher(lambda _: policy, **options)
         self.resources.callback(fetcher.close)
-        return fetcher
+        return fetcher.of("test")
 
     def handler(self, body: str, env: dict[str, str] | None = None, *, memory_mib: int = 128) -> Loaded:
         """Load a fetch handler of this body."""

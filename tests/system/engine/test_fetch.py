@@ -12,6 +12,7 @@ import pytest
 
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import CONCURRENT_MAX, SUBREQUESTS_MAX
+from skerry.engine.upstream.limits import FetchLimits
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
@@ -442,15 +443,42 @@ def test_a_signal_that_was_given_before_sends_nothing(load: "Loader", upstream: 
     assert upstream.connections == 0
 
 
-def test_requests_that_were_cancelled_take_no_connections_places(
-    load: "Loader", upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("skerry.engine.fetching.CONNECTIONS_MAX", 4)
-    monkeypatch.setattr("skerry.engine.egress_network.UNUSED_SECONDS_MAX", 0.0)
+def test_requests_that_were_cancelled_take_no_connections_places(load: "Loader", upstream: Upstream):
+    load.fetcher = load.fetcher_that_may_reach("127.0.0.1", limits=FetchLimits(connections_max=4))
     slow = load.handler(
         f"await Promise.all(Array.from({{length: 60}}, () => fetch('{upstream.url}/hold'))); return new Response('');"
     )
     with pytest.raises(CallError):
-        slow.call(timeout_seconds=1)
+        slow.call(timeout_seconds=0.5)
     function = load.handler(f"return fetch('{upstream.url}/echo');")
     assert function.call(timeout_seconds=5).status == 200
+
+
+def test_a_redirect_to_a_url_with_credentials_is_refused(load: "Loader", upstream: Upstream):
+    to = upstream.url.replace("://", "://user:word@")
+    function = load.handler(
+        f"return new Response(await fetch('{upstream.url}/redirect?302&{to}/echo').catch((e) => `${{e}}`));"
+    )
+    assert b"redirects to a URL with credentials" in function.call().body
+
+
+def test_a_signal_that_lives_long_keeps_nothing_of_a_fetch_that_is_over(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""const {{signal}} = new AbortController();
+            const listeners = new Set();
+            const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+            signal.addEventListener = function (...all) {{ listeners.add(all[1]); return add.apply(this, all); }};
+            signal.removeEventListener = function (...all) {{
+              listeners.delete(all[1]);
+              return remove.apply(this, all);
+            }};
+            const during = [];
+            for (const path of ['/echo', '/redirect?302&/echo', '/pieces', '/status?204', '/nothing', '/loop']) {{
+              const sent = fetch('{upstream.url}' + path, {{signal}});
+              during.push(listeners.size);
+              await sent.then((r) => r.text()).catch(() => {{}});
+            }}
+            await (await fetch('{upstream.url}/endless', {{signal}})).body.cancel();
+            return Response.json({{during, after: listeners.size}});"""
+    )
+    assert json.loads(function.call().body) == {"during": [1, 1, 1, 1, 1, 1], "after": 0}

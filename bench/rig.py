@@ -1,0 +1,228 @@
+"""What the measurements of functions share: the servers, the upstream that functions fetch from, and `wrk`."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from skerry.artifacts.wasm_module import javascript_module
+from skerry.engine.manifest import FunctionManifest, write_manifest
+from skerry.gateway.envoy import find_envoy
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
+CACHE = ROOT / ".cache" / "engine"
+WORKERD = ROOT / "bench" / "node_modules" / ".bin" / "workerd"
+CONNECTIONS = 16
+START_SECONDS_MAX = 60.0
+
+HELLO = 'async fetch(request, env, ctx) { return new Response("Hello from Skerry\\n"); }'
+ANSWER = "Hello from the upstream\n"
+
+
+def module(members: str) -> str:
+    """Return the module of a handler."""
+    return f"export default {{ {members} }};"
+
+
+def bundle(members: str) -> str:
+    """Return what esbuild makes of `module(members)`."""
+    return f'"use strict";\nvar skerryModule = {{ default: {{ {members} }} }};\nskerryModule;'
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+@contextmanager
+def process(arguments: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    running = subprocess.Popen(arguments, **options)  # type: ignore[call-overload]
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.wait(15)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `wrk` asks.
+
+    Attributes:
+        port: on loopback.
+        header: sent with each request.
+        pid: of the process, where there is one.
+    """
+
+    port: int
+    header: str = "x-skerry-revision: hello-0"
+    pids: tuple[int, ...] = ()
+
+
+@contextmanager
+def workerd(directory: Path, functions: Mapping[str, str]) -> Iterator[dict[str, Target]]:
+    """Run one workerd with these handlers; yields where each is asked."""
+    ports = {name: free_port() for name in functions}
+    services, sockets = ['(name = "internet", network = (allow = ["local"]))'], []
+    for name, members in functions.items():
+        (directory / f"{name}.js").write_text(module(members))
+        worker = f'modules = [(name = "{name}.js", esModule = embed "{name}.js")], compatibilityDate = "2025-01-01"'
+        services.append(f'(name = "{name}", worker = ({worker}))')
+        sockets.append(f'(name = "{name}", address = "127.0.0.1:{ports[name]}", http = (), service = "{name}")')
+    config = directory / f"config-{ports[name]}.capnp"
+    config.write_text(
+        'using Workerd = import "/workerd/workerd.capnp";\nconst config :Workerd.Config = (\n'
+        f"  services = [{', '.join(services)}],\n  sockets = [{', '.join(sockets)}]);\n"
+    )
+    with process([str(WORKERD), "serve", str(config)]) as running:
+        wait_for(ports[name])
+        yield {name: Target(port, pids=(_child_or_self(running.pid),)) for name, port in ports.items()}
+
+
+def _child_or_self(pid: int) -> int:
+    """Return the process that does the work: npm's `workerd` is a script that starts it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
+
+
+def deploy(directory: Path, functions: Mapping[str, str]) -> None:
+    """Make handlers known to the workers of this directory."""
+    for name, members in functions.items():
+        artifact = directory / f"{name}.wasm"
+        artifact.write_bytes(javascript_module(bundle(members)))
+        manifest = FunctionManifest(revision=f"{name}-0", function=name, artifact=artifact, timeout_seconds=300)
+        write_manifest(directory / "functions", manifest)
+
+
+@contextmanager
+def skerry_workers(directory: Path, processes: int = 1) -> Iterator[Target]:
+    """Run workers that accept from one socket, and may fetch from loopback."""
+    with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        arguments = [sys.executable, "-m", "skerry.engine.worker", "--listen-fd", str(listener.fileno())]
+        arguments += ["--functions-dir", str(directory / "functions"), "--logs-dir", str(directory / "logs")]
+        arguments += ["--kv-file", str(directory / "kv.db"), "--egress-allow", "127.0.0.1"]
+        arguments += ["--engine-cache", str(CACHE), "--component", str(COMPONENT)]
+        running = [stack.enter_context(process(arguments, pass_fds=(listener.fileno(),))) for _ in range(processes)]
+        port = int(listener.getsockname()[1])
+        for _ in range(20 * processes):  # every process starts an instance
+            ask(port, "hello-0")
+        yield Target(port, pids=tuple(each.pid for each in running))
+
+
+def ask(port: int, revision: str) -> bytes:
+    """Ask a worker once; return the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        head = f"GET / HTTP/1.1\r\nhost: a\r\nx-skerry-revision: {revision}\r\nconnection: close\r\n\r\n"
+        sock.sendall(head.encode())
+        with sock.makefile("rb") as file:
+            answer = file.read()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    return answer
+
+
+@contextmanager
+def upstream(directory: Path) -> Iterator[str]:
+    """Run an Envoy that answers by itself; yields its URL."""
+    port = free_port()
+    filters = "type.googleapis.com/envoy.extensions.filters"
+    manager = {
+        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "upstream",
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {"@type": f"{filters}.http.router.v3.Router"},
+            }
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "direct_response": {"status": 200, "body": {"inline_string": ANSWER}},
+                        }
+                    ],
+                }
+            ]
+        },
+    }
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    config = directory / "upstream.yaml"
+    config.write_text(
+        yaml.safe_dump({"static_resources": {"listeners": [{"address": address, "filter_chains": [chain]}]}})
+    )
+    arguments = [str(find_envoy()), "-c", str(config), "--concurrency", "1", "--log-level", "error"]
+    with process([*arguments, "--disable-hot-restart"]):
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}/"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `wrk` saw: requests a second, and milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def wrk(target: Target, seconds: float, *, script: Path | None = None, connections: int = CONNECTIONS) -> Measured:
+    """Ask as fast as it goes."""
+    arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
+    arguments += ["-s", str(script)] if script else []
+    done = subprocess.run([*arguments, f"http://127.0.0.1:{target.port}/"], capture_output=True, text=True, check=True)
+    assert "Non-2xx" not in done.stdout, done.stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    assert rate, done.stdout
+    return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"))
+
+
+def _milliseconds(text: str, percentile: str) -> float:
+    found = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s|m)\s*\n", text)
+    assert found, text
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[found[2]]
+
+
+def memory_kib(pid: int) -> dict[str, int]:
+    """Return Rss and Pss of a process."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: int(size) for name, size in re.findall(r"^(Rss|Pss):\s+(\d+) kB$", text, re.MULTILINE)}
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Have what is started in the block run on one core; None for any."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,193 @@
+"""One subrequest, from its place in the pool to the end of its response.
+
+What happens is told as events: the head, or head and body together where the body is short or has come already; then a
+piece of the body each time that the function asks for one. The connection is given back as soon as the response has
+been received, whatever the function has taken of it.
+"""
+
+import enum
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Self
+
+from skerry.engine.egress import EgressPolicy
+from skerry.engine.upstream.carriers import Carrier, Received
+from skerry.engine.upstream.decoding import PIECE_BYTES_MAX, Decoder, decoded, decoders_of
+from skerry.engine.upstream.dialing import Dialer, is_own_address
+from skerry.engine.upstream.errors import GoneError, UpstreamError
+from skerry.engine.upstream.limits import FetchLimits
+from skerry.engine.upstream.pool import ConnectionPool, Place
+from skerry.engine.upstream.requests import OutgoingRequest
+from skerry.engine.upstream.responses import ResponseHead
+from skerry.engine.upstream.waits import UNTIL_ASKED, Steps
+
+
+class EventKind(enum.IntEnum):
+    """What happened to a subrequest, as world.wit has it."""
+
+    HEAD = 1
+    WHOLE = 2
+    PIECE = 3
+    END = 4
+    FAILED = 5
+
+
+class Event(NamedTuple):
+    """What happened.
+
+    Attributes:
+        id: of the subrequest.
+        kind: what.
+        text: of a HEAD or WHOLE the response's head: lines of status, reason, then names and values by turns; of
+            FAILED the reason. UTF-8.
+        data: of a PIECE or WHOLE, bytes of the body.
+    """
+
+    id: int
+    kind: EventKind
+    text: bytes = b""
+    data: bytes = b""
+
+
+class Ways(NamedTuple):
+    """How the subrequests of one function reach upstreams."""
+
+    function: str
+    pool: ConnectionPool
+    dialer: Dialer
+    limits: FetchLimits
+
+
+class Exchange(NamedTuple):
+    """One subrequest.
+
+    Attributes:
+        id: in its events.
+        request: what is asked.
+        body: the whole body.
+        policy: where it may go.
+        ways: how it gets there.
+        tell: takes what happens.
+        wake: ends the wait of the thread that resumes it; called from any thread.
+    """
+
+    id: int
+    request: OutgoingRequest
+    body: bytes
+    policy: EgressPolicy
+    ways: Ways
+    tell: Callable[[Event], None]
+    wake: Callable[[], None]
+
+    def run(self) -> Steps[None]:
+        """Send the request, and tell what happens; raises what `errors` has, and TimeoutError."""
+        place = yield from self.ways.pool.place(self.ways.function, self.request.origin, self.wake)
+        with _Held(self.ways.pool, place) as held:
+            received = held.received = yield from self._answered(held)
+            is_short = received.head.length is not None and received.head.length <= PIECE_BYTES_MAX
+            while is_short and not received.is_complete:
+                yield from self._more(held, received)
+            held.release(received)
+            is_whole = received.is_complete  # looked at before the body is taken: another thread may receive more of it
+            body = _Body(received.head, self.ways.limits)
+            pieces = body.pieces(received)
+            first = list(itertools.islice(pieces, 2))
+            head = received.head.lines(is_decoded=body.is_decoded)
+            if is_whole and len(first) < 2:
+                body.finish()
+                self.tell(Event(self.id, EventKind.WHOLE, head, b"".join(first)))
+                return
+            self.tell(Event(self.id, EventKind.HEAD, head))
+            yield UNTIL_ASKED
+            yield from self._hand_on(itertools.chain(first, pieces))
+            while not is_whole:
+                yield from self._more(held, received)
+                is_whole = received.is_complete
+                yield from self._hand_on(body.pieces(received))
+            body.finish()
+            self.tell(Event(self.id, EventKind.END))
+
+    def _answered(self, held: "_Held") -> Steps[Received]:
+        """Send the request, and receive the head of the response; over a new connection where no kept one serves."""
+        place = held.place
+        if place.carrier is not None and self._may_use(place.carrier):
+            try:
+                return (yield from self._ask(place.carrier))
+            except GoneError:
+                if not self.request.may_be_repeated:
+                    raise
+        self.ways.pool.renew(place)
+        connection = yield from self.ways.dialer.open(self.request.origin, self.policy, self.wake)
+        connection.cleared_by = self.policy
+        return (yield from self._ask(self.ways.pool.carry(place, connection)))
+
+    def _ask(self, carrier: Carrier) -> Steps[Received]:
+        return (yield from carrier.ask(self.request, self.body, self.ways.limits, self.wake))
+
+    def _may_use(self, carrier: Carrier) -> bool:
+        """Tell whether a kept connection serves: the policy may have changed since it was made."""
+        if carrier.cleared_by is not self.policy:
+            origin = self.request.origin
+            if not self.policy.allows(origin.host, carrier.address, origin.port, is_own_address):
+                return False
+            carrier.cleared_by = self.policy
+        return carrier.is_alive
+
+    def _more(self, held: "_Held", received: Received) -> Steps[None]:
+        yield from received.more()
+        held.release(received)
+
+    def _hand_on(self, pieces: Iterable[bytes]) -> Steps[None]:
+        for piece in pieces:
+            self.tell(Event(self.id, EventKind.PIECE, data=piece))
+            yield UNTIL_ASKED
+
+
+class _Held:
+    """A place, until the response has been received, or whatever ends the block before."""
+
+    def __init__(self, pool: ConnectionPool, place: Place) -> None:
+        self._pool = pool
+        self._is_held = True
+        self.place = place
+        self.received: Received | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def release(self, received: Received) -> None:
+        """Give the place back where the response has been received."""
+        if self._is_held and received.is_complete:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._is_held = False
+        self._pool.give_back(self.place, keep=self.received is not None and self.received.end())
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_held:
+            self._give_back()
+
+
+class _Body:
+    """A response's body, decoded and bounded."""
+
+    def __init__(self, head: ResponseHead, limits: FetchLimits) -> None:
+        decoders = decoders_of(head.content_encoding)
+        self._decoders: list[Decoder] = decoders or []
+        self._bytes_max = limits.body_bytes_max
+        self._bytes = 0
+        self.is_decoded = bool(decoders)
+
+    def pieces(self, received: Received) -> Iterator[bytes]:
+        """Yield what has come, decoded, in bounded pieces; raises UpstreamError."""
+        for piece in decoded(self._decoders, received.take_body()):
+            self._bytes += len(piece)
+            if self._bytes > self._bytes_max:
+                raise UpstreamError(f"the response's body is larger than {self._bytes_max} bytes")
+            yield piece
+
+    def finish(self) -> None:
+        """Raise UpstreamError where the body ends within its coding."""
+        for decoder in self._decoders:
+            decoder.finish()
