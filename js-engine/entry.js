@@ -13,6 +13,11 @@ import { Response, headLines, responseParts } from "./web/response.js";
 const WORK_LEFT = 0x10000; // added to the status: `settle` has something to do
 const FAILED = 0;
 const HANDLED = undefined; // the answer was given, there is nothing to wait for
+const DONE = 204; // what a scheduled run is answered with
+const SCHEDULED = "scheduled\n"; // what the head of a scheduled event begins with: no HTTP method is spelled so
+const NO_SCHEDULED =
+  "the bundle has no scheduled handler: export default { async scheduled(event, env, ctx) { ... } }, " +
+  'or call addEventListener("scheduled", ...) while it loads';
 const NO_HANDLER =
   "the bundle has no handler: export default { async fetch(request, env, ctx) { ... } }, " +
   'or call addEventListener("fetch", ...) while it loads';
@@ -20,6 +25,7 @@ const NO_HANDLER =
 install();
 
 let handler = null; // (request, env, context) => Response or a promise of one
+let scheduledHandler = null; // (event, env, context) => anything, or a promise
 let env = {};
 let waiting = []; // what ctx.waitUntil was given during the present request
 
@@ -56,12 +62,33 @@ class FetchEvent extends Event {
   }
 }
 
+class ScheduledEvent extends Event {
+  constructor(cron, scheduledTime) {
+    super("scheduled");
+    this.cron = cron;
+    this.scheduledTime = scheduledTime;
+  }
+
+  waitUntil(promise) {
+    waiting.push(promise);
+  }
+
+  noRetry() {} // accepted: a run that fails is not tried again
+}
+
 const nativeAddEventListener = globalThis.addEventListener;
 
 globalThis.FetchEvent = FetchEvent;
+globalThis.ScheduledEvent = ScheduledEvent;
 globalThis.addEventListener = (type, listener, options) => {
-  if (type !== "fetch") return nativeAddEventListener.call(globalThis, type, listener, options);
+  if (type !== "fetch" && type !== "scheduled") {
+    return nativeAddEventListener.call(globalThis, type, listener, options);
+  }
   const call = typeof listener === "function" ? listener : (event) => listener.handleEvent(event);
+  if (type === "scheduled") {
+    scheduledHandler = (event) => call.call(globalThis, event);
+    return;
+  }
   handler = (request) => {
     const event = new FetchEvent(request);
     call.call(globalThis, event);
@@ -98,7 +125,10 @@ export function init(source, environment, hasKv) {
     if (typeof exported?.fetch === "function") {
       handler = (request, env, context) => exported.fetch(request, env, context);
     }
-    if (handler === null) throw new TypeError(NO_HANDLER);
+    if (typeof exported?.scheduled === "function") {
+      scheduledHandler = (event, env, context) => exported.scheduled(event, env, context);
+    }
+    if (handler === null && scheduledHandler === null) throw new TypeError(NO_HANDLER);
   } catch (thrown) {
     error = problem(thrown);
   }
@@ -109,12 +139,26 @@ export function init(source, environment, hasKv) {
 export function handle(head, body) {
   waiting = [];
   forgetFetches();
+  if (head.startsWith(SCHEDULED)) return runScheduled(head);
+  if (handler === null) return failed(new TypeError(NO_HANDLER));
   try {
     const response = handler(Request.incoming(head, body), env, new ExecutionContext());
     return response instanceof Response ? reply(response) : Promise.resolve(response).then(answered, failed);
   } catch (error) {
     return failed(error);
   }
+}
+
+// A scheduled event: its fields and the time that it was due, in milliseconds since the epoch, are lines of the head.
+function runScheduled(head) {
+  const [, cron, dueMs] = head.split("\n");
+  const run = async () => {
+    if (scheduledHandler === null) throw new TypeError(NO_SCHEDULED);
+    await scheduledHandler(new ScheduledEvent(cron, Number(dueMs)), env, new ExecutionContext());
+  };
+  return run().then(() => {
+    answer(waiting.length ? DONE + WORK_LEFT : DONE, "", "");
+  }, failed);
 }
 
 function answered(response) {

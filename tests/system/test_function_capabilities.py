@@ -7,12 +7,14 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from wasmtime import wat2wasm
 
+from skerry.kit.clock import SystemClock, rfc3339
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -151,6 +153,47 @@ def test_a_binary_that_is_not_what_was_asked_for_or_can_not_run_says_so(
         wait_for_message(skerry, name, message)
     refused = skerry.kubectl("apply", "-f", "-", stdin=wasm_function("f", "ftp://a.test/f.wasm"), fails=True)
     assert "spec.template.code.wasmSource.url" in refused
+
+
+SCHEDULED = """export default {
+  async fetch(request, env) {
+    return new Response(await env.KV.get("ran") ?? "never");
+  },
+  async scheduled(event, env, ctx) {
+    ctx.waitUntil(env.KV.put("ran", `${event.cron} at ${event.scheduledTime / 60000 % 1}`));
+  },
+};"""
+
+
+def test_a_function_runs_by_the_clock_and_nobody_else_can_make_it(skerry: SkerryProcess):
+    manifest = json.loads(edge_function("clockwork", SCHEDULED))
+    zone = {"timeZone": "Europe/Berlin"}
+    manifest["spec"]["template"]["schedules"] = [{"cron": "*/5 * * * *"}, {"cron": "1 1 1 1 1", **zone}]
+    url = deploy(skerry, json.dumps(manifest))
+    forged = {"revision": live_revision(skerry, "clockwork"), "cron": "forged", "dueMs": 0}
+    assert skerry.request("POST", f"{url}/__skerry/scheduled", json=forged).text == "never"
+    skerry.kubectl("wait", "--for=jsonpath={.status.schedules[1].activeSince}", "ef/clockwork", "--timeout=30s")
+    schedules = json.loads(skerry.kubectl("get", "ef", "clockwork", "-o", "jsonpath={.status.schedules}"))
+    assert [schedule["timeZone"] for schedule in schedules] == ["Etc/UTC", "Europe/Berlin"]
+    schedules[0]["activeSince"] = rfc3339(SystemClock().now() - timedelta(minutes=6))
+    patch = json.dumps({"status": {"schedules": schedules}})
+    skerry.kubectl("patch", "ef", "clockwork", "--subresource=status", "--type=merge", "-p", patch)
+    skerry.kubectl(
+        "wait", "--for=jsonpath={.status.schedules[0].lastResult}=Succeeded", "ef/clockwork", "--timeout=30s"
+    )
+    assert skerry.get(url).text == "*/5 * * * * at 0"
+
+
+def live_revision(skerry: SkerryProcess, name: str) -> str:
+    return skerry.kubectl("get", "ef", name, "-o", "jsonpath={.status.liveRevision}")
+
+
+def test_a_schedule_that_is_none_is_refused_with_its_field(skerry: SkerryProcess):
+    manifest = json.loads(edge_function("broken-clock", SCHEDULED))
+    manifest["spec"]["template"]["schedules"] = [{"cron": "61 * * * *"}, {"cron": "* * * * *", "timeZone": "Mars"}]
+    told = skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest), fails=True)
+    assert "spec.template.schedules[0].cron" in told
+    assert "spec.template.schedules[1].timeZone" in told
 
 
 HANDSHAKE = (

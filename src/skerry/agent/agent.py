@@ -22,6 +22,7 @@ from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.metrics import FunctionMetrics
 from skerry.agent.plugins import PluginStage
 from skerry.agent.report import Reporter
+from skerry.agent.schedules import Scheduler, worker_runner
 from skerry.agent.slice import NodeSlice
 from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.client.client import Client
@@ -219,6 +220,9 @@ async def run_agent(
         )
         await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
+        runner = await stack.enter_async_context(worker_runner(workers.socket_paths))
+        scheduler = Scheduler(client, node_slice.functions, node_slice.revisions, runner, clock)
+        await stack.enter_async_context(scheduler.running())
         yield agent
 
 

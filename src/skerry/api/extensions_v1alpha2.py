@@ -15,6 +15,7 @@ from skerry.api.apoxy_function_code import EdgeFunctionCodeSource, default_code,
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long, too_many
 from skerry.api.function_limits import EdgeFunctionLimits, FunctionLimits, limits_of, validate_limits
+from skerry.api.function_schedules import Schedules, ScheduleStatuses, validate_schedules
 from skerry.api.function_traffic import (
     WHOLE_PERCENT,
     SpecTraffic,
@@ -109,6 +110,8 @@ class EdgeFunctionRevisionSpec(Model):
     """Environment variables of the function."""
     runtime: EdgeFunctionRuntime | None = None
     """How the function is run."""
+    schedules: Schedules = None
+    """When the function's scheduled handler runs by the clock; Skerry's own addition."""
 
     @property
     def timeout_seconds(self) -> float:
@@ -166,6 +169,8 @@ class EdgeFunctionStatus(Model):
     """Name of the newest revision that is ready, which `latest` in spec.traffic stands for; Skerry's own addition."""
     previous_revision: str | None = None
     """Name of the revision that was live before; Skerry's own addition."""
+    schedules: ScheduleStatuses = None
+    """What has become of the live revision's schedules; Skerry's own addition."""
     traffic: StatusTraffic = None
     """How requests are shared, and the addresses of tags, as decided; Skerry's own addition."""
     serving_revision: str | None = None
@@ -271,6 +276,9 @@ def _validate_template(template: EdgeFunctionRevisionSpec, path: str) -> Iterato
             yield invalid(f"{path}.runtime.kvNamespace", template.runtime.kv_namespace, detail)
         if not template.has_kv:
             yield forbidden(f"{path}.runtime.kvNamespace", "the function is not granted the capability kv")
+    yield from validate_schedules(template.schedules or (), f"{path}.schedules")
+    if template.schedules and (template.mode == FILTER or not template.code.js_source):
+        yield forbidden(f"{path}.schedules", "only a function with jsSource in mode backend has a scheduled handler")
     yield from _validate_env(template.env or [], f"{path}.env")
     yield from validate_code(template.code, f"{path}.code")
     if template.code.go_plugin_source and template.mode == BACKEND:

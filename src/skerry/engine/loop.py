@@ -110,7 +110,7 @@ class Loop:
             leads = self._work(work)
         return leads
 
-    def _answer(self, connection: Connection) -> Callable[[], None] | None:
+    def _answer(self, connection: Connection) -> Callable[[], object] | None:
         reader = connection.reader
         if not reader.requests:
             if reader.error is not None:
@@ -125,7 +125,7 @@ class Loop:
         connection.send(answer.data)
         return answer.work
 
-    def _work(self, work: Callable[[], None]) -> bool:
+    def _work(self, work: Callable[[], object]) -> bool:
         """Run what an answer left to be done; returns whether the thread still leads."""
         with self._ended:
             self._works += 1

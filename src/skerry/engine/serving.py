@@ -1,8 +1,9 @@
 """From a request to its answer: the revision's instance is called, and what went wrong becomes a response.
 
 Owns: the mapping of failures to status codes, the function's log of them, and the worker's own endpoints
-(`/__skerry/health`, `/__skerry/metrics`, `/__skerry/functions`, for requests that name no revision). Does not own
-sockets or threads; it says when a request is about to wait or to take long, so that the event loop does not wait.
+(`/__skerry/health`, `/__skerry/metrics`, `/__skerry/functions` and `/__skerry/scheduled`, for requests that name no
+revision). Does not own sockets or threads; it says when a request is about to wait or to take long, so that the event
+loop does not wait.
 """
 
 import os
@@ -36,7 +37,10 @@ from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
 from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeasures
 from skerry.engine.pool import InstancePool, Lease, PoolLimits
+from skerry.engine.scheduled import SCHEDULED_TARGET, ScheduledCall
 
+#: How long what was given to `ctx.waitUntil` may go on after the answer, as in Workers; or `runtime.timeout`.
+WAIT_UNTIL_SECONDS_MAX = 30.0
 #: A revision whose last call computed longer than this is called beside the event loop, not inside of it.
 SLOW_NS = 3_000_000
 
@@ -57,6 +61,7 @@ _STATUS = {
 _ERROR_LEVEL = 3
 _MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
 _HEALTH, _METRICS, _FUNCTIONS = b"/__skerry/health", b"/__skerry/metrics", b"/__skerry/functions"
+_SCHEDULED = SCHEDULED_TARGET.encode()
 
 
 class Answer(NamedTuple):
@@ -65,11 +70,11 @@ class Answer(NamedTuple):
     Attributes:
         data: the whole response.
         work: what the function left to `ctx.waitUntil`; to be called once the response is on its way, since nobody
-            waits for it. It holds the instance.
+            waits for it. It holds the instance, and returns how it failed, if it did.
     """
 
     data: bytes
-    work: Callable[[], None] | None = None
+    work: Callable[[], CallError | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +112,12 @@ class FunctionServer:
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
-        if request.revision is None:
+        if request.revision is None and request.target != _SCHEDULED:
             return Answer(self._own_endpoint(request))
         started = time.perf_counter()
-        use = Use(request.revision)
+        use = Use(request.revision or "")
         try:
-            answer = self._call(request, use)
+            answer = self._call(request, use, request.head_lines()) if use.revision else self._run(request, use)
         except (EngineError, RequestError) as error:
             answer = self._failed(request, use, error)
         if use.function:
@@ -146,8 +151,16 @@ class FunctionServer:
         self.measures.failed(error.kind, self._function_of(error.revision))
         return error_bytes(None, error.status, error.kind, error.message)
 
-    def _call(self, request: Request, use: Use) -> Answer:
-        head = request.head_lines()
+    def _run(self, request: Request, use: Use) -> Answer:
+        """Run a scheduled handler, with what it gives to `ctx.waitUntil`: the node wants to know how it all ended."""
+        call = ScheduledCall.read(request.body)
+        use.revision = call.revision
+        self._step_aside()
+        answer = self._call(request, use, call.head)
+        error = answer.work() if answer.work else None
+        return Answer(error_bytes(request, _STATUS[error.kind], error.kind, error.message) if error else answer.data)
+
+    def _call(self, request: Request, use: Use, head: bytes) -> Answer:
         with self.pool.lease(use.revision) as lease:
             instance, manifest = lease.instance, lease.manifest
             use.function = manifest.function
@@ -176,23 +189,25 @@ class FunctionServer:
         if use.subrequests > lease.manifest.subrequests_max:
             self.measures.met(use.function, SUBREQUESTS_LIMIT)
 
-    def _settle(self, lease: Lease) -> None:
+    def _settle(self, lease: Lease) -> CallError | None:
         instance, manifest = lease.instance, lease.manifest
         use = Use(manifest.revision, manifest.function)
         before = instance.invocation.subrequests
         with lease:
             try:
-                instance.settle(manifest.timeout_seconds)
+                instance.settle(min(manifest.timeout_seconds, WAIT_UNTIL_SECONDS_MAX))
             except CallError as error:
                 lease.discard()
-                self._tell(manifest, error, instance.invocation.request_id)
+                self._tell(manifest, error, instance.invocation.request_id, within="in ctx.waitUntil: ")
                 self.measures.failed(error.kind, manifest.function)
+                return error
             finally:
                 use.cpu_ns, use.subrequests = instance.cpu_ns, instance.invocation.subrequests - before
                 self.measures.settled(use)
+        return None
 
-    def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "") -> None:
-        text = f"{error.message}\n{error.stack.strip()}" if error.stack else error.message
+    def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "", *, within: str = "") -> None:
+        text = within + (f"{error.message}\n{error.stack.strip()}" if error.stack else error.message)
         self.logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode(), request_id)
 
     def _load(self, revision: str) -> tuple[FunctionManifest, Code]:

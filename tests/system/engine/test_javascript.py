@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.scheduled import ScheduledCall
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
@@ -275,6 +276,36 @@ def test_work_left_to_wait_until_runs_after_the_answer(load: "Loader"):
     function.instance.settle(5)
     assert function.said.lines[0] == (1, "later")
     assert "Uncaught (in waitUntil) Error: lost" in function.said.lines[1][1]
+
+
+DUE = ScheduledCall("hello-1", "*/5 * * * *", 1_893_456_300_000)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "return {default: {async scheduled(event, env, ctx) { HANDLE }}};",
+        "addEventListener('scheduled', (event) => { const ctx = event; HANDLE }); return {};",
+    ],
+)
+def test_a_scheduled_handler_is_told_when_it_was_due_and_by_which_schedule(load: "Loader", module: str):
+    handle = "console.log(event.cron, event.scheduledTime, event.type); ctx.waitUntil(later());"
+    later = "const later = async () => { await null; console.log('later'); };"
+    function = load.module(later + module.replace("HANDLE", handle))
+    reply = function.instance.handle(DUE.head, b"", 5)
+    assert (reply.status, reply.work_left) == (204, True)
+    function.instance.settle(5)
+    assert [line for _, line in function.said.lines] == ["*/5 * * * * 1893456300000 scheduled", "later"]
+    with pytest.raises(CallError, match="the bundle has no handler: export default"):
+        function.call()
+
+
+def test_a_scheduled_run_without_a_handler_or_with_one_that_throws_fails_with_the_reason(load: "Loader"):
+    with pytest.raises(CallError, match="the bundle has no scheduled handler"):
+        load.handler("return new Response();").instance.handle(DUE.head, b"", 5)
+    throwing = load.module("return {default: {async scheduled() { await null; throw new RangeError('no luck'); }}};")
+    with pytest.raises(CallError, match="RangeError: no luck"):
+        throwing.instance.handle(DUE.head, b"", 5)
 
 
 def test_globals_last_from_request_to_request(load: "Loader"):

@@ -132,6 +132,23 @@ async def test_what_is_left_to_wait_until_does_not_hold_the_answer_back(node: "N
     logs.close()
 
 
+async def test_work_that_is_left_and_never_ends_is_ended_and_told(node: "Node"):
+    forever = "setTimeout(() => { for (;;); }, 0)"
+    left = f"ctx.waitUntil(new Promise(() => {forever}));"
+    node.deploy("stuck-1", f"{left} return new Response('left');", timeout_seconds=0.2)
+    assert (await ask(node, "stuck-1")).body == b"left"
+
+    async def is_told() -> bool:
+        (statistics,) = await node.workers.statistics()
+        return statistics.get("failures_timeout_total") == 1 and statistics["instances"] == 0
+
+    await node.until(is_told)
+    logs = FunctionLogs(node.settings.logs_dir)
+    [line] = [json.loads(line)["message"] async for line in logs.read("stuck")]
+    assert line.startswith("in ctx.waitUntil: the function did not answer within its limit of 0.2 s")
+    logs.close()
+
+
 async def test_an_unknown_revision_is_404_and_a_removed_one_becomes_it(node: "Node"):
     assert (await ask(node, "none-1")).header("x-skerry-error") == "unknown-revision"
     node.deploy("hello-1", HELLO)
