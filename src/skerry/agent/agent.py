@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import REGISTRY, Histogram
 
+from skerry.agent.code_files import CodeFiles
+from skerry.agent.filters import FilterStage
 from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.metrics import FunctionMetrics
 from skerry.agent.plugins import PluginStage
@@ -31,6 +33,7 @@ from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import SnapshotBuilder
+from skerry.gateway.filter_trial import FilterTrial
 from skerry.gateway.ir import Ir, Wasm
 from skerry.gateway.proven import Proven, ProvenPlugins
 from skerry.gateway.resources import NodeFacts
@@ -62,22 +65,26 @@ class AgentSettings:
     Attributes:
         functions_dir: for the manifests of the engine workers.
         plugins_dir: for the modules of plugins.
+        filters_dir: for the code of functions that Envoy runs itself.
         workers: how the engine workers run.
         envoy: how Envoy runs.
         default_address: the IP address of Gateways that name none.
         labels: of this node.
         root_namespace: plugins of this namespace apply to Gateways of every namespace.
+        native_plugins: whether Envoy may load shared objects, which nothing holds once they run.
         start_seconds_max: how long the first configuration may take.
         function_limits_max: the most that a function gets here.
     """
 
     functions_dir: Path
     plugins_dir: Path
+    filters_dir: Path
     workers: WorkerSettings
     envoy: EnvoySettings
     default_address: str = "127.0.0.1"
     labels: Mapping[str, str] = field(default_factory=dict)
     root_namespace: str = "istio-system"
+    native_plugins: bool = False
     start_seconds_max: float = 60.0
     function_limits_max: FunctionLimits = MOST
 
@@ -97,6 +104,7 @@ class Stages:
     """What brings code to a node: for the engine workers, and for Envoy."""
 
     functions: FunctionStage
+    filters: FilterStage
     plugins: PluginStage
 
 
@@ -151,9 +159,11 @@ class Agent:
 
     async def _turn(self) -> None:
         with TURN_SECONDS.time():
-            functions = await self._stages.functions.stage(self._slice.functions)
+            await self._stages.filters.stage(self._slice.functions, wait_seconds=self._trial_seconds)
+            functions = await self._stages.functions.stage(self._slice.functions, self._stages.filters)
             plugins = await self._stages.plugins.stage(self._slice.plugins)
-            resources = self._slice.resources(functions, plugins, self._facts)
+            filters = self._stages.filters.rule_filters(functions)
+            resources = replace(self._slice.resources(functions, plugins, self._facts), filters=filters)
             translation = self._translator.translate(resources)
             proven = await self._prove(translation.ir)
             self._in_use = InUse(
@@ -162,18 +172,25 @@ class Agent:
             )
             generation = self._xds.set_snapshot(self._snapshots.build(proven.model))
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
-        await self._reporter.report(functions, translation, (*proven.rejections, *rejections))
+        await self._reporter.report(
+            functions, self._stages.filters.reports, translation, (*proven.rejections, *rejections)
+        )
 
     async def remove_idle(self) -> None:
         """Remove the files of code that nothing leads to any more, between two turns: a turn may need them again."""
         await self.applied.wait()
         async with self._files:
             await self._stages.functions.remove_idle(self._in_use.revisions)
+            await self._stages.filters.remove_idle()
             await self._stages.plugins.remove_idle(self._in_use.modules)
+
+    @property
+    def _trial_seconds(self) -> float:
+        return TRIAL_SECONDS if self.applied.is_set() else FIRST_TRIALS_SECONDS
 
     async def _prove(self, model: Ir) -> Proven:
         """Try what is new among the plugins, and keep back what did not pass."""
-        wait_seconds = TRIAL_SECONDS if self.applied.is_set() else FIRST_TRIALS_SECONDS
+        wait_seconds = self._trial_seconds
         await self._parts.trial.judge(self._proven.untried(model), wait_seconds=wait_seconds)
         return self._proven.settle(model, self._parts.trial.verdict)
 
@@ -192,23 +209,32 @@ async def run_agent(
     node_slice.on_change(wakeup.set)
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
-        for directory in (settings.functions_dir, settings.plugins_dir):
+        for directory in (settings.functions_dir, settings.filters_dir, settings.plugins_dir):
             await run_blocking(executor, partial(directory.mkdir, parents=True, exist_ok=True))
         await stack.enter_async_context(background(*node_slice.loops))
         xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
+        trial = Trial(trial_settings(settings.envoy), wakeup.set)
+        filter_trial = FilterTrial(wakeup.set)
+        filters = FilterStage(
+            CodeFiles(settings.filters_dir, artifacts, clock, executor),
+            node_slice.revisions,
+            filter_trial,
+            natives=settings.native_plugins,
+        )
         stages = Stages(
             FunctionStage(
                 *(settings.functions_dir, node_slice.revisions, artifacts, clock, executor),
                 limits_max=settings.function_limits_max,
             ),
-            PluginStage(settings.plugins_dir, artifacts, clock, executor),
+            filters,
+            PluginStage(CodeFiles(settings.plugins_dir, artifacts, clock, executor)),
         )
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
         envoy = await stack.enter_async_context(run_envoy(settings.envoy))
-        trial = Trial(trial_settings(settings.envoy), wakeup.set)
-        trials = partial(keep_running, "plugin-trial", trial.run, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
-        await stack.enter_async_context(background(("plugin-trial", trials)))
+        for name, court in (("plugin-trial", trial.run), ("filter-trial", filter_trial.run)):
+            loop = partial(keep_running, name, court, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
+            await stack.enter_async_context(background((name, loop)))
         await node_slice.synced()
         reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
         agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))

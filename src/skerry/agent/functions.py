@@ -37,6 +37,25 @@ class ArtifactSource(Protocol):
         ...
 
 
+class EnvoyFilters(Protocol):
+    """What stages the revisions that Envoy runs itself."""
+
+    def is_in_force(self, revision: EdgeFunctionRevision, function: EdgeFunction, /) -> bool:
+        """Tell whether a revision of a function is what its filter is."""
+        ...
+
+
+class NoFilters:
+    """For a node whose Envoy runs no function."""
+
+    def is_in_force(self, _revision: EdgeFunctionRevision, _function: EdgeFunction, /) -> bool:
+        """No revision is."""
+        return False
+
+
+NO_FILTERS = NoFilters()
+
+
 class FunctionStage:
     """Stages revisions for the engine workers of this node.
 
@@ -68,14 +87,20 @@ class FunctionStage:
         self._staged: dict[str, EdgeFunctionRevision] = {}
         self._idle_since_seconds: dict[str, float] = {}
         self._shares: dict[str, list[TrafficTarget]] = {}
+        self._filters: EnvoyFilters = NO_FILTERS
 
-    async def stage(self, functions: Iterable[EdgeFunction]) -> list[EdgeFunction]:
+    async def stage(self, functions: Iterable[EdgeFunction], filters: EnvoyFilters = NO_FILTERS) -> list[EdgeFunction]:
         """Stage the revisions that requests go to; return the functions as this node serves them.
 
         Each has `status.traffic` as it can be put into force here, `status.liveRevision` and the template of that
         revision. Where the shares that were decided can't be staged, it is those that were served last; functions of
         which there is nothing have no live revision.
+
+        Args:
+            functions: as they are stored.
+            filters: what Envoy runs of them itself.
         """
+        self._filters = filters
         served = [await self._as_served(function) for function in functions]
         self._shares = {each.uid: [t for t in each.status.targets if t.percent] for each in served}
         return served
@@ -109,7 +134,11 @@ class FunctionStage:
 
     async def _staged_revision(self, function: EdgeFunction, name: str) -> EdgeFunctionRevision | None:
         revision = self._revisions.get(name)
-        if revision is None or revision.status.artifact is None or revision.spec.mode != BACKEND:
+        if revision is None or revision.status.artifact is None:
+            return None
+        if revision.status.artifact.loader is not None:
+            return revision if self._filters.is_in_force(revision, function) else None
+        if revision.spec.mode != BACKEND:
             return None
         if all(owner.uid != function.uid for owner in revision.metadata.owner_references or ()):
             return None  # a status can be written by hand: it must not make a function serve another's code

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from skerry.agent.filters import ON_TRIAL
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
@@ -17,7 +18,7 @@ from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
-from skerry.api.model import R
+from skerry.api.model import Condition, R, condition_of, with_condition
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.gateway.decisions import Decision, GatewayReport, ParentReport, PluginReport, PolicyReport
@@ -30,6 +31,9 @@ from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
+
+#: The condition of functions that Envoy runs: whether it does so as they were asked for.
+_PROGRAMMED = "Programmed"
 
 N = TypeVar("N")
 
@@ -53,12 +57,25 @@ class Reporter:
         self._told: dict[Informer[Any], dict[Key, object]] = {}
 
     async def report(
-        self, served: Iterable[EdgeFunction], translation: Translation, rejections: Sequence[Rejection]
+        self,
+        served: Iterable[EdgeFunction],
+        filters: Mapping[str, str],
+        translation: Translation,
+        rejections: Sequence[Rejection],
     ) -> None:
-        """Tell what is in force: the functions as they are served, and what was decided and refused on the way."""
+        """Tell what is in force.
+
+        Args:
+            served: the functions as they are served.
+            filters: of those that Envoy runs, by name: "" or what keeps them from being as they were asked for.
+            translation: what was decided on the way.
+            rejections: what was refused.
+        """
         found, objects, refused = translation.conditions, self._slice, tuple(rejections)
         for function in served:
             await self._tell_serving(function, found.addresses)
+        in_envoy = {key: filters.get(key[1]) for key, each in objects.functions.items() if _is_told_of(each, filters)}
+        await self._tell(objects.functions, in_envoy, _set_filter)
         classes = {("", name): decision for name, decision in found.classes.items()}
         await self._tell(objects.gateway_classes, classes, _set_class)
         gateways = {key: (report, refused) for key, report in found.gateways.items()}
@@ -117,6 +134,11 @@ class Reporter:
         return True
 
 
+def _is_told_of(function: EdgeFunction, filters: Mapping[str, str]) -> bool:
+    """Tell whether Envoy runs a function, or ran it when its status was written."""
+    return function.name in filters or condition_of(function.status.conditions, _PROGRAMMED) is not None
+
+
 def _policies(
     reports: Mapping[Key, PolicyReport], rejections: Sequence[Rejection]
 ) -> dict[Key, tuple[PolicyReport, Sequence[Rejection]]]:
@@ -149,6 +171,24 @@ def told_targets(
 def _set_serving(served: EdgeFunction, addresses: Mapping[tuple[str, str], str], function: EdgeFunction) -> None:
     function.status.serving_revision = served.status.live_revision
     function.status.traffic = told_targets(function, served, addresses)
+
+
+def _set_filter(problem: str | None, now: str, function: EdgeFunction) -> None:
+    """Tell whether Envoy runs a function's filter as it was asked for; None where it runs none of it."""
+    others = [each for each in function.status.conditions or () if each.type != _PROGRAMMED]
+    if problem is None:
+        function.status.conditions = others
+        return
+    pending = problem == ON_TRIAL
+    condition = Condition(
+        type=_PROGRAMMED,
+        status="Unknown" if pending else "False" if problem else "True",
+        observed_generation=function.metadata.generation,
+        last_transition_time=now,
+        reason="Pending" if pending else "Invalid" if problem else _PROGRAMMED,
+        message=problem,
+    )
+    function.status.conditions = with_condition(function.status.conditions, condition)
 
 
 def _set_class(decision: Decision, now: str, gateway_class: GatewayClass) -> None:

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import yaml
-
 from skerry.api.code_urls import CodeUrl, FileUrl, HttpUrl, OciReference, parse_code_url
-from skerry.api.fields import FieldError, duplicate, forbidden, invalid, required, too_many
-from skerry.api.model import SECRET_FIELD, Model, ObjectMeta, list_map
+from skerry.api.config_text import config_json
+from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_many
+from skerry.api.model import SECRET_FIELD, WRITE_ONLY, Model, ObjectMeta, list_map
 
 ASSET_FILES_MAX = 1000
 #: As npm has it.
@@ -104,8 +103,8 @@ class WasmSource(Model):
 _PIN = re.compile(r"sha256=([0-9a-f]{64})")
 
 
-def wasm_place(url: str) -> tuple[CodeUrl, str]:
-    """Read a `wasmSource.url`: the place, and the sha256 that it is pinned to or "".
+def pinned_place(url: str) -> tuple[CodeUrl, str]:
+    """Read a URL of code that may be pinned: the place, and the sha256 that it is pinned to or "".
 
     Raises:
         ValueError: what is wrong, and what is accepted.
@@ -130,10 +129,10 @@ class OCICredentials(Model):
 
     username: str | None = None
     """Username for the registry."""
-    password: Annotated[str | None, SECRET_FIELD] = None
+    password: Annotated[str | None, SECRET_FIELD, WRITE_ONLY] = None
     """Password for the registry. Write-only: it is moved to passwordData."""
-    password_data: Annotated[str | None, SECRET_FIELD] = None
-    """The base64 encoded password for the registry, as a byte field: base64 once more on the wire."""
+    password_data: Annotated[str | None, SECRET_FIELD, WRITE_ONLY] = None
+    """The base64 encoded password for the registry, as a byte field: base64 once more on the wire. Write-only."""
 
 
 class OCICredentialsObjectReference(Model):
@@ -153,9 +152,9 @@ class OCIImageRef(Model):
     """Names an OCI image."""
 
     repo: str
-    """Repository of the image, such as ghcr.io/acme/plugin."""
+    """Repository of the image, such as ghcr.io/acme/plugin. It may end in @sha256:DIGEST, which pins the image."""
     tag: str | None = None
-    """Tag of the image."""
+    """Tag of the image. Defaults to latest."""
     credentials: OCICredentials | None = None
     """Credentials for pulling; only one of credentials and credentialsRef."""
     credentials_ref: OCICredentialsObjectReference | None = None
@@ -166,11 +165,32 @@ class GoPluginSource(Model):
     """Where a Go filter plugin comes from; exactly one of url and oci."""
 
     url: str | None = None
-    """URL of the plugin's .so file."""
+    """URL of the plugin's .so file: https, http, oci or file. It may end in #sha256=DIGEST, which pins its content."""
     oci: OCIImageRef | None = None
     """OCI image that holds the plugin."""
     plugin_config: str | None = None
     """Configuration of the plugin: a JSON or YAML object, which it receives as a Struct in an Any."""
+
+
+def plugin_place(source: GoPluginSource) -> tuple[CodeUrl, str]:
+    """Read where a Go plugin comes from: the place, and the sha256 that it is pinned to or "".
+
+    Raises:
+        ValueError: what is wrong, and what is accepted.
+    """
+    if source.oci is None:
+        return pinned_place(source.url or "")
+    tag = f":{source.oci.tag}" if source.oci.tag else ""
+    return parse_code_url(f"oci://{source.oci.repo}{tag}"), ""
+
+
+def password_of(credentials: OCICredentials) -> str:
+    """Return the password that credentials hold; raises ValueError, which tells nothing of it."""
+    try:
+        once = base64.b64decode(credentials.password_data or "", validate=True)
+        return base64.b64decode(once, validate=True).decode()
+    except ValueError:
+        raise ValueError("must be the base64 of the base64 of the password; or give password") from None
 
 
 class EdgeFunctionCodeSource(Model):
@@ -206,6 +226,19 @@ def default_code(code: EdgeFunctionCodeSource) -> None:
         credentials.password = None
 
 
+def keep_password(code: EdgeFunctionCodeSource, old: EdgeFunctionCodeSource) -> None:
+    """Keep the stored password in an update that brings none, where image and user are the same.
+
+    Only there: whoever may change the function could have it sent to a registry of their own otherwise.
+    """
+    image, old_image = (each.go_plugin_source and each.go_plugin_source.oci for each in (code, old))
+    if not (image and old_image and image.repo == old_image.repo and image.credentials and old_image.credentials):
+        return
+    given, stored = image.credentials, old_image.credentials
+    if given.username == stored.username and not (given.password or given.password_data):
+        given.password_data = stored.password_data
+
+
 def validate_code(code: EdgeFunctionCodeSource, path: str) -> Iterator[FieldError]:
     """Tell everything that is wrong with a function's code source."""
     sources = {"jsSource": code.js_source, "wasmSource": code.wasm_source, "goPluginSource": code.go_plugin_source}
@@ -218,7 +251,7 @@ def validate_code(code: EdgeFunctionCodeSource, path: str) -> Iterator[FieldErro
         yield from _validate_javascript(code.js_source, f"{path}.jsSource")
     if code.wasm_source:
         try:
-            wasm_place(code.wasm_source.url)
+            pinned_place(code.wasm_source.url)
         except ValueError as error:
             yield invalid(f"{path}.wasmSource.url", code.wasm_source.url, str(error))
     if code.go_plugin_source:
@@ -319,11 +352,51 @@ def _validate_go_plugin(source: GoPluginSource, path: str) -> Iterator[FieldErro
         yield required(path, "one of url and oci must be given")
     if source.url is not None and source.oci is not None:
         yield forbidden(path, "only one of url and oci may be given")
-    if source.oci and not source.oci.repo:
-        yield required(f"{path}.oci.repo")
-    if source.oci and source.oci.credentials and source.oci.credentials_ref:
-        yield forbidden(f"{path}.oci", "only one of credentials and credentialsRef may be given")
+    if source.oci:
+        yield from _validate_image(source, source.oci, f"{path}.oci")
+    elif source.url is not None:
+        yield from _validate_place(source, f"{path}.url", source.url)
     yield from validate_config_object(source.plugin_config, f"{path}.pluginConfig")
+
+
+def _validate_place(source: GoPluginSource, path: str, value: str) -> Iterator[FieldError]:
+    try:
+        plugin_place(source)
+    except ValueError as error:
+        yield invalid(path, value, str(error))
+
+
+def _validate_image(source: GoPluginSource, image: OCIImageRef, path: str) -> Iterator[FieldError]:
+    if not image.repo:
+        yield required(f"{path}.repo")
+    else:
+        yield from _validate_place(source, f"{path}.repo", image.repo)
+    if image.credentials and image.credentials_ref:
+        yield forbidden(path, "only one of credentials and credentialsRef may be given")
+    if image.credentials:
+        yield from _validate_credentials(image.credentials, f"{path}.credentials")
+    if image.credentials_ref:
+        yield from _validate_reference(image.credentials_ref, f"{path}.credentialsRef")
+
+
+def _validate_credentials(credentials: OCICredentials, path: str) -> Iterator[FieldError]:
+    if not credentials.username:
+        yield required(f"{path}.username")
+    if not credentials.password_data:
+        yield required(f"{path}.password", "password, or passwordData, must be given")
+        return
+    try:
+        password_of(credentials)
+    except ValueError as error:
+        yield FieldError("FieldValueInvalid", f"{path}.passwordData", str(error))  # without the value
+
+
+def _validate_reference(reference: OCICredentialsObjectReference, path: str) -> Iterator[FieldError]:
+    if reference.group or reference.kind not in {None, "", "Secret"}:
+        yield not_supported(f"{path}.kind", f"{reference.group}/{reference.kind}", ("/Secret",))
+    for name, value in (("name", reference.name), ("namespace", reference.namespace)):
+        if not value:
+            yield required(f"{path}.{name}")
 
 
 def validate_config_object(text: str | None, path: str) -> Iterator[FieldError]:
@@ -331,12 +404,9 @@ def validate_config_object(text: str | None, path: str) -> Iterator[FieldError]:
     if text is None:
         return
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        yield invalid(path, text, f"must hold a JSON or YAML object: {error}")
-        return
-    if not isinstance(value, dict):
-        yield invalid(path, text, "must hold a JSON or YAML object")
+        config_json(text)
+    except ValueError as error:
+        yield invalid(path, text, str(error))
 
 
 def _listed(names: Any) -> str:

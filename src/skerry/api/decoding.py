@@ -128,6 +128,8 @@ def complete(kind: Kind[R], obj: R, old: R | None, more: Iterable[FieldError] = 
     Raises:
         Invalid: with every broken rule.
     """
+    if old is not None:
+        kind.keep_withheld(obj, old)
     kind.default(obj)
     errors = [*more, *kind.validate(obj, old)]
     if errors:

@@ -11,7 +11,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, Field
 
-from skerry.api.apoxy_function_code import EdgeFunctionCodeSource, default_code, validate_code, validate_config_object
+from skerry.api.apoxy_function_code import (
+    EdgeFunctionCodeSource,
+    default_code,
+    keep_password,
+    validate_code,
+    validate_config_object,
+)
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_supported, required, too_long, too_many
 from skerry.api.function_limits import EdgeFunctionLimits, FunctionLimits, limits_of, validate_limits
@@ -197,6 +203,10 @@ class EdgeFunction(Resource):
     """The present state."""
 
 
+#: What of Envoy runs a filter itself.
+EnvoyLoader = Literal["DynamicModule", "GoFilter", "ProxyWasm"]
+
+
 class Artifact(Model):
     """The built code of a revision, as nodes fetch it."""
 
@@ -204,6 +214,8 @@ class Artifact(Model):
     """The sha256 that names the bytes, sha256:<hex>."""
     size_bytes: Int64
     """Number of bytes."""
+    loader: EnvoyLoader | None = None
+    """What of Envoy runs the code: DynamicModule, GoFilter or ProxyWasm; absent for what Skerry's engine runs."""
 
 
 class ResolvedSource(Model):
@@ -237,6 +249,11 @@ class EdgeFunctionRevision(Resource):
     """The function's template at the time."""
     status: EdgeFunctionRevisionStatus = Field(default_factory=EdgeFunctionRevisionStatus)
     """The present state."""
+
+
+def plugin_name(code: EdgeFunctionCodeSource, function: str) -> str:
+    """Return how a plugin is called: by the code's metadata, else as its function is."""
+    return (code.metadata.name if code.metadata else "") or function
 
 
 def revision_name(function: EdgeFunction) -> str:
@@ -360,6 +377,7 @@ EDGE_FUNCTION = Kind(
         Column("Traffic", _shares, description="How requests are shared among revisions.", priority=1),
     ),
     default=_default_function,
+    keep_withheld=lambda new, old: keep_password(new.spec.template.code, old.spec.template.code),
     validate=_validate_function,
     subresources=("log",),
     read_by="view",
@@ -384,6 +402,7 @@ EDGE_FUNCTION_REVISION = Kind(
         Column("Artifact", value_at(".status.artifact.digest"), description="The built code.", priority=1),
     ),
     default=_default_revision,
+    keep_withheld=lambda new, old: keep_password(new.spec.code, old.spec.code),
     validate=_validate_revision,
     read_by="view",
 )

@@ -45,6 +45,10 @@ def _nothing_to_default(_: Any) -> None:
     """A kind without computed defaults."""
 
 
+def _nothing_withheld(_: Any, __: Any) -> None:
+    """A kind that shows all of its fields."""
+
+
 def _nothing_to_check(_: Any, __: Any) -> Iterable[FieldError]:
     """A kind whose model says all of its rules."""
     return ()
@@ -91,6 +95,8 @@ class Kind(Generic[R]):
         default: completes a decoded object in place: what the model's own field defaults can't say.
         validate: yields every broken rule of a complete object; the second argument is the stored object on
             updates, else None.
+        keep_withheld: takes over from the stored object, the second argument, what the first one, an update, could not
+            bring because it is never shown (`WRITE_ONLY`); before `default`.
         prepare_create: fills fields that the server owns, in place, on create.
         warnings: sentences for the caller that do not refuse the object.
         selectable: field selectors beyond metadata.name and metadata.namespace, from the stored document.
@@ -119,6 +125,7 @@ class Kind(Generic[R]):
     name_format: NameFormat = "subdomain"
     default: Callable[[R], None] = _nothing_to_default
     validate: Callable[[R, R | None], Iterable[FieldError]] = _nothing_to_check
+    keep_withheld: Callable[[R, R], None] = _nothing_withheld
     prepare_create: Callable[[R], None] = _nothing_to_default
     warnings: Callable[[R], Iterable[str]] = field(default=lambda _: ())
     selectable: Mapping[str, Callable[[Document], str]] = field(default_factory=dict)

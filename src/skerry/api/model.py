@@ -58,6 +58,16 @@ class SecretField:
 #: In `Annotated[str, SECRET_FIELD]`: encrypted at rest, and never quoted in an error (`api.secret_fields`).
 SECRET_FIELD = SecretField()
 
+
+@dataclass(frozen=True, slots=True)
+class WriteOnlyField:
+    """Marks a field whose value is taken and never given back."""
+
+
+#: In `Annotated[str, SECRET_FIELD, WRITE_ONLY]`: no front door shows it. A kind with such fields says with
+#: `Kind.keep_withheld` when an update that does not bring them keeps them.
+WRITE_ONLY = WriteOnlyField()
+
 #: A JSON object whose content is the user's own affair.
 FreeForm = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 

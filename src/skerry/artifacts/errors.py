@@ -98,6 +98,7 @@ FetchReason = Literal[
     "ManifestFailed",
     "NotFound",
     "NotProxyWasm",
+    "NotSharedObject",
     "NotWasm",
     "SignatureInvalid",
     "TimedOut",

@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunctionRevisionSpec, ResolvedSource
+from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunctionRevision, ResolvedSource
+from skerry.artifacts.errors import FetchReason
 from skerry.kit.errors import SkerryError
+
+#: Failed fetches that another try would meet again.
+FINAL: frozenset[FetchReason] = frozenset(
+    ("DigestMismatch", "ImageUnsupported", "NotSharedObject", "NotWasm", "TooLarge")
+)
 
 
 class SourceError(SkerryError):
@@ -29,12 +35,10 @@ class Built:
 class CodeBuilder(Protocol):
     """What the controller needs of `artifacts`: source in, stored artifact out."""
 
-    async def build(self, spec: EdgeFunctionRevisionSpec, resolved: ResolvedSource | None) -> Built:
+    async def build(self, revision: EdgeFunctionRevision) -> Built:
         """Bring, build, check and store a revision's code.
 
-        Args:
-            spec: of the revision.
-            resolved: what its source stood for when it was built before; it is built from the same again.
+        What its source stood for when it was built before stands in its status; it is built from the same again.
 
         Raises:
             SourceError: the source is at fault.

@@ -181,7 +181,7 @@ class EdgeFunctionController:
         revision = await self._client.change_status(revision, lambda r: tell_ingesting(r, self._now()))
         started = self._clock.monotonic_seconds()
         try:
-            built = await self._builder.build(revision.spec, revision.status.source)
+            built = await self._builder.build(revision)
         except SourceError as error:
             BUILD_SECONDS.labels("refused").observe(self._clock.monotonic_seconds() - started)
             message = error.public

@@ -13,11 +13,11 @@ from skerry.api.apoxy_function_code import (
     JavaScriptSource,
     SecretReference,
     WasmSource,
+    pinned_place,
     repository_place,
-    wasm_place,
 )
 from skerry.api.core_v1 import Secret
-from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevisionSpec, ResolvedSource
+from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevision, ResolvedSource
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
     ArtifactCorruptError,
@@ -26,7 +26,6 @@ from skerry.artifacts.errors import (
     BuildError,
     BundleRefusedError,
     FetchError,
-    FetchReason,
 )
 from skerry.artifacts.fetching.credentials import Credentials
 from skerry.artifacts.fetching.downloads import Source
@@ -36,10 +35,8 @@ from skerry.artifacts.git.repositories import GitRepositories, GitSource
 from skerry.artifacts.javascript import BundleCheck
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.informer import Informer
-from skerry.controllers.builds import Built, SourceError
+from skerry.controllers.builds import FINAL, Built, SourceError
 
-#: What another try would meet again.
-_FINAL: frozenset[FetchReason] = frozenset(("DigestMismatch", "ImageUnsupported", "NotWasm", "TooLarge"))
 _BASIC_AUTH = "kubernetes.io/basic-auth"
 _RESOLVED_NOW = (
     "the dependencies were resolved when this was built, since there is no package-lock.json: "
@@ -75,10 +72,10 @@ class FunctionCodeBuilder:
         self._keep = keep
         self._secrets = secrets
 
-    async def build(self, spec: EdgeFunctionRevisionSpec, resolved: ResolvedSource | None) -> Built:
+    async def build(self, revision: EdgeFunctionRevision) -> Built:
         """Build and store; raises SourceError where the source is at fault."""
-        code = spec.code
-        if spec.mode != BACKEND:
+        code, resolved = revision.spec.code, revision.status.source
+        if revision.spec.mode != BACKEND:
             raise SourceError("mode filter is not served yet: use mode backend")
         try:
             if code.wasm_source is not None:
@@ -88,13 +85,13 @@ class FunctionCodeBuilder:
         except (BuildError, BundleRefusedError) as error:
             raise SourceError(error.public, detail=error.detail) from error
         except FetchError as error:
-            if error.reason in _FINAL:
+            if error.reason in FINAL:
                 raise SourceError(error.public) from error
             raise
-        raise SourceError("goPluginSource is not served yet: use jsSource or wasmSource")
+        raise SourceError("the code has no source that the engine runs: use jsSource or wasmSource")
 
     async def _fetched(self, source: WasmSource) -> Artifact:
-        url, sha256 = wasm_place(source.url)
+        url, sha256 = pinned_place(source.url)
         fetched = await self._fetcher.fetch(Source(url, sha256=sha256, accept=_left_to_the_engine))
         await self._checker.check(await self._keep.read(fetched.digest))
         return Artifact(digest=str(fetched.digest), size_bytes=fetched.size_bytes)

@@ -9,8 +9,6 @@ again leaves the code in use.
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +34,7 @@ from skerry.client.client import Client
 from skerry.client.events import EventRecorder
 from skerry.client.informer import Informer, Key
 from skerry.controllers.plugin_conditions import PluginConditions
+from skerry.controllers.pull_secrets import docker_config_in
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.logs import get_logger
@@ -50,9 +49,6 @@ RESYNC_SECONDS = 600.0
 #: The first wait after a failed fetch, and the longest, as a kubelet has it.
 RETRY_SECONDS_FIRST = 2.0
 RETRY_SECONDS_MAX = 300.0
-
-PULL_SECRET_TYPE = "kubernetes.io/dockerconfigjson"  # noqa: S105 - the name of a type
-_PULL_SECRET_KEY = ".dockerconfigjson"  # noqa: S105 - the name of a key
 
 
 class PluginCode(Protocol):
@@ -246,15 +242,7 @@ class WasmPluginController:
         if not name or not isinstance(parse_code_url(plugin.spec.url), OciReference):
             return None
         secret = self._secrets.get(name, plugin.namespace)
-        where = f"spec.imagePullSecret: Secret {plugin.namespace}/{name}"
-        if secret is None:
-            raise FetchError("CredentialsInvalid", f"{where} does not exist")
-        if secret.type != PULL_SECRET_TYPE:
-            raise FetchError("CredentialsInvalid", f"{where} must be of type {PULL_SECRET_TYPE}, not {secret.type}")
-        try:
-            return base64.b64decode((secret.data or {})[_PULL_SECRET_KEY], validate=True)
-        except (KeyError, binascii.Error) as error:
-            raise FetchError("CredentialsInvalid", f"{where} has no {_PULL_SECRET_KEY} that can be read") from error
+        return docker_config_in(secret, f"spec.imagePullSecret: Secret {plugin.namespace}/{name}")
 
     def _attempts_of(self, key: Key, plugin: WasmPlugin) -> _Attempts:
         """Return the failures so far; none where what they depended on has changed."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from skerry.gateway import ir
 from skerry.gateway.route_filters import RuleFilter
+from skerry.kit.memo import Memo
 
 #: What stands in the other place before there was a second revision.
 _NOTHING: ir.StandIn = "deny"
@@ -59,6 +60,7 @@ class FilterSlots:
 
     def __init__(self) -> None:
         self._slots: dict[str, _Slots] = {}
+        self._filters: Memo[tuple[RuleFilter, ...]] = Memo()
 
     def settle(self, contents: Mapping[str, FilterContent]) -> tuple[RuleFilter, ...]:
         """Give each filter its place.
@@ -66,6 +68,9 @@ class FilterSlots:
         Args:
             contents: by the filter's name.
         """
+        return self._filters.get((dict(contents),), lambda: self._settled(contents))
+
+    def _settled(self, contents: Mapping[str, FilterContent]) -> tuple[RuleFilter, ...]:
         new = _Slots((_NOTHING, _NOTHING), 1)
         self._slots = {name: self._slots.get(name, new).turned_to(each.filter) for name, each in contents.items()}
         return tuple(_rule_filter(name, self._slots[name], each) for name, each in sorted(contents.items()))

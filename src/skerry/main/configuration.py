@@ -110,6 +110,8 @@ class Settings:
     """Labels of this machine, `key=value` with commas between them; WasmPlugins can select by them."""
     envoy_heap_bytes_max: int = field(default_factory=lambda: max(ENVOY_HEAP_BYTES_LEAST, _memory_bytes() // 2))
     """Memory of Envoy, its plugins included; close to it, new requests are answered 503. Half of the machine's."""
+    native_plugins: bool = False
+    """Whether functions may bring shared objects (goPluginSource), which run within Envoy, and nothing holds them."""
     start_seconds_max: float = 60.0
     """How long the gateway may take to be configured; compiling the engine, once a machine, comes before."""
     log_level: str = "INFO"
@@ -315,6 +317,7 @@ _READERS: dict[str, Any] = {
     "max_requests_inflight": int,
     "max_mutating_requests_inflight": int,
     "audit_reads": _boolean,
+    "native_plugins": _boolean,
     "oidc_issuer_url": str,
     "oidc_client_id": str,
     "oidc_username_claim": str,

@@ -63,6 +63,11 @@ class DataDir:
         return self.root / "functions"
 
     @property
+    def filters(self) -> Path:
+        """Code of functions that this node's Envoy runs itself."""
+        return self.root / "filters"
+
+    @property
     def plugins(self) -> Path:
         """Modules of the plugins that this node runs."""
         return self.root / "plugins"

@@ -39,6 +39,7 @@ from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
+from skerry.controllers.envoy_code import EnvoyCodeBuilder, EnvoyCodeWays
 from skerry.controllers.events import EventExpirer
 from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
@@ -51,6 +52,7 @@ from skerry.engine.check import BundleChecker
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
+from skerry.gateway.filter_trial import tried
 from skerry.kit import logs
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.cycles import look_for_cycles_rarely
@@ -270,7 +272,9 @@ async def controllers(
     ):
         functions_of = FunctionBuilder(javascript, packages)
         repositories = GitRepositories(http, fetching)
-        builder = FunctionCodeBuilder(functions_of, repositories, fetcher, check, keep, secrets)
+        in_engine = FunctionCodeBuilder(functions_of, repositories, fetcher, check, keep, secrets)
+        ways = EnvoyCodeWays(fetcher, keep, secrets, tried, natives=settings.native_plugins)
+        builder = EnvoyCodeBuilder(ways, in_engine)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)
         plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
         reconciling = (
@@ -319,6 +323,8 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
     return AgentSettings(
         functions_dir=data_dir.functions,
         plugins_dir=data_dir.plugins,
+        filters_dir=data_dir.filters,
+        native_plugins=settings.native_plugins,
         workers=workers,
         envoy=envoy,
         labels=dict(settings.node_labels.pairs),

@@ -13,7 +13,7 @@ import pytest
 from skerry.gateway import ir
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.filter_slots import FilterContent, FilterSlots
-from skerry.gateway.native_trial import Subject, tried
+from skerry.gateway.filter_trial import tried
 from skerry.gateway.translate import translate
 from skerry.gateway.verdicts import PASSED
 from skerry.testing.natives import built_native
@@ -78,9 +78,7 @@ def native(code: Path, value: str = "hi", **config: Any) -> ir.Native:
 
 
 async def verdict(code: Path, *, route: str = "", **config: Any) -> str:
-    subject = Subject.of(FilterContent(native(code, **config), route))
-    assert subject is not None
-    return await tried(subject)
+    return await tried(FilterContent(native(code, **config), route))
 
 
 async def test_a_module_and_its_configurations_pass(module: Path) -> None:
@@ -134,10 +132,13 @@ async def test_a_module_that_ends_its_process_at_load_is_refused(
 
 
 async def test_a_go_filter_is_refused_where_envoy_has_none(module: Path) -> None:
-    content = FilterContent(replace(native(module), loader="go"))
-    subject = Subject.of(content)
-    assert subject is not None
-    assert "no Go filter" in await tried(subject)
+    assert "no Go filter" in await tried(FilterContent(replace(native(module), loader="go")))
+
+
+async def test_wasm_modules_are_tried_likewise(probe: Path) -> None:
+    assert await tried(FilterContent(ir.Wasm(str(probe), root_id="probe", configuration="{}"))) == PASSED
+    refused = ir.Wasm(str(probe), root_id="probe", configuration='{"refuse":"the key is missing"}')
+    assert "the key is missing" in await tried(FilterContent(refused))
 
 
 class Served:

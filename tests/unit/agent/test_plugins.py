@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from skerry.agent.plugins import GRACE_SECONDS, PluginStage
+from skerry.agent.code_files import GRACE_SECONDS, CodeFiles
+from skerry.agent.plugins import PluginStage
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, code_source
 from skerry.api.model import Condition, from_document
 from skerry.gateway.plugins import CODE_UNAVAILABLE
@@ -49,7 +50,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     directory, artifacts, clock = tmp_path / "plugins", FakeArtifacts(tmp_path), FakeClock()
     directory.mkdir()
     with ThreadPoolExecutor(1) as executor:
-        yield World(PluginStage(directory, artifacts, clock, executor), artifacts, clock, directory)
+        yield World(PluginStage(CodeFiles(directory, artifacts, clock, executor)), artifacts, clock, directory)
 
 
 def plugin(url: str = "file:///one.wasm", digest: str = "", fetched: str = "Unknown", **spec: Any) -> WasmPlugin:

@@ -13,7 +13,6 @@ from skerry.api.extensions_v1alpha2 import (
     Artifact,
     EdgeFunction,
     EdgeFunctionRevision,
-    EdgeFunctionRevisionSpec,
     ResolvedSource,
     revision_name,
 )
@@ -44,9 +43,9 @@ class FakeBuilder:
     async def is_stored(self, _: Artifact) -> bool:
         return not self.lost
 
-    async def build(self, spec: EdgeFunctionRevisionSpec, resolved: ResolvedSource | None) -> Built:
-        self.resolved = resolved
-        source = spec.code.js_source
+    async def build(self, revision: EdgeFunctionRevision) -> Built:
+        self.resolved = revision.status.source
+        source = revision.spec.code.js_source
         assert source is not None
         assert source.assets is not None
         text = source.assets.files[0].content

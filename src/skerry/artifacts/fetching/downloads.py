@@ -22,13 +22,14 @@ from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, FetchError, SignatureError
 from skerry.artifacts.fetching.credentials import Credentials, credentials_for
 from skerry.artifacts.fetching.files import read_file
+from skerry.artifacts.fetching.forms import WASM_MODULE, CodeForm
 from skerry.artifacts.fetching.http import HttpClient, Request
 from skerry.artifacts.fetching.images import (
     Layer,
     choose_child,
+    code_layer,
     is_index,
     layers_of,
-    module_layer,
     parse_document,
 )
 from skerry.artifacts.fetching.proxy_wasm import require_proxy_wasm
@@ -66,7 +67,8 @@ class Source:
         sha256: 64 hexadecimal digits, or "": of the module for web and files, of a manifest or index for images.
         docker_config: credentials, as a docker configuration in JSON; None to use the control plane's own.
         verification_key: a public key in PEM that must have signed it; "" for none.
-        accept: raises FetchError for a module of the wrong form.
+        accept: raises FetchError for code that is not as it should be.
+        form: what the code is.
     """
 
     url: CodeUrl
@@ -74,6 +76,7 @@ class Source:
     docker_config: bytes | None = field(default=None, repr=False)
     verification_key: str = ""
     accept: Callable[[bytes], None] = require_proxy_wasm
+    form: CodeForm = WASM_MODULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,12 @@ class Downloads:
         self._keep = keep
         self._settings = settings
         self._executor = executor
-        self._modules: OrderedDict[str, Digest] = OrderedDict()
+        self._modules: OrderedDict[tuple[CodeForm, str], Digest] = OrderedDict()
 
-    def remember(self, manifest: str, module: Digest) -> None:
-        """Note which module an image holds, so that its layers need not be brought again."""
-        self._modules[manifest] = module
-        self._modules.move_to_end(manifest)
+    def remember(self, form: CodeForm, manifest: str, code: Digest) -> None:
+        """Note which code of a form an image holds, so that its layers need not be brought again."""
+        self._modules[form, manifest] = code
+        self._modules.move_to_end((form, manifest))
         if len(self._modules) > IMAGES_REMEMBERED_MAX:
             self._modules.popitem(last=False)
         CACHE_ENTRIES.set(len(self._modules))
@@ -135,7 +138,7 @@ class Downloads:
         credentials = await self._credentials(source, reference)
         repository = Repository(self._http, reference, credentials, self._settings)
         top = await repository.manifest(f"sha256:{reference.digest}" if reference.digest else reference.tag)
-        image = await _image_of(repository, top)
+        image = await _image_of(repository, top, source.form)
         digests = (top.digest, image.digest)
         if source.sha256 and source.sha256 not in digests:
             raise FetchError(
@@ -144,13 +147,14 @@ class Downloads:
             )
         if verifier is not None:
             await _require_signed_image(repository, digests, verifier)
-        layer = module_layer(parse_document(image.content))
-        content = await self._kept_module(image.digest, layer) or await repository.blob(layer.descriptor)
+        layer = code_layer(parse_document(image.content), source.form)
+        kept = await self._kept_code(source.form, image.digest, layer)
+        content = kept or await repository.blob(layer.descriptor)
         return Download(content, str(replace(reference, digest=image.digest)), layer.wanted, image.digest)
 
-    async def _kept_module(self, manifest: str, layer: Layer) -> bytes | None:
-        """Return an image's module where it is kept: an image that was unpacked before, or a layer that is one."""
-        return await self._kept(self._modules.get(manifest) or Digest(layer.descriptor.digest))
+    async def _kept_code(self, form: CodeForm, manifest: str, layer: Layer) -> bytes | None:
+        """Return an image's code where it is kept: an image that was unpacked before, or a layer that is the code."""
+        return await self._kept(self._modules.get((form, manifest)) or Digest(layer.descriptor.digest))
 
     async def _kept(self, digest: Digest) -> bytes | None:
         try:
@@ -208,12 +212,12 @@ class Downloads:
         return await run_blocking(self._executor, lambda: read_file(path, directories, bytes_max=bytes_max))
 
 
-async def _image_of(repository: Repository, top: Manifest) -> Manifest:
+async def _image_of(repository: Repository, top: Manifest, form: CodeForm) -> Manifest:
     """Return the image that a manifest is, or that an index leads to."""
     document = parse_document(top.content)
     if not is_index(top.media_type, document):
         return top
-    image = await repository.manifest(f"sha256:{choose_child(document).digest}")
+    image = await repository.manifest(f"sha256:{choose_child(document, form).digest}")
     if is_index(image.media_type, parse_document(image.content)):
         raise FetchError("ImageUnsupported", "the image's index lists another index")
     return image

@@ -29,6 +29,7 @@ from skerry.artifacts.errors import (
     KeepFullError,
 )
 from skerry.artifacts.fetching.downloads import Download, Downloads, Source
+from skerry.artifacts.fetching.forms import WASM_MODULE
 from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.fetching.unboxing import unbox
@@ -46,6 +47,7 @@ _RESULTS: dict[FetchReason, str] = {
     "KeepFull": "keep_full",
     "ManifestFailed": "manifest_failure",
     "NotProxyWasm": "fetch_failure",
+    "NotSharedObject": "fetch_failure",
     "NotWasm": "fetch_failure",
     "SignatureInvalid": "signature_invalid",
     "Unauthorized": "unauthorized",
@@ -97,10 +99,10 @@ class CodeFetcher:
         self._executor.shutdown(wait=True)
 
     def remember(self, url: str, digest: Digest) -> None:
-        """Note what an earlier fetch brought: the `url` and `digest` of its `Fetched`. For after a restart."""
+        """Note which module an earlier fetch brought: `url` and `digest` of its `Fetched`. For after a restart."""
         _, at, manifest = url.rpartition("@sha256:")
         if at:
-            self._downloads.remember(manifest, digest)
+            self._downloads.remember(WASM_MODULE, manifest, digest)
 
     async def is_kept(self, digest: Digest) -> bool:
         """Tell whether code is at hand, without looking at its content."""
@@ -149,12 +151,14 @@ class CodeFetcher:
         except KeepFullError as error:
             raise FetchError("KeepFull", error.public) from error
         if download.manifest:
-            self._downloads.remember(download.manifest, digest)
+            self._downloads.remember(source.form, download.manifest, digest)
         return Fetched(digest, len(module), download.url)
 
     def _unpacked(self, source: Source, download: Download) -> bytes:
         """Unpack and check a module; blocking, because it may be large."""
-        module = unbox(download.content, bytes_max=self._settings.code_bytes_max, wanted=download.wanted)
+        module = unbox(
+            download.content, bytes_max=self._settings.code_bytes_max, wanted=download.wanted, form=source.form
+        )
         if source.sha256 and not download.manifest:
             actual = hashlib.sha256(module).hexdigest()
             if actual != source.sha256:

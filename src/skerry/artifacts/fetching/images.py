@@ -1,9 +1,10 @@
-"""Which part of an image is the module: manifests and indexes of OCI and Docker, read and decided on. Pure.
+"""Which part of an image is the code: manifests and indexes of OCI and Docker, read and decided on. Pure.
 
 Accepted, in this order:
 
-- a layer whose media type says Wasm (Istio's artifacts of two layers, CNCF artifacts of one, the older ORAS form);
-- the last layer, where it is an archive (docker or OCI, tar, tar+gzip or tar+zstd): `plugin.wasm` in it;
+- a layer whose media type says what it is: Wasm (Istio's artifacts of two layers, CNCF artifacts of one, the older ORAS
+  form), or the content of an Apoxy image;
+- the last layer, where it is an archive (docker or OCI, tar, tar+gzip or tar+zstd): `plugin.wasm`, or `*.so`, in it;
 - the only layer, whatever its media type says.
 
 https://github.com/opencontainers/image-spec, https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/
@@ -16,7 +17,8 @@ from typing import Any
 import orjson
 
 from skerry.artifacts.errors import FetchError
-from skerry.artifacts.fetching.unboxing import Wanted, any_file, plugin_wasm
+from skerry.artifacts.fetching.forms import WASM_MODULE, CodeForm
+from skerry.artifacts.fetching.unboxing import Wanted, any_file
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -26,22 +28,12 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-#: Layers that are a module as it is.
-WASM_LAYER_TYPES = frozenset(
-    {
-        "application/vnd.module.wasm.content.layer.v1+wasm",
-        "application/vnd.wasm.content.layer.v1+wasm",
-        "application/wasm",
-    }
-)
 _ARCHIVE_TYPE = re.compile(
     r"application/vnd\.(docker\.image\.rootfs\.diff\.tar(\.gzip|\.zstd)?|oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?)"
 )
 #: Far above any image of a plugin; a list is bounded.
 LAYERS_MAX = 128
 CHILDREN_MAX = 128
-#: Which image of an index is taken, by operating system and architecture; then the first.
-_PLATFORM_RANKS = {("wasi", "wasm"): 0, ("wasip1", "wasm"): 1, ("linux", "amd64"): 2}
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -64,7 +56,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Where the module is: a layer, and which file of it where it is an archive."""
+    """Where the code is: a layer, and which file of it where it is an archive."""
 
     descriptor: Descriptor
     wanted: Wanted
@@ -87,15 +79,17 @@ def parse_document(content: bytes) -> dict[str, Any]:
     return document
 
 
-def choose_child(index: dict[str, Any]) -> Descriptor:
-    """Choose among the manifests of an index: wasm, else linux/amd64 as Istio does, else the first of a platform.
+def choose_child(index: dict[str, Any], form: CodeForm = WASM_MODULE) -> Descriptor:
+    """Choose among the manifests of an index by the platforms of a form, else the first of any platform.
 
-    A module is the same for every platform, so any would do; what has no platform is no image (attestations).
+    A Wasm module is the same for every platform, so any would do: wasm, else linux/amd64 as Istio does. What has no
+    platform is no image (attestations).
     """
+    ranks = {platform: rank for rank, platform in enumerate(form.platforms)}
     children = _descriptors(index, "manifests", CHILDREN_MAX)
     platforms = [_platform(entry) for entry in index["manifests"]]
     ranked = [
-        (_PLATFORM_RANKS.get(platform, len(_PLATFORM_RANKS)), position)
+        (ranks.get(platform, len(ranks)), position)
         for position, (child, platform) in enumerate(zip(children, platforms, strict=True))
         if platform != ("unknown", "unknown") and child.media_type in MANIFEST_TYPES
     ]
@@ -104,21 +98,21 @@ def choose_child(index: dict[str, Any]) -> Descriptor:
     raise FetchError("ImageUnsupported", "the image's index lists no image")
 
 
-def module_layer(manifest: dict[str, Any]) -> Layer:
-    """Choose the layer that holds the module; raises FetchError that says what was found instead."""
+def code_layer(manifest: dict[str, Any], form: CodeForm = WASM_MODULE) -> Layer:
+    """Choose the layer that holds the code; raises FetchError that says what was found instead."""
     layers = layers_of(manifest)
     for layer in layers:
-        if layer.media_type in WASM_LAYER_TYPES:
+        if layer.media_type in form.layer_types:
             return Layer(layer, any_file)
     if layers and _ARCHIVE_TYPE.fullmatch(layers[-1].media_type):
-        return Layer(layers[-1], plugin_wasm)
+        return Layer(layers[-1], form.is_in_image)
     if len(layers) == 1:
         return Layer(layers[0], any_file)
     found = ", ".join(layer.media_type for layer in layers) or "no layers"
     raise FetchError(
         "ImageUnsupported",
-        f"the image holds no module: it must have a layer of type {min(WASM_LAYER_TYPES)} or application/wasm, or "
-        f"end in a tar layer with plugin.wasm; it has {found}",
+        f"the image holds no {form.name}: it must have a layer of type {' or '.join(sorted(form.layer_types))}, or "
+        f"end in a tar layer with {form.file_name}; it has {found}",
     )
 
 

@@ -34,6 +34,15 @@ def require_proxy_wasm(module: bytes) -> None:
         )
 
 
+def is_proxy_wasm(module: bytes) -> bool:
+    """Tell whether a module, which may be anything, is one of the Proxy-Wasm ABI."""
+    try:
+        require_proxy_wasm(module)
+    except FetchError:
+        return False
+    return True
+
+
 def exported_names(module: bytes) -> Iterator[str]:
     """Yield what a core module exports; raises ValueError or IndexError where its sections do not add up."""
     position = len(_HEADER)

@@ -1,19 +1,19 @@
-"""From what was downloaded to the module in it: gzip, zstd and tar, one within the other.
+"""From what was downloaded to the code in it: gzip, zstd and tar, one within the other.
 
 Decides by content: boxes are known by their first bytes, whatever a server or a manifest calls them. Pure.
 
-Invariant: what comes out begins as a Wasm module does, and nothing unpacked on the way was over `bytes_max`.
+Invariant: what comes out begins as code of its form does, and nothing unpacked on the way was over `bytes_max`.
 """
 
 import io
 import tarfile
 import zlib
 from collections.abc import Callable
-from pathlib import PurePosixPath
 
 import zstandard
 
 from skerry.artifacts.errors import FetchError
+from skerry.artifacts.fetching.forms import WASM_MODULE, CodeForm
 
 #: Boxes within boxes; a `.tar.gz` is two.
 DEPTH_MAX = 4
@@ -22,11 +22,15 @@ TAR_ENTRIES_MAX = 10_000
 #: Memory that a zstd frame may ask for; the format's own recommendation is 8 MiB.
 _ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024
 
-_WASM, _GZIP, _ZSTD = b"\0asm", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _USTAR_AT, _USTAR = 257, b"ustar"
 
-#: Tells by an entry's path whether it is the module.
+#: Tells by an entry's path whether it is the code.
 Wanted = Callable[[str], bool]
+
+
+class _Damaged(Exception):
+    """A box can't be opened; the text says why."""
 
 
 def any_file(_: str) -> bool:
@@ -34,29 +38,30 @@ def any_file(_: str) -> bool:
     return True
 
 
-def plugin_wasm(path: str) -> bool:
-    """Want the first file named plugin.wasm, in any folder: where images hold it."""
-    return PurePosixPath(path).name == "plugin.wasm"
-
-
-def unbox(content: bytes, *, bytes_max: int, wanted: Wanted = any_file) -> bytes:
-    """Return the module in `content`.
+def unbox(content: bytes, *, bytes_max: int, wanted: Wanted = any_file, form: CodeForm = WASM_MODULE) -> bytes:
+    """Return the code in `content`.
 
     Raises:
-        FetchError: NotWasm where there is none, TooLarge where a box unpacks to more than `bytes_max`.
+        FetchError: the form's reason where there is none, TooLarge where a box unpacks to more than `bytes_max`.
     """
-    for _ in range(DEPTH_MAX + 1):
-        if content.startswith(_WASM):
-            return content
-        if content.startswith(_GZIP):
-            content = _gunzip(content, bytes_max)
-        elif content.startswith(_ZSTD):
-            content = _unzstd(content, bytes_max)
-        elif content[_USTAR_AT : _USTAR_AT + len(_USTAR)] == _USTAR:
-            content = _untar(content, bytes_max, wanted)
-        else:
-            raise FetchError("NotWasm", "the code is no Wasm module, nor a gzip, zstd or tar file that holds one")
-    raise FetchError("NotWasm", f"the code is packed more than {DEPTH_MAX} times over")
+    try:
+        for _ in range(DEPTH_MAX + 1):
+            if content.startswith(form.magic):
+                return content
+            content = _opened(content, bytes_max, wanted, form)
+    except _Damaged as error:
+        raise FetchError(form.reason, str(error)) from error
+    raise FetchError(form.reason, f"the code is packed more than {DEPTH_MAX} times over")
+
+
+def _opened(content: bytes, bytes_max: int, wanted: Wanted, form: CodeForm) -> bytes:
+    if content.startswith(_GZIP):
+        return _gunzip(content, bytes_max)
+    if content.startswith(_ZSTD):
+        return _unzstd(content, bytes_max)
+    if content[_USTAR_AT : _USTAR_AT + len(_USTAR)] == _USTAR:
+        return _untar(content, bytes_max, wanted, form)
+    raise _Damaged(f"the code is no {form.name}, nor a gzip, zstd or tar file that holds one")
 
 
 def _gunzip(content: bytes, bytes_max: int) -> bytes:
@@ -69,10 +74,10 @@ def _gunzip(content: bytes, bytes_max: int) -> bytes:
             if unpacked_bytes > bytes_max:
                 raise _bomb(bytes_max)
             if not member.eof:
-                raise FetchError("NotWasm", "the code is a gzip file that is cut short")
+                raise _Damaged("the code is a gzip file that is cut short")
             content = member.unused_data
     except zlib.error as error:
-        raise FetchError("NotWasm", f"the code is a damaged gzip file: {error}") from error
+        raise _Damaged(f"the code is a damaged gzip file: {error}") from error
     return b"".join(members)  # of one member, which is the rule, no copy: a copy of a large one stops all threads
 
 
@@ -82,13 +87,13 @@ def _unzstd(content: bytes, bytes_max: int) -> bytes:
         with decompressor.stream_reader(content, read_across_frames=True) as reader:
             unpacked = reader.read(bytes_max + 1)
     except zstandard.ZstdError as error:
-        raise FetchError("NotWasm", f"the code is a damaged zstd file: {error}") from error
+        raise _Damaged(f"the code is a damaged zstd file: {error}") from error
     if len(unpacked) > bytes_max:
         raise _bomb(bytes_max)
     return unpacked
 
 
-def _untar(content: bytes, bytes_max: int, wanted: Wanted) -> bytes:
+def _untar(content: bytes, bytes_max: int, wanted: Wanted, form: CodeForm) -> bytes:
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for count, entry in enumerate(tar, start=1):
@@ -97,9 +102,9 @@ def _untar(content: bytes, bytes_max: int, wanted: Wanted) -> bytes:
                 if count >= TAR_ENTRIES_MAX:
                     break
     except (tarfile.TarError, ValueError, OverflowError, OSError, EOFError) as error:
-        raise FetchError("NotWasm", f"the code is a damaged tar file: {error}") from error
-    what = "no file" if wanted is any_file else "no file named plugin.wasm"
-    raise FetchError("NotWasm", f"the code is a tar file with {what} among its first {TAR_ENTRIES_MAX} entries")
+        raise _Damaged(f"the code is a damaged tar file: {error}") from error
+    what = "no file" if wanted is any_file else f"no file named {form.file_name}"
+    raise _Damaged(f"the code is a tar file with {what} among its first {TAR_ENTRIES_MAX} entries")
 
 
 def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, bytes_max: int) -> bytes:
@@ -108,7 +113,7 @@ def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, bytes_max: int) -> by
     file = tar.extractfile(entry)
     found = file.read() if file is not None else b""
     if len(found) != entry.size:
-        raise FetchError("NotWasm", "the code is a tar file that is cut short")
+        raise _Damaged("the code is a tar file that is cut short")
     return found
 
 

@@ -20,8 +20,8 @@ from skerry.server.kube.tables import partial_metadata, table
 from skerry.server.metrics import ENCODINGS
 from skerry.server.verbs.requests import Listed
 from skerry.server.verbs.stored import Stored
-from skerry.server.verbs.versions import shown
 from skerry.server.verbs.watching import Bookmark, Observed, Seen
+from skerry.server.verbs.withheld import told
 
 #: Bytes of watch events that are handed to a connection at once, and wait there for a client that does not read.
 PART_BYTES = 64 * 1024
@@ -39,7 +39,7 @@ class Renderer:
 
     def object(self, stored: Stored) -> bytes:
         """Return one object."""
-        stored = shown(self.kind, stored)
+        stored = told(self.kind, stored)
         match self.form.shape:
             case "object":
                 return stored.json
@@ -55,7 +55,7 @@ class Renderer:
             metadata["continue"] = listed.continue_token
             if listed.remaining is not None:
                 metadata["remainingItemCount"] = listed.remaining
-        states = [shown(self.kind, item) for item in listed.items] if self.kind.versions else listed.items
+        states = [told(self.kind, item) for item in listed.items]
         match self.form.shape:
             case "object":
                 items = b",".join([item.json for item in states])

@@ -25,8 +25,8 @@ from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.requests import Deleted, Target, WatchOptions, WriteOptions, Written
 from skerry.server.verbs.verbs import Verbs
-from skerry.server.verbs.versions import shown
 from skerry.server.verbs.watching import Seen
+from skerry.server.verbs.withheld import told
 
 log = get_logger(__name__)
 
@@ -249,7 +249,7 @@ def _name_in(document: dict[str, Any]) -> str:
 
 
 def _written(target: Target, written: Written) -> Response:
-    state = shown(target.kind, written.object)
+    state = told(target.kind, written.object)
     return Response(state.json, 201 if written.created else 200, headers=_warnings(written.warnings))
 
 
@@ -266,7 +266,7 @@ def _warning(text: str) -> bytes:
 
 def _deleted(target: Target, deleted: Deleted) -> Response:
     if not deleted.gone or target.kind.resource == "namespaces":
-        return Response(shown(target.kind, deleted.object).json)
+        return Response(told(target.kind, deleted.object).json)
     details = {**target.details, "uid": deleted.object.metadata["uid"]}
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     return Response(orjson.dumps(status))

@@ -32,6 +32,7 @@ from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
 from skerry.server.verbs.stored import Stored, encode
 from skerry.server.verbs.versions import is_kept, kept, shown
+from skerry.server.verbs.withheld import told, without_withheld
 from skerry.store import errors as store
 from skerry.store.log import RevisionLog
 from skerry.store.records import Entry
@@ -78,7 +79,7 @@ class Writer:
         await admit(change, self._surroundings)
         target, new = Target(kind, obj.namespace, obj.name), to_document(obj)
         if owners is None:
-            owners = managers.updated({}, self._write(target, options, "Update"), None, new)
+            owners = managers.updated({}, self._write(target, options, "Update"), None, without_withheld(kind, new))
         value = _encode(kind, new, managers.write(owners, kind.api_version))
         if options.dry_run:
             await self._require_absent(target)
@@ -158,9 +159,12 @@ class Writer:
         live = shown(target.kind, stored)
         old: Document = orjson.loads(live.value)
         old_fields = old["metadata"].pop("managedFields", None)
-        wanted = edit.make(Before(live, old, old_fields), self._write(target, options, edit.operation))
+        before = Before(live, old, old_fields)
+        if options.user is not None:
+            before = Before(told(target.kind, stored), without_withheld(target.kind, old), old_fields)
+        wanted = edit.make(before, self._write(target, options, edit.operation))
         new, warnings = await self._admitted(target, (old, entry.revision), wanted.document, options)
-        new_fields = managers.write(wanted.owners(new), version)
+        new_fields = managers.write(wanted.owners(without_withheld(target.kind, new)), version)
         if new == old and managers.same(old_fields, new_fields) and is_kept(target.kind, stored):
             return Written(live, warnings=warnings)
         removed = bool(new["metadata"].get("deletionTimestamp")) and not is_held_back(target.kind, new)

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from skerry.artifacts.errors import FetchError
+from skerry.artifacts.fetching.forms import WASM_MODULE
 from skerry.artifacts.fetching.images import (
     LAYERS_MAX,
     choose_child,
+    code_layer,
     is_index,
-    module_layer,
     parse_document,
 )
-from skerry.artifacts.fetching.unboxing import any_file, plugin_wasm
+from skerry.artifacts.fetching.unboxing import any_file
 
 OCI = "application/vnd.oci.image.layer.v1.tar"
 DOCKER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -26,7 +27,7 @@ def named(media_type: str, number: int = 0) -> dict[str, Any]:
 
 def chosen(*media_types: str) -> int:
     layers = [named(media_type, number) for number, media_type in enumerate(media_types)]
-    return int(module_layer({"layers": layers}).descriptor.digest, 16)
+    return int(code_layer({"layers": layers}).descriptor.digest, 16)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +50,8 @@ def test_the_layer_with_the_module_is_found(layers: list[str], number: int) -> N
 
 
 def test_of_an_archive_plugin_wasm_is_wanted_and_of_an_artifact_any_file() -> None:
-    assert module_layer({"layers": [named(DOCKER)]}).wanted is plugin_wasm
-    assert module_layer({"layers": [named(ISTIO)]}).wanted is any_file
+    assert code_layer({"layers": [named(DOCKER)]}).wanted == WASM_MODULE.is_in_image
+    assert code_layer({"layers": [named(ISTIO)]}).wanted is any_file
 
 
 @pytest.mark.parametrize("layers", [[], [OCI, "text/plain"], ["text/plain", "text/html"]])
@@ -67,7 +68,7 @@ def test_an_image_without_a_module_is_refused_by_what_it_has(layers: list[str]) 
 )  # fmt: skip
 def test_a_manifest_of_a_wrong_form_is_refused(layers: Any) -> None:
     with pytest.raises(FetchError):
-        module_layer({"layers": layers})
+        code_layer({"layers": layers})
 
 
 def index(*platforms: tuple[str, str] | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.artifacts.errors import FetchError
-from skerry.artifacts.fetching.unboxing import DEPTH_MAX, TAR_ENTRIES_MAX, any_file, plugin_wasm, unbox
+from skerry.artifacts.fetching.forms import WASM_MODULE
+from skerry.artifacts.fetching.unboxing import DEPTH_MAX, TAR_ENTRIES_MAX, any_file, unbox
 from skerry.testing.images import tar_of
 from skerry.testing.wasm import proxy_wasm_module
 
@@ -48,7 +49,7 @@ def test_of_an_image_layer_the_first_file_named_plugin_wasm_is_taken() -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    assert unbox(buffer.getvalue(), bytes_max=LIMIT, wanted=plugin_wasm) == MODULE
+    assert unbox(buffer.getvalue(), bytes_max=LIMIT, wanted=WASM_MODULE.is_in_image) == MODULE
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
@@ -87,7 +88,7 @@ def test_what_holds_no_module_is_refused_with_the_reason(boxed: bytes, said: str
 
 def test_a_layer_without_plugin_wasm_is_refused_by_that_name() -> None:
     with pytest.raises(FetchError, match="no file named plugin.wasm"):
-        unbox(tar_of("other.wasm", MODULE), bytes_max=LIMIT, wanted=plugin_wasm)
+        unbox(tar_of("other.wasm", MODULE), bytes_max=LIMIT, wanted=WASM_MODULE.is_in_image)
 
 
 def test_boxes_nest_only_so_deep() -> None:
@@ -105,7 +106,7 @@ def test_a_tar_of_very_many_entries_is_given_up() -> None:
         for number in range(TAR_ENTRIES_MAX + 1):
             tar.addfile(tarfile.TarInfo(f"f{number}"))
     with pytest.raises(FetchError, match="among its first"):
-        unbox(buffer.getvalue(), bytes_max=10**8, wanted=plugin_wasm)
+        unbox(buffer.getvalue(), bytes_max=10**8, wanted=WASM_MODULE.is_in_image)
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["", "gzip", "zstd", "tar", "wasm"]))

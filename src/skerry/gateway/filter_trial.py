@@ -1,4 +1,4 @@
-"""Where shared objects are tried first: an Envoy of their own that validates one configuration and ends.
+"""Where the filters of functions are tried first: an Envoy of their own that validates one configuration and ends.
 
 Native code can do anything to the process that loads it, at once or later, so that no verdict on anything else may come
 from that process: each trial has a fresh one. In it every symbol is bound at load (`LD_BIND_NOW`): the real Envoy binds
@@ -17,8 +17,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -31,11 +30,11 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from skerry.gateway import ir
 from skerry.gateway.envoy import find_envoy
-from skerry.gateway.envoy_natives import native_filter
+from skerry.gateway.envoy_plugins import extension
 from skerry.gateway.envoy_routes import route_configuration
 from skerry.gateway.envoy_words import any_of
 from skerry.gateway.filter_slots import FilterContent
-from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS
+from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS, reason_in
 from skerry.gateway.verdicts import PASSED, Verdicts
 
 #: What Envoy's ABI is for which modules may be built: its own, and the minor version before, for which Envoy vouches
@@ -52,49 +51,36 @@ _REFUSAL = re.compile(r"error initializing configuration '[^']*': (.*?)(?=^\[\d{
 _NO_GO_FILTER = "Didn't find a registered implementation"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is tried: code with all that it is given."""
-
-    native: ir.Native
-    route: ir.NativeRoute | None
-
-    @classmethod
-    def of(cls, content: FilterContent) -> "Subject | None":
-        """Return what is to be tried of a filter; None where it is no native one."""
-        return cls(content.filter, content.use) if isinstance(content.filter, ir.Native) else None
-
-
-class NativeTrial:
-    """Tries natives one after the other; `run` is its life.
+class FilterTrial:
+    """Tries filters one after the other; `run` is its life.
 
     Args:
         on_late_verdict: called when a verdict is there that `judge` did not wait for.
     """
 
     def __init__(self, on_late_verdict: Callable[[], None]) -> None:
-        self._verdicts: Verdicts[Subject] = Verdicts(on_late_verdict)
+        self._verdicts: Verdicts[FilterContent] = Verdicts(on_late_verdict)
 
-    def verdict(self, subject: Subject) -> str | None:
-        """Return why native code was refused, `PASSED`, or None while it is not tried."""
-        return self._verdicts.get(subject)
+    def verdict(self, content: FilterContent) -> str | None:
+        """Return why a filter was refused, `PASSED`, or None while it is not tried."""
+        return self._verdicts.get(content)
 
-    async def judge(self, subjects: Iterable[Subject], *, wait_seconds: float) -> None:
-        """Have natives tried, and wait a while for the verdicts of those that are new."""
-        await self._verdicts.judge(set(subjects), wait_seconds=wait_seconds)
+    async def judge(self, contents: Collection[FilterContent], *, wait_seconds: float) -> None:
+        """Have filters tried, and wait a while for the verdicts of those that are new."""
+        await self._verdicts.judge(contents, wait_seconds=wait_seconds)
 
     async def run(self) -> None:
         """Try whatever is wanted; never returns."""
         while True:
-            subject = await self._verdicts.next()
-            await self._verdicts.conclude(subject, await tried(subject))
+            content = await self._verdicts.next()
+            await self._verdicts.conclude(content, await tried(content))
 
 
-async def tried(subject: Subject) -> str:
-    """Try native code in a process of its own; return why it is refused, or `PASSED`."""
+async def tried(content: FilterContent) -> str:
+    """Try a filter in a process of its own; return why it is refused, or `PASSED`."""
     with tempfile.TemporaryDirectory(prefix="skerry-trial-") as directory:
         path = Path(directory) / "bootstrap.pb"
-        path.write_bytes(_bootstrap(subject).SerializeToString(deterministic=True))
+        path.write_bytes(_bootstrap(content).SerializeToString(deterministic=True))
         code, words = await _validated(path)
     verdict = verdict_on(code, words)
     TRIALS.labels("refused" if verdict else "passed").inc()
@@ -115,7 +101,7 @@ def verdict_on(code: int | None, words: str) -> str:
     if refusal := _REFUSAL.search(words):
         if _NO_GO_FILTER in refusal[1]:
             return "this Envoy has no Go filter, which is one of its contrib extensions: build a dynamic module instead"
-        return " ".join(refusal[1].split())[:REASON_CHARACTERS_MAX]
+        return (reason_in(words) or " ".join(refusal[1].split()))[:REASON_CHARACTERS_MAX]
     if code or not _IN_ORDER.search(words):
         return f"Envoy ended with exit code {code} as it loaded the code, and gave no reason"
     version = _ABI_LINE.search(words)
@@ -166,13 +152,13 @@ async def _beginning(stream: asyncio.StreamReader | None) -> bytes:
     return bytes(content)
 
 
-def _bootstrap(subject: Subject) -> Bootstrap:
+def _bootstrap(content: FilterContent) -> Bootstrap:
     """Write a listener that binds no port, with the filter and one route that turns it on."""
-    use = ir.FilterUse(_NAME, subject.route)
+    use = ir.FilterUse(_NAME, content.use)
     route = ir.Route(_NAME, ir.EVERYTHING, ir.Respond(200), filters=(use,))
     table = ir.RouteTable(_NAME, (ir.VirtualHost("*", (route,)),))
     address = Address(socket_address=SocketAddress(address="127.0.0.1", port_value=1))
-    chain = FilterChain(filters=[_connection_manager(subject.native, route_configuration(table))])
+    chain = FilterChain(filters=[_connection_manager(content, route_configuration(table))])
     listener = Listener(name=_NAME, address=address, filter_chains=[chain])
     listener.bind_to_port.value = False
     message = Bootstrap()
@@ -180,13 +166,14 @@ def _bootstrap(subject: Subject) -> Bootstrap:
     return message
 
 
-def _connection_manager(native: ir.Native, routes: RouteConfiguration) -> Filter:
+def _connection_manager(content: FilterContent, routes: RouteConfiguration) -> Filter:
+    config = extension(ir.Plugin(_NAME, "http", content.filter)).typed_config
     filters = [
-        hcm.HttpFilter(name=_NAME, disabled=True, typed_config=any_of(native_filter(native))),
+        hcm.HttpFilter(name=_NAME, disabled=True, typed_config=config),
         hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(Router())),
     ]
     manager = hcm.HttpConnectionManager(stat_prefix=_NAME, route_config=routes, http_filters=filters)
     return Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))
 
 
-__all__ = ["ABI_VERSION", "NativeTrial", "Subject", "tried", "verdict_on"]
+__all__ = ["ABI_VERSION", "FilterTrial", "tried", "verdict_on"]
