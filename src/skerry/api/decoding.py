@@ -75,7 +75,11 @@ def decode(kind: Kind[R], document: Document, old: Document | None = None) -> De
     """
     if kind.schema is not None:
         return _decode_by_schema(kind, kind.schema, document, old)
-    return _decode_by_model(kind, without_nulls(document))
+    given = without_nulls(document)
+    for part, name in kind.verbatim:
+        if isinstance(whole := document.get(part), dict) and whole.get(name) is not None:
+            given[part][name] = whole[name]
+    return _decode_by_model(kind, given)
 
 
 def _decode_by_schema(kind: Kind[R], schema: Schema, document: Document, old: Document | None) -> Decoded[R]:

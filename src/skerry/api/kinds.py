@@ -112,6 +112,7 @@ class Kind(Generic[R]):
         ages: whether tables end with the column Age; not where the columns tell the creation time themselves.
         scale: where the /scale subresource finds its numbers; None for no such subresource.
         deletion_finalizers: what a delete puts on an object, so that a controller can finish first.
+        verbatim: paths of the fields that hold any JSON of a user's, in which null is a value and not an absence.
     """
 
     group: str
@@ -139,6 +140,7 @@ class Kind(Generic[R]):
     ages: bool = True
     scale: ScalePaths | None = None
     deletion_finalizers: tuple[str, ...] = ()
+    verbatim: tuple[tuple[str, str], ...] = ()
 
     @property
     def kind(self) -> str:

@@ -21,6 +21,7 @@ from skerry.cli import run_notes
 from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.folder import function_from_folder
+from skerry.cli.functions import functions
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.plugins import plugins
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugins, name="plugin")
+app.add_typer(functions, name="function")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")

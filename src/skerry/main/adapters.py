@@ -6,15 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.api.dispatch_v1 import RUN, Function, Run
+from skerry.api.errors import ServiceUnavailable
+from skerry.api.model import from_document, to_document
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.engine.check import BundleChecker
 from skerry.engine.errors import LoadError
 from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
 from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogLine, LogQuery
-from skerry.server.verbs.requests import Target
+from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -36,6 +40,51 @@ class EngineBundleCheck:
             await self._checker.check(wasm)
         except LoadError as error:
             raise BundleRefusedError(error.message, line=error.line or 0, column=error.column or 0) from error
+
+
+class KeptSources:
+    """`server.dispatch.door.Sources`, in the keep."""
+
+    def __init__(self, keep: ArtifactKeep) -> None:
+        self._keep = keep
+
+    async def keep(self, content: bytes) -> str:
+        """Store an archive; return its digest."""
+        return str(await self._keep.put(content))
+
+
+class RecordedRuns:
+    """`controllers.dispatch_runs.RecordRun`, by the verbs."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self._verbs = verbs
+
+    async def __call__(self, run: Run) -> Run:
+        """Store a run with its status."""
+        run.api_version, run.kind = RUN.api_version, RUN.kind
+        options = WriteOptions(manager="skerry", with_status=True)
+        written = await self._verbs.create(Target(RUN, run.namespace), to_document(run), options)
+        return from_document(Run, written.object.document)
+
+
+class LateRuns:
+    """`server.dispatch.door.Runs`, by the controller of this process once it runs; `controller` is set then."""
+
+    def __init__(self) -> None:
+        self.controller: DispatchRunController | None = None
+
+    def _present(self) -> DispatchRunController:
+        if self.controller is None:
+            raise ServiceUnavailable("functions are not run yet: Skerry is starting")
+        return self.controller
+
+    async def run_now(self, function: Function, run: Run) -> Run:
+        """Execute a run whose caller waits."""
+        return await self._present().run_now(function, run)
+
+    def require_room(self, namespace: str, function: str) -> None:
+        """Refuse a run where too many wait."""
+        self._present().require_room(namespace, function)
 
 
 class LocalArtifacts:

@@ -68,6 +68,11 @@ class DataDir:
         return self.root / "filters"
 
     @property
+    def deployments(self) -> Path:
+        """Sources and packages of the functions with typed input and output."""
+        return self.root / "deployments"
+
+    @property
     def plugins(self) -> Path:
         """Modules of the plugins that this node runs."""
         return self.root / "plugins"

@@ -20,6 +20,7 @@ from pathlib import Path
 from skerry.agent.agent import AgentSettings, run_agent
 from skerry.api.catalogue import Catalogue
 from skerry.api.core_v1 import Event, Secret
+from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import kinds_within
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
@@ -61,10 +62,18 @@ from skerry.kit.ids import RandomIds
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
-from skerry.main.adapters import EngineBundleCheck, LocalArtifacts, LocalFunctionLogs, NodeReadiness
+from skerry.main.adapters import (
+    EngineBundleCheck,
+    KeptSources,
+    LateRuns,
+    LocalArtifacts,
+    LocalFunctionLogs,
+    NodeReadiness,
+)
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
+from skerry.main.functions import dispatch_controllers, dispatch_door
 from skerry.main.ports import free_address
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
@@ -73,6 +82,7 @@ from skerry.server.auth import Authenticator
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
+from skerry.server.dispatch.door import Runs, Sources
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.http import Door
@@ -114,6 +124,8 @@ class Ground:
     verbs: Verbs
     access: Access
     resealer: Resealer
+    sources: Sources
+    runs: Runs
 
 
 async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[None]]) -> None:
@@ -177,9 +189,11 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         await ensure_default_gateway(client, http_address)
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
         node = NodeReadiness()
-        ground = Ground(verbs, access, sealed.resealer)
+        runs = LateRuns()
+        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), runs)
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
         await stack.enter_async_context(controllers(settings, data_dir, client, keep, verbs.kinds))
+        await stack.enter_async_context(dispatch_controllers(data_dir, client, keep, verbs, runs))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
@@ -237,6 +251,7 @@ def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: 
     return (
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
+        dispatch_door(ground.verbs, ground.access, ground.sources, ground.runs),
     )
 
 
@@ -260,7 +275,7 @@ async def controllers(
     checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
     check = EngineBundleCheck(checker)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
-    collector = ArtifactCollector(keep, revisions, plugins)
+    collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function))
     expirer = EventExpirer(client, informers.of(Event), clock)
     fetching = fetch_settings(settings)
     async with (

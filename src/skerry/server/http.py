@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 from skerry.kit.logs import get_logger
-from skerry.server.access import Decision
+from skerry.server.access import Act, Decision
 from skerry.server.auth import User
 
 log = get_logger(__name__)
@@ -126,7 +126,7 @@ class Request:
         parts, size, more = [], 0, True
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while more and size <= DRAINED_BYTES_MAX:
+                while more and size <= max(bytes_max, DRAINED_BYTES_MAX):
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise BadRequest("the request's body ended early")
@@ -181,11 +181,13 @@ class Route:
         method: such as "GET".
         path: with names in braces, such as "/api/v1/namespaces/{namespace}/secrets".
         watch: whether it is the watch of a collection (`?watch=true`), which is a verb of its own.
+        act: what the caller must be allowed, in the namespace default; None where method and path tell it.
     """
 
     method: str
     path: str
     watch: bool = False
+    act: Act | None = None
 
 
 class Door(Protocol):

@@ -17,8 +17,10 @@ from skerry.api.model import ObjectMeta
 from skerry.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
+from skerry.artifacts.keep import ArtifactKeep
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
+from skerry.main.adapters import KeptSources, LateRuns
 from skerry.main.up import Ground, front_doors
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
@@ -65,7 +67,9 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])
         accounts = AccountTokens(verbs, open_signing_key(tmp_path / "sa.key"), clock, RandomIds())
         tokens = Tokens(verbs, clock, accounts, (known,))
-        doors = front_doors(Ground(verbs, access, sealed.resealer), LogLines(), clock, tokens)
+        keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
+        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), LateRuns())
+        doors = front_doors(ground, LogLines(), clock, tokens)
         yield App(doors, Guards((known,), access), Health([]), clock)
 
 
@@ -96,6 +100,8 @@ def concrete(route: Route) -> str:
 
 
 def act_of(route: Route) -> Act:
+    if route.act:
+        return route.act
     path = parse_path(concrete(route)) if route.path.startswith("/api") else None
     if not isinstance(path, ResourcePath) or not path.plural:
         return path_act(route.method, concrete(route))

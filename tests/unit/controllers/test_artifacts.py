@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, WasmPluginSpec
 from skerry.api.model import ObjectMeta
@@ -27,8 +28,10 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
         )
         await client.change_status(plugin, lambda p: setattr(p.status, "code", code))
         revisions, plugins = Informer(client, EdgeFunctionRevision), Informer(client, WasmPlugin)
-        collector = ArtifactCollector(keep, revisions, plugins)
-        async with background(("revisions", revisions.run), ("plugins", plugins.run)):
+        functions = Informer(client, Function)
+        collector = ArtifactCollector(keep, revisions, plugins, functions)
+        async with background(("revisions", revisions.run), ("plugins", plugins.run), ("functions", functions.run)):
+            await functions.synced()
             await revisions.synced()
             await plugins.synced()
             await collector.collect()

@@ -66,6 +66,10 @@ class LocalDriver:
     ) -> None:
         await self.close()
 
+    def deployments(self) -> set[str]:
+        """Return the `faas_id` of every deployment that is there."""
+        return {folder.name for folder in self._directory.iterdir() if not folder.name.endswith(_UNFINISHED)}
+
     async def create(self, function: Function, exec_: Exec) -> None:
         """Write a deployment's folder, install its packages and start a first process; all of it, or nothing.
 
@@ -137,7 +141,7 @@ class LocalDriver:
         return self._directory / faas_id
 
     async def close(self) -> None:
-        """End all processes; the deployments stay."""
+        """End all processes once their runs are done; the deployments stay."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.close()

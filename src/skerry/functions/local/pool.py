@@ -9,6 +9,9 @@ from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see er
 from skerry.functions.local.process import FunctionProcess
 from skerry.functions.messages import ERROR_KEY, Context, Message, logs_of
 
+#: How long the runs of a pool that closes may still take.
+CLOSE_SECONDS_MAX = 30.0
+
 
 @dataclass(frozen=True)
 class PoolSettings:
@@ -43,6 +46,10 @@ class ProcessPool:
         self._settings = settings
         self._places = asyncio.Semaphore(settings.processes_max)
         self._waiting = 0
+        self._running = 0
+        self._closed = False
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._idle: list[tuple[FunctionProcess, asyncio.TimerHandle]] = []
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -71,11 +78,16 @@ class ProcessPool:
             await self._places.acquire()
         finally:
             self._waiting -= 1
+        self._running += 1
+        self._drained.clear()
         try:
             process = await self._take()
             return await self._run_in(process, context, payload)
         finally:
             self._places.release()
+            self._running -= 1
+            if not self._running and not self._waiting:
+                self._drained.set()
 
     async def _run_in(self, process: FunctionProcess, context: Context, payload: object) -> object:
         try:
@@ -85,7 +97,10 @@ class ProcessPool:
             await process.kill()
             raise
         logs_of(context).extend(*process.take_printed())
-        self._keep(process)
+        if self._closed:
+            await process.kill()
+        else:
+            self._keep(process)
         if error := error_of(answer.context.get(ERROR_KEY)):
             raise error
         return answer.payload
@@ -108,11 +123,14 @@ class ProcessPool:
         task.add_done_callback(self._endings.discard)
 
     async def close(self) -> None:
-        """End all idle processes; those that run end with their runs' cancellation."""
+        """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all processes that are idle then."""
+        self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await self._drained.wait()
         idle, self._idle = self._idle, []
         for process, ending in idle:
             ending.cancel()
             await process.kill()
-        for task in tuple(self._endings):
-            with suppress(asyncio.CancelledError):
-                await task
+        if self._endings:
+            await asyncio.wait(self._endings)

@@ -20,7 +20,7 @@ from skerry.kit.tasks import background
 from skerry.server.access import Act, Decision, Held
 from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.authorization.bootstrap import ensure_default_roles
-from skerry.server.authorization.escalation import check_escalation, check_secrets_of_code, check_token
+from skerry.server.authorization.escalation import check_escalation, check_named_secrets, check_token
 from skerry.server.authorization.following import Follower
 from skerry.server.authorization.index import RbacIndex
 from skerry.server.authorization.nodes import NodeSecrets
@@ -102,7 +102,7 @@ class Authorization:
         """Refuse roles, bindings, tokens and code that give more than who writes them has; see `Policy`."""
         check_escalation(change, self)
         check_token(change, self)
-        check_secrets_of_code(change, self)
+        check_named_secrets(change, self)
 
     async def in_force(self, target: Target, revision: int) -> None:
         """Wait until a write of roles or bindings decides; see `Policy`."""

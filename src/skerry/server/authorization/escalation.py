@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
+from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.model import Document, to_document
@@ -66,19 +67,31 @@ def check_token(change: Change, access: Access) -> None:
         require(access, user, act)
 
 
-def check_secrets_of_code(change: Change, access: Access) -> None:
-    """Check that who has code brought with a Secret may read it: its content goes to wherever the code is said to be.
+def check_named_secrets(change: Change, access: Access) -> None:
+    """Check that who names Secrets may read them: their content goes to wherever the code is said to be, or to code.
 
-    Any other change passes. Raises Forbidden.
+    A change that leaves alone what decides where they go passes. Raises Forbidden.
     """
-    user, function = change.user, change.object
-    if user is None or not isinstance(function, EdgeFunction):
+    user = change.user
+    if user is None:
         return
-    code = function.spec.template.code
-    if isinstance(change.old, EdgeFunction) and change.old.spec.template.code == code:
+    decisive, names = _named_secrets(change.object)
+    if change.old is not None and _named_secrets(change.old)[0] == decisive:
         return
-    for namespace, name in secrets_of(code):
+    for namespace, name in names:
         require(access, user, Act("get", "", "secrets", namespace=namespace, name=name))
+
+
+def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """Return what decides where the content of Secrets goes, and namespace and name of each."""
+    match obj:
+        case EdgeFunction():
+            code = obj.spec.template.code
+            return code, list(secrets_of(code))
+        case Function() | Run():
+            return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
+        case _:
+            return None, []
 
 
 _CHECKED = (ClusterRole, Role, ClusterRoleBinding, RoleBinding)

@@ -69,7 +69,8 @@ class Writer:
         """Create an object; `owners` are given where it is applied."""
         kind = target.kind
         document, _ = without_managed_fields(document)
-        document = {key: value for key, value in document.items() if key != "status" or not kind.has_status}
+        if kind.has_status and not options.with_status:
+            document = {key: value for key, value in document.items() if key != "status"}
         metadata.check_type(kind, document)
         obj, warnings = _decode(target, document, options)
         if obj.metadata.resource_version not in {None, "", "0"}:

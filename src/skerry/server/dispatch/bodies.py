@@ -1,0 +1,244 @@
+"""The JSON of Dispatch's functions, runs and secrets, and what it is of our kinds.
+
+Both eras of its API are read: `source` (base64 of an archive or of a text) with `handler`, and `code` (the text) with
+`main`. Fields that Dispatch does not know are ignored, as it ignores them. What it filled in wrongly is filled in
+right: a run's `services`, and its `finishedTime` when it failed.
+"""
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from skerry.api.core_v1 import Secret
+from skerry.api.dispatch_v1 import DELETING, INITIALIZED, Function, FunctionSchema, FunctionSpec, Run, Tag
+from skerry.api.errors import BadRequest
+from skerry.api.model import Document
+from skerry.functions import SchemaError, check_schema
+from skerry.kit.clock import from_rfc3339
+from skerry.server.dispatch.errors import PATTERN, RequestRefused
+
+#: What Dispatch writes of a time that has not come: year 1, as seconds since 1970.
+NO_TIME = -62135596800
+#: Stands for a value of a secret that was not asked for.
+HIDDEN = "<hidden>"
+
+_NAME = re.compile(r"\w[\w-]*", re.ASCII)
+_GZIP = b"\x1f\x8b"
+_TEXT_FILE_MODULE = "function"
+
+
+class Body(BaseModel):
+    """Base of what is read of a request's body."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+
+class TagBody(Body):
+    """A tag."""
+
+    key: str
+    value: str = ""
+
+
+class SchemaBody(Body):
+    """Schemas of input and output."""
+
+    in_: dict[str, Any] | None = Field(default=None, alias="in")
+    out: dict[str, Any] | None = None
+
+
+class FunctionBody(Body):
+    """A function as it is created or replaced."""
+
+    name: str
+    image: str
+    handler: str = ""
+    source: str = ""
+    source_url: str = Field(default="", alias="sourceURL")
+    code: str = ""
+    main: str = "main"
+    schema_: SchemaBody | None = Field(default=None, alias="schema")
+    secrets: list[str] | None = None
+    services: list[str] | None = None
+    timeout: int = 0
+    tags: list[TagBody] | None = None
+
+
+class RunBody(Body):
+    """A run as it is asked for; `retries` and `backoff` are Skerry's own."""
+
+    blocking: bool = False
+    input: Any = None
+    secrets: list[str] | None = None
+    services: list[str] | None = None
+    http_context: dict[str, Any] | None = Field(default=None, alias="httpContext")
+    event: dict[str, Any] | None = None
+    tags: list[TagBody] | None = None
+    retries: int = 0
+    backoff: str = "1s"
+
+
+class SecretBody(Body):
+    """A secret as it is created or replaced."""
+
+    name: str
+    secrets: dict[str, str] = Field(default_factory=dict)
+    tags: list[TagBody] | None = None
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a function."""
+    if not _NAME.fullmatch(name):
+        message = (
+            "name should start with letter or number and may only contain letters, numbers, underscores and dashes"
+        )
+        raise RequestRefused(PATTERN, message)
+
+
+def source_of(body: FunctionBody) -> tuple[str | None, bytes | None]:
+    """Return a function's source: a text, or an archive to be kept as an artifact.
+
+    Raises:
+        BadRequest: there is none, or it is no base64.
+    """
+    if body.code:
+        return body.code, None
+    if not body.source:
+        if body.source_url:
+            raise BadRequest("sourceURL: functions are not brought from URLs; upload the code as source")
+        raise BadRequest("either source or sourceURL must be specified")
+    try:
+        source = base64.b64decode(body.source, validate=True)
+        return (None, source) if source.startswith(_GZIP) else (source.decode(), None)
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise BadRequest("source must be the base64 of an archive (tar in gzip), or of a text in UTF-8") from error
+
+
+def function_spec(body: FunctionBody, text: str | None, artifact: str | None) -> FunctionSpec:
+    """Make the spec that a body asks for.
+
+    Raises:
+        BadRequest: a schema is none.
+    """
+    for name in ("in", "out"):
+        schema = getattr(body.schema_, "in_" if name == "in" else name) if body.schema_ else None
+        if schema is not None:
+            try:
+                check_schema(schema)
+            except SchemaError as error:
+                raise BadRequest(f"could not decode schema.{name}: {error}") from error
+    document: Document = {
+        "image": body.image,
+        "handler": f"{_TEXT_FILE_MODULE}.{body.main}" if body.code else body.handler,
+        "source": {"text": text} if artifact is None else {"artifact": artifact},
+        "secrets": body.secrets,
+        "services": body.services,
+        "timeout": body.timeout,
+    }
+    spec = FunctionSpec.model_validate({k: v for k, v in document.items() if v is not None}, by_name=False)
+    spec.function_schema = FunctionSchema(in_=body.schema_.in_, out=body.schema_.out) if body.schema_ else None
+    spec.tags = _tags(body.tags)
+    return spec
+
+
+def run_spec(function: str, body: RunBody) -> Document:
+    """Make the spec, as a document, of the run that a body asks for."""
+    document: Document = {
+        "functionName": function,
+        "blocking": body.blocking,
+        "input": body.input,
+        "secrets": body.secrets,
+        "services": body.services,
+        "httpContext": body.http_context or None,
+        "event": body.event,
+        "tags": [tag.model_dump() for tag in body.tags] if body.tags else None,
+        "retries": body.retries,
+        "backoff": body.backoff,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _tags(tags: list[TagBody] | None) -> list[Tag] | None:
+    return [Tag(key=tag.key, value=tag.value) for tag in tags] if tags else None
+
+
+def function_json(function: Function) -> Document:
+    """Write a function; `source` never leaves."""
+    spec, status, schema = function.spec, function.status, function.spec.function_schema
+    document: Document = {
+        "kind": "Function",
+        "id": function.uid,
+        "name": function.name,
+        "faasId": status.faas_id,
+        "image": spec.image,
+        "handler": spec.handler or None,
+        "timeout": spec.timeout or None,
+        "createdTime": _seconds(function.metadata.creation_timestamp),
+    }
+    return {key: value for key, value in document.items() if value is not None} | {
+        "schema": {"in": schema.in_ if schema else None, "out": schema.out if schema else None},
+        "secrets": spec.secrets,
+        "services": spec.services,
+        "tags": [tag.model_dump() for tag in spec.tags] if spec.tags else None,
+        "reason": status.reason,
+        "status": DELETING if function.metadata.deletion_timestamp else status.state or INITIALIZED,
+    }
+
+
+def run_json(run: Run) -> Document:
+    """Write a run."""
+    spec, status = run.spec, run.status
+    finished = status.finished_time is not None
+    document: Document = {
+        "name": run.name,
+        "functionName": spec.function_name,
+        "functionId": status.function_id,
+        "faasId": status.faas_id,
+        "blocking": spec.blocking or None,
+        "input": spec.input,
+        "output": status.output,
+        "httpContext": spec.http_context,
+        "event": spec.event,
+        "error": _error_json(status.error),
+        "attempts": status.attempts or None,
+    }
+    written = {key: value for key, value in document.items() if value is not None} | {
+        "secrets": status.secrets or spec.secrets,
+        "services": status.services or spec.services,
+        "tags": [tag.model_dump() for tag in spec.tags or ()],
+        "reason": status.reason,
+        "status": status.state or INITIALIZED,
+        "executedTime": _seconds(run.metadata.creation_timestamp),
+        "finishedTime": _seconds(status.finished_time) if finished else NO_TIME,
+    }
+    if finished or status.logs:
+        logs = status.logs
+        written["logs"] = {"stdout": logs.stdout if logs else None, "stderr": logs.stderr if logs else None}
+    return written
+
+
+def _error_json(error: Any) -> Document | None:
+    if error is None:
+        return None
+    return {"type": error.type, "message": error.message, "stacktrace": error.stacktrace or []}
+
+
+def secret_json(secret: Secret, *, values: bool) -> Document:
+    """Write a secret, with its values only where they were asked for."""
+    plain = {
+        key: base64.b64decode(value).decode(errors="replace") if values else HIDDEN
+        for key, value in (secret.data or {}).items()
+    }
+    return {"kind": "Secret", "id": secret.uid, "name": secret.name, "secrets": plain, "tags": None}
+
+
+def _seconds(time: str | None) -> int:
+    return round(from_rfc3339(time).timestamp()) if time else NO_TIME
+
+
+def modified_seconds(run: Run) -> int:
+    """Return when a run changed last, for `since`."""
+    return _seconds(run.status.finished_time or run.metadata.creation_timestamp)

@@ -1,0 +1,81 @@
+"""The verbs, as the handlers of this door call them: models in, models out, for one organization and one caller."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from skerry.api.model import Document, R, from_document, to_document
+from skerry.api.registry import kind_of
+from skerry.server.access import Access, Act, require
+from skerry.server.auth import User
+from skerry.server.verbs.patches.merge_patch import MergePatch
+from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, WriteOptions
+from skerry.server.verbs.verbs import Verbs
+
+_MANAGER = "dispatch"
+_PAGE_OBJECTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects of an organization, which is a namespace.
+
+    Attributes:
+        verbs: what is done with them.
+        access: who may.
+        namespace: the organization.
+        user: for whom.
+    """
+
+    verbs: Verbs
+    access: Access
+    namespace: str
+    user: User
+
+    def _target(self, model: type[R], name: str = "") -> Target:
+        return Target(kind_of(model), self.namespace, name)
+
+    @property
+    def _options(self) -> WriteOptions:
+        return WriteOptions(field_validation="Strict", manager=_MANAGER, user=self.user)
+
+    def require_secrets(self, names: Iterable[str]) -> None:
+        """Refuse, with Denied, a caller who names secrets that they may not read."""
+        for name in names:
+            require(self.access, self.user, Act("get", "", "secrets", namespace=self.namespace, name=name))
+
+    async def get(self, model: type[R], name: str) -> R:
+        """Return an object; raises NotFound."""
+        return from_document(model, (await self.verbs.get(self._target(model, name))).document)
+
+    async def list(self, model: type[R]) -> AsyncIterator[R]:
+        """Yield all objects of a kind, by name."""
+        token = ""
+        while True:
+            page = await self.verbs.list(self._target(model), ListOptions(limit=_PAGE_OBJECTS, continue_token=token))
+            for item in page.items:
+                yield from_document(model, item.document)
+            token = page.continue_token
+            if not token:
+                return
+
+    async def create(self, obj: R) -> R:
+        """Store a new object; raises AlreadyExists, Invalid, and NotFound where there is no such organization."""
+        kind = kind_of(type(obj))
+        obj.api_version, obj.kind = kind.api_version, kind.kind
+        written = await self.verbs.create(self._target(type(obj)), to_document(obj), self._options)
+        return from_document(type(obj), written.object.document)
+
+    async def replace(self, obj: R) -> R:
+        """Put an object in place of the stored one; raises NotFound, Conflict, Invalid."""
+        written = await self.verbs.replace(self._target(type(obj), obj.name), to_document(obj), self._options)
+        return from_document(type(obj), written.object.document)
+
+    async def patch(self, model: type[R], name: str, patch: Document) -> R:
+        """Change a part of an object; raises NotFound, Invalid."""
+        written = await self.verbs.patch(self._target(model, name), MergePatch(patch), self._options)
+        return from_document(model, written.object.document)
+
+    async def delete(self, model: type[R], name: str) -> R:
+        """Ask for an object's end; return its last state. Raises NotFound."""
+        deleted = await self.verbs.delete(self._target(model, name), DeleteOptions())
+        return from_document(model, deleted.object.document)

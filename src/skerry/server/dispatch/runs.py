@@ -1,0 +1,160 @@
+"""Runs: begin one and wait for it or not, list, get, cancel."""
+
+import asyncio
+import uuid
+
+from skerry.api.decoding import complete
+from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
+from skerry.api.errors import AlreadyExists, BadRequest, NotFound
+from skerry.api.model import ObjectMeta, OwnerReference
+from skerry.api.registry import kind_of
+from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec
+from skerry.server.dispatch.door import Asked, Operation, Runs, json
+from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
+from skerry.server.dispatch.objects import Objects
+from skerry.server.dispatch.selecting import has_application, since_seconds, wanted_applications
+from skerry.server.http import Response
+
+_COLLECTION = "/v1/runs"
+_ITEM = "/v1/runs/{name}"
+
+#: How long a request may wait for its function to become READY (`Prefer: wait=N`).
+WAIT_SECONDS_MAX = 50.0
+_LOOK_SECONDS = 0.05
+#: What a failed run that was waited for is answered with, where `Prefer: status=strict` is asked for.
+_STRICT = {"InputError": 422, "FunctionError": 502}
+#: Names the runs of an idempotency key.
+_KEYS = uuid.UUID("6f1f4f5c-52ab-4b51-9c1c-0a6b0f2f7c11")
+
+
+class FunctionRuns:
+    """The handlers of runs.
+
+    Args:
+        runs: executes them.
+    """
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def operations(self) -> list[Operation]:
+        """Return what may be asked."""
+        return [
+            Operation("POST", _COLLECTION, "create", RUN, self.create),
+            Operation("GET", _COLLECTION, "list", RUN, self.list),
+            Operation("GET", _ITEM, "get", RUN, self.get),
+            Operation("DELETE", _ITEM, "delete", RUN, self.delete),
+        ]
+
+    async def create(self, asked: Asked) -> Response:
+        """Run a function: 202 once the run is stored, or 200 once it is over where it is blocking."""
+        name = asked.query("functionName")
+        if not name:
+            raise BadRequest("Bad Request: No function specified")
+        body = await asked.body(RunBody, "Bad Request: Invalid Payload")
+        prefer = _preferences(asked)
+        function = await _ready(asked.objects, name, min(_seconds(prefer.get("wait", "0")), WAIT_SECONDS_MAX))
+        key = asked.request.header(b"idempotency-key")
+        run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else uuid.uuid4())
+        run = Run(
+            metadata=_metadata(function, run_name), spec=RunSpec.model_validate(run_spec(name, body), by_name=False)
+        )
+        if key and (known := await _find(asked.objects, run_name)) is not None:
+            return _answer(known, prefer)
+        if not body.blocking:
+            self._runs.require_room(function.namespace, name)
+            try:
+                return _answer(await asked.objects.create(run), prefer)
+            except AlreadyExists:
+                return _answer(await asked.objects.get(Run, run_name), prefer)
+        complete(kind_of(Run), run, None)
+        asked.objects.require_secrets(run.spec.secrets or ())
+        return _answer(await self._runs.run_now(function, run), prefer)
+
+    async def list(self, asked: Asked) -> Response:
+        """List runs, of all functions or of one."""
+        name, since = asked.query("functionName"), since_seconds(asked.query("since"))
+        wanted = wanted_applications(asked.query_list("tags"))
+        return json(
+            [
+                run_json(run)
+                async for run in asked.objects.list(Run)
+                if name in {"", run.spec.function_name}
+                and modified_seconds(run) > since
+                and has_application(run.spec.tags, wanted)
+            ]
+        )
+
+    async def get(self, asked: Asked) -> Response:
+        """Return a run."""
+        run = await _named(asked)
+        if modified_seconds(run) <= since_seconds(asked.query("since")):
+            raise NotFound("function run  not found")
+        return json(run_json(run))
+
+    async def delete(self, asked: Asked) -> Response:
+        """Cancel a run that goes on (202), or remove one that is over (200)."""
+        run = await _named(asked)
+        if is_finished(run):
+            return json(run_json(await asked.objects.delete(Run, run.name)))
+        return json(run_json(await asked.objects.patch(Run, run.name, {"spec": {"cancelled": True}})), 202)
+
+
+async def _named(asked: Asked) -> Run:
+    name = asked.names["name"]
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        raise RequestRefused(WRONG_TYPE, f"runName in path must be of type uuid: {name!r}") from None
+    run = await _find(asked.objects, name)
+    if run is None or asked.query("functionName") not in {"", run.spec.function_name}:
+        raise NotFound("function run  not found")
+    return run
+
+
+async def _find(objects: Objects, name: str) -> Run | None:
+    try:
+        return await objects.get(Run, name)
+    except NotFound:
+        return None
+
+
+async def _ready(objects: Objects, name: str, seconds: float) -> Function:
+    """Return a function that can be run, waiting for it if need be; raises NotFound as Dispatch does."""
+    try:
+        async with asyncio.timeout(seconds or None) as limit:
+            while True:
+                function = await objects.get(Function, name)
+                if function.status.faas_id and not function.metadata.deletion_timestamp:
+                    return function
+                if not seconds:
+                    break
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise NotFound(f"function {name} is not READY")
+
+
+def _metadata(function: Function, name: str) -> ObjectMeta:
+    """Make the metadata of a run: it goes when its function goes."""
+    owner = OwnerReference(api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid)
+    return ObjectMeta(name=name, namespace=function.namespace, owner_references=[owner])
+
+
+def _preferences(asked: Asked) -> dict[str, str]:
+    """Read the header Prefer (RFC 7240): `wait=N`, `status=strict`."""
+    given = (part.partition("=") for part in asked.request.header(b"prefer").split(","))
+    return {name.strip().lower(): value.strip().strip('"') for name, _, value in given}
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _answer(run: Run, prefer: dict[str, str]) -> Response:
+    if not is_finished(run):
+        return json(run_json(run), 202)
+    failed = run.status.error.type if run.status.error else ""
+    strict = prefer.get("status") == "strict" and run.status.state == "ERROR"
+    return json(run_json(run), _STRICT.get(failed, 500) if strict else 200)

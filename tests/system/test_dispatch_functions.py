@@ -1,0 +1,370 @@
+"""Functions with typed input and output, end to end, as Dispatch's own end-to-end tests drive them."""
+
+import base64
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from skerry.testing.skerry_process import SkerryProcess
+
+pytestmark = pytest.mark.system
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "functions"
+SOURCE = """
+import os, sys, time
+
+def hello(context, payload):
+    print("hello", payload["name"], flush=True)
+    return {"myField": f"Hello, {payload['name']} from {payload['place']}"}
+
+def echo(context, payload):
+    return payload
+
+def context(context, payload):
+    return context
+
+def refuse(context, payload):
+    raise ValueError("no such person")
+
+def fail(context, payload):
+    raise RuntimeError("it broke")
+
+def die(context, payload):
+    os._exit(7)
+
+def slow(context, payload):
+    print("begun", flush=True)
+    time.sleep(payload)
+    return payload
+
+def fails_once(context, payload):
+    if not os.path.exists(payload):
+        open(payload, "w").close()
+        raise RuntimeError("the first time")
+    return "the second time"
+"""
+NAMES = {"type": "object", "required": ["name", "place"], "properties": {"name": {"type": "string"}}}
+WAIT = {"prefer": "wait=20"}
+
+
+@pytest.fixture(scope="module")
+def http(skerry: SkerryProcess) -> Iterator[httpx.Client]:
+    with skerry.api_client() as client:
+        client.headers["x-dispatch-org"] = "default"
+        yield client
+
+
+def packed(**files: str) -> str:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def create(http: httpx.Client, name: str, handler: str = "", **more: Any) -> dict[str, Any]:
+    body = {"name": name, "image": "python3", "handler": handler or f"f.{name}", "source": packed(**{"f.py": SOURCE})}
+    answer = http.post("/v1/function", json=body | more)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def execute(http: httpx.Client, name: str, payload: Any = None, **more: Any) -> dict[str, Any]:
+    body = {"blocking": True, "input": payload, **more}
+    answer = http.post("/v1/runs", params={"functionName": name}, json=body, headers=WAIT)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def until(http: httpx.Client, path: str, *states: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while (found := http.get(path).json())["status"] not in states:
+        assert time.monotonic() < deadline, found
+    return dict(found)
+
+
+def test_hello_with_schemas_answers_and_bad_input_and_output_are_told(http: httpx.Client) -> None:
+    created = create(http, "hello", schema={"in": NAMES, "out": {"required": ["myField"]}})
+    assert created["status"] == "INITIALIZED"
+    run = execute(http, "hello", {"name": "Jon", "place": "Winterfell"})
+    assert (run["status"], run["output"]) == ("READY", {"myField": "Hello, Jon from Winterfell"})
+    assert run["logs"] == {"stdout": ["hello Jon"], "stderr": None}
+    assert run["finishedTime"] >= run["executedTime"] > 0
+    refused = execute(http, "hello", {"place": "Winterfell"})
+    assert refused["status"] == "ERROR"
+    assert refused["error"]["type"] == "InputError"
+    assert refused["error"]["message"].endswith("validation failure list:\n.name in body is required")
+    assert refused["reason"] == [f"error running function: hello: {refused['error']['message']}"]
+    create(http, "echo", schema={"out": {"required": ["myField"]}})
+    assert execute(http, "echo", {})["error"]["type"] == "FunctionError"
+
+
+def test_any_json_comes_back_as_it_went_in(http: httpx.Client) -> None:
+    create(http, "same", "f.echo")
+    payloads: tuple[Any, ...] = ({"a": None, "b": [None, {}, 1.5, "é"]}, [], "", 0, False, 2**53)
+    for payload in payloads:
+        assert execute(http, "same", payload)["output"] == payload
+    assert "output" not in execute(http, "same", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "strict"),
+    [("refuse", "InputError", 422), ("fail", "FunctionError", 502), ("die", "SystemError", 500)],
+)
+def test_who_is_to_blame_is_told_and_the_next_run_works(http: httpx.Client, name: str, kind: str, strict: int) -> None:
+    create(http, name)
+    for _ in range(2):
+        run = execute(http, name)
+        assert (run["status"], run["error"]["type"]) == ("ERROR", kind)
+    answer = http.post(
+        "/v1/runs", params={"functionName": name}, json={"blocking": True}, headers={"prefer": "status=strict"}
+    )
+    assert answer.status_code == strict
+    if name == "fail":
+        assert run["error"]["stacktrace"][-1] == "RuntimeError: it broke"
+
+
+def test_a_run_that_takes_too_long_is_ended(http: httpx.Client) -> None:
+    create(http, "impatient", "f.slow", timeout=300)
+    run = execute(http, "impatient", 60)
+    assert run["error"]["message"] == "Function execution exceeded the timeout"
+    assert run["logs"]["stdout"] == ["begun"]
+
+
+def test_secrets_of_function_and_run_are_injected_and_a_missing_one_is_told(
+    skerry: SkerryProcess, http: httpx.Client
+) -> None:
+    assert http.post("/v1/secret", json={"name": "open", "secrets": {"word": "sesame"}}).status_code == 201
+    skerry.kubectl("create", "secret", "generic", "closed", "--from-literal=key=mellon")
+    create(http, "context", secrets=["open"])
+    run = execute(http, "context", secrets=["closed"], httpContext={"method": "GET"})
+    assert run["output"] == {
+        "secrets": {"word": "sesame", "key": "mellon"},
+        "serviceBindings": {},
+        "httpContext": {"method": "GET"},
+    }
+    assert run["secrets"] == ["open", "closed"]
+    missing = execute(http, "context", secrets=["nowhere"])
+    assert missing["error"]["type"] == "InputError"
+    assert "secret nowhere not found" in missing["error"]["message"]
+
+
+def test_values_of_secrets_are_shown_to_who_asks_for_them(http: httpx.Client) -> None:
+    http.post("/v1/secret", json={"name": "shown", "secrets": {"word": "sesame"}})
+    assert http.get("/v1/secret/shown").json()["secrets"] == {"word": "<hidden>"}
+    assert http.get("/v1/secret/shown", params={"values": "true"}).json()["secrets"] == {"word": "sesame"}
+    assert http.put("/v1/secret/shown", json={"name": "shown", "secrets": {"other": "x"}}).status_code == 201
+    assert http.get("/v1/secret/shown").json()["secrets"] == {"other": "<hidden>"}
+    assert http.delete("/v1/secret/shown").status_code == 204
+    assert http.get("/v1/secret/shown").json() == {"code": 404, "message": "secret shown not found"}
+
+
+def test_runs_at_once_keep_what_they_print_apart(http: httpx.Client) -> None:
+    create(http, "many", "f.hello")
+    until(http, "/v1/function/many", "READY")
+    names = [
+        http.post("/v1/runs", params={"functionName": "many"}, json={"input": {"name": str(i), "place": "x"}}).json()[
+            "name"
+        ]
+        for i in range(50)
+    ]
+    for number, name in enumerate(names):
+        assert until(http, f"/v1/runs/{name}", "READY", "ERROR")["logs"]["stdout"] == [f"hello {number}"]
+
+
+def test_an_update_serves_until_it_is_deployed_and_one_that_fails_leaves_the_old(http: httpx.Client) -> None:
+    create(http, "changing", "f.echo")
+    before = until(http, "/v1/function/changing", "READY")
+    body = {"name": "changing", "image": "python3", "handler": "f.nothing", "source": packed(**{"f.py": SOURCE})}
+    assert http.put("/v1/function/changing", json=body).json()["status"] == "UPDATING"
+    deadline = time.monotonic() + 30
+    while not (failed := http.get("/v1/function/changing").json())["reason"]:
+        assert execute(http, "changing", 1)["output"] == 1
+        assert time.monotonic() < deadline
+    assert "has no attribute 'nothing'" in failed["reason"][0]
+    assert (failed["status"], failed["faasId"]) == ("READY", before["faasId"])
+    assert http.put("/v1/function/changing", json=body | {"handler": "f.context"}).status_code == 200
+    while http.get("/v1/function/changing").json()["faasId"] == before["faasId"]:
+        assert time.monotonic() < deadline
+    assert execute(http, "changing", 1)["output"] == {"secrets": {}, "serviceBindings": {}}
+    assert http.get("/v1/function/changing").json()["reason"] is None
+
+
+def test_a_missing_handler_ends_in_error_with_one_reason(http: httpx.Client) -> None:
+    create(http, "broken", "f.missing")
+    broken = until(http, "/v1/function/broken", "ERROR")
+    assert len(broken["reason"]) == 1
+    answer = http.post("/v1/runs", params={"functionName": "broken"}, json={})
+    assert (answer.status_code, answer.json()["message"]) == (404, "function broken is not READY")
+
+
+def test_a_delete_takes_the_runs_along(http: httpx.Client) -> None:
+    create(http, "leaving", "f.echo")
+    execute(http, "leaving", 1)
+    assert http.delete("/v1/function/leaving").json()["status"] == "DELETING"
+    deadline = time.monotonic() + 30
+    while http.get("/v1/runs", params={"functionName": "leaving"}).json():
+        assert time.monotonic() < deadline
+    assert http.get("/v1/function/leaving").json() == {"code": 404, "message": "function leaving not found"}
+
+
+def test_a_run_can_be_cancelled_and_a_finished_one_removed(http: httpx.Client) -> None:
+    create(http, "slow")
+    until(http, "/v1/function/slow", "READY")
+    name = http.post("/v1/runs", params={"functionName": "slow"}, json={"input": 60}).json()["name"]
+    until(http, f"/v1/runs/{name}", "CREATING")
+    assert http.delete(f"/v1/runs/{name}").status_code == 202
+    ended = until(http, f"/v1/runs/{name}", "ERROR")
+    assert (ended["error"]["type"], ended["error"]["message"]) == ("SystemError", "the run was cancelled")
+    assert http.delete(f"/v1/runs/{name}").status_code == 200
+    assert http.get(f"/v1/runs/{name}").json() == {"code": 404, "message": "function run  not found"}
+
+
+def test_a_run_that_fails_is_tried_again_as_often_as_it_says(http: httpx.Client, tmp_path: Path) -> None:
+    create(http, "again", "f.fails_once")
+    until(http, "/v1/function/again", "READY")
+    body = {"input": str(tmp_path / "mark"), "retries": 1, "backoff": "0s"}
+    name = http.post("/v1/runs", params={"functionName": "again"}, json=body).json()["name"]
+    ended = until(http, f"/v1/runs/{name}", "READY", "ERROR")
+    assert (ended["status"], ended["output"], ended["attempts"]) == ("READY", "the second time", 2)
+
+
+def test_an_idempotency_key_stands_for_one_run(http: httpx.Client) -> None:
+    create(http, "once", "f.echo")
+    until(http, "/v1/function/once", "READY")
+    ask = {"params": {"functionName": "once"}, "json": {"input": 1}, "headers": {"idempotency-key": "k"}}
+    first, second = (http.post("/v1/runs", **ask).json()["name"] for _ in range(2))  # type: ignore[arg-type]
+    assert first == second
+    assert len(http.get("/v1/runs", params={"functionName": "once"}).json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "number", "message"),
+    [
+        ({}, 422, 602, "name in body is required"),
+        ({"name": "x"}, 422, 602, "image in body is required"),
+        ({"name": "-x", "image": "python3"}, 422, 605, "name should start with letter or number"),
+        ({"name": "x", "image": "python3"}, 400, 400, "either source or sourceURL must be specified"),
+        ({"name": "x", "image": "python3", "source": "%"}, 400, 400, "base64"),
+        (
+            {"name": "x", "image": "python3", "source": "YQ==", "schema": {"in": {"type": "strin"}}},
+            400,
+            400,
+            "could not decode schema.in: type",
+        ),
+        ({"name": "x", "image": 1}, 422, 601, "image in body"),
+    ],
+)
+def test_a_function_that_is_none_is_refused(
+    http: httpx.Client, body: dict[str, Any], code: int, number: int, message: str
+) -> None:
+    answer = http.post("/v1/function", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (code, number)
+    assert message in answer.json()["message"]
+    assert http.get("/v1/function/x").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"image": "cobol"}, "'cobol' is none of: python3"),
+        ({"handler": "nodot"}, "not of the form module.function"),
+        ({"source": packed(**{"../f.py": SOURCE})}, "outside"),
+    ],
+)
+def test_what_only_the_deployment_finds_out_is_the_functions_reason(
+    http: httpx.Client, body: dict[str, Any], told: str
+) -> None:
+    name = f"bad-{abs(hash(told))}"
+    create(http, name, **{"handler": "f.echo", **body})
+    assert told in until(http, f"/v1/function/{name}", "ERROR")["reason"][0]
+
+
+def test_what_is_wrong_with_a_request_for_a_run_is_told(http: httpx.Client) -> None:
+    create(http, "asked", "f.echo")
+    until(http, "/v1/function/asked", "READY")
+
+    def said(answer: httpx.Response) -> tuple[int, str]:
+        return answer.status_code, answer.json()["message"]
+
+    asked = {"functionName": "asked"}
+    assert said(http.post("/v1/runs", json={})) == (400, "Bad Request: No function specified")
+    assert said(http.post("/v1/runs", params=asked)) == (400, "Bad Request: Invalid Payload")
+    assert said(http.post("/v1/runs", params={"functionName": "none"}, json={})) == (404, "function none not found")
+    assert http.post("/v1/runs", params=asked, content=b"{").status_code == 400
+    assert http.post("/v1/runs", params=asked, json={"input": "x" * (10 << 20)}).status_code == 400
+    assert http.post("/v1/runs", params=asked, json={"input": "x" * (40 << 20)}).status_code == 413
+    assert http.get("/v1/runs/not-a-uuid").json()["code"] == 601
+    assert said(http.get("/v1/runs", params={"tags": "x"})) == (400, "error parsing tag 'x': invalid format")
+    assert said(http.get("/v1/runs", params={"tags": "k=v"})) == (400, "error parsing tag 'k=v': key 'k' not exist")
+    assert http.patch("/v1/runs").status_code == 405
+    assert said(http.get("/v1/runs", headers={"x-dispatch-org": ""})) == (422, "X-Dispatch-Org in header is required")
+
+
+def test_the_command_does_what_the_front_page_says(skerry: SkerryProcess) -> None:
+    def files(*names: str) -> list[str]:
+        return [str(EXAMPLE / name) for name in names]
+
+    source, schema_in, schema_out = files("hello.py", "in.json", "out.json")
+    flags = ("--image", "python3", "--schema-in", schema_in, "--schema-out", schema_out)
+    assert "Created function: greeter" in skerry.skerry("function", "create", "greeter", source, *flags)
+    payload = '{"name": "Jon", "place": "Winterfell"}'
+    run = json.loads(skerry.skerry("function", "exec", "greeter", "--wait", "--input", payload))
+    assert run["output"] == {"greeting": "Hello, Jon from Winterfell"}
+    assert run["name"] in skerry.skerry("function", "runs", "greeter")
+    assert "greeting Jon" in skerry.skerry("function", "logs", run["name"])
+    assert "InputError" in skerry.skerry("function", "exec", "greeter", "--wait", fails=True)
+    assert "READY" in skerry.kubectl("get", "functions.dispatch.skerry.dev", "greeter")
+    assert "InputError" in skerry.kubectl("get", "runs.dispatch.skerry.dev")
+    assert "already exists" in skerry.skerry("function", "create", "greeter", source, fails=True)
+    assert "Updated function" in skerry.skerry("function", "create", "greeter", source, "--update")
+    assert "Deleted function: greeter" in skerry.skerry("function", "delete", "greeter")
+
+
+def test_kubectl_makes_functions_and_runs_too(skerry: SkerryProcess) -> None:
+    function = """
+apiVersion: dispatch.skerry.dev/v1
+kind: Function
+metadata: {name: applied, namespace: default}
+spec:
+  image: python3
+  source: {text: "def handle(context, payload): return payload * 2"}
+"""
+    run = """
+apiVersion: dispatch.skerry.dev/v1
+kind: Run
+metadata: {name: 5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1, namespace: default}
+spec: {functionName: applied, input: 21}
+"""
+    skerry.kubectl("apply", "-f", "-", stdin=function)
+    skerry.kubectl("wait", "--for=condition=Ready", "functions.dispatch.skerry.dev/applied")
+    skerry.kubectl("apply", "-f", "-", stdin=run)
+    name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
+    skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
+    assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
+
+
+def test_after_kill_9_every_run_that_was_accepted_comes_to_its_end(tmp_path: Path, cache_dir: Path) -> None:
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+        with skerry.api_client() as http:
+            http.headers["x-dispatch-org"] = "default"
+            create(http, "slow")
+            until(http, "/v1/function/slow", "READY")
+            ask = {"params": {"functionName": "slow"}, "json": {"input": 0.05}}
+            names = [http.post("/v1/runs", **ask).json()["name"] for _ in range(60)]  # type: ignore[arg-type]
+        skerry.kill()
+        skerry.start()
+        with skerry.api_client() as http:
+            http.headers["x-dispatch-org"] = "default"
+            ended = [until(http, f"/v1/runs/{name}", "READY", "ERROR") for name in names]
+        assert {run["status"] for run in ended} == {"READY"}
+        assert max(run["attempts"] for run in ended) <= 2
