@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, BadDigestError, KeepFullError
@@ -70,6 +70,10 @@ class ArtifactKeep:
     def path(self, digest: Digest) -> Path:
         """Return where an artifact lies, or would lie; it says nothing about its being there."""
         return self._directory / "sha256" / digest.hexadecimal[:2] / digest.hexadecimal
+
+    def scratch(self) -> BinaryIO:
+        """Open a file without a name, on the disk of the keep: for what may be too much for memory on its way here."""
+        return tempfile.TemporaryFile(dir=self._incoming)
 
     async def put(self, content: bytes) -> Digest:
         """Keep some bytes; when it returns they are on disk.

@@ -7,6 +7,8 @@ import hashlib
 import ipaddress
 import os
 import ssl
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,43 @@ async def test_a_body_over_the_limit_is_refused(answer: Script, open_fetcher: Op
         with pytest.raises(FetchError, match="limit of 10000 bytes") as raised:
             await fetcher.fetch(source(f"http://127.0.0.1:{server.port}/a"))
     assert raised.value.reason == "TooLarge"
+
+
+async def test_code_on_its_way_is_not_held_in_memory(open_fetcher: OpenFetcher) -> None:
+    body, downloads, sent = bytes(4 * 1024 * 1024), 8, asyncio.Semaphore(0)
+
+    async def all_but_the_last_byte(writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(high=0)
+        writer.write(f"HTTP/1.1 200 x\r\ncontent-length: {len(body) + 1}\r\n\r\n".encode())
+        writer.write(body)
+        await writer.drain()
+        sent.release()
+        await asyncio.Event().wait()
+
+    fetcher = await open_fetcher(per_host_max=downloads)
+    paths = [f"/{number}" for number in range(downloads)]
+    async with scripted_server({path: [all_but_the_last_byte] for path in paths}) as server:
+        tracemalloc.start()
+        tasks = [asyncio.ensure_future(fetcher.fetch(source(f"http://127.0.0.1:{server.port}{p}"))) for p in paths]
+        for _ in tasks:
+            await sent.acquire()
+        held_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    assert held_bytes < 3 * len(body)
+
+
+async def test_a_disk_that_takes_no_more_is_told(
+    fetcher: CodeFetcher, keep: ArtifactKeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "scratch", partial(Path("/dev/full").open, "w+b", buffering=0))
+    async with scripted_server({"/a": [reply(200, MODULE)]}) as server:
+        with pytest.raises(FetchError) as raised:
+            await fetcher.fetch(source(f"http://127.0.0.1:{server.port}/a"))
+    assert raised.value.reason == "KeepFull"
+    assert "can't be written to disk" in raised.value.public
 
 
 async def test_a_server_that_hangs_is_given_up(open_fetcher: OpenFetcher) -> None:

@@ -7,12 +7,14 @@ Invariant: what a way returns has been checked against its verification key, whe
 against the pin. A file's pin is on the module in it, so it is checked once that is unpacked.
 """
 
+import io
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter, Gauge
@@ -25,7 +27,6 @@ from skerry.artifacts.fetching.files import read_file
 from skerry.artifacts.fetching.forms import WASM_MODULE, CodeForm
 from skerry.artifacts.fetching.http import HttpClient, Request
 from skerry.artifacts.fetching.images import (
-    Layer,
     choose_child,
     code_layer,
     is_index,
@@ -81,16 +82,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What was brought, packed as it came.
+    """What is known of code that was brought, packed as it came.
 
     Attributes:
-        content: the bytes.
         url: the place in full; an image with its manifest's digest.
         wanted: which file of an archive is the module.
         manifest: digest of the image's manifest; "" for what is no image.
     """
 
-    content: bytes
     url: str
     wanted: Wanted = any_file
     manifest: str = ""
@@ -123,18 +122,20 @@ class Downloads:
             self._modules.popitem(last=False)
         CACHE_ENTRIES.set(len(self._modules))
 
-    async def bring(self, source: Source) -> Download:
-        """Bring code by the way that its URL names; raises FetchError."""
+    async def bring(self, source: Source, into: BinaryIO) -> Download:
+        """Bring code by the way that its URL names, into an empty file; raises FetchError."""
         verifier = load_verifier(source.verification_key) if source.verification_key else None
         match source.url:
             case OciReference():
-                return await self._image(source, source.url, verifier)
+                return await self._image(source, source.url, verifier, into)
             case HttpUrl():
-                return await self._beside_signature(source, verifier, self._web)
+                return await self._beside_signature(source, verifier, self._web, into)
             case FileUrl():
-                return await self._beside_signature(source, verifier, self._file)
+                return await self._beside_signature(source, verifier, self._file, into)
 
-    async def _image(self, source: Source, reference: OciReference, verifier: Verifier | None) -> Download:
+    async def _image(
+        self, source: Source, reference: OciReference, verifier: Verifier | None, into: BinaryIO
+    ) -> Download:
         credentials = await self._credentials(source, reference)
         repository = Repository(self._http, reference, credentials, self._settings)
         top = await repository.manifest(f"sha256:{reference.digest}" if reference.digest else reference.tag)
@@ -148,56 +149,59 @@ class Downloads:
         if verifier is not None:
             await _require_signed_image(repository, digests, verifier)
         layer = code_layer(parse_document(image.content), source.form)
-        kept = await self._kept_code(source.form, image.digest, layer)
-        content = kept or await repository.blob(layer.descriptor)
-        return Download(content, str(replace(reference, digest=image.digest)), layer.wanted, image.digest)
+        # An image that was unpacked before, or a layer that is the code, may be kept.
+        kept = self._modules.get((source.form, image.digest)) or Digest(layer.descriptor.digest)
+        if not await self._take_kept(kept, into):
+            await repository.blob(layer.descriptor, into)
+        return Download(str(replace(reference, digest=image.digest)), layer.wanted, image.digest)
 
-    async def _kept_code(self, form: CodeForm, manifest: str, layer: Layer) -> bytes | None:
-        """Return an image's code where it is kept: an image that was unpacked before, or a layer that is the code."""
-        return await self._kept(self._modules.get((form, manifest)) or Digest(layer.descriptor.digest))
-
-    async def _kept(self, digest: Digest) -> bytes | None:
+    async def _take_kept(self, digest: Digest, into: BinaryIO) -> bool:
+        """Take code from the keep, if it is there."""
         try:
-            content = await self._keep.read(digest)
-        except (ArtifactMissingError, ArtifactCorruptError):
-            content = None
-        CACHE_LOOKUPS.labels("true" if content is not None else "false").inc()
-        return content
+            path = await self._keep.verify(digest)
+            await run_blocking(self._executor, lambda: _copy(path, into))
+        except (ArtifactMissingError, ArtifactCorruptError, FileNotFoundError):
+            CACHE_LOOKUPS.labels("false").inc()
+            return False
+        CACHE_LOOKUPS.labels("true").inc()
+        return True
 
     async def _credentials(self, source: Source, reference: OciReference) -> Credentials | None:
         configuration = source.docker_config
         path = self._settings.docker_config
         if configuration is None and path is not None and path.is_file():
-            configuration = await self._read(str(path), _ANYWHERE, _DOCKER_CONFIG_BYTES_MAX)
+            configuration = await run_blocking(
+                self._executor, lambda: read_file(str(path), _ANYWHERE, bytes_max=_DOCKER_CONFIG_BYTES_MAX)
+            )
         return None if configuration is None else credentials_for(configuration, reference)
 
-    async def _beside_signature(self, source: Source, verifier: Verifier | None, bring: Any) -> Download:
+    async def _beside_signature(
+        self, source: Source, verifier: Verifier | None, bring: Any, into: BinaryIO
+    ) -> Download:
         """Bring a file, and the signature that stands beside it."""
-        if source.sha256 and verifier is None:
-            kept = await self._kept(Digest(source.sha256))
-            if kept is not None:
-                return Download(kept, str(source.url))
-        content = await bring(source.url, self._settings.code_bytes_max)
+        is_kept = source.sha256 and verifier is None and await self._take_kept(Digest(source.sha256), into)
+        if not is_kept:
+            await bring(source.url, self._settings.code_bytes_max, into)
         if verifier is not None:
-            beside = _signature_url(source.url)
+            beside, signature = _signature_url(source.url), io.BytesIO()
             try:
-                signature = await bring(beside, PAYLOAD_BYTES_MAX)
+                await bring(beside, PAYLOAD_BYTES_MAX, signature)
             except FetchError as error:
                 raise SignatureError(f"the code has no signature: {error.public}") from error
-            if not await self._is_signed(verifier, content, signature):
+            if not await self._is_signed(verifier, into, signature.getvalue()):
                 raise SignatureError(f"the signature {beside} is not one of this code with spec.verificationKey")
-        return Download(content, str(source.url))
+        return Download(str(source.url))
 
-    async def _is_signed(self, verifier: Verifier, content: bytes, signature: bytes) -> bool:
+    async def _is_signed(self, verifier: Verifier, code: BinaryIO, signature: bytes) -> bool:
         text = signature.decode(errors="replace")
-        return await run_blocking(self._executor, lambda: verifier.is_signed(content, text))
+        return await run_blocking(self._executor, lambda: verifier.is_signed(content_of(code), text))
 
-    async def _web(self, url: HttpUrl, bytes_max: int) -> bytes:
+    async def _web(self, url: HttpUrl, bytes_max: int, into: BinaryIO) -> None:
         insecure = self._settings.is_insecure(urlsplit(url.url).netloc)
-        answer = await self._http.send(Request(url.url, bytes_max, insecure=insecure))
+        answer = await self._http.send(Request(url.url, bytes_max, into=into, insecure=insecure))
         match answer.status:
             case 200:
-                return answer.body
+                return
             case 404 | 410:
                 raise FetchError("NotFound", f"{url} is not there ({answer.status})")
             case 401 | 403:
@@ -205,11 +209,20 @@ class Downloads:
             case status:
                 raise FetchError("DownloadFailed", f"{url} answered {status}")
 
-    async def _file(self, url: FileUrl, bytes_max: int) -> bytes:
-        return await self._read(url.path, self._settings.file_dirs, bytes_max)
+    async def _file(self, url: FileUrl, bytes_max: int, into: BinaryIO) -> None:
+        directories = self._settings.file_dirs
+        await run_blocking(self._executor, lambda: into.write(read_file(url.path, directories, bytes_max=bytes_max)))
 
-    async def _read(self, path: str, directories: tuple[Path, ...], bytes_max: int) -> bytes:
-        return await run_blocking(self._executor, lambda: read_file(path, directories, bytes_max=bytes_max))
+
+def content_of(code: BinaryIO) -> bytes:
+    """Return all of a file that code was brought into; blocking."""
+    code.seek(0)
+    return code.read()
+
+
+def _copy(path: Path, into: BinaryIO) -> None:
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, into)
 
 
 async def _image_of(repository: Repository, top: Manifest, form: CodeForm) -> Manifest:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -28,7 +28,7 @@ from skerry.artifacts.errors import (
     FetchReason,
     KeepFullError,
 )
-from skerry.artifacts.fetching.downloads import Download, Downloads, Source
+from skerry.artifacts.fetching.downloads import Download, Downloads, Source, content_of
 from skerry.artifacts.fetching.forms import WASM_MODULE
 from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
@@ -141,23 +141,25 @@ class CodeFetcher:
     async def _bring_and_keep(self, source: Source) -> Fetched:
         seconds = self._settings.fetch_seconds_max
         try:
-            async with asyncio.timeout(seconds):
-                download = await self._downloads.bring(source)
+            with self._keep.scratch() as code:
+                async with asyncio.timeout(seconds):
+                    download = await self._downloads.bring(source, code)
+                module = await run_blocking(self._executor, lambda: self._unpacked(source, download, code))
+            digest = await self._keep.put(module)
         except TimeoutError as error:
             raise FetchError("TimedOut", f"{source.url} can't be fetched within {seconds:g} seconds") from error
-        module = await run_blocking(self._executor, lambda: self._unpacked(source, download))
-        try:
-            digest = await self._keep.put(module)
         except KeepFullError as error:
             raise FetchError("KeepFull", error.public) from error
+        except OSError as error:
+            raise FetchError("KeepFull", f"the code can't be written to disk: {error.strerror}") from error
         if download.manifest:
             self._downloads.remember(source.form, download.manifest, digest)
         return Fetched(digest, len(module), download.url)
 
-    def _unpacked(self, source: Source, download: Download) -> bytes:
-        """Unpack and check a module; blocking, because it may be large."""
+    def _unpacked(self, source: Source, download: Download, code: BinaryIO) -> bytes:
+        """Unpack and check a module; blocking, and one at a time, because it may be large and is in memory here."""
         module = unbox(
-            download.content, bytes_max=self._settings.code_bytes_max, wanted=download.wanted, form=source.form
+            content_of(code), bytes_max=self._settings.code_bytes_max, wanted=download.wanted, form=source.form
         )
         if source.sha256 and not download.manifest:
             actual = hashlib.sha256(module).hexdigest()

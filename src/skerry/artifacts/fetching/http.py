@@ -9,10 +9,12 @@ import asyncio
 import hashlib
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -21,6 +23,7 @@ from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.egress import GuardedTransport, tls_failure
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.kit.backoff import Backoff
+from skerry.kit.tasks import run_blocking
 
 USER_AGENT = "skerry"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -30,6 +33,8 @@ _TOO_MANY_REQUESTS = 429
 #: What a server sends in pieces is taken together to this size: the smallest pieces cost more than their bytes.
 _CHUNK_BYTES = 256 * 1024
 _GREETING_BYTES_MAX = 64 * 1024
+#: Threads that write bodies to files.
+WRITERS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Request:
         headers: of the request. Authorization goes to no other origin.
         form: sent as a POST where given.
         content: likewise, as it is.
+        into: an empty file that takes the body; without one the answer holds it, in memory.
         insecure: whether to accept any certificate, and redirects from https to http.
     """
 
@@ -50,6 +56,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
     content: bytes | None = None
+    into: BinaryIO | None = None
     insecure: bool = False
 
 
@@ -60,7 +67,7 @@ class Answer:
     Attributes:
         status: of HTTP.
         headers: of HTTP.
-        body: as it was sent.
+        body: as it was sent; empty where a file took it.
         sha256: of the body, 64 hexadecimal digits: taken as it came, because at once it would hold up the event loop.
     """
 
@@ -80,6 +87,7 @@ class HttpClient:
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
+        self._executor = ThreadPoolExecutor(max_workers=WRITERS_MAX, thread_name_prefix="download-files")
         self._secure = self._client(_trust(settings))
         self._insecure = self._client(_no_trust())
 
@@ -92,6 +100,7 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        self._executor.shutdown(wait=True)
 
     async def send(self, request: Request) -> Answer:
         """Make a request, again where a failure may pass, and return its answer."""
@@ -153,12 +162,18 @@ class HttpClient:
         if length.isdigit() and int(length) > request.bytes_max:
             raise _too_large(url, request.bytes_max)
         chunks, body_bytes, sha256 = list[bytes](), 0, hashlib.sha256()
+        file = request.into
+        if file is not None:  # what an attempt before this one has left there is not of this answer
+            await run_blocking(self._executor, partial(_clear, file))
         async for chunk in response.aiter_raw(_CHUNK_BYTES):  # as sent: a Content-Encoding is a box like any other
-            chunks.append(chunk)
             body_bytes += len(chunk)
             sha256.update(chunk)
             if body_bytes > request.bytes_max:
                 raise _too_large(url, request.bytes_max)
+            if file is None:
+                chunks.append(chunk)
+            else:
+                await run_blocking(self._executor, partial(file.write, chunk))
         return Answer(response.status_code, response.headers, b"".join(chunks), sha256.hexdigest())
 
     def _client(self, trust: ssl.SSLContext) -> httpx.AsyncClient:
@@ -172,6 +187,11 @@ class HttpClient:
             follow_redirects=False,
             trust_env=False,
         )
+
+
+def _clear(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 def _trust(settings: FetchSettings) -> ssl.SSLContext:

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -83,8 +83,8 @@ class Repository:
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
         return Manifest(answer.body, media_type, answer.sha256)
 
-    async def blob(self, descriptor: Descriptor) -> bytes:
-        """Return a blob, checked.
+    async def blob(self, descriptor: Descriptor, into: BinaryIO | None = None) -> bytes:
+        """Return a blob, checked; with `into`, an empty file, write it there and return nothing.
 
         Raises:
             FetchError: TooLarge, NotFound, DigestMismatch, or why the registry can't be asked.
@@ -93,19 +93,19 @@ class Repository:
         if descriptor.size_bytes > limit:
             raise FetchError("TooLarge", f"a layer of {descriptor.size_bytes} bytes is over the limit of {limit} bytes")
         what = f"layer sha256:{descriptor.digest} of {self._reference}"
-        answer = await self._get(f"blobs/sha256:{descriptor.digest}", limit, what)
+        answer = await self._get(f"blobs/sha256:{descriptor.digest}", limit, what, into)
         if answer.sha256 != descriptor.digest:
             raise FetchError("DigestMismatch", f"the registry served other content than {what} has")
         return answer.body
 
-    async def _get(self, path: str, bytes_max: int, what: str) -> Answer:
+    async def _get(self, path: str, bytes_max: int, what: str, into: BinaryIO | None = None) -> Answer:
         """Ask for something, once more with credentials where the registry asks for some."""
         base = await self._base_url()
         url = f"{base}/{self._reference.repository}/{path}"
-        answer = await self._ask(url, bytes_max)
+        answer = await self._ask(url, bytes_max, into)
         if answer.status == 401:
             self._authorization = await self._authorize(answer)
-            answer = await self._ask(url, bytes_max)
+            answer = await self._ask(url, bytes_max, into)
         match answer.status:
             case 200:
                 return answer
@@ -117,11 +117,11 @@ class Repository:
             case status:
                 raise FetchError("ManifestFailed", f"the registry answered {status} for {what}")
 
-    async def _ask(self, url: str, bytes_max: int) -> Answer:
+    async def _ask(self, url: str, bytes_max: int, into: BinaryIO | None) -> Answer:
         headers = {"accept": _ACCEPT if "/manifests/" in url else "*/*"}
         if self._authorization:
             headers["authorization"] = self._authorization
-        return await self._http.send(Request(url, bytes_max, headers, insecure=self._insecure))
+        return await self._http.send(Request(url, bytes_max, headers, into=into, insecure=self._insecure))
 
     async def _base_url(self) -> str:
         """Return the root of the API; where plain HTTP is allowed, TLS is tried first."""

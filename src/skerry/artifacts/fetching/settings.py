@@ -30,7 +30,7 @@ class FetchSettings:
     redirects_max: int = 5
     """Redirects that one request follows."""
     concurrent_max: int = 16
-    """Fetches at once; each may hold `code_bytes_max` in memory. One at a time is unpacked."""
+    """Fetches at once; each may hold `code_bytes_max` on disk. One at a time is unpacked, in memory."""
     per_host_max: int = 2
     """Fetches at once from one host, so that one that hangs leaves room for others."""
     waiting_max: int = 4096
