@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 PARTS = (
     ("worker.py", "--envoy"),
     ("deploy.py",),
+    ("hostile.py", "--seconds", "0.5"),
     ("plugins.py",),
     ("api.py",),
     ("store.py",),

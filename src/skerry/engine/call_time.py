@@ -110,6 +110,11 @@ class CallTime:
             self.stopped = error
         self._store.set_epoch_deadline(0)
 
+    def take_stopped(self) -> CallError | None:
+        """Return why the call was stopped, and forget it: an error that is raised refers to all that met it."""
+        stopped, self.stopped = self.stopped, None
+        return stopped
+
     def stop_late(self) -> None:
         """Stop the call because its time is over."""
         message = f"the function did not answer within its limit of {self._timeout_seconds:g} s (runtime.timeout)"

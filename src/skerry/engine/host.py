@@ -58,6 +58,7 @@ _IMPORT_MESSAGE = "the function imports a module while it runs: only what the bu
 #: Where the component, which has no files, traps: its module loader is all that ever looks for one.
 _IMPORT_TRAP = "path_filestat_get"
 _OUT_OF_MEMORY = "out of memory"
+_OUT_OF_MEMORY_MARKS = (_OUT_OF_MEMORY.encode(), b"Unable to realloc")  # the latter for one large piece
 
 
 class JavaScriptEngine:
@@ -183,6 +184,8 @@ class Instance:
             raise LoadError(failure.message, stack=failure.stack) from error
         except CallError as error:
             raise LoadError(error.message) from error
+        finally:
+            self._leave()
         if problem is not None:
             stack = self._surroundings.frames(problem["stack"])
             raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=stack)
@@ -218,7 +221,7 @@ class Instance:
             self.subrequests.end()
             raise
         finally:
-            self.cpu_ns = self.time.cpu_ns
+            self._leave()
         if not reply.work_left:
             self.subrequests.end()
         if reply.status == 0:
@@ -252,12 +255,16 @@ class Instance:
         except (Trap, WasmtimeError) as error:
             raise self._failure(error) from error
         finally:
-            self.cpu_ns = self.time.cpu_ns
+            self._leave()
             self.subrequests.end()
 
     def _enter(self, timeout_seconds: float, cpu_seconds_max: float) -> None:
         entered.guest = self
         self.time.begin(timeout_seconds, cpu_seconds_max)
+
+    def _leave(self) -> None:
+        self.cpu_ns = self.time.cpu_ns
+        del entered.guest  # a thread that has nothing to do must not keep an instance alive
 
     def _give(self, data: bytes) -> tuple[int, int]:
         """Copy bytes into memory that the guest frees; return their address and length."""
@@ -279,8 +286,8 @@ class Instance:
         return Reply(status & ~_WORK_LEFT, head, body, status >= _WORK_LEFT)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
-        if self.time.stopped is not None:
-            return self.time.stopped
+        if stopped := self.time.take_stopped():
+            return stopped
         code = error.trap_code if isinstance(error, Trap) else None
         told = bytes(self.diagnostics)
         if _NEVER_MARK in told:
@@ -288,7 +295,7 @@ class Instance:
         if isinstance(error, Trap) and error.frames and error.frames[0].func_name == _IMPORT_TRAP:
             return CallError(FailureKind.EXCEPTION, _IMPORT_MESSAGE)
         nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._manifest.memory_bytes_max
-        if nearly_full or _OUT_OF_MEMORY.encode() in told:
+        if nearly_full or any(mark in told for mark in _OUT_OF_MEMORY_MARKS):
             return self.memory_failure()
         reason = code.name.lower().replace("_", " ") if code else "the call could not go on"
         detail = f"{told.decode(errors='replace')}\n{error}"

@@ -101,6 +101,7 @@ class CommandInstance:
         finally:
             self.cpu_ns = run.time.cpu_ns
             self._run = None
+            del _running.run  # with the memory of the run
         return _reply(bytes(run.output))
 
     def settle(self, timeout_seconds: float) -> None:
@@ -162,8 +163,8 @@ class _Run:
             self._check_end(error)
         finally:
             self._flush_log()
-        if self.time.stopped is not None:
-            raise self.time.stopped
+        if stopped := self.time.take_stopped():
+            raise stopped
 
     def _configuration(self, environment: dict[str, str], body: bytes) -> WasiConfig:
         configuration = WasiConfig()

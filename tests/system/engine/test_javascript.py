@@ -1,6 +1,9 @@
 """What a function can rely on, against the real engine."""
 
+import contextlib
+import gc
 import json
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -463,3 +466,17 @@ def test_a_function_that_replaces_the_language_fails_as_others_do(load: "Loader"
 def test_a_bundle_that_replaces_json_while_it_loads_is_refused(load: "Loader"):
     with pytest.raises(LoadError):
         load.module("JSON.stringify = () => 'no JSON'; return {default: {fetch() {}}};")
+
+
+@pytest.mark.parametrize("body", ["for (;;) {}", "throw new Error('x')", "return new Response('fine');"])
+def test_an_instance_that_is_dropped_is_freed_at_once_however_its_call_ended(load: "Loader", body: str):
+    loaded = load.handler(body)
+    instance = weakref.ref(loaded.instance)
+    gc.disable()  # it takes its memory with it, which can't wait for a look at cycles
+    try:
+        with contextlib.suppress(CallError):
+            loaded.call(timeout_seconds=0.1)
+        del loaded
+        assert instance() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,133 @@
+"""What a hostile function costs its neighbour: the neighbour's answers and latency alone, and beside each of them.
+
+    .venv/bin/python bench/hostile.py [--seconds 2] [--workers 1] [NAME...]
+
+A whole Skerry with real Envoy and engine workers; each hostile function is asked by 8 clients at once while another
+function is asked by one, one request after the other. Every answer of the neighbour must be right; the ratio tells how
+much later they came.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+
+import httpx
+
+from skerry.testing.hostile_functions import ALL, hostile_function
+from skerry.testing.manifests import edge_function
+from skerry.testing.skerry_process import SkerryProcess
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIENTS = 8
+NEIGHBOUR = "export default { fetch: () => new Response('still here') };"
+
+
+class Client:
+    """Asks one function over one kept connection."""
+
+    def __init__(self, gateway: str, name: str) -> None:
+        self._http = httpx.Client(base_url=gateway, trust_env=False, timeout=30)
+        self._headers = {"host": f"{name}.functions.localhost"}
+
+    def ask(self) -> httpx.Response:
+        return self._http.get("/", headers=self._headers)
+
+
+def latencies(client: Client, seconds: float) -> list[float]:
+    """Ask the neighbour again and again; return the times in milliseconds."""
+    taken = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        begun = time.perf_counter()
+        answer = client.ask()
+        taken.append((time.perf_counter() - begun) * 1e3)
+        assert (answer.status_code, answer.text) == (200, "still here"), (answer.status_code, answer.text)
+    return taken
+
+
+def attack(gateway: str, name: str, seconds: float) -> Counter[str]:
+    """Ask a hostile function by many clients; return what they were told. Runs in a process of its own."""
+    told: Counter[str] = Counter()
+    until = time.monotonic() + seconds
+
+    def ask_again() -> None:
+        client = Client(gateway, name)
+        while time.monotonic() < until:
+            answer = client.ask()
+            kind = "ok" if answer.is_success else str(answer.status_code)
+            told[answer.headers.get("x-skerry-error", kind)] += 1
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=ask_again) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
+def beside(
+    attackers: ProcessPoolExecutor, gateway: str, hostile: str, seconds: float
+) -> tuple[list[float], Counter[str]]:
+    """Return the neighbour's latencies while a hostile function is being asked, and what its clients were told."""
+    attacking = attackers.submit(attack, gateway, hostile, seconds + 0.5)
+    time.sleep(0.3)
+    return latencies(Client(gateway, "neighbour"), seconds), attacking.result()
+
+
+def rss_mib(skerry: SkerryProcess) -> int:
+    """Return the resident memory of all engine workers."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                b"skerry.engine.worker" in (path / "cmdline").read_bytes()
+                and str(skerry.data_dir).encode() in (path / "cmdline").read_bytes()
+            ):
+                total += int((path / "statm").read_text().split()[1]) * 4096
+        except OSError:
+            continue
+    return total >> 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--workers", default="1")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    chosen = {name.lower(): (name, told) for name, told in ALL.items() if name in (options.names or ALL)}
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        flags = ("--workers", options.workers)
+        skerry = stack.enter_context(SkerryProcess.started(directory / "data", *flags, cache_dir=ROOT / ".cache"))
+        manifests = [edge_function("neighbour", NEIGHBOUR)]
+        manifests += [hostile_function(function, which) for function, (which, _) in chosen.items()]
+        skerry.kubectl("apply", "-f", "-", stdin="\n".join(manifests))
+        names = [f"edgefunction/{name}" for name in ("neighbour", *chosen)]
+        skerry.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
+        attackers = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+        alone = latencies(Client(skerry.http, "neighbour"), options.seconds)
+        base50, base99 = statistics.median(alone), statistics.quantiles(alone, n=100)[98]
+        print(f"{'':28}{'p50 ms':>8}{'p99 ms':>8}{'of alone':>10}{'answers':>9}{'RSS MiB':>9}  the hostile was told")
+        print(f"{'alone':28}{base50:8.2f}{base99:8.2f}{1:10.1f}{len(alone):9}{rss_mib(skerry):9}")
+        for function, (which, expected) in chosen.items():
+            taken, told = beside(attackers, skerry.http, function, options.seconds)
+            p50, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
+            odd = "" if set(told) <= {*expected, "concurrency"} else "  UNEXPECTED"
+            line = f"{which:28}{p50:8.2f}{p99:8.2f}{p50 / base50:10.1f}{len(taken):9}{rss_mib(skerry):9}"
+            print(f"{line}  {dict(told)}{odd}")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
