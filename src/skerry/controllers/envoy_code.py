@@ -8,6 +8,7 @@ module is tried on each node, with its configuration, which is no part of a revi
 that it is for, and nowhere else.
 """
 
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from skerry.gateway.filter_slots import FilterContent
 #: Try a filter; returns why it is refused, or "".
 Trial = Callable[[FilterContent], Awaitable[str]]
 
+#: Each is a process of some hundred MiB, which takes a core for as long as it starts.
+TRIALS_AT_ONCE_MAX = 2
 NATIVES_OFF = (
     "goPluginSource is off on this control plane: a shared object runs within Envoy, where nothing holds it; "
     "the setting native_plugins turns it on"
@@ -81,6 +84,7 @@ class EnvoyCodeBuilder:
     def __init__(self, ways: EnvoyCodeWays, others: CodeBuilder) -> None:
         self._ways = ways
         self._others = others
+        self._trials = asyncio.Semaphore(TRIALS_AT_ONCE_MAX)
 
     async def build(self, revision: EdgeFunctionRevision) -> Built:
         """Build and store; raises SourceError where the source is at fault."""
@@ -130,7 +134,9 @@ class EnvoyCodeBuilder:
         config = config_json(source.plugin_config) if source.plugin_config else ""
         path = await self._ways.keep.verify(fetched.digest)
         native = ir.Native(_NATIVE_LOADERS[loader], str(path), name, config)
-        if refusal := await self._ways.trial(FilterContent(native)):
+        async with self._trials:
+            refusal = await self._ways.trial(FilterContent(native))
+        if refusal:
             raise SourceError(f"Envoy refuses the code: {refusal}")
         return Built(_artifact(fetched, loader))
 

@@ -89,7 +89,7 @@ def _is_command(exports: Mapping[str, object]) -> bool:
 
 def _described(imports: set[tuple[str, str]], exports: set[str]) -> str:
     if any(name.startswith(_PROXY_EXPORT) for name in exports):
-        return "is a Proxy-Wasm module, which Envoy runs: apply it as a WasmPlugin"
+        return "is a Proxy-Wasm module, which Envoy runs: set mode filter, or apply it as a WasmPlugin"
     origins = ", ".join(sorted({origin for origin, _ in imports})) or "nothing"
     missing = " and ".join(name for name in ("_start", "memory") if name not in exports)
     return f"imports {origins}" + (f" and does not export {missing}" if missing else "")

@@ -196,7 +196,10 @@ def test_a_good_exit_is_a_good_end(start: Run):
         (b"\0asm\x0d\0\x01\0", "a WebAssembly component"),
         (b"\0asm\x01\0\0\0rubbish", "not a valid WebAssembly module"),
         (bytes(wat2wasm("(module)")), "imports nothing and does not export _start and memory"),
-        (bytes(wat2wasm('(module (func (export "proxy_abi_version_0_2_1")))')), "apply it as a WasmPlugin"),
+        (
+            bytes(wat2wasm('(module (func (export "proxy_abi_version_0_2_1")))')),
+            "set mode filter, or apply it as a WasmPlugin",
+        ),
         (bytes(wat2wasm('(module (import "wasi_unstable" "f" (func)))')), "imports wasi_unstable"),
         (saying("x")[:-4], "not a valid WebAssembly module"),
     ],

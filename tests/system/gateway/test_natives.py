@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from skerry.gateway import ir
+from skerry.gateway import filter_trial, ir
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.filter_slots import FilterContent, FilterSlots
 from skerry.gateway.filter_trial import tried
@@ -129,6 +129,15 @@ async def test_a_module_that_ends_its_process_at_load_is_refused(
         f"#include <signal.h>\n#include <stdlib.h>\n__attribute__((constructor)) static void f(void) {{ {body} }}"
     )
     assert told in await verdict(build(str(source)))
+
+
+async def test_a_module_that_never_comes_back_is_ended(
+    build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_trial, "TRIAL_SECONDS_MAX", 0.3)
+    source = tmp_path / "looper.c"
+    source.write_text('__attribute__((constructor)) static void f(void) { for (;;) __asm__ volatile(""); }')
+    assert "did not come back" in await verdict(build(str(source)))
 
 
 async def test_a_go_filter_is_refused_where_envoy_has_none(module: Path) -> None:

@@ -16,7 +16,7 @@ from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import NotFound
-from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.model import Document, to_document
 from skerry.api.rbac_v1 import GROUP, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from skerry.server.access import Access, Act, require
@@ -88,6 +88,8 @@ def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
         case EdgeFunction():
             code = obj.spec.template.code
             return code, list(secrets_of(code))
+        case EdgeFunctionRevision():
+            return obj.spec.code, list(secrets_of(obj.spec.code))
         case Function() | Run():
             return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
         case _:

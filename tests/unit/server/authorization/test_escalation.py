@@ -142,6 +142,18 @@ async def test_code_is_brought_with_a_secret_by_those_only_who_may_read_it(world
         await world.verbs.create(target, function("theirs", "kube-system"), options)
 
 
+async def test_a_revision_and_a_native_filter_are_brought_likewise(world: Any, alice: Any, make_rule: Any) -> None:
+    await world.role("revisions", make_rule("create", "edgefunctionrevisions", "extensions.apoxy.dev"))
+    await world.bind("revisions", "revisions", "alice")
+    options = WriteOptions(user=alice, manager="m")
+    reference = {"group": "", "kind": "Secret", "name": "pull", "namespace": "kube-system"}
+    oci = {"repo": "registry.example/a", "credentialsRef": reference}
+    template = {"mode": "filter", "code": {"goPluginSource": {"oci": oci}}}
+    for kind, spec in (("EdgeFunction", {"template": template}), ("EdgeFunctionRevision", template)):
+        with pytest.raises(Forbidden, match='cannot get resource "secrets"'):
+            await world.verbs.create(world.target(kind), {"metadata": {"name": "native"}, "spec": spec}, options)
+
+
 async def test_the_code_of_another_with_a_secret_is_not_led_elsewhere(world: Any, alice: Any) -> None:
     target, options = world.target("EdgeFunction", "", "theirs"), WriteOptions(user=alice, manager="m")
     await world.verbs.create(world.target("EdgeFunction"), function("theirs", "kube-system"), WriteOptions())
