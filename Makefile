@@ -12,6 +12,9 @@ NODE_MODULES := js-engine/node_modules/.package-lock.json
 PLUGINS := examples/wasmplugin
 ASC_MODULES := .cache/wasm/add-header.wasm .cache/wasm/probe.wasm
 C_MODULES := .cache/wasm/sentry.wasm
+FUNCTIONS := tests/wasm/functions
+FUNCTION_MODULES := $(addprefix .cache/wasm/,command-c.wasm command-go.wasm function-python.wasm http-js.wasm)
+WORLD := docs/reference/wit/skerry-function.wit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -46,7 +49,8 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(ASC_MODULES) $(C_MODULES)  ## setup, and what the tests need
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(ASC_MODULES) $(C_MODULES) \
+		$(FUNCTION_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
@@ -103,6 +107,28 @@ tests/wasm/node_modules/.package-lock.json: $(STAMPS)/node tests/wasm/package.js
 	$(call say,Proxy-Wasm module $(notdir $@))
 	@mkdir -p $(dir $@)
 	@node tests/wasm/clang.mjs $< $@
+
+# Programs in four languages, for the tests of Wasm functions.
+.cache/wasm/command-c.wasm: $(FUNCTIONS)/command.c tests/wasm/clang.mjs tests/wasm/node_modules/.package-lock.json
+	$(call say,Wasm function $(notdir $@))
+	@mkdir -p $(dir $@)
+	@node tests/wasm/clang.mjs $< $@ command
+
+.cache/wasm/command-go.wasm: $(FUNCTIONS)/command.go $(STAMPS)/dev
+	$(call say,Wasm function $(notdir $@))
+	@mkdir -p $(dir $@)
+	@GOOS=wasip1 GOARCH=wasm GOCACHE=$(CURDIR)/.cache/go GOFLAGS= GO111MODULE=off \
+		$(BIN)/go build -ldflags="-s -w" -o $@ $<
+
+.cache/wasm/function-python.wasm: $(FUNCTIONS)/function_app.py $(WORLD) $(STAMPS)/dev
+	$(call say,Wasm function $(notdir $@))
+	@mkdir -p $(dir $@)
+	@$(BIN)/componentize-py -q -d $(WORLD) -w function componentize -p $(FUNCTIONS) function_app -o $@
+
+.cache/wasm/http-js.wasm: $(FUNCTIONS)/http.js $(FUNCTIONS)/componentize.mjs $(NODE_MODULES)
+	$(call say,Wasm function $(notdir $@))
+	@mkdir -p $(dir $@)
+	@$(BIN)/node $(FUNCTIONS)/componentize.mjs js-engine/node_modules $@
 
 $(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh scripts/debian.sh
 	$(call say,kubectl)

@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PARTS = (
     ("worker.py", "--envoy"),
+    ("wasm.py",),
     ("deploy.py",),
     ("hostile.py", "--seconds", "0.5"),
     ("plugins.py",),

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.code import read_code
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.instances import Surroundings
+from skerry.engine.instances import FunctionInstance, StreamingInstance, Surroundings
 from skerry.engine.manifest import FunctionManifest, read_manifest, write_manifest
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
@@ -209,14 +209,19 @@ def time_starts(directory: Path) -> None:
     with JavaScriptEngine(COMPONENT, CACHE) as engine:
         loaded = time.perf_counter() - started
 
+        def started_instance() -> FunctionInstance:
+            instance = read_code(engine, wasm, CACHE).start(hello, quiet)
+            assert not isinstance(instance, StreamingInstance)
+            return instance
+
         def cold() -> float:
             begun = time.perf_counter()
-            fresh = read_code(engine, wasm, CACHE).start(hello, quiet)
+            fresh = started_instance()
             fresh.handle(HEAD, b"", 30)
             return time.perf_counter() - begun
 
         starts = [cold() for _ in range(30)]
-        instance = read_code(engine, wasm, CACHE).start(hello, quiet)
+        instance = started_instance()
         for _ in range(200):
             instance.handle(HEAD, b"", 30)
         calls = []

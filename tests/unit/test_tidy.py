@@ -68,7 +68,7 @@ def test_no_test_sleeps() -> None:
 
 @pytest.mark.parametrize("path", tracked("tests/**.py"), ids=name_of)
 def test_test_modules_lie_where_they_are_found(path: Path) -> None:
-    kinds = {"unit", "contract", "golden", "system"}
+    kinds = {"unit", "contract", "golden", "system", "wasm"}  # the last: programs that tests run
     part = path.relative_to(ROOT / "tests").parts[0]
     assert part in kinds | {"conftest.py"}, f"{name_of(path)}: move it into one of tests/{{{','.join(sorted(kinds))}}}"
     assert path.name != "__init__.py", f"remove {name_of(path)}: tests are no packages (importmode=importlib)"

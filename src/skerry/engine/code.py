@@ -1,8 +1,8 @@
 """What a function's Wasm binary is, and how it is made to run.
 
 Tells by the binary itself, so a worker needs to be told nothing: a module that imports the JavaScript engine carries a
-bundle; one that imports WASI preview 1 and exports `_start` is a program of its own. Anything else is refused with what
-was found and what is accepted.
+bundle; one that imports WASI preview 1 and exports `_start` is a program of its own; a component is told by the handler
+that it exports. Anything else is refused with what was found and what is accepted.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from wasmtime import FuncType, MemoryType
+from wasmtime import Engine as WasmEngine
+from wasmtime import FuncType, MemoryType, Module
+from wasmtime.component import Component
 
 from skerry.engine.compiled import load_function
+from skerry.engine.components.function_component import FUNCTION_HANDLER, FUNCTION_VERSIONS, FunctionComponent
+from skerry.engine.components.http_component import HTTP_HANDLER, HTTP_VERSIONS, HttpComponent
 from skerry.engine.errors import LoadError
 from skerry.engine.host import Instance, JavaScriptEngine
-from skerry.engine.instances import FunctionInstance, Surroundings
+from skerry.engine.instances import RevisionInstance, Surroundings
 from skerry.engine.linking import ENGINE_IMPORT, linked_bundle
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.source_frames import SourceFrames
@@ -23,23 +27,34 @@ from skerry.engine.wasi_command import WASI, WasiCommand
 
 _COMPONENT = b"\0asm\x0d\0\x01\0"
 _MODULE = b"\0asm\x01\0\0\0"
+#: Exports of a component that are named in its refusal.
+_NAMED_MAX = 10
 _PROXY_EXPORT = "proxy_abi_version_"
 ACCEPTED = (
     "a WASI preview 1 command (it imports wasi_snapshot_preview1 alone and exports _start and memory), "
+    f"a component that exports {HTTP_HANDLER}@0.2 or {FUNCTION_HANDLER}@0.1, "
     "or what `jsSource` is built into"
 )
 
 
 class Code(Protocol):
-    """A revision's code, read and linked."""
+    """A revision's code, read and linked.
 
-    def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> FunctionInstance:
+    Attributes:
+        streams: its instances are `StreamingInstance`s.
+    """
+
+    streams: bool
+
+    def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> RevisionInstance:
         """Return an instance that is ready for requests; raises LoadError."""
         ...
 
 
 class JavaScriptCode:
     """A bundle for the JavaScript engine."""
+
+    streams = False
 
     def __init__(self, engine: JavaScriptEngine, bundle: bytes) -> None:
         self._engine = engine
@@ -68,10 +83,11 @@ def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:
     Raises:
         LoadError: it can't be run; the message says what it is and what is accepted.
     """
+    if wasm.startswith(_COMPONENT):
+        return _read_component(engine.wasm_engine, load_function(engine.wasm_engine, wasm, cache_dir, Component))
     if not wasm.startswith(_MODULE):
-        found = "a WebAssembly component" if wasm.startswith(_COMPONENT) else "no WebAssembly module"
-        raise LoadError(f"the function's binary is {found}; accepted is {ACCEPTED}")
-    module = load_function(engine.wasm_engine, wasm, cache_dir)
+        raise LoadError(f"the function's binary is no WebAssembly; accepted is {ACCEPTED}")
+    module = load_function(engine.wasm_engine, wasm, cache_dir, Module)
     imports = {(each.module, each.name or "") for each in module.imports}
     if ENGINE_IMPORT in imports:
         return JavaScriptCode(engine, linked_bundle(engine.wasm_engine, module))
@@ -79,6 +95,18 @@ def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:
     if _is_command(exports) and {origin for origin, _ in imports} <= {WASI}:
         return WasiCommand(engine.wasm_engine, module)
     raise LoadError(f"the function's binary {_described(imports, set(exports))}; accepted is {ACCEPTED}")
+
+
+def _read_component(engine: WasmEngine, component: Component) -> Code:
+    exports = list(component.type.exports(engine))
+    for name in exports:
+        handler, _, version = name.partition("@")
+        if handler == HTTP_HANDLER and HTTP_VERSIONS.fullmatch(version):
+            return HttpComponent(engine, component, name)
+        if handler == FUNCTION_HANDLER and FUNCTION_VERSIONS.fullmatch(version):
+            return FunctionComponent(engine, component, name)
+    found = f"exports {', '.join(exports[:_NAMED_MAX])}" if exports else "exports nothing"
+    raise LoadError(f"the function's binary is a component that {found}; accepted is {ACCEPTED}")
 
 
 def _is_command(exports: Mapping[str, object]) -> bool:

@@ -14,9 +14,11 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from wasmtime import Config, Engine, Module, WasmtimeError
+from wasmtime import _ffi as ffi
+from wasmtime.component import Component
 
 from skerry.engine.errors import LoadError
 from skerry.kit.errors import StartError
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
 
+#: What machine code is made of.
+Compiled = TypeVar("Compiled", Module, Component)
+
 #: A module up to this size is compiled each time, within milliseconds.
 UNCACHED_BYTES_MAX = 256 * 1024
 #: Machine code of functions that is kept.
 CACHED_FUNCTIONS_BYTES_MAX = 2 * 1024 * 1024 * 1024
 
 #: Everything that changes the compiled code, spelled as text: part of the cache key.
-_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0"
+_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0 concurrency=0"
 
 
 def new_engine() -> Engine:
@@ -44,6 +49,8 @@ def new_engine() -> Engine:
     config.cranelift_opt_level = "speed"
     config.max_wasm_stack = WASM_STACK_BYTES_MAX
     config.memory_may_move = False  # `calls.GuestMemory` keeps the address
+    # What WASI 0.3 needs and nothing here uses: with it, a host function that is given two borrowed resources traps.
+    ffi.wasmtime_config_concurrency_support_set(config.ptr(), False)
     return Engine(config)
 
 
@@ -60,28 +67,29 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
             f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
         ) from error
     try:
-        return _cached(engine, wasm, cache_dir)
+        return _cached(engine, wasm, cache_dir, Module)
     except WasmtimeError as error:
         raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
 
 
-def load_function(engine: Engine, wasm: bytes, cache_dir: Path) -> Module:
-    """Return a function's module, compiled; a large one from the cache where it is there.
+def load_function(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Compiled]) -> Compiled:
+    """Return a function's module or component, compiled; a large one from the cache where it is there.
 
     Raises:
-        LoadError: it is not a valid module, or its machine code can't be kept.
+        LoadError: it is not valid, or its machine code can't be kept.
     """
     try:
         if len(wasm) <= UNCACHED_BYTES_MAX:
-            return Module(engine, wasm)
+            return binary(engine, wasm)
         functions = cache_dir / "functions"
-        module = _cached(engine, wasm, functions)
+        compiled = _cached(engine, wasm, functions, binary)
         _prune(functions, CACHED_FUNCTIONS_BYTES_MAX)
     except WasmtimeError as error:
-        raise LoadError("the function's binary is not a valid WebAssembly module", stack=str(error)) from error
+        message = f"the function's binary is not a valid WebAssembly {binary.__name__.lower()}"
+        raise LoadError(message, stack=str(error)) from error
     except OSError as error:
         raise LoadError("the function's machine code can't be kept", stack=str(error)) from error
-    return module
+    return compiled
 
 
 def _prune(directory: Path, bytes_max: int) -> None:
@@ -95,23 +103,23 @@ def _prune(directory: Path, bytes_max: int) -> None:
         excess -= size
 
 
-def _cached(engine: Engine, wasm: bytes, cache_dir: Path) -> Module:
+def _cached(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Compiled]) -> Compiled:
     cached = cache_dir / _entry_name(wasm)
-    found = _deserialize(engine, cached)
+    found = _deserialize(engine, cached, binary)
     if found is not None:
         return found
     cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (cache_dir / "compile.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers that start together compile once; the others wait here
-        return _deserialize(engine, cached) or _compile(engine, wasm, cached)
+        return _deserialize(engine, cached, binary) or _compile(engine, wasm, cached, binary)
 
 
-def _deserialize(engine: Engine, cached: Path) -> Module | None:
+def _deserialize(engine: Engine, cached: Path, binary: type[Compiled]) -> Compiled | None:
     if not cached.exists():
         return None
     try:
         os.utime(cached)  # it is used: see `_prune`
-        return Module.deserialize_file(engine, str(cached))
+        return binary.deserialize_file(engine, str(cached))
     except FileNotFoundError:  # removed between the two looks
         return None
     except WasmtimeError as error:
@@ -124,17 +132,17 @@ def _entry_name(wasm: bytes) -> str:
     return f"{hashlib.sha256(wasm).hexdigest()[:32]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.cwasm"
 
 
-def _compile(engine: Engine, wasm: bytes, cached: Path) -> Module:
+def _compile(engine: Engine, wasm: bytes, cached: Path, binary: type[Compiled]) -> Compiled:
     _logger().info("compiling for this machine, once (about 1 s a megabyte)", megabytes=round(len(wasm) / 1e6, 1))
-    module = Module(engine, wasm)
+    compiled = binary(engine, wasm)
     part = cached.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as file:
-        file.write(module.serialize())
+        file.write(compiled.serialize())
         file.flush()
         os.fsync(file.fileno())  # a name must never stand for half a file, which wasmtime might run
     part.replace(cached)
-    # The file's pages are shared by every process that maps it; those of the fresh module are this one's alone.
-    return Module.deserialize_file(engine, str(cached))
+    # The file's pages are shared by every process that maps it; those of the fresh one are this one's alone.
+    return binary.deserialize_file(engine, str(cached))
 
 
 def _logger() -> "BoundLogger":

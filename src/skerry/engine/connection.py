@@ -14,7 +14,7 @@ import sys
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Final
 
-from skerry.engine.http1 import CONTINUE, BodyLimit, RequestReader
+from skerry.engine.http1 import CONTINUE, RequestReader
 
 READ_BYTES = 64 * 1024
 #: Between two requests. Envoy keeps an idle connection for an hour by default: we close first.
@@ -41,7 +41,7 @@ class Connection:
 
     __slots__ = ("_events", "_lingers", "_selector", "_socket", "_unsent", "deadline", "ends", "is_midway", "reader")
 
-    def __init__(self, sock: socket.socket, selector: BaseSelector, *, body_bytes_max: BodyLimit, now: float) -> None:
+    def __init__(self, sock: socket.socket, selector: BaseSelector, reader: RequestReader, *, now: float) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -50,7 +50,7 @@ class Connection:
         self._events = 0
         self._unsent = memoryview(b"")
         self._lingers = False
-        self.reader = RequestReader(body_bytes_max=body_bytes_max)
+        self.reader = reader
         self.deadline = now + IDLE_SECONDS_MAX
         self.is_midway = False
         self.ends = False
@@ -75,6 +75,21 @@ class Connection:
         self._say_continue()
         return False
 
+    def receive(self) -> None:
+        """Read more of the request that is being answered, if there is more; raises OSError."""
+        self._say_continue()
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise ConnectionResetError("the peer is done")
+        self.reader.feed(data)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
     def _say_continue(self) -> None:
         if self.reader.wants_continue:
             self.reader.wants_continue = False
@@ -98,17 +113,22 @@ class Connection:
     def abandon(self) -> None:
         """Expect nothing more of the peer: `settle` will say that it is over."""
         self.ends = True
-        self.reader.error = None
+        self.reader.give_up()
         self._unsent = memoryview(b"")
 
     def flush(self, now: float) -> bool:
         """Send more of what is left; returns whether that was all of it."""
-        if self._unsent:
-            try:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
-            except BlockingIOError:
-                return False
+        before = len(self._unsent)
+        done = self.flush_now()
+        if len(self._unsent) < before:
             self.deadline = now + SEND_SECONDS_MAX
+        return done
+
+    def flush_now(self) -> bool:
+        """Do the same within a turn, in which nothing looks at the deadline."""
+        if self._unsent:
+            with contextlib.suppress(BlockingIOError):
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
         return not self._unsent
 
     def settle(self, now: float) -> bool:
@@ -126,7 +146,7 @@ class Connection:
             self.deadline = now + IDLE_SECONDS_MAX
             more = self.reader.requests or self.reader.error is not None
             self._attach(EVENT_WRITE if more else EVENT_READ)
-        elif self.reader.error is not None and not self._lingers:
+        elif (self.reader.error is not None or self.reader.is_within_body) and not self._lingers:
             # Closing with unread bytes would reset the connection, and the peer might never see the answer.
             self._lingers = True
             self._socket.shutdown(socket.SHUT_WR)

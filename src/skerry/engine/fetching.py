@@ -151,6 +151,8 @@ class Subrequests:
         self._woken: deque[int] = deque()  # filled by other threads
         self._waker: Waker | None = None
         self._is_prompt = False
+        self._also: int | None = None
+        self._also_came = False
 
     def start(self, head: bytes, body: bytes) -> int:
         """Send a request; returns its id. What refuses it is its first event.
@@ -164,7 +166,7 @@ class Subrequests:
         try:
             running = _Running(self._exchange(number, head, body))
         except FetchRefusedError as error:
-            self._tell(Event(number, EventKind.FAILED, str(error).encode()))
+            self._tell(Event(number, EventKind.FAILED, str(error).encode(), is_refused=True))
             return number
         self._open[number] = running
         self._resume(number, running)
@@ -192,7 +194,8 @@ class Subrequests:
             del self._open[number]
         except Exception as failure:  # noqa: BLE001 - whatever it was, the function that waits is told
             del self._open[number]
-            self._tell(Event(number, EventKind.FAILED, _reason(failure).encode()))
+            refused = isinstance(failure, FetchRefusedError)
+            self._tell(Event(number, EventKind.FAILED, _reason(failure).encode(), is_refused=refused))
         else:
             running.wait = wait
             running.until = time.monotonic() + wait.seconds_max
@@ -241,15 +244,27 @@ class Subrequests:
         """Whether there is an event to be taken."""
         return bool(self._happened)
 
-    def wait(self, seconds: float, before_wait: Callable[[], None]) -> bool:
-        """Wait for an event; False where the time ran out.
+    def wait(self, seconds: float, before_wait: Callable[[], None], *, also: int | None = None) -> bool:
+        """Wait for an event; False where the time ran out, or something else came.
 
         Args:
             seconds: how long; 0 to look what has come.
             before_wait: called where it may take long.
+            also: a descriptor that ends the wait when it can be read.
         """
         if self._happened:
             return True
+        if also is None:
+            return self._wait(seconds, before_wait)
+        self._also, self._also_came = also, False
+        self._poll.register(also, select.POLLIN)
+        try:
+            return self._wait(seconds, before_wait)
+        finally:
+            self._poll.unregister(also)
+            self._also = None
+
+    def _wait(self, seconds: float, before_wait: Callable[[], None]) -> bool:
         began = time.monotonic()
         if self._is_prompt or seconds <= 0:
             self._advance(min(seconds, PATIENCE_SECONDS))
@@ -257,7 +272,7 @@ class Subrequests:
                 return bool(self._happened)
         before_wait()
         until = began + seconds
-        while not self._happened and (left := until - time.monotonic()) > 0:
+        while not self._happened and not self._also_came and (left := until - time.monotonic()) > 0:
             self._advance(left)
         self._is_prompt = time.monotonic() - began < PATIENCE_SECONDS
         return bool(self._happened)
@@ -268,6 +283,8 @@ class Subrequests:
         now = time.monotonic()
         seconds = 0.0 if self._woken else max(0.0, min(now + seconds, *waiting, now + seconds) - now)
         for descriptor, _ in self._poll.poll(seconds * 1_000):
+            if descriptor == self._also:
+                self._also_came = True
             if self._waker is not None and descriptor == self._waker.descriptor:
                 self._waker.clear()
             for number in tuple(self._watched.get(descriptor, ())):

@@ -23,8 +23,9 @@ from skerry.engine.call_time import TICK_SECONDS, CallTime
 from skerry.engine.calls import exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.exchange import response_too_large
 from skerry.engine.fetching import Subrequests
-from skerry.engine.instances import Reply, Surroundings, response_too_large
+from skerry.engine.instances import Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
 

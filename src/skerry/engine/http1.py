@@ -75,9 +75,19 @@ class RequestError(Exception):
 
 
 class Request:
-    """One request as it came over the wire."""
+    """One request as it came over the wire.
 
-    __slots__ = ("body", "headers", "host", "is_websocket", "keep_alive", "method", "revision", "scheme", "target")
+    Attributes:
+        body: the whole body, of a request that was read whole before it is answered.
+        pieces: what has arrived of the body and was not taken, of one that is answered while it arrives.
+        is_whole: nothing more of it arrives.
+        error: why the rest is lost.
+    """
+
+    __slots__ = (
+        "body", "error", "headers", "host", "is_websocket", "is_whole", "keep_alive", "method", "pieces", "revision",
+        "scheme", "target",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.method = b""
@@ -88,6 +98,9 @@ class Request:
         self.revision: str | None = None
         self.body = b""
         self.is_websocket = False
+        self.pieces: deque[bytes] = deque()
+        self.is_whole = True
+        self.error: RequestError | None = None
         self.keep_alive = True
 
     def head_lines(self) -> bytes:
@@ -110,13 +123,19 @@ class RequestReader:
         requests: what has arrived and is not answered yet; at most what one `feed` holds.
         error: why there is nothing to be read after these; answer it and end the connection.
         wants_continue: the peer waits for `CONTINUE` before it sends the body; the caller answers and resets it.
+
+    Args:
+        body_bytes_max: of a request.
+        streams: tells whether a revision's requests are answered while their bodies arrive.
     """
 
-    def __init__(self, *, body_bytes_max: BodyLimit) -> None:
+    def __init__(self, *, body_bytes_max: BodyLimit, streams: Callable[[str], bool]) -> None:
         self.requests: deque[Request] = deque()
         self.error: RequestError | None = None
         self.wants_continue = False
         self._limit_of = body_bytes_max
+        self._streams = streams
+        self._is_chunked = False
         self._parser = httptools.HttpRequestParser(self)
         self._request = Request()
         self._chunks: list[bytes] = []
@@ -133,6 +152,17 @@ class RequestReader:
         except httptools.HttpParserError as error:
             if self.error is None:
                 self.error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
+                self._request.error = self.error
+
+    @property
+    def is_within_body(self) -> bool:
+        """Whether a request that was handed out has not arrived whole."""
+        return not self._request.is_whole
+
+    def give_up(self) -> None:
+        """Expect nothing more: whatever is wrong with what came needs no answer."""
+        self.error = None
+        self._request.is_whole = True
 
     # Called by the parser. An exception here would end it with an opaque error: failures are kept in `error`.
 
@@ -161,8 +191,15 @@ class RequestReader:
             elif name == b"content-length":
                 self._length = int(value)  # llhttp has checked the digits
             request.headers += (name, value)
-        elif name == b"upgrade":
-            request.is_websocket = value.lower() == b"websocket"
+        else:
+            self._note(name, value)
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        """Take a header that is between Envoy and us."""
+        if name == b"upgrade":
+            self._request.is_websocket = value.lower() == b"websocket"
+        elif name == b"transfer-encoding":
+            self._is_chunked = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.wants_continue = True
 
@@ -173,6 +210,9 @@ class RequestReader:
         request.keep_alive = self._parser.should_keep_alive()
         if self._length:
             self._expect(self._length)
+        if (self._length or self._is_chunked) and request.revision is not None and self._streams(request.revision):
+            request.is_whole = False
+            self.requests.append(request)
 
     def _expect(self, body_bytes: int) -> None:
         """Refuse a body of so many bytes where that is over the limit, which is asked for once."""
@@ -187,21 +227,23 @@ class RequestReader:
         self._body_bytes += len(body)
         if self._body_bytes > self._body_bytes_max:
             self._expect(self._body_bytes)
-        self._chunks.append(body)
+        (self._chunks if self._request.is_whole else self._request.pieces).append(body)
 
     def on_message_complete(self) -> None:
         """Keep the request as complete."""
         request = self._request
-        if self._chunks:
+        if not request.is_whole:
+            request.is_whole = True
+        else:
             request.body = b"".join(self._chunks)
             self._chunks.clear()
-        self.requests.append(request)
+            self.requests.append(request)
         self._request = Request()
         self._body_bytes = self._body_bytes_max = self._header_bytes = self._length = 0
-        self.wants_continue = False
+        self.wants_continue = self._is_chunked = False
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
-        self.error = RequestError(status, kind, message, self._request.revision)
+        self.error = self._request.error = RequestError(status, kind, message, self._request.revision)
         raise self.error  # makes the parser stop
 
 
@@ -241,6 +283,13 @@ def response_bytes(request: Request | None, status: int, head: bytes, body: byte
     if request is not None and request.method == b"HEAD":
         body = b""
     return b"".join((_STATUS_LINE[status], head, length, closing, b"\r\n", body))
+
+
+def chunked_head_bytes(request: Request, status: int, head: bytes) -> bytes:
+    """Write the head of a response whose body follows in chunks, or that has none; arguments as `response_bytes`."""
+    closing = b"" if request.keep_alive else b"connection: close\r\n"
+    chunked = b"" if status in _NO_BODY_STATUS else b"transfer-encoding: chunked\r\n"
+    return b"".join((_STATUS_LINE[status], head, chunked, closing, b"\r\n"))
 
 
 def error_bytes(request: Request | None, status: int, kind: FailureKind, message: str) -> bytes:

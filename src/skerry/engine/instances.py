@@ -1,14 +1,15 @@
 """What every kind of function instance is, and what it can reach: the words that the pool and the engines share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from skerry.engine.errors import CallError, FailureKind
+from skerry.engine.errors import CallError
+from skerry.engine.exchange import Exchange
 from skerry.engine.fetching import FunctionFetcher
 from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
-from skerry.engine.manifest import FunctionManifest
 
 #: Takes (level, UTF-8 text) of a line that a function writes to its log.
 LogSink = Callable[[int, bytes], None]
@@ -30,8 +31,8 @@ class Reply(NamedTuple):
     work_left: bool
 
 
-class FunctionInstance(Protocol):
-    """What answers the requests of one revision, one at a time.
+class PooledInstance(Protocol):
+    """What every kind of instance has.
 
     Attributes:
         counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
@@ -47,6 +48,14 @@ class FunctionInstance(Protocol):
     def memory_bytes(self) -> int:
         """What it takes of the machine's memory, about."""
         ...
+
+    def stop(self, error: CallError) -> None:
+        """Have the present call end with this error as soon as it computes again; on its thread, never raises."""
+        ...
+
+
+class FunctionInstance(PooledInstance, Protocol):
+    """What answers the requests of one revision, one at a time, each as a whole."""
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Answer one request.
@@ -65,12 +74,43 @@ class FunctionInstance(Protocol):
         """Run what was left to be done after the answer; raises CallError as `handle` does."""
         ...
 
+
+class StreamingInstance(ABC):
+    """What answers the requests of one revision, one at a time, in pieces; a `PooledInstance` to be derived from."""
+
+    counted_bytes: int
+    cpu_ns: int
+    invocation: Invocation
+
+    @property
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """What it takes of the machine's memory, about."""
+
+    @abstractmethod
     def stop(self, error: CallError) -> None:
-        """Have the present call end with this error as soon as it computes again; on its thread, never raises."""
-        ...
+        """As `PooledInstance` has it."""
+
+    @abstractmethod
+    def answer(self, head: bytes, exchange: Exchange, timeout_seconds: float) -> None:
+        """Answer one request, whose body and answer go through the exchange.
+
+        Args:
+            head: as `FunctionInstance.handle` takes it.
+            exchange: with the client.
+            timeout_seconds: for computing and waiting together.
+
+        Raises:
+            CallError: the call failed, maybe with the answer begun; this instance is dead.
+            PeerGoneError: nobody is left to take the answer.
+        """
 
 
-def _tell_nobody(_instance: FunctionInstance) -> None:
+#: What a revision has for instances.
+RevisionInstance = FunctionInstance | StreamingInstance
+
+
+def _tell_nobody(_instance: PooledInstance) -> None:
     """Tell nobody: no pool has the instance, and its thread has nothing else to do."""
 
 
@@ -91,13 +131,7 @@ class Surroundings:
     log: LogSink
     fetcher: FunctionFetcher | None = None
     key_values: FunctionKeyValues | None = None
-    before_wait: Callable[[FunctionInstance], None] = _tell_nobody
-    on_look: Callable[[FunctionInstance], None] = _tell_nobody
+    before_wait: Callable[[PooledInstance], None] = _tell_nobody
+    on_look: Callable[[PooledInstance], None] = _tell_nobody
     frames: Callable[[str], str] = str
     invocation: Invocation = field(default_factory=Invocation)
-
-
-def response_too_large(manifest: FunctionManifest) -> CallError:
-    """Return what a call ends with whose response is over the limit."""
-    limit = f"{manifest.response_body_bytes_max} bytes (runtime.limits.responseBody)"
-    return CallError(FailureKind.RESPONSE_TOO_LARGE, f"the function's response is larger than its limit of {limit}")

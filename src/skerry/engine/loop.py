@@ -19,7 +19,8 @@ from typing import Final, Protocol
 
 from skerry.engine.connection import REQUEST_SECONDS_MAX, Connection
 from skerry.engine.errors import FailureKind
-from skerry.engine.http1 import Request, RequestError
+from skerry.engine.exchange import Peer
+from skerry.engine.http1 import Request, RequestError, RequestReader
 from skerry.engine.leadership import Leadership
 from skerry.engine.serving import Answer
 
@@ -35,8 +36,11 @@ ACCEPT_RETRY_SECONDS: Final = 0.1
 class Server(Protocol):
     """What answers."""
 
-    def answer(self, request: Request) -> Answer:
-        """Answer one request."""
+    def answer(self, request: Request, peer: Peer) -> Answer:
+        """Answer one request, which may still be arriving from its peer."""
+
+    def streams(self, revision: str) -> bool:
+        """Tell whether a revision's requests are answered while they arrive."""
 
     def refuse(self, error: RequestError) -> bytes:
         """Answer what is no request."""
@@ -120,8 +124,8 @@ class Loop:
         request = reader.requests.popleft()
         if self._stopping or len(self._connections) >= CONNECTIONS_MAX:
             request.keep_alive = False  # said in the response: the peer opens a new connection, others get a turn
-        answer = self._server.answer(request)
-        connection.ends = not request.keep_alive
+        answer = self._server.answer(request, connection)
+        connection.ends = connection.ends or not request.keep_alive or not request.is_whole
         connection.send(answer.data)
         return answer.work
 
@@ -170,7 +174,8 @@ class Loop:
             sys.stderr.write(f"skerry engine worker: accept failed: {error}\n")
             self._pause(now)
             return
-        connection = Connection(sock, self._selector, body_bytes_max=self._server.body_bytes_max, now=now)
+        reader = RequestReader(body_bytes_max=self._server.body_bytes_max, streams=self._server.streams)
+        connection = Connection(sock, self._selector, reader, now=now)
         with self._ended:
             self._connections.add(connection)
         self._settle(connection, now)

@@ -25,10 +25,10 @@ from typing import Self
 from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, OverloadedError
 from skerry.engine.host import INSTANCE_BYTES
-from skerry.engine.instances import FunctionInstance
+from skerry.engine.instances import PooledInstance, RevisionInstance
 from skerry.engine.manifest import FunctionManifest, manifest_path
 
-StartInstance = Callable[[FunctionManifest, Code], FunctionInstance]
+StartInstance = Callable[[FunctionManifest, Code], RevisionInstance]
 LoadRevision = Callable[[str], tuple[FunctionManifest, Code]]
 
 #: How many requests of a function may wait, for each that runs.
@@ -72,7 +72,7 @@ class _Revision:
     manifest: FunctionManifest
     code: Code
     function: _Function
-    idle: deque[tuple[FunctionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
+    idle: deque[tuple[RevisionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
     instances: int = 0
     is_slow: bool = False
 
@@ -95,7 +95,7 @@ class Lease:
 
     __slots__ = ("_keep", "_pool", "_revision", "goes_on", "instance", "manifest")
 
-    def __init__(self, pool: "InstancePool", revision: _Revision, instance: FunctionInstance) -> None:
+    def __init__(self, pool: "InstancePool", revision: _Revision, instance: RevisionInstance) -> None:
         self._pool = pool
         self._revision = revision
         self._keep = True
@@ -187,13 +187,19 @@ class InstancePool:
             revision = self._revisions.get(revision_name)
         return revision.manifest if revision else None
 
+    def streams(self, revision_name: str) -> bool:
+        """Tell whether a revision's requests are answered while they arrive; of one that is not loaded, maybe."""
+        with self._lock:
+            revision = self._revisions.get(revision_name)
+        return revision is None or revision.code.streams
+
     def _loaded(self, name: str) -> _Revision:
         manifest, code = self._load(name)  # two threads may both load it: the first one's stays
         with self._lock:
             function = self._functions.setdefault(manifest.function, _Function())
             return self._revisions.setdefault(name, _Revision(manifest, code, function))
 
-    def _take(self, revision: _Revision) -> FunctionInstance | None:
+    def _take(self, revision: _Revision) -> RevisionInstance | None:
         """Return an idle instance, or None with the right to start one; either way the request runs from here on."""
         with self._lock:
             if not self._may_run(revision):
@@ -208,7 +214,7 @@ class InstancePool:
             self._cold_starts += 1
             return None
 
-    def _started(self, revision: _Revision) -> FunctionInstance:
+    def _started(self, revision: _Revision) -> RevisionInstance:
         try:
             instance = self._start(revision.manifest, revision.code)
         except BaseException:
@@ -296,7 +302,7 @@ class InstancePool:
         function.memory_bytes += change_bytes
         self._memory_bytes += change_bytes
 
-    def measure(self, instance: FunctionInstance, function_name: str) -> bool:
+    def measure(self, instance: PooledInstance, function_name: str) -> bool:
         """Count what a lent instance takes by now; returns whether its function must give memory back.
 
         Call it on the instance's thread, and stop the call where it returns True.
@@ -311,7 +317,7 @@ class InstancePool:
             self._tell_waiting()
             return self._memory_bytes > self._limits.memory_bytes_max and self._is_over_share(function)
 
-    def give_back(self, revision: _Revision, instance: FunctionInstance, *, keep: bool) -> None:
+    def give_back(self, revision: _Revision, instance: RevisionInstance, *, keep: bool) -> None:
         """Take an instance back; without `keep`, it is gone. `Lease` calls it."""
         now_bytes = instance.memory_bytes
         keep = keep and now_bytes <= self._limits.kept_bytes_max and revision.manifest.isolation == "instance"
@@ -333,7 +339,7 @@ class InstancePool:
         self._running -= 1
         self._tell_waiting()
 
-    def _count(self, function: _Function, instance: FunctionInstance, now_bytes: int) -> None:
+    def _count(self, function: _Function, instance: PooledInstance, now_bytes: int) -> None:
         self._charge(function, now_bytes - instance.counted_bytes)
         instance.counted_bytes = now_bytes
 

@@ -25,10 +25,18 @@ from skerry.engine.errors import (
     OverloadedError,
     UnknownRevisionError,
 )
+from skerry.engine.exchange import Exchange, Peer, PeerGoneError
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
-from skerry.engine.instances import FunctionInstance, Reply, Surroundings
+from skerry.engine.instances import (
+    FunctionInstance,
+    PooledInstance,
+    Reply,
+    RevisionInstance,
+    StreamingInstance,
+    Surroundings,
+)
 from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
@@ -56,6 +64,7 @@ _STATUS = {
     FailureKind.TIMEOUT: 504,
     FailureKind.CONCURRENCY: 429,
     FailureKind.OVERLOADED: 503,
+    FailureKind.BODY_TOO_LARGE: 413,
     FailureKind.UNKNOWN_REVISION: 404,
 }
 _ERROR_LEVEL = 3
@@ -110,14 +119,28 @@ class FunctionServer:
         self.measures = WorkerMeasures()
         self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits, before_wait=self._step_aside)
 
-    def answer(self, request: Request) -> Answer:
-        """Answer one request."""
+    def streams(self, revision: str) -> bool:
+        """Tell whether a revision's requests are answered while they arrive."""
+        return self.pool.streams(revision)
+
+    def answer(self, request: Request, peer: Peer) -> Answer:
+        """Answer one request.
+
+        Args:
+            request: whose head has arrived.
+            peer: has the rest of it, and takes what is sent before the answer is whole.
+        """
         if request.revision is None and request.target != _SCHEDULED:
             return Answer(self._own_endpoint(request))
         started = time.perf_counter()
         use = Use(request.revision or "")
         try:
-            answer = self._call(request, use, request.head_lines()) if use.revision else self._run(request, use)
+            answer = (
+                self._call(request, use, request.head_lines(), peer) if use.revision else self._run(request, use, peer)
+            )
+        except PeerGoneError:
+            peer.abandon()
+            answer = Answer(b"")
         except (EngineError, RequestError) as error:
             answer = self._failed(request, use, error)
         if use.function:
@@ -151,16 +174,16 @@ class FunctionServer:
         self.measures.failed(error.kind, self._function_of(error.revision))
         return error_bytes(None, error.status, error.kind, error.message)
 
-    def _run(self, request: Request, use: Use) -> Answer:
+    def _run(self, request: Request, use: Use, peer: Peer) -> Answer:
         """Run a scheduled handler, with what it gives to `ctx.waitUntil`: the node wants to know how it all ended."""
         call = ScheduledCall.read(request.body)
         use.revision = call.revision
         self._step_aside()
-        answer = self._call(request, use, call.head)
+        answer = self._call(request, use, call.head, peer)
         error = answer.work() if answer.work else None
         return Answer(error_bytes(request, _STATUS[error.kind], error.kind, error.message) if error else answer.data)
 
-    def _call(self, request: Request, use: Use, head: bytes) -> Answer:
+    def _call(self, request: Request, use: Use, head: bytes, peer: Peer) -> Answer:
         with self.pool.lease(use.revision) as lease:
             instance, manifest = lease.instance, lease.manifest
             use.function = manifest.function
@@ -168,6 +191,11 @@ class FunctionServer:
             if lease.is_slow:
                 self._step_aside()
             try:
+                if isinstance(instance, StreamingInstance):
+                    exchange = Exchange(request, peer, manifest, self._step_aside)
+                    return self._stream(lease, use, instance, head, exchange)
+                if request.pieces or not request.is_whole:  # it began to arrive before the revision was known
+                    Exchange(request, peer, manifest, self._step_aside).collect()
                 reply = instance.handle(head, request.body, manifest.timeout_seconds)
                 data = _written(request, reply)
             except CallError as error:
@@ -178,7 +206,7 @@ class FunctionServer:
             use.status = reply.status
             if reply.work_left:
                 lease.goes_on = True
-                return Answer(data, lambda: self._settle(lease))
+                return Answer(data, lambda: self._settle(lease, instance))
         return Answer(data)
 
     def _note(self, lease: Lease, use: Use) -> None:
@@ -189,8 +217,23 @@ class FunctionServer:
         if use.subrequests > lease.manifest.subrequests_max:
             self.measures.met(use.function, SUBREQUESTS_LIMIT)
 
-    def _settle(self, lease: Lease) -> CallError | None:
-        instance, manifest = lease.instance, lease.manifest
+    def _stream(self, lease: Lease, use: Use, instance: StreamingInstance, head: bytes, exchange: Exchange) -> Answer:
+        """Have a request answered piece by piece; raises CallError where the answer has not begun."""
+        try:
+            instance.answer(head, exchange, lease.manifest.timeout_seconds)
+        except CallError as error:
+            if not exchange.has_begun:
+                raise
+            self._tell(lease.manifest, error, instance.invocation.request_id)
+            self.measures.failed(error.kind, use.function)
+            lease.discard()
+            if not exchange.is_answered:
+                exchange.abort()
+        use.status = exchange.status
+        return Answer(b"")
+
+    def _settle(self, lease: Lease, instance: FunctionInstance) -> CallError | None:
+        manifest = lease.manifest
         use = Use(manifest.revision, manifest.function)
         before = instance.invocation.subrequests
         with lease:
@@ -219,7 +262,7 @@ class FunctionServer:
             raise LoadError(f"the code of revision {revision!r} cannot be read", stack=str(error)) from error
         return manifest, read_code(self._engine, wasm, self._cache_dir)
 
-    def _start(self, manifest: FunctionManifest, code: Code) -> FunctionInstance:
+    def _start(self, manifest: FunctionManifest, code: Code) -> RevisionInstance:
         self._step_aside()
 
         self.measures.started(manifest.function)
@@ -229,11 +272,11 @@ class FunctionServer:
             if not self.logs.write(manifest.function, manifest.revision, level, message, invocation.request_id):
                 self.measures.met(manifest.function, LOG_LIMIT)
 
-        def before_wait(instance: FunctionInstance) -> None:
+        def before_wait(instance: PooledInstance) -> None:
             self._step_aside()
             measure(instance)
 
-        def measure(instance: FunctionInstance) -> None:
+        def measure(instance: PooledInstance) -> None:
             if self.pool.measure(instance, manifest.function):
                 instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
 

@@ -22,19 +22,18 @@ from wasmtime import _ffi as ffi
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, exported_function, exported_memory
 from skerry.engine.errors import CallError, FailureKind
-from skerry.engine.instances import Reply, Surroundings, response_too_large
+from skerry.engine.exchange import response_too_large
+from skerry.engine.instances import LogSink, Reply, Surroundings
+from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LogLines
 from skerry.engine.manifest import FunctionManifest
 
 WASI = "wasi_snapshot_preview1"
 #: What a program writes before the body.
 HEAD_BYTES_MAX = 64 * 1024
-#: One line of standard error; the rest of it is another line.
-LOG_LINE_BYTES_MAX = 16 * 1024
 #: What a run is counted for besides its memory.
 RUN_BYTES = 1024 * 1024
 
 _TABLE_ELEMENTS_MAX = 1_000_000
-_INFO_LEVEL = 1
 _SUBSCRIPTION = struct.Struct("<Q B7x I4x Q Q H6x")  # user data, type, clock, timeout, precision, flags
 _EVENT = struct.Struct("<Q H B5x 16x")  # user data, error, type
 _CLOCK_TYPE, _MONOTONIC, _ABSOLUTE = 0, 1, 1
@@ -55,6 +54,8 @@ class WasiCommand:
         engine: with epoch interruption, whose epoch rises every `call_time.TICK_SECONDS`.
         module: the program, compiled; it imports nothing but WASI.
     """
+
+    streams = False
 
     def __init__(self, engine: WasmEngine, module: Module) -> None:
         self.engine = engine
@@ -120,9 +121,10 @@ class CommandInstance:
         """Say that the run goes on computing."""
         self._surroundings.on_look(self)
 
-    def log(self, line: bytes) -> None:
-        """Write a line to the function's log."""
-        self._surroundings.log(_INFO_LEVEL, line)
+    @property
+    def log(self) -> LogSink:
+        """The function's log."""
+        return self._surroundings.log
 
 
 class _Run:
@@ -132,7 +134,7 @@ class _Run:
         self.output = bytearray()
         self._instance = instance
         self._manifest = manifest
-        self._said = bytearray()
+        self._said = LogLines(instance.log, self._before_wait)
         self._memory: GuestMemory | None = None
         self._prepared = command.prepared
         self._store = Store(command.engine)
@@ -162,7 +164,7 @@ class _Run:
         except (Trap, WasmtimeError) as error:
             self._check_end(error)
         finally:
-            self._flush_log()
+            self._said.close()
         if stopped := self.time.take_stopped():
             raise stopped
 
@@ -175,7 +177,7 @@ class _Run:
 
     def write(self, descriptor: int, vectors_at: int, count: int, written_at: int) -> int:
         """Take what the program writes (`fd_write`); returns an errno. Raises IndexError for a bad address."""
-        take = {1: self._put, 2: self._say}.get(descriptor)
+        take = {1: self._put, 2: self._said.write}.get(descriptor)
         if self._memory is None or take is None:
             return _BAD_DESCRIPTOR
         if not 0 <= count <= _VECTORS_MAX:
@@ -203,18 +205,9 @@ class _Run:
     def _output_bytes_max(self) -> int:
         return HEAD_BYTES_MAX + self._manifest.response_body_bytes_max
 
-    def _say(self, data: bytes) -> None:
-        self._said += data
-        *lines, self._said = self._said.split(b"\n")
-        for line in lines:
-            self._instance.log(bytes(line[:LOG_LINE_BYTES_MAX]))
-        while len(self._said) > LOG_LINE_BYTES_MAX:
-            self._instance.log(bytes(self._said[:LOG_LINE_BYTES_MAX]))
-            del self._said[:LOG_LINE_BYTES_MAX]
-
-    def _flush_log(self) -> None:
-        if self._said:
-            self._instance.log(bytes(self._said))
+    def _before_wait(self) -> None:
+        self.time.before_wait()
+        self._instance.before_wait()
 
     def poll(self, subscriptions_at: int, events_at: int, count: int, count_at: int) -> int:
         """Wait for the first of some moments, within the run's time (`poll_oneoff`); as `write`."""
@@ -226,8 +219,7 @@ class _Run:
         until = min(each.moment_ns for each in asked)
         wait_ns = min(until, self.time.deadline_ns) - time.monotonic_ns()
         if wait_ns > 0:
-            self.time.before_wait()
-            self._instance.before_wait()
+            self._before_wait()
             time.sleep(wait_ns / 1e9)
         if until > self.time.deadline_ns:
             self.time.stop_late()

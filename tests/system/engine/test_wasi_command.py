@@ -9,9 +9,9 @@ from wasmtime import wat2wasm
 from skerry.engine.code import read_code
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.instances import FunctionInstance, Surroundings
+from skerry.engine.instances import FunctionInstance, StreamingInstance, Surroundings
+from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LOG_LINES_MAX
 from skerry.engine.manifest import FunctionManifest
-from skerry.engine.wasi_command import LOG_LINE_BYTES_MAX
 
 HEAD = b"POST\nhttps://f.test:8443/a/b%20c?x=1&y\nhost\nf.test:8443\nx-two\na\nx-two\nb\nproxy\nevil\ncontent-type\ntext/plain"
 OK = "content-type: text/plain\n\n"
@@ -63,7 +63,9 @@ def start(engine: JavaScriptEngine, tmp_path: Path, lines: list[tuple[int, bytes
     def started(wasm: bytes, **manifest: object) -> FunctionInstance:
         given = FunctionManifest(revision="f-1", function="f", artifact=tmp_path, **manifest)  # type: ignore[arg-type]
         surroundings = Surroundings(log=lambda level, line: lines.append((level, line)))
-        return read_code(engine, wasm, tmp_path).start(given, surroundings)
+        instance = read_code(engine, wasm, tmp_path).start(given, surroundings)
+        assert not isinstance(instance, StreamingInstance)
+        return instance
 
     return started
 
@@ -189,11 +191,18 @@ def test_a_good_exit_is_a_good_end(start: Run):
     assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
 
 
+COMMAND_COMPONENT = """(component
+  (core module $m (func (export "run") (result i32) i32.const 0)) (core instance $i (instantiate $m))
+  (func $run (result (result)) (canon lift (core func $i "run")))
+  (instance $command (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $command)))"""
+
+
 @pytest.mark.parametrize(
     ("wasm", "found"),
     [
-        (b"#!/bin/sh", "no WebAssembly module"),
-        (b"\0asm\x0d\0\x01\0", "a WebAssembly component"),
+        (b"#!/bin/sh", "no WebAssembly"),
+        (b"\0asm\x0d\0\x01\0", "a component that exports nothing; accepted is"),
+        (bytes(wat2wasm(COMMAND_COMPONENT)), "a component that exports wasi:cli/run@0.2.0; accepted is"),
         (b"\0asm\x01\0\0\0rubbish", "not a valid WebAssembly module"),
         (bytes(wat2wasm("(module)")), "imports nothing and does not export _start and memory"),
         (
@@ -222,7 +231,9 @@ def test_what_a_program_hands_over_at_once_is_bounded(start: Run, lines: list[tu
     )
     with pytest.raises(CallError, match="does not begin with header lines"):
         function.handle(HEAD, b"", 30)
-    assert len(lines) == LOG_LINE_BYTES_MAX
+    assert [line for _, line in lines[:-1]] == [b""] * LOG_LINES_MAX
+    dropped = LOG_LINE_BYTES_MAX - LOG_LINES_MAX
+    assert lines[-1][1].startswith(b"%d bytes more were dropped" % dropped)
 
 
 @pytest.mark.parametrize(

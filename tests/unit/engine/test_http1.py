@@ -22,7 +22,7 @@ from skerry.engine.http1 import (
 
 @pytest.fixture
 def reader() -> RequestReader:
-    return RequestReader(body_bytes_max=lambda _revision: 1000)
+    return RequestReader(body_bytes_max=lambda _revision: 1000, streams=lambda revision: revision == "streaming-1")
 
 
 def received(reader: RequestReader, data: bytes, *, step: int | None = None) -> Request:
@@ -202,3 +202,26 @@ def test_a_message_over_the_limit_is_cut_and_shows_it():
     limit = ERROR_MESSAGE_CHARACTERS_MAX
     assert told("é" * limit) == "é" * limit
     assert told("é" * (limit + 1)) == "é" * (limit - 1) + "…"
+
+
+STREAMED = b"POST / HTTP/1.1\r\nhost: a\r\nx-skerry-revision: streaming-1\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_a_request_that_is_streamed_comes_before_its_body(reader: RequestReader):
+    reader.feed(STREAMED)
+    request = reader.requests.popleft()
+    assert not request.is_whole
+    assert reader.is_within_body
+    reader.feed(b"3\r\nabc\r\n")
+    assert list(request.pieces) == [b"abc"]
+    reader.feed(b"0\r\n\r\n" + GET)
+    assert request.is_whole
+    assert [each.target for each in reader.requests] == [b"/a?b=%20c"]
+
+
+def test_a_streamed_body_over_the_limit_is_told_to_who_reads_it(reader: RequestReader):
+    reader.feed(STREAMED)
+    request = reader.requests.popleft()
+    reader.feed(b"3e9\r\n%b" % bytes(1001))
+    assert request.error is not None
+    assert request.error.status == 413

@@ -10,6 +10,7 @@ import pytest
 from skerry.engine import connection as connections
 from skerry.engine import loop as loops
 from skerry.engine.errors import FailureKind
+from skerry.engine.exchange import Peer
 from skerry.engine.http1 import Request, RequestError, error_bytes, response_bytes
 from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
@@ -29,7 +30,7 @@ class Server:
         self.begun = threading.Semaphore(0)
         self.worked = threading.Event()
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, _peer: Peer) -> Answer:
         self.begun.release()
         target = request.target
         body = target + request.body
@@ -50,6 +51,9 @@ class Server:
 
     def refuse(self, error: RequestError) -> bytes:
         return error_bytes(None, error.status, error.kind, error.message)
+
+    def streams(self, _revision: str) -> bool:
+        return False
 
     def body_bytes_max(self, _revision: str | None) -> int:
         return 1000

@@ -41,12 +41,14 @@ class Event(NamedTuple):
         text: of a HEAD or WHOLE the response's head: lines of status, reason, then names and values by turns; of
             FAILED the reason. UTF-8.
         data: of a PIECE or WHOLE, bytes of the body.
+        is_refused: of a FAILED one, that it was not sent, since the function may not.
     """
 
     id: int
     kind: EventKind
     text: bytes = b""
     data: bytes = b""
+    is_refused: bool = False
 
 
 class Ways(NamedTuple):

@@ -1,0 +1,243 @@
+"""Real programs behind the real Envoy: WASI commands in C and Go, components in Python and JavaScript."""
+
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from wasmtime import wat2wasm
+
+from skerry.testing.manifests import edge_function
+from skerry.testing.plugins import built
+from skerry.testing.skerry_process import SkerryProcess
+
+MODULES = {"c": "command-c", "go": "command-go", "python": "function-python", "js": "http-js"}
+COMPONENTS = ("python", "js")
+LANGUAGES = tuple(MODULES)
+COMPUTES_SECONDS = "1s"
+#: Compiling a component of 19 MB takes so long on a busy machine, once.
+READY_SECONDS = 120
+#: Where no function may connect to.
+REFUSED = "http://169.254.169.254/latest/meta-data"
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Answers with what it was sent, and with the header x-from."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        answer = b"%b from %b" % (body, self.headers["x-from"].encode())
+        self.send_response(201)
+        self.send_header("content-type", "text/upstream")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def manifest(name: str, wasm: Path, **runtime: object) -> str:
+    """Return an EdgeFunction that is a Wasm binary."""
+    code = {"wasmSource": {"url": f"file://{wasm}"}}
+    env = [{"name": "GREETING", "value": "hello"}]
+    template = {"mode": "backend", "code": code, "env": env, "runtime": runtime}
+    return json.dumps({**json.loads(edge_function(name, "unused")), "spec": {"template": template}})
+
+
+Get = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, repository: Path) -> Iterator[SkerryProcess]:
+    """One Skerry that has every program, each twice: `NAME`, and `NAME-brief` with a second to compute."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SKERRY_EGRESS_ALLOW", "127.0.0.1")
+        folders = (built(repository, MODULES["c"]).parent, tmp_path_factory.getbasetemp())
+        environment.setenv("SKERRY_FETCH_FILE_DIRS", ",".join(map(str, folders)))
+        with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data", cache_dir=cache_dir) as running:
+            for language, module in MODULES.items():
+                path = built(repository, module)
+                running.kubectl("apply", "-f", "-", stdin=manifest(language, path))
+                brief = manifest(f"{language}-brief", path, limits={"cpuTime": COMPUTES_SECONDS}, timeout="3s")
+                running.kubectl("apply", "-f", "-", stdin=brief)
+            running.kubectl("wait", "--for=condition=Ready", "edgefunction", "--all", f"--timeout={READY_SECONDS}s")
+            yield running
+
+
+@pytest.fixture
+def get(skerry: SkerryProcess) -> Get:
+    def send(language: str, path: str = "/", method: str = "GET", **options: object) -> httpx.Response:
+        return skerry.request(method, f"http://{language}.functions.localhost{path}", **options)
+
+    return send
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_program_sees_its_variables_and_says_who_made_it(get: Get, language: str):
+    answer = get(language)
+    assert (answer.status_code, answer.text) == (200, f"hello from {language}")
+    assert answer.headers["x-made-by"] == language
+    assert answer.headers["content-type"] == "text/plain"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_program_sees_method_headers_and_query(get: Get, language: str):
+    answer = get(language, "/headers?a=1&b=%20", "PUT", headers={"x-asked": "for this"}, content=b"")
+    assert answer.text == "PUT for this a=1&b=%20"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("size", [0, 1, 1_500_000])
+def test_a_body_comes_back_as_it_went(get: Get, language: str, size: int):
+    body = bytes(range(256)) * (size // 256 + 1)
+    assert get(language, "/echo", "POST", content=body[:size]).content == body[:size]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_program_says_is_in_its_log(skerry: SkerryProcess, get: Get, language: str):
+    get(language)
+    path = f"/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/{language}/log"
+    for _ in range(100):
+        if f"said by {language}" in (told := skerry.kubectl("get", "--raw", path)):
+            return
+    raise AssertionError(told)
+
+
+@pytest.mark.parametrize("language", COMPONENTS)
+def test_a_component_fetches_what_it_may_and_nothing_else(get: Get, upstream: str, language: str):
+    answer = get(language, "/fetch", params={"to": upstream})
+    assert (answer.status_code, answer.text) == (201, "sent from a function")
+    assert answer.headers["x-type"] == "text/upstream"
+    assert get(language, "/fetch", params={"to": REFUSED}).status_code == 502
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_trap_is_a_500_that_harms_no_other_request(get: Get, language: str):
+    answer = get(language, "/trap")
+    assert answer.status_code == 500
+    assert answer.headers["x-skerry-error"] in {"trap", "exception"}
+    assert get(language).text == f"hello from {language}"
+
+
+def test_what_computes_or_grows_for_ever_is_ended_while_others_are_answered(get: Get):
+    with ThreadPoolExecutor(2 * len(LANGUAGES)) as threads:
+        looping = [threads.submit(get, f"{language}-brief", "/loop") for language in LANGUAGES]
+        growing = [threads.submit(get, f"{language}-brief", "/memory") for language in LANGUAGES]
+        for language in LANGUAGES:
+            assert get(language).text == f"hello from {language}"
+        assert {each.result().headers["x-skerry-error"] for each in looping} <= {"cpu-time", "timeout"}
+        assert {each.result().status_code for each in growing} <= {500, 504}
+
+
+def test_a_flood_of_standard_error_is_cut_and_holds_nobody_up(skerry: SkerryProcess, get: Get):
+    with ThreadPoolExecutor(len(LANGUAGES)) as threads:
+        flooding = [threads.submit(get, f"{language}-brief", "/flood") for language in LANGUAGES]
+        answered = 0
+        while not all(each.done() for each in flooding):
+            assert get("c").text == "hello from c"
+            answered += 1
+        assert answered > len(LANGUAGES)
+        assert {each.result().status_code for each in flooding} <= {500, 504}
+    for language in LANGUAGES:
+        log = f"/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/{language}-brief/log"
+        assert "bytes more were dropped" in skerry.kubectl("get", "--raw", log)
+
+
+def test_a_component_of_our_world_keeps_values_and_its_instance(get: Get):
+    assert get("python", "/kv").text == "['a'] None b'1' None"
+    served = {int(get("python", "/served").text) for _ in range(20)}
+    assert max(served) > 1
+
+
+def test_errors_of_a_component_of_our_world_are_told(get: Get):
+    assert get("python", "/error").json()["message"] == "the function answered with an error: an error of its own"
+    assert get("python", "/large").headers["x-skerry-error"] == "response-too-large"
+    assert get("python", "/echo", "POST", content=bytes(3 << 20)).status_code == 413
+
+
+def open_stream(skerry: SkerryProcess, method: str, path: str, *headers: str) -> socket.socket:
+    """Begin a request to the wasi:http component; its body, in chunks, is the caller's."""
+    address = httpx.URL(skerry.http)
+    sock = socket.create_connection((address.host, address.port or 80), timeout=20)
+    lines = [f"{method} {path} HTTP/1.1", "host: js.functions.localhost", *headers, "", ""]
+    sock.sendall("\r\n".join(lines).encode())
+    return sock
+
+
+def read_until(sock: socket.socket, wanted: bytes) -> bytes:
+    data = b""
+    while wanted not in data:
+        piece = sock.recv(65_536)
+        assert piece, data
+        data += piece
+    return data
+
+
+def test_an_answer_is_sent_as_it_is_written(skerry: SkerryProcess):
+    with open_stream(skerry, "GET", "/stream") as sock:
+        begun = read_until(sock, b"0\n")
+        assert b"2\n" not in begun.partition(b"\r\n\r\n")[2]
+        read_until(sock, b"2\n\r\n0\r\n\r\n")
+
+
+def test_a_body_is_answered_while_it_is_still_being_sent(skerry: SkerryProcess):
+    with open_stream(skerry, "POST", "/echo", "transfer-encoding: chunked") as sock:
+        for piece in (b"one", b"two"):
+            sock.sendall(b"3\r\n%b\r\n" % piece)
+            read_until(sock, piece)
+        sock.sendall(b"0\r\n\r\n")
+        read_until(sock, b"0\r\n\r\n")
+
+
+def test_a_large_body_streams_through_with_a_slow_reader(skerry: SkerryProcess):
+    size = 8 << 20
+    with open_stream(skerry, "POST", "/echo", f"content-length: {size}") as sock:
+        threading.Thread(target=sock.sendall, args=(bytes(size),)).start()
+        head, _, rest = read_until(sock, b"\r\n\r\n").partition(b"\r\n\r\n")
+        assert b" 200 " in head
+        rest += read_until(sock, b"\r\n0\r\n\r\n")
+    assert rest.count(0) == size
+
+
+def test_an_answer_that_breaks_off_is_no_whole_answer(skerry: SkerryProcess):
+    with httpx.Client(trust_env=False) as client, pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"{skerry.http}/broken", headers={"host": "js.functions.localhost"})
+
+
+def test_an_exception_of_a_handler_is_a_500(get: Get):
+    assert get("js", "/throw").status_code == 500
+
+
+def test_a_function_that_may_not_fetch_is_told_so(skerry: SkerryProcess, get: Get, repository: Path, upstream: str):
+    for language in COMPONENTS:
+        refused = json.loads(manifest(f"{language}-alone", built(repository, MODULES[language])))
+        refused["spec"]["template"]["runtime"]["capabilities"] = {"fetchAPI": False}
+        skerry.kubectl("apply", "-f", "-", stdin=json.dumps(refused))
+        skerry.kubectl("wait", "--for=condition=Ready", f"edgefunction/{language}-alone", "--timeout=60s")
+        assert get(f"{language}-alone", "/fetch", params={"to": upstream}).status_code == 502
+
+
+def test_a_component_that_can_not_be_run_says_what_it_lacks(skerry: SkerryProcess, tmp_path: Path):
+    (tmp_path / "f.wasm").write_bytes(wat2wasm('(component (import "acme:db/rows@1.0.0" (instance)))'))
+    skerry.kubectl("apply", "-f", "-", stdin=manifest("lacking", tmp_path / "f.wasm"))
+    ready = "jsonpath={.status.conditions[?(@.type=='Ready')].message}"
+    deadline = time.monotonic() + 20
+    while "exports nothing; accepted is" not in (told := skerry.kubectl("get", "ef", "lacking", "-o", ready)):
+        assert time.monotonic() < deadline, told
