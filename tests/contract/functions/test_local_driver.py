@@ -304,7 +304,7 @@ async def test_an_archive_that_is_too_large_unpacked_is_refused(driver: LocalDri
 
 
 async def test_an_image_that_is_not_there_is_named(driver: LocalDriver) -> None:
-    with pytest.raises(FunctionError, match="'cobol' is none of: python3"):
+    with pytest.raises(FunctionError, match="'cobol' is none of: nodejs, python3"):
         await driver.create(Function("f", faas_id="f"), Exec(SOURCE, image="cobol"))
 
 

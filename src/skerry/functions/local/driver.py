@@ -8,15 +8,33 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.pool import PoolSettings, ProcessPool
-from skerry.functions.local.process import FunctionProcess
+from skerry.functions.local.process import FunctionProcess, Program
 from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.source import write_source
 from skerry.functions.messages import Context, Runnable
+
+
+class Runtime(Protocol):
+    """Starts the processes of functions of one kind."""
+
+    def file_name(self, handler: str) -> str:
+        """Name the file of a one-file source, as its handler expects it."""
+        ...
+
+    async def prepare(self, folder: Path) -> None:
+        """Make a deployment's folder ready, once; raises FunctionError."""
+        ...
+
+    def program(self, folder: Path, handler: str) -> Program:
+        """Tell how to start a process of a deployment; raises SystemError where it can't be."""
+        ...
+
 
 _DEPLOYMENT = re.compile(r"[\w-]{1,128}")
 _UNFINISHED = ".new"
@@ -40,18 +58,18 @@ class LocalDriver:
     def __init__(
         self,
         directory: Path,
-        runtimes: Mapping[str, PythonRuntime] | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
         settings: PoolSettings = PoolSettings(),  # noqa: B008 - frozen
     ) -> None:
         """Make a driver of the deployments in a directory.
 
         Args:
             directory: one folder a deployment; made if it is not there.
-            runtimes: image name to runtime; python3 alone by default.
+            runtimes: image name to runtime; python3 and nodejs by default.
             settings: bounds of each deployment's processes.
         """
         self._directory = directory
-        self._runtimes = {"python3": PythonRuntime()} if runtimes is None else dict(runtimes)
+        self._runtimes: dict[str, Runtime] = dict(runtimes or {"python3": PythonRuntime(), "nodejs": NodeRuntime()})
         self._settings = settings
         self._pools: dict[str, ProcessPool] = {}
         directory.mkdir(parents=True, exist_ok=True)
@@ -129,7 +147,7 @@ class LocalDriver:
         self._pools[faas_id] = pool
         return pool
 
-    def _runtime(self, image: str) -> PythonRuntime:
+    def _runtime(self, image: str) -> Runtime:
         try:
             return self._runtimes[image]
         except KeyError:
