@@ -82,9 +82,10 @@ class FunctionSpec(Model):
     """The desired state of a function."""
 
     image: str
-    """The runtime: python3."""
+    """The runtime: python3 or nodejs."""
     handler: str = ""
-    """The entry point as the runtime spells it, module.function for python3; empty for the one of a single file."""
+    """The entry point as the runtime spells it: module.function for python3, a file for nodejs; empty where there is
+    one file."""
     source: FunctionSource
     """The code."""
     function_schema: Annotated[FunctionSchema | None, Field(alias="schema")] = None

@@ -30,7 +30,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name,
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", exists=True, help="One source file, or a folder (then --handler is needed).")
 ]
-ImageFlag = Annotated[str, typer.Option("--image", "-i", metavar="IMAGE", help="The runtime: python3.")]
+ImageFlag = Annotated[str, typer.Option("--image", "-i", metavar="IMAGE", help="The runtime: python3 or nodejs.")]
 HandlerFlag = Annotated[
     str, typer.Option("--handler", metavar="MODULE.FUNCTION", help="Default: the function `handle` of the file.")
 ]
