@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import MOST, FunctionLimits
@@ -56,6 +56,24 @@ class NoFilters:
 NO_FILTERS = NoFilters()
 
 
+class _Served(NamedTuple):
+    """What staging a function came to.
+
+    Attributes:
+        asked: the function as it is stored.
+        revisions: of its targets, as they were; None for one that was not there.
+        function: as this node serves it.
+        shares: of its requests, as this node serves them.
+        is_complete: whether that is all that was decided.
+    """
+
+    asked: EdgeFunction
+    revisions: tuple[EdgeFunctionRevision | None, ...]
+    function: EdgeFunction
+    shares: list[TrafficTarget]
+    is_complete: bool
+
+
 class FunctionStage:
     """Stages revisions for the engine workers of this node.
 
@@ -86,7 +104,7 @@ class FunctionStage:
         self._executor = executor
         self._staged: dict[str, EdgeFunctionRevision] = {}
         self._idle_since_seconds: dict[str, float] = {}
-        self._shares: dict[str, list[TrafficTarget]] = {}
+        self._served: dict[str, _Served] = {}
         self._filters: EnvoyFilters = NO_FILTERS
 
     async def stage(self, functions: Iterable[EdgeFunction], filters: EnvoyFilters = NO_FILTERS) -> list[EdgeFunction]:
@@ -101,17 +119,30 @@ class FunctionStage:
             filters: what Envoy runs of them itself.
         """
         self._filters = filters
-        served = [await self._as_served(function) for function in functions]
-        self._shares = {each.uid: [t for t in each.status.targets if t.percent] for each in served}
-        return served
+        before, self._served = self._served, {}
+        for function in functions:
+            found = before.get(function.uid)
+            if found is None or not self._still_holds(found, function):
+                shares = found.shares if found else []
+                found = await self._as_served(function, shares)
+            self._served[function.uid] = found
+        return [found.function for found in self._served.values()]
 
-    async def _as_served(self, function: EdgeFunction) -> EdgeFunction:
+    def _still_holds(self, found: "_Served", function: EdgeFunction) -> bool:
+        """Tell whether staging would find the same again: most functions are as they were, in most turns."""
+        if found.asked is not function or not found.is_complete:
+            return False
+        revisions = (self._revisions.get(target.revision) for target in function.status.targets)
+        return all(now is then and not _is_of_envoy(now) for now, then in zip(revisions, found.revisions, strict=True))
+
+    async def _as_served(self, function: EdgeFunction, shares_of_before: list[TrafficTarget]) -> "_Served":
         decided = function.status.targets
         staged = {t.revision for t in decided if await self._staged_revision(function, t.revision)}
         shares = [target for target in decided if target.percent]
         tags = [target for target in decided if target.tag and target.revision in staged]
+        is_complete = all(target.revision in staged for target in decided)
         if not all(target.revision in staged for target in shares):
-            shares = await self._shares_of_before(function)
+            shares = await self._fallback(function, shares_of_before)
             tags = [tag.model_copy(update={"percent": None}) for tag in tags]
         live = live_of(shares)
         revision = await self._staged_revision(function, live) if live else None
@@ -119,15 +150,18 @@ class FunctionStage:
         in_force = [*shares, *(tag for tag in tags if tag not in shares)]
         status = function.status.model_copy(update={"live_revision": live, "traffic": in_force})
         spec = function.spec.model_copy(update={"template": revision.spec}) if revision else function.spec
-        return function.model_copy(update={"spec": spec, "status": status})
+        return _Served(
+            asked=function,
+            revisions=tuple(self._revisions.get(target.revision) for target in decided),
+            function=function.model_copy(update={"spec": spec, "status": status}),
+            shares=shares,
+            is_complete=is_complete,
+        )
 
-    async def _shares_of_before(self, function: EdgeFunction) -> list[TrafficTarget]:
+    async def _fallback(self, function: EdgeFunction, before: list[TrafficTarget]) -> list[TrafficTarget]:
         """Return the shares that this node served last, as far as it knows, or the revision that it told of."""
         told = function.status.serving_revision
-        for shares in (
-            self._shares.get(function.uid, []),
-            [TrafficTarget(revision=told, percent=WHOLE_PERCENT)] if told else [],
-        ):
+        for shares in (before, [TrafficTarget(revision=told, percent=WHOLE_PERCENT)] if told else []):
             if shares and all([await self._staged_revision(function, share.revision) for share in shares]):
                 return shares
         return []
@@ -136,7 +170,7 @@ class FunctionStage:
         revision = self._revisions.get(name)
         if revision is None or revision.status.artifact is None:
             return None
-        if revision.status.artifact.loader is not None:
+        if _is_of_envoy(revision):
             return revision if self._filters.is_in_force(revision, function) else None
         if revision.spec.mode != BACKEND:
             return None
@@ -176,6 +210,12 @@ class FunctionStage:
             if now - since >= GRACE_SECONDS:
                 self._staged.pop(name, None)
                 await run_blocking(self._executor, partial(remove_manifest, self._functions_dir, name))
+
+
+def _is_of_envoy(revision: EdgeFunctionRevision | None) -> bool:
+    """Tell whether Envoy runs a revision itself: what it has in force changes by itself."""
+    artifact = revision.status.artifact if revision else None
+    return artifact is not None and artifact.loader is not None
 
 
 def _limits(limits: FunctionLimits) -> dict[str, Any]:

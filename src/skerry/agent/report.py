@@ -12,7 +12,6 @@ from skerry.agent.filters import ON_TRIAL
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
-from skerry.api.function_traffic import TrafficTarget
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
@@ -72,10 +71,10 @@ class Reporter:
             rejections: what was refused.
         """
         found, objects, refused = translation.conditions, self._slice, tuple(rejections)
-        for function in served:
-            await self._tell_serving(function, found.addresses)
-        in_envoy = {key: filters.get(key[1]) for key, each in objects.functions.items() if _is_told_of(each, filters)}
-        await self._tell(objects.functions, in_envoy, _set_filter)
+        functions = {
+            ("", each.name): (each, _tags_of(each, found.addresses), filters.get(each.name)) for each in served
+        }
+        await self._tell(objects.functions, functions, _set_function)
         classes = {("", name): decision for name, decision in found.classes.items()}
         await self._tell(objects.gateway_classes, classes, _set_class)
         gateways = {key: (report, refused) for key, report in found.gateways.items()}
@@ -104,14 +103,6 @@ class Reporter:
             if await self._write(obj, partial(set_status, what, now)):
                 told[key] = (obj, what)  # noqa: PERF403 - what was told stays so where a later write is cut off
 
-    async def _tell_serving(self, served: EdgeFunction, addresses: Mapping[tuple[str, str], str]) -> None:
-        current = self._slice.functions.get(served.name)
-        if current is None or current.uid != served.uid:
-            return
-        targets = told_targets(current, served, addresses)
-        if current.status.serving_revision != served.status.live_revision or current.status.traffic != targets:
-            await self._write(current, partial(_set_serving, served, addresses))
-
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
         """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
         is_changed = False
@@ -134,50 +125,39 @@ class Reporter:
         return True
 
 
-def _is_told_of(function: EdgeFunction, filters: Mapping[str, str]) -> bool:
-    """Tell whether Envoy runs a function, or ran it when its status was written."""
-    return function.name in filters or condition_of(function.status.conditions, _PROGRAMMED) is not None
-
-
 def _policies(
     reports: Mapping[Key, PolicyReport], rejections: Sequence[Rejection]
 ) -> dict[Key, tuple[PolicyReport, Sequence[Rejection]]]:
     return {key: (report, refusals_of(report, rejections)) for key, report in reports.items()}
 
 
-def told_targets(
-    function: EdgeFunction, served: EdgeFunction, addresses: Mapping[tuple[str, str], str]
-) -> list[TrafficTarget] | None:
-    """Return what was decided about a function's requests, with what of it is in force here.
+def _tags_of(function: EdgeFunction, addresses: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Return the addresses of a function's tags, of which most have none."""
+    tags = (target.tag for target in function.status.targets if target.tag)
+    return {tag: addresses[function.name, tag] for tag in tags if (function.name, tag) in addresses}
 
-    Args:
-        function: as it is stored.
-        served: as this node serves it.
-        addresses: of tags, by function and tag.
-    """
+
+def _set_function(news: tuple[EdgeFunction, Mapping[str, str], str | None], now: str, function: EdgeFunction) -> None:
+    served, urls, problem = news
+    if function.uid == served.uid:
+        _set_serving(served, urls, function)
+        _set_filter(problem, now, function)
+
+
+def _set_serving(served: EdgeFunction, urls: Mapping[str, str], function: EdgeFunction) -> None:
+    """Tell what of that which was decided about a function's requests is in force here."""
     in_force = {target.identity for target in served.status.targets}
-    decided = function.status.traffic
-    return decided and [
-        target.model_copy(
-            update={
-                "ready": target.identity in in_force,
-                "url": addresses.get((function.name, target.tag)) if target.tag else None,
-            }
-        )
-        for target in decided
-    ]
-
-
-def _set_serving(served: EdgeFunction, addresses: Mapping[tuple[str, str], str], function: EdgeFunction) -> None:
     function.status.serving_revision = served.status.live_revision
-    function.status.traffic = told_targets(function, served, addresses)
+    for target in function.status.traffic or ():
+        target.ready = target.identity in in_force
+        target.url = urls.get(target.tag) if target.tag else None
 
 
 def _set_filter(problem: str | None, now: str, function: EdgeFunction) -> None:
     """Tell whether Envoy runs a function's filter as it was asked for; None where it runs none of it."""
-    others = [each for each in function.status.conditions or () if each.type != _PROGRAMMED]
     if problem is None:
-        function.status.conditions = others
+        if condition_of(function.status.conditions, _PROGRAMMED):
+            function.status.conditions = [c for c in function.status.conditions or () if c.type != _PROGRAMMED]
         return
     pending = problem == ON_TRIAL
     condition = Condition(

@@ -189,6 +189,17 @@ async def test_shares_of_which_one_cannot_be_staged_leave_those_before(tmp_path:
         assert shares(served) == {"f-2": 50, "f-3": 50}
 
 
+async def test_a_function_that_did_not_change_is_handed_out_as_the_same_object(tmp_path: Path):
+    async with staging(tmp_path) as world:
+        await world.add_revision("f-1")
+        function = world.function(live="f-1")
+        [first] = await world.stage.stage([function])
+        [second] = await world.stage.stage([function])
+        assert second is first
+        [other] = await world.stage.stage([world.function(live="f-1")])
+        assert other is not first
+
+
 async def test_an_artifact_is_fetched_once(tmp_path: Path):
     async with staging(tmp_path) as world:
         await world.add_revision("f-1")

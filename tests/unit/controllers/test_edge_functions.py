@@ -433,6 +433,16 @@ async def test_no_condition_stands_twice_however_often_it_changes():
             assert sorted(condition.type for condition in revision.status.conditions or ()) == ["Ingest", "Ready"]
 
 
+async def test_the_generation_counts_changes_of_the_spec_and_no_others():
+    async with running() as world:
+        one, _ = await world.build("a", "one", "two")
+        function = await world.client.get(EdgeFunction, "a")
+        assert function.metadata.generation == 2, "statuses were written many times"
+        await world.split("a", TrafficEntry(revision=one, percent=100))
+        function = await world.until("a", lambda f: f.status.live_revision == one)
+        assert function.metadata.generation == function.status.observed_generation == 3
+
+
 async def test_an_update_is_checked_as_it_is_to_become():
     async with running() as world:
         function = await world.apply("a", "one")
