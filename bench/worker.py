@@ -126,7 +126,7 @@ def deploy(directory: Path, count: int) -> None:
 def skerry_worker(directory: Path, processes: int = 1) -> Iterator[tuple[int, list[int]]]:
     """Yield the port and the process ids of workers that accept from one socket."""
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        arguments = [sys.executable, "-m", "skerry.engine.worker", "--listen-fd", str(listener.fileno())]
+        arguments = [sys.executable, "-m", "skerry.main.worker", "--listen-fd", str(listener.fileno())]
         arguments += ["--functions-dir", str(directory / "functions"), "--logs-dir", str(directory / "logs")]
         arguments += ["--kv-file", str(directory / "kv.db")]
         arguments += ["--engine-cache", str(CACHE), "--component", str(COMPONENT)]

@@ -8,7 +8,7 @@
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
 const [memory, allocate, release, ...imports] = $bindings;
-const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent, hostKeepValue] = imports;
+const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent, hostKeepValue, hostTakeBody] = imports;
 delete globalThis.$bindings;
 
 const decoder = new TextDecoder();
@@ -142,6 +142,12 @@ function keepValue(head, body) {
   return { failed: kind === FAILED, text, data };
 }
 
+function takeBody() {
+  hostTakeBody();
+  const { kind, text, data } = told();
+  return { failed: kind === FAILED, text, data };
+}
+
 function export_init(at, length, sourceAt, sourceLength, envAt, envLength, granted) {
   exchangeAt = at;
   eventRoomAt = at + length;
@@ -163,11 +169,30 @@ function export_handle(at, headLength, bodyLength) {
   return source.handle(head, body) ?? DONE;
 }
 
+function export_filterRequest(at, headLength, hasBody) {
+  const [head] = takeTexts(at, headLength);
+  return source.filterRequest(head, hasBody !== 0) ?? DONE;
+}
+
+function export_filterResponse(at, requestLength, headLength, hasBody) {
+  const [request, head] = takeTexts(at, requestLength, headLength);
+  return source.filterResponse(request, head, hasBody !== 0) ?? DONE;
+}
+
+// What a filter is shown: texts that lie one after the other.
+function takeTexts(at, ...lengths) {
+  let end = at;
+  const texts = lengths.map((length) => textAt((end += length) - length, length));
+  words[0] = NO_ANSWER;
+  if (at !== exchangeAt) release(at, end - at, 1);
+  return texts;
+}
+
 function export_settle() {
   return source.settle();
 }
 
-defineBuiltinModule("host", { answer, cancelFetch, keepValue, log, readFetch, startFetch, takeEvent });
+defineBuiltinModule("host", { answer, cancelFetch, keepValue, log, readFetch, startFetch, takeBody, takeEvent });
 
 function bindExports() {
   source = $source_mod;

@@ -2,16 +2,21 @@
 // and bindings.js for who calls the exports.
 
 import { answer } from "host";
-import { readAll } from "./web/body.js";
+import { Body, Passing, isPassing, readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
 import { KeyValueNamespace } from "./web/kv.js";
 import { forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
-import { Request } from "./web/request.js";
-import { Response, headLines, responseParts } from "./web/response.js";
+import { Headers } from "./web/headers.js";
+import { Request, isUntouched, requestParts } from "./web/request.js";
+import { Response, headLines, receivedResponse, responseParts } from "./web/response.js";
 
 const WORK_LEFT = 0x10000; // added to the status: `settle` has something to do
+const BODY_STAYS = 0x20000; // likewise: the message keeps the body that it came with
+const LET_PASS = 0x40000; // likewise: the function asked for ctx.passThroughOnException
 const FAILED = 0;
+const GOES_ON = 2; // a filter changes nothing
+const GOES_ON_CHANGED = 3; // a filter's answer is a request
 const HANDLED = undefined; // the answer was given, there is nothing to wait for
 const DONE = 204; // what a scheduled run is answered with
 const SCHEDULED = "scheduled\n"; // what the head of a scheduled event begins with: no HTTP method is spelled so
@@ -24,9 +29,12 @@ const NO_HANDLER =
 
 install();
 
-let handler = null; // (request, env, context) => Response or a promise of one
+let handler = null; // (request, env, context) => Response or a promise of one; a filter's also gives Request or nothing
+let responseHook = null; // (response, request, env, context) => Response, or nothing, or a promise of one
 let scheduledHandler = null; // (event, env, context) => anything, or a promise
 let env = {};
+let filters = false; // whether the present call is of a filter
+let letPass = false; // whether it has asked for ctx.passThroughOnException
 let waiting = []; // what ctx.waitUntil was given during the present request
 
 class ExecutionContext {
@@ -34,7 +42,10 @@ class ExecutionContext {
     waiting.push(promise);
   }
 
-  passThroughOnException() {} // accepted: there is no origin behind a function to pass through to
+  // Means something in a filter alone: there is no origin behind any other function to pass through to.
+  passThroughOnException() {
+    letPass = true;
+  }
 }
 
 class FetchEvent extends Event {
@@ -54,10 +65,12 @@ class FetchEvent extends Event {
     waiting.push(promise);
   }
 
-  passThroughOnException() {}
+  passThroughOnException() {
+    letPass = true;
+  }
 
   static responseOf(event) {
-    if (event.#response === null) throw new TypeError("the fetch listener returned without calling event.respondWith");
+    if (event.#response === null && !filters) throw new TypeError("the fetch listener returned without calling event.respondWith");
     return event.#response;
   }
 }
@@ -128,17 +141,27 @@ export function init(source, environment, hasKv) {
     if (typeof exported?.scheduled === "function") {
       scheduledHandler = (event, env, context) => exported.scheduled(event, env, context);
     }
+    const owner = typeof exported?.response === "function" ? exported : module;
+    if (typeof owner?.response === "function") {
+      responseHook = (response, request, env, context) => owner.response(response, request, env, context);
+    }
     if (handler === null && scheduledHandler === null) throw new TypeError(NO_HANDLER);
   } catch (thrown) {
     error = problem(thrown);
   }
-  return JSON.stringify({ error });
+  return JSON.stringify({ error, seesResponses: responseHook !== null });
+}
+
+function begin(isFilter) {
+  waiting = [];
+  filters = isFilter;
+  letPass = false;
+  forgetFetches();
 }
 
 // Answers at once where nothing has to be waited for, else returns a promise.
 export function handle(head, body) {
-  waiting = [];
-  forgetFetches();
+  begin(false);
   if (head.startsWith(SCHEDULED)) return runScheduled(head);
   if (handler === null) return failed(new TypeError(NO_HANDLER));
   try {
@@ -175,16 +198,102 @@ function reply(response) {
   if (parts.status === 0) throw new TypeError("the fetch handler returned Response.error()");
   const source = parts.body.take();
   if (source instanceof ReadableStream) return readAll(source).then((bytes) => give(parts, bytes)).catch(failed);
-  return give(parts, source ?? "");
+  return give(parts, source instanceof Passing ? source.bytes() : (source ?? ""));
 }
 
 function give(parts, body) {
-  answer(waiting.length ? parts.status + WORK_LEFT : parts.status, headLines(parts), body);
+  tell(parts.status, headLines(parts), body);
   return HANDLED;
 }
 
+function tell(status, head, body) {
+  answer(waiting.length ? status + WORK_LEFT : status, head, body);
+}
+
 function failed(error) {
-  answer(FAILED, "", JSON.stringify(problem(error)));
+  answer(letPass ? FAILED + LET_PASS : FAILED, "", JSON.stringify(problem(error)));
+  return HANDLED;
+}
+
+// A filter sees a request on its way to a backend. As `handle`, it answers at once where it can.
+export function filterRequest(head, hasBody) {
+  begin(true);
+  if (handler === null) return failed(new TypeError(NO_HANDLER));
+  const request = Request.incoming(head, hasBody ? new Passing() : null);
+  return decided(
+    () => handler(request, env, new ExecutionContext()),
+    (result) => (result instanceof Response ? reply(result) : passOn(result ?? request, request, hasBody)),
+  );
+}
+
+// A filter sees the answer to a request, whose own body has passed by then.
+export function filterResponse(requestHead, head, hasBody) {
+  begin(true);
+  const request = Request.incoming(requestHead, null);
+  const response = received(head, hasBody);
+  return decided(
+    () => responseHook(response, request, env, new ExecutionContext()),
+    (result) => giveBack(result ?? response, response, hasBody),
+  );
+}
+
+// Calls a hook, and tells the host what its result comes to.
+function decided(call, tellResult) {
+  const settled = (result) => {
+    try {
+      return tellResult(result);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+  try {
+    const result = call();
+    return typeof result?.then === "function" ? Promise.resolve(result).then(settled, failed) : settled(result);
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+function received(head, hasBody) {
+  const lines = head.split("\n");
+  const body = new Body(hasBody ? new Passing() : null, null);
+  return receivedResponse(lines, Number(lines[0]), body, { url: "", redirected: false });
+}
+
+function passOn(result, request, hasBody) {
+  if (!(result instanceof Request)) {
+    throw new TypeError("the fetch handler of a filter returned neither a Response, nor a Request, nor nothing");
+  }
+  if (result === request && isUntouched(request)) {
+    tell(GOES_ON, "", "");
+    return HANDLED;
+  }
+  const { method, url, body } = requestParts(result);
+  const head = `${method}\n${url}${Headers.toFields(result.headers)}`;
+  return withBody(body, result === request, hasBody, (bytes, flags) => tell(GOES_ON_CHANGED + flags, head, bytes));
+}
+
+function giveBack(result, response, hasBody) {
+  if (!(result instanceof Response)) {
+    throw new TypeError("the response hook of a filter returned neither a Response nor nothing");
+  }
+  const parts = responseParts(result);
+  if (parts.status === 0) throw new TypeError("the response hook of a filter returned Response.error()");
+  const head = Headers.toLines(result.headers);
+  return withBody(parts.body, result === response, hasBody, (bytes, flags) => tell(parts.status + flags, head, bytes));
+}
+
+// Tells of a message with its body: the one that it came with where that was left alone, or given back after a look.
+function withBody(body, isSame, hadBody, tellMessage) {
+  if (isSame || isPassing(body) || (body.source === null && !hadBody)) {
+    tellMessage("", BODY_STAYS);
+    return HANDLED;
+  }
+  const source = body.take();
+  if (source instanceof ReadableStream) {
+    return readAll(source).then((bytes) => tellMessage(bytes, 0)).then(() => HANDLED, failed);
+  }
+  tellMessage(source ?? "", 0);
   return HANDLED;
 }
 

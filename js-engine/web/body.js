@@ -1,6 +1,7 @@
 // The body of a Request or a Response, as https://fetch.spec.whatwg.org/#bodyinit-unions: text and bytes are kept as
 // they were given, and become a stream only when somebody asks for one.
 
+import { takeBody } from "host";
 import { parseMultipart } from "./multipart.js";
 
 const NativeResponse = globalThis.Response;
@@ -9,8 +10,46 @@ const decoder = new TextDecoder();
 
 const EMPTY = new Uint8Array(0);
 
+// The body of a message that a filter sees. The host has it brought to the worker when it is taken, so a filter that
+// does not look at it lets it pass by.
+export class Passing {
+  #bytes = null;
+
+  bytes() {
+    if (this.#bytes === null) {
+      const { failed, text, data } = takeBody();
+      if (failed) throw new TypeError(text);
+      this.#bytes = data;
+    }
+    return this.#bytes;
+  }
+
+  // A stream of it, which may be given on unread: `passingBody` tells.
+  stream() {
+    const stream = new ReadableStream(
+      {
+        pull: (controller) => {
+          const bytes = this.bytes();
+          if (bytes.length) controller.enqueue(bytes.slice());
+          controller.close();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    passing.set(stream, this);
+    return stream;
+  }
+}
+
+const passing = new WeakMap(); // stream -> Passing
+
+// Whether a body is that of the message that the filter sees, unread.
+export function isPassing({ source, isUsed }) {
+  return !isUsed && (source instanceof Passing || (source !== null && !source.locked && passing.has(source)));
+}
+
 export class Body {
-  // source: null, a string, a Uint8Array or a ReadableStream
+  // source: null, a string, a Uint8Array, a ReadableStream or a Passing
   constructor(source, type) {
     this.source = source;
     this.type = type;
@@ -46,6 +85,7 @@ export class Body {
   // The stream that `request.body` and `response.body` show; null for no body.
   stream() {
     if (this.source === null || this.source instanceof ReadableStream) return this.source;
+    if (this.source instanceof Passing && !this.used) return (this.source = this.source.stream());
     const bytes = typeof this.source === "string" ? encoder.encode(this.source) : this.source;
     const consumed = this.used;
     this.source = new ReadableStream({
@@ -67,6 +107,7 @@ export class Body {
     const source = this.take();
     if (source === null) return EMPTY;
     if (typeof source === "string") return encoder.encode(source);
+    if (source instanceof Passing) return source.bytes().slice();
     return source instanceof Uint8Array ? source : readAll(source);
   }
 
@@ -74,6 +115,7 @@ export class Body {
     const source = this.take();
     if (source === null) return "";
     if (typeof source === "string") return source.isWellFormed() ? source : source.toWellFormed();
+    if (source instanceof Passing) return decoder.decode(source.bytes());
     return decoder.decode(source instanceof Uint8Array ? source : await readAll(source));
   }
 

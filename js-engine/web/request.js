@@ -12,6 +12,7 @@ const INCOMING = Symbol("incoming");
 
 let bodyOf;
 let partsOf;
+let isUntouched; // whether nobody has looked at the headers of a request that came over the wire, so that none changed
 
 export class Request {
   // One private field, since each costs as much as an object of seven: method, url, headers, body, signal, redirect;
@@ -42,9 +43,10 @@ export class Request {
   static {
     bodyOf = (request) => request.#known.body;
     partsOf = (request) => request.#known;
+    isUntouched = (request) => request.#parts.head !== undefined || request.#parts.headers === null;
   }
 
-  // head: lines of method, URL, then name and value of each header by turns; bytes: the body, or null
+  // head: lines of method, URL, then name and value of each header by turns; bytes: the body, a Passing, or null
   static incoming(head, bytes) {
     return new Request(INCOMING, { head, bytes });
   }
@@ -112,4 +114,4 @@ function methodName(method) {
 
 mixBodyInto(Request.prototype, (request) => bodyOf(request));
 
-export { partsOf as requestParts, address as requestUrl };
+export { isUntouched, partsOf as requestParts, address as requestUrl };

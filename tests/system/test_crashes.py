@@ -64,7 +64,7 @@ def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path, c
         assert skerry.process is not None
         for _ in range(3):
             workers = [
-                pid for pid, command in descendants(skerry.process.pid).items() if "skerry.engine.worker" in command
+                pid for pid, command in descendants(skerry.process.pid).items() if "skerry.main.worker" in command
             ]
             assert len(workers) == 2
             for pid in workers:

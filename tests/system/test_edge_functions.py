@@ -46,6 +46,21 @@ def test_a_route_of_the_users_own_leads_to_the_function(skerry: SkerryProcess, r
     assert skerry.get("http://shop.example.com/elsewhere").status_code == 404
 
 
+def test_the_filter_of_the_examples_guards_a_function(skerry: SkerryProcess, repository: Path):
+    for name in ("hello/function.yaml", "filter/function.yaml", "filter/route.yaml"):
+        skerry.kubectl("apply", "-f", str(repository / "examples" / name))
+    skerry.kubectl("wait", READY, "edgefunction/hello", "edgefunction/guard", "--timeout=60s")
+    url = "http://guarded.example.com/sam"
+    wait_for_status(skerry, url, 401)
+    answer = skerry.request("GET", url, headers={"x-key": "open-sesame"})
+    assert (answer.status_code, answer.text, answer.headers["x-guarded"]) == (200, "Hello, sam!\n", "/sam")
+    own = skerry.get("http://guard.functions.localhost/")
+    assert (own.status_code, "mode filter" in own.text) == (404, True)
+    assert live_revision(skerry, "guard") == skerry.kubectl(
+        "get", "ef", "guard", "-o", "jsonpath={.status.servingRevision}"
+    )
+
+
 def wait_for_status(skerry: SkerryProcess, url: str, status: int) -> None:
     """Ask until the answer has a status: routes follow their conditions within milliseconds."""
     for _ in range(5000):

@@ -125,6 +125,14 @@ def test_a_wasi_program_from_a_file_answers(skerry: SkerryProcess, tmp_path: Pat
     assert skerry.get(deploy(skerry, wasm_function("filed", f"file://{tmp_path}/f.wasm"))).text == "from a file"
 
 
+def test_a_program_that_knows_an_answer_alone_can_be_no_filter(skerry: SkerryProcess, tmp_path: Path):
+    (tmp_path / "f.wasm").write_bytes(greeter("an answer"))
+    manifest = json.loads(wasm_function("no-filter", f"file://{tmp_path}/f.wasm"))
+    manifest["spec"]["template"]["mode"] = "filter"
+    skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    wait_for_message(skerry, "no-filter", "can't run in mode filter")
+
+
 def wait_for_message(skerry: SkerryProcess, name: str, message: str) -> None:
     """Ask until a function's Ready condition is False and says something."""
     told = ""

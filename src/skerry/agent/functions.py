@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, live_of
 from skerry.client.informer import Informer
@@ -172,8 +172,6 @@ class FunctionStage:
             return None
         if _is_of_envoy(revision):
             return revision if self._filters.is_in_force(revision, function) else None
-        if revision.spec.mode != BACKEND:
-            return None
         if all(owner.uid != function.uid for owner in revision.metadata.owner_references or ()):
             return None  # a status can be written by hand: it must not make a function serve another's code
         staged = self._staged.get(name)

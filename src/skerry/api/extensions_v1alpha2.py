@@ -95,6 +95,9 @@ class EdgeFunctionRuntime(Model):
     """What the function may use."""
     port: Port | None = None
     """Port that the function listens on; only in mode backend. Defaults to 8080."""
+    failure_mode: Literal["open", "closed"] | None = None
+    """What becomes of a request whose filter fails: open lets it go on, closed answers with an error. Defaults to
+    closed. Only in mode filter; Skerry's own addition."""
     timeout: Annotated[str, AfterValidator(_check_timeout)] | None = None
     """Longest time that one request may take, such as 30s or 1m30s. Defaults to 30s; at most 1h."""
     isolation: Literal["request", "instance"] | None = None
@@ -134,6 +137,11 @@ class EdgeFunctionRevisionSpec(Model):
     def limits(self) -> FunctionLimits:
         """How much the function may use."""
         return limits_of(self.runtime.limits if self.runtime else None)
+
+    @property
+    def fails_open(self) -> bool:
+        """Whether requests go on where this function, as a filter, fails."""
+        return self.runtime is not None and self.runtime.failure_mode == "open"
 
     @property
     def may_fetch(self) -> bool:
@@ -296,6 +304,8 @@ def _validate_template(template: EdgeFunctionRevisionSpec, path: str) -> Iterato
     yield from validate_schedules(template.schedules or (), f"{path}.schedules")
     if template.schedules and (template.mode == FILTER or not template.code.js_source):
         yield forbidden(f"{path}.schedules", "only a function with jsSource in mode backend has a scheduled handler")
+    if template.mode == BACKEND and template.runtime and template.runtime.failure_mode is not None:
+        yield forbidden(f"{path}.runtime.failureMode", "only a function in mode filter lets requests go on")
     yield from _validate_env(template.env or [], f"{path}.env")
     yield from validate_code(template.code, f"{path}.code")
     if template.code.go_plugin_source and template.mode == BACKEND:

@@ -6,6 +6,7 @@ a Wasm binary must be (the engine's check, which is handed in).
 
 import base64
 import binascii
+from typing import Protocol
 
 from skerry.api.apoxy_function_code import (
     JavaScriptGitSource,
@@ -17,7 +18,7 @@ from skerry.api.apoxy_function_code import (
     repository_place,
 )
 from skerry.api.core_v1 import Secret
-from skerry.api.extensions_v1alpha2 import BACKEND, Artifact, EdgeFunctionRevision, ResolvedSource
+from skerry.api.extensions_v1alpha2 import FILTER, Artifact, EdgeFunctionRevision, ResolvedSource
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
     ArtifactCorruptError,
@@ -32,7 +33,6 @@ from skerry.artifacts.fetching.downloads import Source
 from skerry.artifacts.fetching.fetcher import CodeFetcher
 from skerry.artifacts.functions import TAG_DEFAULT, FunctionBuild, FunctionBuilder
 from skerry.artifacts.git.repositories import GitRepositories, GitSource
-from skerry.artifacts.javascript import BundleCheck
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.informer import Informer
 from skerry.controllers.builds import FINAL, Built, SourceError
@@ -42,6 +42,14 @@ _RESOLVED_NOW = (
     "the dependencies were resolved when this was built, since there is no package-lock.json: "
     "add the one that npm install writes to decide them yourself"
 )
+
+
+class BinaryCheck(Protocol):
+    """Proves that a function's Wasm binary loads in the engine."""
+
+    async def check(self, wasm: bytes, *, is_filter: bool = False) -> None:
+        """Load it once; raises BundleRefusedError, also where it must be a filter and can't."""
+        ...
 
 
 class FunctionCodeBuilder:
@@ -61,7 +69,7 @@ class FunctionCodeBuilder:
         javascript: FunctionBuilder,
         repositories: GitRepositories,
         fetcher: CodeFetcher,
-        checker: BundleCheck,
+        checker: BinaryCheck,
         keep: ArtifactKeep,
         secrets: Informer[Secret],
     ) -> None:
@@ -75,11 +83,9 @@ class FunctionCodeBuilder:
     async def build(self, revision: EdgeFunctionRevision) -> Built:
         """Build and store; raises SourceError where the source is at fault."""
         code, resolved = revision.spec.code, revision.status.source
-        if revision.spec.mode != BACKEND:
-            raise SourceError("mode filter is not served yet: use mode backend")
         try:
             if code.wasm_source is not None:
-                return Built(await self._fetched(code.wasm_source))
+                return Built(await self._fetched(code.wasm_source, is_filter=revision.spec.mode == FILTER))
             if code.js_source is not None:
                 return await self._bundled(code.js_source, resolved or ResolvedSource())
         except (BuildError, BundleRefusedError) as error:
@@ -90,10 +96,10 @@ class FunctionCodeBuilder:
             raise
         raise SourceError("the code has no source that the engine runs: use jsSource or wasmSource")
 
-    async def _fetched(self, source: WasmSource) -> Artifact:
+    async def _fetched(self, source: WasmSource, *, is_filter: bool) -> Artifact:
         url, sha256 = pinned_place(source.url)
         fetched = await self._fetcher.fetch(Source(url, sha256=sha256, accept=_left_to_the_engine))
-        await self._checker.check(await self._keep.read(fetched.digest))
+        await self._checker.check(await self._keep.read(fetched.digest), is_filter=is_filter)
         return Artifact(digest=str(fetched.digest), size_bytes=fetched.size_bytes)
 
     async def is_stored(self, artifact: Artifact) -> bool:

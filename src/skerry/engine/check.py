@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from skerry.engine.code import read_code
-from skerry.engine.errors import OverloadedError
+from skerry.engine.errors import LoadError, OverloadedError
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.instances import Surroundings
+from skerry.engine.instances import NOT_A_FILTER, Surroundings
 from skerry.engine.manifest import FunctionManifest
 from skerry.kit.tasks import run_blocking
 
@@ -45,8 +45,12 @@ class BundleChecker:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
-    async def check(self, wasm: bytes) -> None:
+    async def check(self, wasm: bytes, *, is_filter: bool = False) -> None:
         """Load a function's Wasm binary as a worker would.
+
+        Args:
+            wasm: the binary.
+            is_filter: whether it must be one that can see requests on their way.
 
         Raises:
             LoadError: its message, line and column (in the bundle) say why it does not load.
@@ -57,14 +61,16 @@ class BundleChecker:
             raise OverloadedError(f"{CHECKS_MAX} bundles are being checked already")
         self._checks += 1
         try:
-            await run_blocking(self._executor, lambda: self._check(wasm))
+            await run_blocking(self._executor, lambda: self._check(wasm, is_filter=is_filter))
         finally:
             self._checks -= 1
 
-    def _check(self, wasm: bytes) -> None:
+    def _check(self, wasm: bytes, *, is_filter: bool) -> None:
         engine = self._loaded_engine()
         code = read_code(engine, wasm, self._engine_cache)
-        code.start(_CHECKED, Surroundings(log=_forget))
+        instance = code.start(_CHECKED, Surroundings(log=_forget))
+        if is_filter and instance.filter is None:
+            raise LoadError(NOT_A_FILTER)
 
     def _loaded_engine(self) -> JavaScriptEngine:
         with self._lock:

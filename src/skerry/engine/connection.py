@@ -1,24 +1,27 @@
 """One connection of a worker, without blocking: what it waits for, how long it may, and when it ends.
 
 Owns the socket, its place in the selector, the bytes that the peer has not taken yet, and the deadline. Does not own
-what answers or who runs the loop. Invariant: one thread at a time uses a connection: the leader while it is attached
-to the selector, the thread of the turn that it was detached in otherwise.
+what answers or who runs the loop, nor what is spoken: its first bytes tell (`http1`, `http2`). Invariant: one thread
+at a time uses a connection: the leader while it is attached to the selector, the thread of the turn that it was
+detached in otherwise.
 
 The selector reports what is ready again and again, so nothing is read or written but on its word; a connection on
 which several requests wait is "ready to be written to" and so gets its turn among the others.
 """
 
 import contextlib
+import select
 import socket
 import sys
+import threading
+import time
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
-from typing import Final
+from typing import Final, TypeAlias
 
-from skerry.engine.http1 import CONTINUE, RequestReader
+from skerry.engine.http1 import Request, RequestReader
+from skerry.engine.http2 import PREFACE, StreamMessage, StreamReader
 
 READ_BYTES = 64 * 1024
-#: Between two requests. Envoy keeps an idle connection for an hour by default: we close first.
-IDLE_SECONDS_MAX: Final = 120.0
 #: From a request's first byte to its last.
 REQUEST_SECONDS_MAX: Final = 60.0
 #: A peer that takes no bytes for so long is gone.
@@ -27,6 +30,14 @@ SEND_SECONDS_MAX: Final = 30.0
 LINGER_SECONDS_MAX: Final = 1.0
 
 _NEVER = sys.float_info.max
+
+
+Asked: TypeAlias = Request | StreamMessage
+"""What is answered, one at a time."""
+
+
+Reader: TypeAlias = RequestReader | StreamReader
+"""What makes of bytes what is answered; the two have everything in common that is used here."""
 
 
 class Connection:
@@ -39,7 +50,10 @@ class Connection:
         ends: no further request is answered.
     """
 
-    __slots__ = ("_events", "_lingers", "_selector", "_socket", "_unsent", "deadline", "ends", "is_midway", "reader")
+    __slots__ = (
+        *("_events", "_is_new", "_lingers", "_selector", "_sending", "_socket", "_unsent"),
+        *("deadline", "ends", "is_midway", "reader"),
+    )
 
     def __init__(self, sock: socket.socket, selector: BaseSelector, reader: RequestReader, *, now: float) -> None:
         sock.setblocking(False)
@@ -49,9 +63,11 @@ class Connection:
         self._selector = selector
         self._events = 0
         self._unsent = memoryview(b"")
+        self._sending = threading.Lock()  # `step_aside` may be called on a thread that does not have the connection
         self._lingers = False
-        self.reader = reader
-        self.deadline = now + IDLE_SECONDS_MAX
+        self._is_new = True
+        self.reader: Reader = reader
+        self.deadline = now + reader.idle_seconds_max
         self.is_midway = False
         self.ends = False
 
@@ -65,19 +81,24 @@ class Connection:
             raise ConnectionResetError("the peer is done")
         if self._lingers:
             return False
+        if self._is_new:
+            self._choose_reader(data)
         reader = self.reader
         reader.feed(data)
+        self._say_prompt()
         if reader.requests or reader.error is not None:
             return True
-        if not self.is_midway:
+        if not reader.is_midway:
+            self.is_midway = False
+            self.deadline = now + reader.idle_seconds_max
+        elif not self.is_midway:
             self.is_midway = True
             self.deadline = now + REQUEST_SECONDS_MAX
-        self._say_continue()
         return False
 
     def receive(self) -> None:
         """Read more of the request that is being answered, if there is more; raises OSError."""
-        self._say_continue()
+        self._say_prompt()
         try:
             data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -90,13 +111,45 @@ class Connection:
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def _say_continue(self) -> None:
-        if self.reader.wants_continue:
-            self.reader.wants_continue = False
-            self.send(CONTINUE)
+    def _choose_reader(self, data: bytes) -> None:
+        """Tell HTTP/2 by its preface, whose begin no method of HTTP/1 has, and which peers send in one piece."""
+        self._is_new = False
+        if data[:4] == PREFACE[:4]:
+            self.reader = StreamReader(self.exchange)
+
+    def _say_prompt(self) -> None:
+        if prompt := self.reader.prompt():
+            self.send(prompt)
+
+    def exchange(self, data: bytes, deadline_ns: int) -> bytes:
+        """Send, and wait for the message that the peer says next; see `http2.Stream.exchange`.
+
+        The connection must have left the loop (`detach`).
+        """
+        self.send(data)
+        poll = select.poll()
+        reader = self.reader
+        while not reader.requests:
+            left_ns = deadline_ns - time.monotonic_ns()
+            if left_ns <= 0:
+                raise TimeoutError("the peer did not answer in time")
+            if self.ends or not reader.is_engaged:
+                raise ConnectionResetError("the peer has ended what it had asked for")
+            poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            poll.poll(left_ns / 1e6)
+            self.flush_now()
+            self.receive()
+        message = reader.requests.popleft()
+        if not isinstance(message, StreamMessage):
+            raise ConnectionResetError("the peer has asked for something else meanwhile")
+        return message.data
 
     def send(self, data: bytes) -> None:
         """Send what the peer takes now, and keep the rest for `flush`; where the peer has gone, the connection ends."""
+        with self._sending:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
         if self._unsent:
             self._unsent = memoryview(self._unsent.tobytes() + data)
             return
@@ -126,10 +179,11 @@ class Connection:
 
     def flush_now(self) -> bool:
         """Do the same within a turn, in which nothing looks at the deadline."""
-        if self._unsent:
-            with contextlib.suppress(BlockingIOError):
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
-        return not self._unsent
+        with self._sending:
+            if self._unsent:
+                with contextlib.suppress(BlockingIOError):
+                    self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            return not self._unsent
 
     def settle(self, now: float) -> bool:
         """Wait for whatever comes next, after a turn; False where nothing does: `close` it.
@@ -137,13 +191,13 @@ class Connection:
         Where it returns True the loop has the connection again, maybe on another thread: the caller leaves it alone.
         """
         if not self.ends:
-            self._say_continue()
+            self._say_prompt()
         if self._unsent:
             self.deadline = now + SEND_SECONDS_MAX
             self._attach(EVENT_WRITE)
         elif not self.ends:
             self.is_midway = False
-            self.deadline = now + IDLE_SECONDS_MAX
+            self.deadline = now + self.reader.idle_seconds_max
             more = self.reader.requests or self.reader.error is not None
             self._attach(EVENT_WRITE if more else EVENT_READ)
         elif (self.reader.error is not None or self.reader.is_within_body) and not self._lingers:
@@ -159,7 +213,8 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether it is between two requests, and may be ended at any time."""
-        return self._events == EVENT_READ and not self.is_midway and not self._lingers
+        occupied = self.is_midway or self._lingers or self.reader.is_engaged
+        return self._events == EVENT_READ and not occupied
 
     def _attach(self, events: int) -> None:
         before, self._events = self._events, events  # told before: the leader may have a turn with it at once
@@ -169,6 +224,16 @@ class Connection:
             self._selector.modify(self._socket, events, self)
         else:
             self._selector.register(self._socket, events, self)
+
+    def step_aside(self, *, listens: bool) -> None:
+        """Leave the loop for a turn that takes long.
+
+        Unless the turn `listens`, the peer is asked to begin nothing else here: it could give up what it waits for, and
+        what it begins next would wait for the turn's end.
+        """
+        self.detach()
+        if not listens and (farewell := self.reader.farewell()):
+            self.send(farewell)
 
     def detach(self) -> None:
         """Leave the selector: the loop has no part in this connection until it settles again."""

@@ -6,7 +6,8 @@
         ├── CallError           a call failed: `kind` says how; its instance is discarded
         ├── OverloadedError     the worker has no room for another instance
         ├── ConcurrencyError    the function has as many requests as it may, and so has the queue of those that wait
-        └── UnknownRevisionError  no manifest names this revision
+        ├── UnknownRevisionError  no manifest names this revision
+        └── UnreadableBodyError   a filter can't read the body of the message that it sees
 
 Each kind is one value of the `x-skerry-error` header of the answer that `worker` gives (docs/reference).
 """
@@ -65,13 +66,15 @@ class CallError(EngineError):
         kind: how it failed.
         message: one sentence for the caller.
         stack: JavaScript frames for the function's log; may be empty.
+        lets_pass: whether the function had asked for `ctx.passThroughOnException`.
     """
 
-    def __init__(self, kind: FailureKind, message: str, *, stack: str = "") -> None:
+    def __init__(self, kind: FailureKind, message: str, *, stack: str = "", lets_pass: bool = False) -> None:
         super().__init__(message, detail=stack)
         self.kind = kind
         self.message = message
         self.stack = stack
+        self.lets_pass = lets_pass
 
 
 class OverloadedError(EngineError):
@@ -84,3 +87,7 @@ class ConcurrencyError(EngineError):
 
 class UnknownRevisionError(EngineError):
     """No manifest of this name is in the functions directory."""
+
+
+class UnreadableBodyError(EngineError):
+    """The body of a message that a filter sees can't be read; the message is for the function's author."""

@@ -12,7 +12,7 @@ import struct
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
 
 import orjson
 from wasmtime import Instance as WasmInstance
@@ -20,12 +20,12 @@ from wasmtime import Linker, Store, Trap, WasiConfig, WasmtimeError
 
 from skerry.engine import platform_calls
 from skerry.engine.call_time import TICK_SECONDS, CallTime
-from skerry.engine.calls import exported_function, exported_memory
+from skerry.engine.calls import RawFunction, exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.exchange import response_too_large
 from skerry.engine.fetching import Subrequests
-from skerry.engine.instances import Reply, Surroundings
+from skerry.engine.instances import BodySource, FilterReply, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
 
@@ -48,7 +48,13 @@ EXCHANGE_BYTES = 16 * 1024
 
 _ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
 _EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
-_WORK_LEFT = 0x10000
+_STATUS_BITS = 0xFFFF
+_WORK_LEFT = 0x10000  # this and the next two are flags beside the status, as world.wit has them
+_BODY_STAYS = 0x20000
+_LET_PASS = 0x40000
+_FAILED = 0
+_GOES_ON = 2
+_GOES_ON_CHANGED = 3
 _NO_ANSWER = 1  # a status that no answer has: there was none
 _HAS_KV = 1  # of what `init` grants
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
@@ -131,6 +137,7 @@ class Instance:
         counted_bytes: what the pool that has it counts for it; 0 for one that no pool has.
         cpu_ns: for how long its last call has computed.
         time: of the present call.
+        sees_responses: whether the bundle has a hook for responses; see `Filter`.
     """
 
     def __init__(
@@ -153,13 +160,19 @@ class Instance:
         self.key_values = surroundings.key_values
         self.event_at = 0
         self.event_room_at = 0
+        self.passing_body: BodySource | None = None
         self.counted_bytes = 0
+        self.sees_responses = False
         self._surroundings = surroundings
         self._manifest = manifest
         self._init = exported_function(store, instance, "init", 7)
         self._init_done = exported_function(store, instance, "cabi_post_init", 0)
         self._handle = exported_function(store, instance, "handle", 3)
         self._handle_done = exported_function(store, instance, "cabi_post_handle", 0)
+        self._filter_request = exported_function(store, instance, "filter-request", 3)
+        self._filter_request_done = exported_function(store, instance, "cabi_post_filter-request", 0)
+        self._filter_response = exported_function(store, instance, "filter-response", 4)
+        self._filter_response_done = exported_function(store, instance, "cabi_post_filter-response", 0)
         self._settle = exported_function(store, instance, "settle", 0)
         self._settle_done = exported_function(store, instance, "cabi_post_settle", 0)
         # What this one gives, unlike `allocate`, is not freed after the call.
@@ -176,7 +189,8 @@ class Instance:
             self.event_at = self._exchange_at + _EVENT_OFFSET
             granted = _HAS_KV if self.key_values else 0
             self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env), granted)
-            problem = _loading_problem(self._answer().body)
+            told = self._answer().body
+            problem = _loading_problem(told)
             self._init_done()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
@@ -190,6 +204,7 @@ class Instance:
         if problem is not None:
             stack = self._surroundings.frames(problem["stack"])
             raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=stack)
+        self.sees_responses = _sees_responses(told)
         fetcher = self._surroundings.fetcher
         self.subrequests = Subrequests(fetcher, subrequests_max=self._manifest.subrequests_max)
 
@@ -204,7 +219,35 @@ class Instance:
         Raises:
             CallError: the call failed; this instance is dead.
         """
-        message = head + body
+        numbers = (len(head), len(body))
+        answer = self._call(self._handle, self._handle_done, head + body, numbers, timeout_seconds)
+        return Reply(answer.status, answer.head, answer.body, bool(answer.flags & _WORK_LEFT))
+
+    @property
+    def filter(self) -> Self:
+        """Its side as a filter: every bundle can be one."""
+        return self
+
+    def filter_request(self, head: bytes, body: BodySource | None, timeout_seconds: float) -> FilterReply:
+        """See a request; raises CallError. See `Filter`."""
+        self.passing_body = body
+        numbers = (len(head), body is not None)
+        answer = self._call(self._filter_request, self._filter_request_done, head, numbers, timeout_seconds)
+        return _filter_reply(answer)
+
+    def filter_response(
+        self, request_head: bytes, head: bytes, body: BodySource | None, timeout_seconds: float
+    ) -> FilterReply:
+        """See the answer to a request; raises CallError. See `Filter`."""
+        self.passing_body = body
+        numbers = (len(request_head), len(head), body is not None)
+        call, done = self._filter_response, self._filter_response_done
+        return _filter_reply(self._call(call, done, request_head + head, numbers, timeout_seconds))
+
+    def _call(
+        self, call: RawFunction, done: RawFunction, message: bytes, numbers: tuple[int, ...], timeout_seconds: float
+    ) -> "_Answer":
+        """Call one of the exports with a message, whose parts have these lengths, and return what it answered."""
         try:
             self._enter(timeout_seconds, self._manifest.cpu_seconds_max)
             at = self._exchange_at
@@ -212,9 +255,9 @@ class Instance:
                 self.memory.write(at, message)
             else:
                 at, _ = self._give(message)
-            self._handle(at, len(head), len(body))
-            reply = self._answer()
-            self._handle_done()
+            call(at, *numbers)
+            answer = self._answer()
+            done()
         except (Trap, WasmtimeError) as error:
             self.subrequests.end()
             raise self._failure(error) from error
@@ -222,12 +265,13 @@ class Instance:
             self.subrequests.end()
             raise
         finally:
+            self.passing_body = None
             self._leave()
-        if not reply.work_left:
+        if not answer.flags & _WORK_LEFT:
             self.subrequests.end()
-        if reply.status == 0:
-            raise self._thrown(_problem(reply.body))
-        return reply
+        if answer.status == _FAILED:
+            raise self._thrown(_problem(answer.body), lets_pass=bool(answer.flags & _LET_PASS))
+        return answer
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait for time to pass."""
@@ -273,10 +317,10 @@ class Instance:
         self.memory.write(address, data)
         return address, len(data)
 
-    def _answer(self) -> Reply:
+    def _answer(self) -> "_Answer":
         read = self.memory.read
-        status, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
-        if status == _NO_ANSWER:
+        told, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
+        if told == _NO_ANSWER:
             raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
         if body_length > self._manifest.response_body_bytes_max:
             raise response_too_large(self._manifest)
@@ -284,7 +328,7 @@ class Instance:
             head, body = read(head_at, head_length), read(body_at, body_length)
         except IndexError as error:
             raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE) from error
-        return Reply(status & ~_WORK_LEFT, head, body, status >= _WORK_LEFT)
+        return _Answer(told & _STATUS_BITS, told & ~_STATUS_BITS, head, body)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
         if stopped := self.time.take_stopped():
@@ -302,16 +346,35 @@ class Instance:
         detail = f"{told.decode(errors='replace')}\n{error}"
         return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
 
-    def _thrown(self, problem: "_Problem") -> CallError:
+    def _thrown(self, problem: "_Problem", *, lets_pass: bool) -> CallError:
         stack = self._surroundings.frames(problem["stack"])
         if problem["message"] == _OUT_OF_MEMORY:
             return self.memory_failure(stack)
-        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=stack)
+        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=stack, lets_pass=lets_pass)
 
     def memory_failure(self, stack: str = "") -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""
         limit = f"{self._manifest.memory_bytes_max >> 20} MiB (runtime.limits.memory)"
         return CallError(FailureKind.MEMORY, f"the function needs more memory than its limit of {limit}", stack=stack)
+
+
+class _Answer(NamedTuple):
+    """What the engine has answered: a status, the flags beside it, head and body."""
+
+    status: int
+    flags: int
+    head: bytes
+    body: bytes
+
+
+def _filter_reply(answer: _Answer) -> FilterReply:
+    body = None if answer.flags & _BODY_STAYS else answer.body
+    work_left = bool(answer.flags & _WORK_LEFT)
+    if answer.status == _GOES_ON:
+        return FilterReply("pass", 200, b"", None, work_left)
+    if answer.status == _GOES_ON_CHANGED:
+        return FilterReply("request", 200, answer.head, body, work_left)
+    return FilterReply("response", answer.status, answer.head, body, work_left)
 
 
 class _Problem(TypedDict):
@@ -341,6 +404,15 @@ def _loading_problem(body: bytes) -> _Problem | None:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         told = {}
     return None if told is None else _problem(orjson.dumps(told))
+
+
+def _sees_responses(told: bytes) -> bool:
+    """Tell whether the bundle has a hook for responses; what it says is as tampered with as in `_problem`."""
+    try:
+        document = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and document.get("seesResponses") is True
 
 
 def _sentence(problem: _Problem) -> str:

@@ -19,6 +19,9 @@ import orjson
 
 from skerry.engine.errors import CallError, FailureKind
 
+#: Between two requests. Envoy keeps an idle connection for an hour by default: we close first.
+IDLE_SECONDS_MAX: Final = 120.0
+
 HEADERS_MAX = 200
 HEADER_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 16 * 1024
@@ -32,7 +35,7 @@ ERROR_MESSAGE_CHARACTERS_MAX = 1024
 
 _HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
 #: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -122,17 +125,23 @@ class RequestReader:
     Attributes:
         requests: what has arrived and is not answered yet; at most what one `feed` holds.
         error: why there is nothing to be read after these; answer it and end the connection.
-        wants_continue: the peer waits for `CONTINUE` before it sends the body; the caller answers and resets it.
+        is_midway: whether a request has arrived in part, where something has arrived and `requests` is empty.
+        is_engaged: never: a connection has nothing to keep between two requests.
+        idle_seconds_max: how long the peer may say nothing between two of them.
 
     Args:
         body_bytes_max: of a request.
         streams: tells whether a revision's requests are answered while their bodies arrive.
     """
 
+    is_midway = True
+    is_engaged = False
+    idle_seconds_max = IDLE_SECONDS_MAX
+
     def __init__(self, *, body_bytes_max: BodyLimit, streams: Callable[[str], bool]) -> None:
         self.requests: deque[Request] = deque()
         self.error: RequestError | None = None
-        self.wants_continue = False
+        self._wants_continue = False
         self._limit_of = body_bytes_max
         self._streams = streams
         self._is_chunked = False
@@ -164,6 +173,21 @@ class RequestReader:
         self.error = None
         self._request.is_whole = True
 
+    def prompt(self) -> bytes:
+        """Return what the peer is told in the midst of a request, after all before it: that it may send the body."""
+        if not self._wants_continue or self.requests:
+            return b""
+        self._wants_continue = False
+        return CONTINUE
+
+    def farewell(self) -> bytes:
+        """Return what says, during a request, that it is the last one: nothing, its response will."""
+        return b""
+
+    def late(self, seconds: float) -> RequestError:
+        """Return what a peer is answered whose request has not arrived in this time."""
+        return RequestError(408, FailureKind.BAD_REQUEST, f"the request took longer than {seconds:g} s to arrive")
+
     # Called by the parser. An exception here would end it with an opaque error: failures are kept in `error`.
 
     def on_url(self, url: bytes) -> None:
@@ -183,7 +207,7 @@ class RequestReader:
         if name.startswith(b"x-skerry-"):
             if name == b"x-skerry-revision":
                 request.revision = value.decode("latin-1")
-        elif name not in _HOP_BY_HOP:
+        elif name not in HOP_BY_HOP:
             if name == b"host":
                 request.host = value
             elif name == b"x-forwarded-proto" and value == b"https":
@@ -201,7 +225,7 @@ class RequestReader:
         elif name == b"transfer-encoding":
             self._is_chunked = True
         elif name == b"expect" and value.lower() == b"100-continue":
-            self.wants_continue = True
+            self._wants_continue = True
 
     def on_headers_complete(self) -> None:
         """Take what the parser knows by now."""
@@ -240,7 +264,7 @@ class RequestReader:
             self.requests.append(request)
         self._request = Request()
         self._body_bytes = self._body_bytes_max = self._header_bytes = self._length = 0
-        self.wants_continue = self._is_chunked = False
+        self._wants_continue = self._is_chunked = False
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
         self.error = self._request.error = RequestError(status, kind, message, self._request.revision)
@@ -293,10 +317,19 @@ def chunked_head_bytes(request: Request, status: int, head: bytes) -> bytes:
 
 
 def error_bytes(request: Request | None, status: int, kind: FailureKind, message: str) -> bytes:
-    """Write the answer to a request that no function answered; a message over the limit is cut."""
+    """Write the answer to a request that no function answered."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in error_fields(status, kind)).encode()
+    return response_bytes(request, status, head, error_text(kind, message))
+
+
+def error_fields(status: int, kind: FailureKind) -> list[tuple[str, str]]:
+    """Return the headers of such an answer."""
+    again = [("retry-after", str(RETRY_AFTER_SECONDS))] if status in _RETRY_STATUS else []
+    return [("content-type", "application/json"), ("x-skerry-error", kind), *again]
+
+
+def error_text(kind: FailureKind, message: str) -> bytes:
+    """Return the body of such an answer; a message over the limit is cut."""
     if len(message) > ERROR_MESSAGE_CHARACTERS_MAX:
         message = f"{message[: ERROR_MESSAGE_CHARACTERS_MAX - 1]}…"
-    head = b"content-type: application/json\r\nx-skerry-error: %s\r\n" % kind.encode()
-    if status in _RETRY_STATUS:
-        head += b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS
-    return response_bytes(request, status, head, orjson.dumps({"error": kind, "message": message}))
+    return orjson.dumps({"error": kind, "message": message})

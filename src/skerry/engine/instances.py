@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from skerry.engine.errors import CallError
 from skerry.engine.exchange import Exchange
 from skerry.engine.fetching import FunctionFetcher
 from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
+
+NOT_A_FILTER = "the function's code can't run in mode filter: JavaScript can"
 
 #: Takes (level, UTF-8 text) of a line that a function writes to its log.
 LogSink = Callable[[int, bytes], None]
@@ -31,6 +33,60 @@ class Reply(NamedTuple):
     work_left: bool
 
 
+#: Brings the body of a message to the filter that sees it, until a moment of the monotonic clock in nanoseconds.
+#: Raises UnreadableBodyError, and TimeoutError at that moment. May be called more than once.
+BodySource = Callable[[int], bytes]
+
+
+class FilterReply(NamedTuple):
+    """What a filter makes of a message, as the guest wrote it: not checked yet.
+
+    Attributes:
+        kind: the message goes on as it is; or a request goes on changed; or there is a response: instead of a request,
+            or the changed one.
+        status: of a response; 200 where there is none.
+        head: of a request, lines as `Filter.filter_request` takes them; of a response, as in `Reply`.
+        body: the new body; None where the message keeps its own.
+        work_left: `settle` must be called before the next request.
+    """
+
+    kind: Literal["pass", "request", "response"]
+    status: int
+    head: bytes
+    body: bytes | None
+    work_left: bool
+
+
+class Filter(Protocol):
+    """What sees the requests to a backend, and the answers of it, one at a time.
+
+    Attributes:
+        sees_responses: whether `filter_response` is of any use.
+    """
+
+    sees_responses: bool
+
+    def filter_request(self, head: bytes, body: BodySource | None, timeout_seconds: float) -> FilterReply:
+        """See a request; `head` is as for `FunctionInstance.handle`. Raises CallError: the instance is dead."""
+        ...
+
+    def filter_response(
+        self, request_head: bytes, head: bytes, body: BodySource | None, timeout_seconds: float
+    ) -> FilterReply:
+        """See the answer to a request.
+
+        Args:
+            request_head: the request's, as it went on.
+            head: UTF-8 lines without an end: status, reason, then name and value of each header by turns.
+            body: where the answer's body comes from; None where it has none.
+            timeout_seconds: for computing and waiting together.
+
+        Raises:
+            CallError: the call failed; the instance is dead.
+        """
+        ...
+
+
 class PooledInstance(Protocol):
     """What every kind of instance has.
 
@@ -43,6 +99,11 @@ class PooledInstance(Protocol):
     counted_bytes: int
     cpu_ns: int
     invocation: Invocation
+
+    @property
+    def filter(self) -> Filter | None:
+        """Its side as a filter; None where its code can't be one."""
+        ...
 
     @property
     def memory_bytes(self) -> int:
@@ -81,6 +142,11 @@ class StreamingInstance(ABC):
     counted_bytes: int
     cpu_ns: int
     invocation: Invocation
+
+    @property
+    def filter(self) -> Filter | None:
+        """As `PooledInstance` has it."""
+        return None
 
     @property
     @abstractmethod

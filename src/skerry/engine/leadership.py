@@ -33,8 +33,12 @@ _NOBODY = 0
 class Held(Protocol):
     """What a turn works on."""
 
-    def detach(self) -> None:
-        """Leave the loop: the turn's thread alone has it from now on."""
+    def step_aside(self, *, listens: bool) -> None:
+        """Leave the loop: the turn's thread alone has it from now on. Must not raise.
+
+        Args:
+            listens: whether that thread goes on to read what the peer says.
+        """
 
 
 class Leadership:
@@ -97,20 +101,20 @@ class Leadership:
             self._in_turn = False
             return True
 
-    def hand_over(self) -> None:
+    def hand_over(self, *, listens: bool = False) -> None:
         """Pass the lead on, since the caller is about to wait or to compute for long; harmless where it does not lead.
 
-        Never raises: host functions call it.
+        Never raises: host functions call it. With `listens` it is the turn's own peer that the caller waits for.
         """
         if self._leader == get_ident():
             with self._lock:
                 if self._leader == get_ident():
                     self._handed_over += 1
-                    self._pass_on()
+                    self._pass_on(listens=listens)
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, *, listens: bool = False) -> None:
         if self._held is not None:
-            self._held.detach()
+            self._held.step_aside(listens=listens)
             self._held = None
         self._in_turn = False
         self._leader = _NOBODY

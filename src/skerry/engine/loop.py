@@ -17,10 +17,9 @@ import traceback
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from skerry.engine.connection import REQUEST_SECONDS_MAX, Connection
-from skerry.engine.errors import FailureKind
+from skerry.engine.connection import REQUEST_SECONDS_MAX, Asked, Connection
 from skerry.engine.exchange import Peer
-from skerry.engine.http1 import Request, RequestError, RequestReader
+from skerry.engine.http1 import RequestError, RequestReader
 from skerry.engine.leadership import Leadership
 from skerry.engine.serving import Answer
 
@@ -36,7 +35,7 @@ ACCEPT_RETRY_SECONDS: Final = 0.1
 class Server(Protocol):
     """What answers."""
 
-    def answer(self, request: Request, peer: Peer) -> Answer:
+    def answer(self, request: Asked, peer: Peer) -> Answer:
         """Answer one request, which may still be arriving from its peer."""
 
     def streams(self, revision: str) -> bool:
@@ -105,6 +104,8 @@ class Loop:
         work = None
         try:
             work = self._answer(connection)
+        except ConnectionError:  # the peer takes no answer
+            connection.abandon()
         except Exception:  # noqa: BLE001 - a turn's edge: a defect of ours ends one connection, not the worker
             _report_defect()
             connection.abandon()
@@ -202,11 +203,11 @@ class Loop:
         self._tidies_at = now + (SWEEP_SECONDS if self._accepts else ACCEPT_RETRY_SECONDS)
 
     def _give_up(self, connection: Connection) -> None:
-        if connection.is_midway and not connection.ends:
-            message = f"the request took longer than {REQUEST_SECONDS_MAX:g} s to arrive"
-            connection.reader.error = RequestError(408, FailureKind.BAD_REQUEST, message)
+        late = connection.reader.late(REQUEST_SECONDS_MAX)
+        if connection.is_midway and not connection.ends and late is not None:
+            connection.reader.error = late
             connection.ends = True
-            connection.send(self._server.refuse(connection.reader.error))
+            connection.send(self._server.refuse(late))
             self._settle(connection, self._now)
         else:
             self._close(connection)

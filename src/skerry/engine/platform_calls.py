@@ -20,9 +20,9 @@ from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
-from skerry.engine.errors import CallError, FailureKind
+from skerry.engine.errors import CallError, FailureKind, UnreadableBodyError
 from skerry.engine.fetching import Event, EventKind, Subrequests
-from skerry.engine.instances import LogSink
+from skerry.engine.instances import BodySource, LogSink
 from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
@@ -64,6 +64,7 @@ class Guest(Protocol):
     key_values: FunctionKeyValues | None
     event_at: int
     event_room_at: int
+    passing_body: BodySource | None
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait."""
@@ -98,6 +99,7 @@ def bind(linker: Linker, module: Module) -> list[object]:
         ("$root", "cancel-fetch", [i32], [], _cancel_fetch),
         ("$root", "take-event", [], [], _take_event),
         ("$root", "keep-value", [i32, i32, i32], [], _keep_value),
+        ("$root", "take-body", [], [], _take_body),
         ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
         ("wasi:io/poll", "[method]pollable.block", [i32], [], _block),
         ("wasi:io/poll", "poll", [i32, i32, i32], [], _poll),
@@ -198,6 +200,24 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
         guest.before_wait()
     # A wait in here is no wait of the guest's: no deadline would end it.
     return guest.key_values.answer(question, wait_seconds=(guest.time.deadline_ns - time.monotonic_ns()) / 1e9)
+
+
+def _take_body() -> None:
+    guest = entered.guest
+    bring = guest.passing_body or _bring_nothing
+    guest.time.before_wait()  # for the client, and not `guest.before_wait`: whoever brings it says how it waits
+    try:
+        data = bring(guest.time.deadline_ns)
+    except UnreadableBodyError as error:
+        _tell(guest, Event(0, EventKind.FAILED, error.public.encode()))
+    except TimeoutError:
+        guest.time.stop_late()
+    else:
+        _tell(guest, Event(0, EventKind.END, b"", data))
+
+
+def _bring_nothing(_deadline_ns: int) -> bytes:
+    raise UnreadableBodyError("a body is there while the filter sees its message, not later")
 
 
 def _subscribe_instant(instant_ns: int) -> int:

@@ -8,10 +8,10 @@ loop does not wait.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -73,6 +73,9 @@ _HEALTH, _METRICS, _FUNCTIONS = b"/__skerry/health", b"/__skerry/metrics", b"/__
 _SCHEDULED = SCHEDULED_TARGET.encode()
 
 
+T = TypeVar("T")
+
+
 class Answer(NamedTuple):
     """What a request is answered with.
 
@@ -84,6 +87,14 @@ class Answer(NamedTuple):
 
     data: bytes
     work: Callable[[], CallError | None] | None = None
+
+
+class Called(NamedTuple, Generic[T]):
+    """What a call came to: its result, the status that it is counted under, and the instance if work is left in it."""
+
+    result: T
+    status: int
+    busy: FunctionInstance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +143,56 @@ class FunctionServer:
         """
         if request.revision is None and request.target != _SCHEDULED:
             return Answer(self._own_endpoint(request))
-        started = time.perf_counter()
-        use = Use(request.revision or "")
         try:
-            answer = (
-                self._call(request, use, request.head_lines(), peer) if use.revision else self._run(request, use, peer)
-            )
+            if request.revision:
+                return self._answered(request, request.revision, request.head_lines(), peer)
+            return self._run(request, peer)
         except PeerGoneError:
             peer.abandon()
-            answer = Answer(b"")
+            return Answer(b"")
         except (EngineError, RequestError) as error:
-            answer = self._failed(request, use, error)
-        if use.function:
-            self.measures.answered(use, time.perf_counter() - started)
-        return answer
+            return Answer(error_bytes(request, status_of(error), kind_of(error), sentence_of(error)))
 
-    def _failed(self, request: Request, use: Use, error: EngineError | RequestError) -> Answer:
-        kind = _kind(error)
-        use.status = error.status if isinstance(error, RequestError) else _STATUS[kind]
-        use.function = use.function or self._function_of(use.revision)
-        self.measures.failed(kind, use.function)
-        return Answer(error_bytes(request, use.status, kind, _sentence(error)))
+    def _answered(self, request: Request, revision: str, head: bytes, peer: Peer) -> Answer:
+        def ask(lease: Lease) -> Called[bytes]:
+            instance, manifest = lease.instance, lease.manifest
+            if isinstance(instance, StreamingInstance):
+                return self._stream(lease, instance, head, Exchange(request, peer, manifest, self._step_aside))
+            if request.pieces or not request.is_whole:  # it began to arrive before the revision was known
+                Exchange(request, peer, manifest, self._step_aside).collect()
+            reply = instance.handle(head, request.body, manifest.timeout_seconds)
+            return Called(_written(request, reply), reply.status, instance if reply.work_left else None)
+
+        return Answer(*self.call(Use(revision), request.headers, ask))
+
+    def call(
+        self, use: Use, headers: Sequence[bytes], ask: Callable[[Lease], Called[T]]
+    ) -> tuple[T, Callable[[], CallError | None] | None]:
+        """Lend an instance for one call, and count it.
+
+        Args:
+            use: of which revision; what was used is noted there.
+            headers: of the request, for `Invocation.begin`.
+            ask: makes the call.
+
+        Returns:
+            What the call came to, and what the function left to be done (`Answer.work`).
+
+        Raises:
+            EngineError: there is no such result; the function's log has the reason.
+            RequestError, PeerGoneError: whatever else `ask` raises.
+        """
+        started = time.perf_counter()
+        try:
+            return self._call(use, headers, ask)
+        except (EngineError, RequestError) as error:
+            use.status = status_of(error)
+            use.function = use.function or self._function_of(use.revision)
+            self.measures.failed(kind_of(error), use.function)
+            raise
+        finally:
+            if use.function:
+                self.measures.answered(use, time.perf_counter() - started)
 
     def _function_of(self, revision: str | None) -> str:
         """Return the function of a revision that is loaded; "" for any other."""
@@ -174,40 +214,34 @@ class FunctionServer:
         self.measures.failed(error.kind, self._function_of(error.revision))
         return error_bytes(None, error.status, error.kind, error.message)
 
-    def _run(self, request: Request, use: Use, peer: Peer) -> Answer:
+    def _run(self, request: Request, peer: Peer) -> Answer:
         """Run a scheduled handler, with what it gives to `ctx.waitUntil`: the node wants to know how it all ended."""
         call = ScheduledCall.read(request.body)
-        use.revision = call.revision
         self._step_aside()
-        answer = self._call(request, use, call.head, peer)
+        answer = self._answered(request, call.revision, call.head, peer)
         error = answer.work() if answer.work else None
         return Answer(error_bytes(request, _STATUS[error.kind], error.kind, error.message) if error else answer.data)
 
-    def _call(self, request: Request, use: Use, head: bytes, peer: Peer) -> Answer:
+    def _call(
+        self, use: Use, headers: Sequence[bytes], ask: Callable[[Lease], Called[T]]
+    ) -> tuple[T, Callable[[], CallError | None] | None]:
         with self.pool.lease(use.revision) as lease:
             instance, manifest = lease.instance, lease.manifest
             use.function = manifest.function
-            instance.invocation.begin(request.headers)
+            instance.invocation.begin(headers)
             if lease.is_slow:
                 self._step_aside()
             try:
-                if isinstance(instance, StreamingInstance):
-                    exchange = Exchange(request, peer, manifest, self._step_aside)
-                    return self._stream(lease, use, instance, head, exchange)
-                if request.pieces or not request.is_whole:  # it began to arrive before the revision was known
-                    Exchange(request, peer, manifest, self._step_aside).collect()
-                reply = instance.handle(head, request.body, manifest.timeout_seconds)
-                data = _written(request, reply)
+                result, use.status, busy = ask(lease)
             except CallError as error:
                 self._tell(manifest, error, instance.invocation.request_id)
                 raise
             finally:
                 self._note(lease, use)
-            use.status = reply.status
-            if reply.work_left:
+            if busy is not None:
                 lease.goes_on = True
-                return Answer(data, lambda: self._settle(lease, instance))
-        return Answer(data)
+                return result, lambda: self._settle(lease, busy)
+        return result, None
 
     def _note(self, lease: Lease, use: Use) -> None:
         """Note what a call used."""
@@ -217,7 +251,7 @@ class FunctionServer:
         if use.subrequests > lease.manifest.subrequests_max:
             self.measures.met(use.function, SUBREQUESTS_LIMIT)
 
-    def _stream(self, lease: Lease, use: Use, instance: StreamingInstance, head: bytes, exchange: Exchange) -> Answer:
+    def _stream(self, lease: Lease, instance: StreamingInstance, head: bytes, exchange: Exchange) -> Called[bytes]:
         """Have a request answered piece by piece; raises CallError where the answer has not begun."""
         try:
             instance.answer(head, exchange, lease.manifest.timeout_seconds)
@@ -225,12 +259,11 @@ class FunctionServer:
             if not exchange.has_begun:
                 raise
             self._tell(lease.manifest, error, instance.invocation.request_id)
-            self.measures.failed(error.kind, use.function)
+            self.measures.failed(error.kind, lease.manifest.function)
             lease.discard()
             if not exchange.is_answered:
                 exchange.abort()
-        use.status = exchange.status
-        return Answer(b"")
+        return Called(b"", exchange.status)
 
     def _settle(self, lease: Lease, instance: FunctionInstance) -> CallError | None:
         manifest = lease.manifest
@@ -336,7 +369,8 @@ def _written(request: Request, reply: Reply) -> bytes:
     return response_bytes(request, reply.status, checked_head(reply.head), reply.body)
 
 
-def _kind(error: EngineError | RequestError) -> FailureKind:
+def kind_of(error: EngineError | RequestError) -> FailureKind:
+    """Return what sort of failure an error is."""
     match error:
         case CallError() | RequestError():
             return error.kind
@@ -350,5 +384,11 @@ def _kind(error: EngineError | RequestError) -> FailureKind:
             return FailureKind.LOAD
 
 
-def _sentence(error: EngineError | RequestError) -> str:
+def status_of(error: EngineError | RequestError) -> int:
+    """Return the status of the answer to a request that failed."""
+    return error.status if isinstance(error, RequestError) else _STATUS[kind_of(error)]
+
+
+def sentence_of(error: EngineError | RequestError) -> str:
+    """Return what the client is told of an error."""
     return error.message if isinstance(error, RequestError) else error.public

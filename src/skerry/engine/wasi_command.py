@@ -90,6 +90,11 @@ class CommandInstance:
         self.invocation = surroundings.invocation
 
     @property
+    def filter(self) -> None:
+        """A command knows an answer alone."""
+        return
+
+    @property
     def memory_bytes(self) -> int:
         """What it takes of the machine's memory, about; a run's memory is made and dropped with it."""
         return RUN_BYTES + (self._run.memory_bytes if self._run else 0)

@@ -1,6 +1,6 @@
 """The engine worker: a process that answers HTTP with functions.
 
-    python -m skerry.engine.worker --listen-fd 3 --functions-dir D --logs-dir L --engine-cache C --component FILE
+    python -m skerry.main.worker --listen-fd 3 --functions-dir D --logs-dir L --engine-cache C --component FILE
 
 Wires the rooms' parts together: one event loop (`loop`), whose thread changes when a request waits or takes long
 (`leadership`), and the functions that answer (`serving`). The listening socket belongs to the supervisor, so
@@ -16,10 +16,12 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Fetcher
+from skerry.engine.filtering import FilterCodec, FilteredServer
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.key_values import KeyValueError, KeyValueStore
 from skerry.engine.leadership import Leadership
@@ -47,7 +49,7 @@ def _listener(arguments: argparse.Namespace) -> socket.socket:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="skerry.engine.worker", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="skerry.main.worker", description=__doc__.partition("\n")[0])
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--listen-fd", type=int, help="a listening socket that this process inherited")
     where.add_argument("--listen-address", help="HOST:PORT to listen on (benchmarks)")
@@ -75,7 +77,7 @@ def _sweep_forever(server: FunctionServer, fetcher: Fetcher, stopping: threading
             sys.stderr.write(f"skerry engine worker: {error.public}\n")
 
 
-def run(arguments: argparse.Namespace) -> bool:
+def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
     """Serve until SIGTERM or SIGINT; returns whether every request could finish."""
     threading.stack_size(THREAD_STACK_BYTES)
     listener = _listener(arguments)
@@ -89,7 +91,8 @@ def run(arguments: argparse.Namespace) -> bool:
         fetcher = Fetcher(lambda _: policy, ca_file=arguments.egress_ca_file)
         parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
-        loop = Loop(listener, server, leadership)
+        filtered = FilteredServer(server, codec, partial(leadership.hand_over, listens=True))
+        loop = Loop(listener, filtered, leadership)
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, fetcher, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,17 +109,13 @@ def _end(failure: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def main() -> None:
-    """Run a worker from the command line."""
+def main(codec: FilterCodec) -> None:
+    """Run a worker from the command line; the codec is for Envoy's messages to filters."""
     threading.excepthook = _end
     try:
-        drained = run(_parse(sys.argv[1:]))
+        drained = run(_parse(sys.argv[1:]), codec)
     except SkerryError as error:
         sys.stderr.write(f"skerry engine worker: {error.public}\n")
         sys.exit(1)
     # Without the interpreter's tear-down: threads may still be inside of functions that ignore the drain.
     os._exit(0 if drained else 1)
-
-
-if __name__ == "__main__":
-    main()

@@ -173,7 +173,7 @@ def _close(sock: socket.socket, path: Path) -> None:
 
 def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Command:
     arguments = [
-        *(sys.executable, "-m", "skerry.engine.worker"),
+        *(sys.executable, "-m", "skerry.main.worker"),
         *("--listen-fd", str(sock.fileno())),
         *("--functions-dir", str(settings.functions_dir.absolute())),
         *("--logs-dir", str(settings.logs_dir.absolute())),

@@ -15,7 +15,7 @@ from skerry.api.gateway_v1 import BackendObjectReference
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
 from skerry.gateway.resources import Resources
-from skerry.gateway.route_filters import RuleFilter, filter_name
+from skerry.gateway.route_filters import RuleFilter, engine_filter, filter_name
 
 BACKEND_KIND = ("core.apoxy.dev", "Backend")
 FUNCTION_KIND = ("extensions.apoxy.dev", "EdgeFunction")
@@ -23,6 +23,9 @@ RESPONSE_KIND = ("extensions.apoxy.dev", "DirectResponse")
 
 #: The cluster of this node's engine workers.
 ENGINE = "engine"
+
+#: The same workers, for requests that they see on their way (ext_proc).
+ENGINE_FILTERS = "engine-filters"
 
 #: Tells the engine worker which revision shall answer; clients can't send it (the listener strips `x-skerry-*`).
 REVISION_HEADER = "x-skerry-revision"
@@ -90,7 +93,9 @@ class Catalog:
         self._revisions = resources.revisions
         self._responses = {response.name: response for response in resources.direct_responses}
         self._filters = {each.name: each for each in resources.filters}
-        self.engine = ir.EngineCluster(ENGINE, tuple(sorted(resources.node.engine_sockets)))
+        sockets = tuple(sorted(resources.node.engine_sockets))
+        self.engine = ir.EngineCluster(ENGINE, sockets)
+        self.engine_filters = ir.EngineCluster(ENGINE_FILTERS, sockets, "filters")
 
     def functions(self) -> Iterable[EdgeFunction]:
         """Every function, by name."""
@@ -109,6 +114,8 @@ class Catalog:
             message = f"EdgeFunction {name} has mode {function.spec.template.mode}: name it in backendRefs"
             return no("ResolvedRefs", "InvalidKind", message)
         found = self._filters.get(filter_name(function))
+        if found is None and function.status.live_revision:
+            return engine_filter(function)
         if found is None:
             message = f"EdgeFunction {name} has no live revision; see its conditions"
             return no("ResolvedRefs", "BackendNotFound", message)

@@ -32,6 +32,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_functions import FILTER_CONNECTIONS_MAX, engine_place, filter_protocol
 from skerry.gateway.envoy_plugins import network_filters, plugin_filter
 from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX
 from skerry.gateway.envoy_security import AUDIT_PREFIX, authentication_filter, authorization_filter
@@ -199,11 +200,14 @@ def _http_filters(chain: ir.Chain) -> list[hcm.HttpFilter]:
     off_by_default = [_http_filter(each) for each in chain.route_filters]
     for message in off_by_default:
         message.disabled = True
-    return [first, *(_http_filter(each) for each in chain.http_filters), *off_by_default, router]
+    before, after = ([_http_filter(each) for each in filters] for filters in (chain.http_filters, chain.last_filters))
+    return [first, *before, *off_by_default, *after, router]
 
 
-def _http_filter(model: ir.HttpFilter) -> hcm.HttpFilter:
+def _http_filter(model: ir.HttpFilter | ir.RouteFilter) -> hcm.HttpFilter:
     match model:
+        case ir.EnginePlace():
+            return engine_place(model)
         case ir.PluginUse():
             return plugin_filter(model)
         case Authentication():
@@ -252,6 +256,11 @@ def _engine_cluster(model: ir.EngineCluster) -> Cluster:
     endpoints = [LbEndpoint(endpoint=Endpoint(address=Address(pipe=Pipe(path=path)))) for path in model.sockets]
     message = _cluster(model.name, endpoints, connect_seconds=ENGINE_CONNECT_SECONDS_MAX)
     message.lb_policy = Cluster.LEAST_REQUEST
+    if model.use == "filters":
+        connections = FILTER_CONNECTIONS_MAX * max(1, len(model.sockets))
+        _limit(message, connections, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
+        _speak(message, filter_protocol())
+        return message
     _limit(message, ENGINE_CONNECTIONS_MAX, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
     options = _protocol_options("http1")
     options.common_http_protocol_options.max_headers_count.value = ENGINE_RESPONSE_HEADERS_MAX

@@ -24,6 +24,7 @@ from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from skerry.gateway import ir
+from skerry.gateway.envoy_functions import engine_route
 from skerry.gateway.envoy_natives import native_route
 from skerry.gateway.envoy_words import any_of, duration
 
@@ -103,10 +104,13 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
         response_headers_to_remove=route.response_headers.remove,
     )
     for use in route.filters:
-        message.typed_per_filter_config[use.filter].Pack(_turned_on(use), deterministic=True)
+        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use))
     match action:
         case ir.Forward():
             message.route.CopyFrom(_forward(action, route.match.path, retry_on))
+            if action.path and route.filters:
+                _set_path_after_filters(message.route, action.path, route.match.path)
+            _give_filters_time(message.route, route, action)
             message.request_body_buffer_limit.value = RETRY_BODY_BYTES_MAX
         case ir.Redirect():
             message.redirect.CopyFrom(_redirect(action, route.match.path))
@@ -119,9 +123,24 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
     return message
 
 
-def _turned_on(use: ir.FilterUse) -> rc.FilterConfig:
+def _turned_on(use: ir.FilterUse) -> AnyMessage:
     """Turn a filter on. The empty message must be there: Envoy refuses a configuration that is left out."""
-    return rc.FilterConfig(config=any_of(native_route(use.config)) if use.config else AnyMessage())
+    match use.config:
+        case ir.EngineRoute():
+            return any_of(engine_route(use.config))
+        case ir.NativeRoute():
+            return any_of(rc.FilterConfig(config=any_of(native_route(use.config))))
+        case None:
+            return any_of(rc.FilterConfig(config=AnyMessage()))
+
+
+def _give_filters_time(message: rc.RouteAction, route: ir.Route, action: ir.Forward) -> None:
+    """Let a request say nothing for as long as the functions that it passes may take, where that is long."""
+    uses = (*route.filters, *(use for destination in action.destinations for use in destination.filters))
+    configs = [use.config for use in uses if isinstance(use.config, ir.EngineRoute)]
+    seconds = max((each.timeout_seconds for config in configs for each in config.filters), default=0.0)
+    if seconds > STREAM_IDLE_SECONDS_MAX:
+        message.idle_timeout.CopyFrom(duration(max(seconds, action.timeout_seconds)))
 
 
 def _match(match: ir.RouteMatch) -> rc.RouteMatch:
@@ -197,6 +216,8 @@ def _destination(destination: ir.Destination) -> rc.WeightedCluster.ClusterWeigh
         response_headers_to_remove=destination.response_headers.remove,
     )
     message.weight.value = destination.weight
+    for use in destination.filters:
+        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use))
     return message
 
 
@@ -240,6 +261,18 @@ def _set_path(message: rc.RouteAction | rc.RedirectAction, change: ir.PathChange
         message.regex_rewrite.CopyFrom(_substitution(rf"^{_quoted(matched.value)}/*", "/"))
     else:
         message.prefix_rewrite = f"{change.value}/"
+
+
+def _set_path_after_filters(message: rc.RouteAction, change: ir.PathChange, matched: ir.PathMatch) -> None:
+    """Change the prefix of a path only where it is still there: a function may have changed the path.
+
+    Envoy cuts off as many characters as the route matched, whatever they are by then.
+    """
+    if change.kind == "prefix" and change.value and matched.value:
+        rewrite = _substitution(rf"^{_quoted(matched.value)}(/|\?|$)", change.value)
+        rewrite.substitution += r"\1"
+        message.ClearField("prefix_rewrite")
+        message.regex_rewrite.CopyFrom(rewrite)
 
 
 def _quoted(text: str) -> str:

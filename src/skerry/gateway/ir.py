@@ -91,12 +91,14 @@ class Destination:
         weight: relative to the sum of all weights of the route.
         request_headers: changes for this destination only, applied last.
         response_headers: likewise for the answer.
+        filters: what its requests pass before, where that is not what the route has.
     """
 
     cluster: str
     weight: int = 1
     request_headers: HeaderChanges = NO_CHANGES
     response_headers: HeaderChanges = NO_CHANGES
+    filters: "tuple[FilterUse, ...]" = ()
 
 
 #: The destination of a share whose backend can't be resolved: there is no such cluster, and Envoy answers 500.
@@ -189,6 +191,28 @@ class NativeRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineFilter:
+    """A function that sees requests on their way.
+
+    Attributes:
+        revision: which revision of which function.
+        fails_open: whether requests go on where it fails.
+        timeout_seconds: for each of its two looks, at the request and at the answer.
+    """
+
+    revision: str
+    fails_open: bool
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoute:
+    """The functions that see the requests of one route, in their order."""
+
+    filters: tuple[EngineFilter, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FilterUse:
     """That a route turns on a filter of its chain, which is off elsewhere.
 
@@ -198,7 +222,7 @@ class FilterUse:
     """
 
     filter: str
-    config: NativeRoute | None = None
+    config: EngineRoute | NativeRoute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +353,19 @@ class Plugin:
 HttpFilter: TypeAlias = PluginUse | Authentication | Authorization
 """What a request meets on its way to the router."""
 
-RouteFilter: TypeAlias = PluginUse
+
+@dataclass(frozen=True, slots=True)
+class EnginePlace:
+    """Where requests are shown to functions of the engine; which functions, the routes say."""
+
+    name: str
+
+    def renamed(self, name: str) -> "EnginePlace":
+        """Return the same under another name."""
+        return EnginePlace(name)
+
+
+RouteFilter: TypeAlias = PluginUse | EnginePlace
 """What only the requests of routes meet that turn it on; each kind has a `name`, and can be `renamed`."""
 
 
@@ -344,6 +380,7 @@ class Chain:
         network_plugins: plugins before HTTP is spoken, in order.
         http_filters: what requests meet before the router, in order.
         route_filters: what follows these, each off but on routes that turn it on, in order.
+        last_filters: what follows these, right before the router, in order.
     """
 
     table: str
@@ -352,11 +389,12 @@ class Chain:
     network_plugins: tuple[PluginUse, ...] = ()
     http_filters: tuple[HttpFilter, ...] = ()
     route_filters: tuple[RouteFilter, ...] = ()
+    last_filters: tuple[HttpFilter, ...] = ()
 
     @property
     def plugins(self) -> tuple[PluginUse, ...]:
         """The plugins of both layers, in order."""
-        http = (*self.http_filters, *self.route_filters)
+        http = (*self.http_filters, *self.route_filters, *self.last_filters)
         return (*self.network_plugins, *(each for each in http if isinstance(each, PluginUse)))
 
 
@@ -415,10 +453,17 @@ class NetworkCluster:
 
 @dataclass(frozen=True, slots=True)
 class EngineCluster:
-    """The engine workers of this node, each on a Unix socket."""
+    """The engine workers of this node, each on a Unix socket.
+
+    Attributes:
+        name: of the cluster.
+        sockets: their paths.
+        use: whether they answer requests, or see them on their way (ext_proc).
+    """
 
     name: str
     sockets: tuple[str, ...]
+    use: Literal["answers", "filters"] = "answers"
 
 
 @dataclass(frozen=True, slots=True)

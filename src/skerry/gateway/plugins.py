@@ -27,7 +27,7 @@ from skerry.kit.memo import Memo, MemoMap
 #: The reason of Programmed where a stand-in has taken a plugin's place.
 CODE_UNAVAILABLE = "CodeUnavailable"
 
-_PLACES = {"AUTHN": "before_authentication", "AUTHZ": "before_authorization"}
+_PLACES = {"AUTHN": "before_authentication", "AUTHZ": "before_authorization", "STATS": "before_functions"}
 _ON_TRAP: dict[str, Literal["deny", "allow", "reload"]] = {
     "FAIL_CLOSE": "deny",
     "FAIL_OPEN": "allow",
@@ -42,6 +42,7 @@ class Uses:
     network: tuple[ir.PluginUse, ...] = ()
     before_authentication: tuple[ir.PluginUse, ...] = ()
     before_authorization: tuple[ir.PluginUse, ...] = ()
+    before_functions: tuple[ir.PluginUse, ...] = ()
     before_router: tuple[ir.PluginUse, ...] = ()
 
 

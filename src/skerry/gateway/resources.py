@@ -60,7 +60,8 @@ class Resources:
 
     Attributes:
         plugins: as this node can run them.
-        filters: what the functions of mode filter are on this node, each named `filter_name(function)`.
+        filters: what those functions of mode filter are that the proxy itself runs, each named `filter_name(function)`;
+            any other that has a live revision is run by the engine.
         secrets: only those of type kubernetes.io/tls matter.
         namespace_labels: labels of every namespace, by its name.
         revisions: what functions were at each revision, by its name.

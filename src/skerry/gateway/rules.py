@@ -29,7 +29,7 @@ from skerry.api.gateway_v1 import LocalObjectReference
 from skerry.gateway import ir
 from skerry.gateway.backends import FUNCTION_KIND, RESPONSE_KIND, Catalog, Target
 from skerry.gateway.decisions import Decision, no, yes
-from skerry.gateway.route_filters import RuleFilter
+from skerry.gateway.route_filters import RuleFilter, joined
 
 #: How long an answer may take where neither route nor function says; Apoxy's default.
 TIMEOUT_SECONDS_DEFAULT = 100.0
@@ -41,12 +41,37 @@ _REDIRECT_PORTS = {"http": 80, "https": 443}
 
 
 class Unsupported(Exception):
-    """A rule asks for something that this gateway does not do; the text says what."""
+    """A rule asks for something that this gateway does not do; the text says what.
+
+    Attributes:
+        answer: what the rule's requests are told.
+    """
+
+    answer = "this route asks for something that the gateway does not do"
+
+
+class FilterMissing(Unsupported):
+    """A rule's requests shall pass a function that can't be had."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.answer = message
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, translated; `sound` unless it asks for what is not done here, and answers 500 for it."""
+    """One rule, translated.
+
+    Attributes:
+        index: its place in the route.
+        matches: which requests.
+        action: what is done.
+        request_headers: changes of the request.
+        response_headers: changes of the answer.
+        filters: what the requests pass before, in order.
+        backend_filters: likewise for each destination, with those of the rule; empty for one that has none of its own.
+        sound: unless it asks for what is not done here, and answers 500 for it.
+    """
 
     index: int
     matches: tuple[ir.RouteMatch, ...]
@@ -54,6 +79,7 @@ class Rule:
     request_headers: ir.HeaderChanges = ir.NO_CHANGES
     response_headers: ir.HeaderChanges = ir.NO_CHANGES
     filters: tuple[RuleFilter, ...] = ()
+    backend_filters: tuple[tuple[RuleFilter, ...], ...] = ()
     sound: bool = True
 
 
@@ -108,8 +134,8 @@ def translate_route(route: HTTPRoute, catalog: Catalog) -> TranslatedRoute:
             rules.append(builder.build(index, spec, matches))
         except Unsupported as reason:
             unsupported.append(f"rules[{index}]: {reason}")
-            answer = _error(500, "this route asks for something that the gateway does not do")
-            rules.append(Rule(index, matches, answer, sound=False))
+            rules.append(Rule(index, matches, error_response(500, reason.answer), sound=False))
+            problems += builder.problems
             continue
         clusters |= {cluster.name: cluster for cluster in builder.clusters}
         problems += builder.problems
@@ -121,15 +147,14 @@ class _RuleBuilder:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._unfiltered: ir.Respond | None = None
         self.clusters: list[ir.Cluster] = []
         self.problems: list[Decision] = []
 
     def build(self, index: int, spec: HTTPRouteRule, matches: tuple[ir.RouteMatch, ...]) -> Rule:
         """Translate the rule; raises Unsupported."""
         filters = spec.filters or []
-        functions = tuple(self._functions(filters))
-        action: ir.Action = self._unfiltered or self._answer(filters) or self._forward(spec)
+        functions = joined(self._functions(filters))
+        action: ir.Action = self._answer(filters) or self._forward(spec)
         return Rule(
             index=index,
             matches=matches,
@@ -137,18 +162,25 @@ class _RuleBuilder:
             request_headers=_changes(step.request_header_modifier for step in filters),
             response_headers=_changes(step.response_header_modifier for step in filters),
             filters=functions,
+            backend_filters=self._backend_filters(spec, functions) if isinstance(action, ir.Forward) else (),
         )
 
+    def _backend_filters(
+        self, spec: HTTPRouteRule, of_rule: tuple[RuleFilter, ...]
+    ) -> tuple[tuple[RuleFilter, ...], ...]:
+        own = (tuple(self._functions(ref.filters or ())) for ref in spec.backend_refs or () if ref.weight > 0)
+        return tuple(joined((*of_rule, *filters)) if filters else () for filters in own)
+
     def _functions(self, filters: Sequence[HTTPRouteFilter]) -> Iterator[RuleFilter]:
-        """Yield the functions that requests pass first; where one can't be had, the rule answers with an error."""
+        """Yield the functions that requests pass first; raises FilterMissing where one can't be had."""
         for step in filters:
             if step.extension_ref is None or _kind(step.extension_ref) != FUNCTION_KIND:
                 continue
             found = self._catalog.rule_filter(step.extension_ref.name)
             if isinstance(found, Decision):
-                self._unfiltered = self._refuse(found)
-            else:
-                yield found
+                self.problems.append(found)
+                raise FilterMissing(found.message)
+            yield found
 
     def _answer(self, filters: Sequence[HTTPRouteFilter]) -> ir.Redirect | ir.Respond | None:
         """Return the answer that a filter gives instead of a backend, or None."""
@@ -176,7 +208,7 @@ class _RuleBuilder:
 
     def _refuse(self, problem: Decision) -> ir.Respond:
         self.problems.append(problem)
-        return _error(500, "a filter of this route can't be resolved")
+        return error_response(500, "a filter of this route can't be resolved")
 
     def _forward(self, spec: HTTPRouteRule) -> ir.Forward | ir.Respond:
         targets = [(ref, self._target(ref)) for ref in spec.backend_refs or ()]
@@ -203,7 +235,8 @@ class _RuleBuilder:
     def _target(self, ref: HTTPBackendRef) -> Target:
         target = self._catalog.resolve(ref)
         for step in ref.filters or ():
-            if step.type not in {"RequestHeaderModifier", "ResponseHeaderModifier"}:
+            is_function = step.extension_ref and _kind(step.extension_ref) == FUNCTION_KIND
+            if not is_function and step.type not in {"RequestHeaderModifier", "ResponseHeaderModifier"}:
                 message = f"backendRef {ref.name}: filter {step.type} is not supported for a single backend"
                 target = Target(None, problem=no("ResolvedRefs", "UnsupportedRefValue", message))
         if target.problem:
@@ -223,7 +256,8 @@ class _RuleBuilder:
 
 
 def _kind(ref: LocalObjectReference) -> tuple[str, str]:
-    return ref.group, ref.kind
+    """Return group and kind; Apoxy takes an empty group for its own."""
+    return ref.group or FUNCTION_KIND[0], ref.kind
 
 
 def _match(match: HTTPRouteMatch) -> ir.RouteMatch:
@@ -348,10 +382,11 @@ def at_listener_port(action: ir.Action, port: int) -> ir.Action:
 def _no_backend(targets: Sequence[Target]) -> ir.Respond:
     unready = [target.unready for target in targets if target.unready]
     if unready:
-        return _error(503, f"function {unready[0]} has no live revision")
-    return _error(500, "this route has no backend that can be resolved")
+        return error_response(503, f"function {unready[0]} has no live revision")
+    return error_response(500, "this route has no backend that can be resolved")
 
 
-def _error(status: int, message: str) -> ir.Respond:
+def error_response(status: int, message: str) -> ir.Respond:
+    """Return an answer of the gateway's own."""
     body = orjson.dumps({"code": status, "message": message}).decode()
     return ir.Respond(status, body, "application/json")

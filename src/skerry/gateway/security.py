@@ -78,13 +78,13 @@ def place_security(resources: Resources, plans: Sequence[GatewayPlan]) -> Securi
 
 
 def http_filters(uses: Uses, guards: Guards) -> tuple[ir.HttpFilter, ...]:
-    """Return what requests meet before the router, in order: the anchors, and the plugins around them."""
+    """Return what requests meet before the filters of their routes, in order: the anchors, and plugins around them."""
     return (
         *uses.before_authentication,
         *guards.authentication,
         *uses.before_authorization,
         *guards.authorizations,
-        *uses.before_router,
+        *uses.before_functions,
     )
 
 

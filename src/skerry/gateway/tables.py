@@ -9,7 +9,7 @@ Each host is served by one listener alone, the most specific that covers it (lis
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skerry.gateway import ir
 from skerry.gateway.gateways import ListenerPlan
@@ -56,9 +56,8 @@ def build_table(name: str, listeners: Sequence[ListenerPlan], attached: Mapping[
         attached: the routes of each listener, by the listener's name.
     """
     wanted = {host for plan in listeners for host in _hosts_of(plan, attached.get(plan.spec.name, ()))}
-    filters = FilterChain(
-        rule.filters for plan in listeners for route in attached.get(plan.spec.name, ()) for rule in route.rules
-    )
+    rules = [rule for plan in listeners for route in attached.get(plan.spec.name, ()) for rule in route.rules]
+    filters = FilterChain(each for rule in rules for each in (rule.filters, *rule.backend_filters))
     indices = {plan.spec.name: _by_pattern(attached.get(plan.spec.name, ())) for plan in listeners}
     hosts = []
     for host in sorted(wanted):
@@ -95,16 +94,25 @@ def _routes(
         seen |= {route.name for route in fresh}
         for _, route, rule, number in sorted(_ranked(fresh), key=lambda entry: entry[0]):
             match = rule.matches[number]
+            action = at_listener_port(rule.action, listener.spec.port)
             yield ir.Route(
                 name=f"{route.name}/rule/{rule.index}/match/{number}",
                 match=match,
-                action=at_listener_port(rule.action, listener.spec.port),
+                action=_filtered(action, rule, filters),
                 request_headers=rule.request_headers,
                 response_headers=rule.response_headers,
                 filters=filters.uses(rule.filters),
             )
             if match.is_everything:
                 return
+
+
+def _filtered(action: ir.Action, rule: Rule, filters: FilterChain) -> ir.Action:
+    """Give each destination the filters of its own."""
+    if not (isinstance(action, ir.Forward) and any(rule.backend_filters)):
+        return action
+    pairs = zip(action.destinations, rule.backend_filters, strict=True)
+    return replace(action, destinations=tuple(replace(to, filters=filters.uses(own)) for to, own in pairs))
 
 
 def _ranked(routes: Sequence[Attached]) -> Iterator[tuple[tuple[object, ...], Attached, Rule, int]]:

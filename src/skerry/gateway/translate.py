@@ -34,7 +34,7 @@ from skerry.gateway.gateways import (
 from skerry.gateway.hostnames import ANY, covers
 from skerry.gateway.plugins import PluginPlacer, Uses
 from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
-from skerry.gateway.rules import Rule, TranslatedRoute, translate_route
+from skerry.gateway.rules import Rule, TranslatedRoute, error_response, translate_route
 from skerry.gateway.security import Guards, Security, http_filters, place_security
 from skerry.gateway.tables import Attached, Built, build_table
 from skerry.kit.memo import Memo
@@ -118,6 +118,7 @@ def _translate_traffic(resources: Resources) -> _Traffic:
         addresses = _attach_functions(plan, catalog, resources.node, attached) | addresses
     if addresses:
         clusters[catalog.engine.name] = catalog.engine
+    clusters[catalog.engine_filters.name] = catalog.engine_filters  # every chain names it (`route_filters`)
     security = place_security(resources, plans)
     tables = {built.table.name: built for built in _tables(plans, attached)}
     return _Traffic(
@@ -169,12 +170,12 @@ def _attach_route(
 def _attach_functions(
     plan: GatewayPlan, catalog: Catalog, node: NodeFacts, attached: _Attachments
 ) -> dict[tuple[str, str], str]:
-    """Give every live backend function, and each of its tags, a host of its own on a default Gateway.
+    """Give every live function, and each tag of one in mode backend, a host of its own on a default Gateway.
 
     A host that a route claims is the route's, and one that is a function's own is no other function's tag's.
 
     Returns:
-        the URLs, by function and tag ("" for the function itself).
+        the URLs of what answers there, by function and tag ("" for the function itself).
     """
     if (plan.gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) != "true":
         return {}
@@ -188,24 +189,23 @@ def _attach_functions(
             if host not in claimed and covers(listener.hostname, host):
                 claimed.add(host)
                 routes.append(route)
-                urls.setdefault(place, f"{listener.spec.protocol.lower()}://{host}:{listener.spec.port}/")
+                if place is not None:
+                    urls.setdefault(place, f"{listener.spec.protocol.lower()}://{host}:{listener.spec.port}/")
     return urls
 
 
-def _implicit_routes(catalog: Catalog, node: NodeFacts) -> Iterator[tuple[tuple[str, str], Attached]]:
-    """Yield the route of each function's own host, and then those of the tags."""
-    functions = list(_live_functions(catalog))
+def _implicit_routes(catalog: Catalog, node: NodeFacts) -> Iterator[tuple[tuple[str, str] | None, Attached]]:
+    """Yield the route of each function's own host, and then those of the tags; what does not answer has no place."""
+    live = [function for function in catalog.functions() if function.status.live_revision]
+    functions = [function for function in live if function.spec.template.mode == BACKEND]
     for function in functions:
         yield (function.name, ""), _implicit_route(function, "", catalog.function_target(function), node)
     for function in functions:
         for tag, target in catalog.tag_targets(function).items():
             yield (function.name, tag), _implicit_route(function, tag, target, node)
-
-
-def _live_functions(catalog: Catalog) -> Iterator[EdgeFunction]:
-    for function in catalog.functions():
-        if function.spec.template.mode == BACKEND and function.status.live_revision:
-            yield function
+    for function in live:
+        if function.spec.template.mode != BACKEND:
+            yield None, _filter_route(function, node)
 
 
 def _implicit_route(function: EdgeFunction, tag: str, target: Target, node: NodeFacts) -> Attached:
@@ -213,6 +213,16 @@ def _implicit_route(function: EdgeFunction, tag: str, target: Target, node: Node
     destinations = (ir.Destination(target.cluster_name, share.weight, share.request_headers) for share in target.shares)
     action = ir.Forward(tuple(destinations), timeout_seconds=target.timeout_seconds or 0.0, retries=True)
     name = f"edgefunction/{function.name}/tag/{tag}" if tag else f"edgefunction/{function.name}"
+    return _own_route(name, label, action, node)
+
+
+def _filter_route(function: EdgeFunction, node: NodeFacts) -> Attached:
+    """Tell whoever asks a function in mode filter itself where it belongs."""
+    message = f"EdgeFunction {function.name} has mode filter: name it in the filters of an HTTPRoute's rule"
+    return _own_route(f"edgefunction/{function.name}", function.name, error_response(404, message), node)
+
+
+def _own_route(name: str, label: str, action: ir.Action, node: NodeFacts) -> Attached:
     host = f"{label}.{node.function_hostname_suffix}"
     return Attached(name, (host,), (Rule(0, (ir.EVERYTHING,), action),), age=("", "", label))
 
@@ -299,6 +309,7 @@ def _bindings(
                 network_plugins=plugins.network,
                 http_filters=http_filters(plugins, guards),
                 route_filters=tables[listener.table].filters.places,
+                last_filters=plugins.before_router,
             )
             for listener in listeners
         }

@@ -34,10 +34,10 @@ class EngineBundleCheck:
     def __init__(self, checker: BundleChecker) -> None:
         self._checker = checker
 
-    async def check(self, wasm: bytes) -> None:
+    async def check(self, wasm: bytes, *, is_filter: bool = False) -> None:
         """Load a bundle once; raises BundleRefusedError where the engine refuses it."""
         try:
-            await self._checker.check(wasm)
+            await self._checker.check(wasm, is_filter=is_filter)
         except LoadError as error:
             raise BundleRefusedError(error.message, line=error.line or 0, column=error.column or 0) from error
 

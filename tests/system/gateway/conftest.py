@@ -121,12 +121,22 @@ class Upstream:
         if not line:
             return None
         method, path, _ = line.decode().split()
-        headers = {}
+        headers: dict[str, str] = {}
         while (line := await reader.readline()).strip():
             name, _, value = line.decode().partition(":")
-            headers[name.strip().lower()] = value.strip()
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
+            name = name.strip().lower()
+            headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
+        if headers.get("transfer-encoding") == "chunked":
+            body = b"".join([piece async for piece in self._pieces(reader)])
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
         return Request(method, path, headers, body)
+
+    async def _pieces(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        while length := int(await reader.readline(), 16):
+            yield await reader.readexactly(length)
+            await reader.readline()
+        await reader.readline()
 
     async def echo(self, request: Request) -> Answer:
         told = {"upstream": self.name, "method": request.method, "path": request.path, "headers": request.headers}
@@ -219,6 +229,12 @@ def edge_with(tmp_path: Path) -> EdgeStarter:
     return start
 
 
+@pytest.fixture(scope="session")
+def any_edge() -> Callable[..., AbstractAsyncContextManager[Edge]]:
+    """`start_edge`, for a module's own directory and length."""
+    return start_edge
+
+
 @asynccontextmanager
 async def engine(directory: Path, *, workers: int = 1) -> AsyncIterator[tuple[list[Upstream], NodeFacts]]:
     """Run upstreams in the place of engine workers."""
@@ -243,7 +259,7 @@ def engine_with(tmp_path: Path) -> EngineStarter:
     return lambda **more: engine(tmp_path, **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_upstream() -> Callable[[str], Upstream]:
     """Make an upstream that does not listen yet."""
     return Upstream

@@ -77,7 +77,9 @@ class World:
         if found is None:
             return None
         (content,) = (plugin.filter for plugin in found.plugins if plugin.name == found.use.filter)
-        return in_force[0].name, found.use.config and found.use.config.configuration, content
+        config = found.use.config
+        assert not isinstance(config, ir.EngineRoute)
+        return in_force[0].name, config and config.configuration, content
 
 
 @pytest.fixture

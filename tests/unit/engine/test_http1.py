@@ -6,6 +6,7 @@ import pytest
 
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.http1 import (
+    CONTINUE,
     ERROR_MESSAGE_CHARACTERS_MAX,
     HEADER_BYTES_MAX,
     REPLY_HEADER_BYTES_MAX,
@@ -73,9 +74,9 @@ def test_a_request_before_a_broken_one_is_still_answered(reader: RequestReader):
 
 def test_a_client_that_asks_whether_to_go_on_is_told_so(reader: RequestReader):
     reader.feed(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
-    assert reader.wants_continue
+    assert reader.prompt() == CONTINUE
     request = received(reader, b"abc")
-    assert not reader.wants_continue
+    assert reader.prompt() == b""
     assert request.body == b"abc"
     assert b"expect" not in request.head_lines()
 

@@ -9,9 +9,10 @@ import pytest
 
 from skerry.engine import connection as connections
 from skerry.engine import loop as loops
+from skerry.engine.connection import Asked
 from skerry.engine.errors import FailureKind
 from skerry.engine.exchange import Peer
-from skerry.engine.http1 import Request, RequestError, error_bytes, response_bytes
+from skerry.engine.http1 import Request, RequestError, RequestReader, error_bytes, response_bytes
 from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
 from skerry.engine.serving import Answer
@@ -30,7 +31,8 @@ class Server:
         self.begun = threading.Semaphore(0)
         self.worked = threading.Event()
 
-    def answer(self, request: Request, _peer: Peer) -> Answer:
+    def answer(self, request: Asked, _peer: Peer) -> Answer:
+        assert isinstance(request, Request)
         self.begun.release()
         target = request.target
         body = target + request.body
@@ -233,7 +235,7 @@ def test_a_request_that_does_not_end_is_408_and_an_idle_connection_ends(
     sock = running.connect()
     sock.sendall(b"GET / HTTP/1.1\r\nhost:")
     assert sock.makefile("rb").read().startswith(b"HTTP/1.1 408 ")
-    monkeypatch.setattr(connections, "IDLE_SECONDS_MAX", 0)
+    monkeypatch.setattr(RequestReader, "idle_seconds_max", 0)
     assert running.connect().recv(1) == b""
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.gateway import ir
-from skerry.gateway.route_filters import FilterChain, RuleFilter, common_supersequence
+from skerry.gateway.route_filters import ENGINE_PLACE, FilterChain, RuleFilter, common_supersequence, joined
 
 NAMES = st.lists(st.sampled_from("abcd"), max_size=5)
 
@@ -18,7 +18,7 @@ def rule_filter(name: str) -> RuleFilter:
 def test_chain_holds_each_rules_filters_in_the_rules_order(rules: list[list[str]]) -> None:
     filters = [[rule_filter(name) for name in names] for names in rules]
     chain = FilterChain(filters)
-    places = [place.name for place in chain.places]
+    places = [place.name for place in chain.places if place.name != ENGINE_PLACE]
     assert len(set(places)) == len(places)
     assert [plugin.name for plugin in chain.plugins] == places
     for names, rule in zip(rules, filters, strict=True):
@@ -40,5 +40,27 @@ def test_filters_that_rules_name_in_one_order_stand_in_the_chain_once() -> None:
 def test_filters_that_rules_name_in_opposite_orders_stand_there_twice() -> None:
     one, other = rule_filter("a"), rule_filter("b")
     chain = FilterChain([[one, other], [other, one]])
-    assert [place.name for place in chain.places] == ["b/x", "a/x", "b#2/x"]
+    assert [place.name for place in chain.places] == ["b/x", "a/x", "b#2/x", ENGINE_PLACE]
     assert [use.filter for use in chain.uses([one, other])] == ["a/x", "b#2/x"]
+
+
+def engine(*revisions: str) -> RuleFilter:
+    calls = tuple(ir.EngineFilter(revision, fails_open=False, timeout_seconds=1.0) for revision in revisions)
+    return RuleFilter(ENGINE_PLACE, (ir.EnginePlace(ENGINE_PLACE),), ir.FilterUse(ENGINE_PLACE, ir.EngineRoute(calls)))
+
+
+def test_functions_of_the_engine_share_a_place_where_nothing_stands_between_them() -> None:
+    native = rule_filter("n")
+    assert joined([engine("a"), engine("b"), native, engine("c")]) == (engine("a", "b"), native, engine("c"))
+
+
+def test_every_rule_gives_the_engines_place_its_own_functions() -> None:
+    one, other = (engine("a"),), (engine("b"), rule_filter("n"), engine("c"))
+    chain = FilterChain([one, other])
+    assert chain.uses(one) == (one[0].use,)
+    assert [use.config for use in chain.uses(other)] == [other[0].use.config, None, other[2].use.config]
+    assert len({use.filter for use in chain.uses(other)}) == 3
+
+
+def test_a_chain_has_the_engines_place_before_any_rule_names_a_function() -> None:
+    assert [place.name for place in FilterChain([]).places] == [ENGINE_PLACE]

@@ -321,4 +321,4 @@ def test_a_changed_plugin_leaves_everything_else_the_very_same() -> None:
     ]
     assert changed == ["default.a"]
     assert two.users is one.users
-    assert sum(len(found) for found in two.resources.values()) == 4
+    assert sum(len(found) for found in two.resources.values()) == 5

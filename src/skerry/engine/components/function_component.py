@@ -172,6 +172,11 @@ class ComponentInstance:
         self._handle = handle
 
     @property
+    def filter(self) -> None:
+        """Its world knows an answer alone."""
+        return
+
+    @property
     def memory_bytes(self) -> int:
         """What it is counted for."""
         return INSTANCE_BYTES
