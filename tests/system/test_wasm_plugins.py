@@ -1,5 +1,6 @@
 """The main job of plugins: `kubectl apply` one whose code is in a registry, and requests meet it in a real Envoy."""
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from skerry.testing.images import Image, cosign_signature, docker_image, oci_ima
 from skerry.testing.plugins import built
 from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.wasm import proxy_wasm_module
 
 pytestmark = pytest.mark.system
 
 READY = "--for=condition=Ready"
 HOST = "http://any.example/"
+CODE_BYTES_MAX = 1024 * 1024
 KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
@@ -77,7 +80,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, repository: 
     module = built(repository, "add-header").read_bytes()
     with RegistryProcess.started(root / "registry", password=True, tls=True) as registry:
         (root / "data").mkdir()
-        (root / "data" / "skerry.toml").write_text(f'fetch_ca_file = "{registry.ca_file}"\nfetch_seconds_max = 5\n')
+        (root / "data" / "skerry.toml").write_text(
+            f'fetch_ca_file = "{registry.ca_file}"\nfetch_seconds_max = 5\nfetch_bytes_max = {CODE_BYTES_MAX}\n'
+        )
         with SkerryProcess.started(root / "data", cache_dir=cache_dir) as skerry:
             skerry.kubectl(
                 *("create", "secret", "docker-registry", "pull", f"--docker-server={registry.host}"),
@@ -169,19 +174,29 @@ def test_a_registry_that_hangs_holds_up_no_other_plugin(edge: Edge) -> None:
         edge.delete(name)
 
 
-@pytest.mark.parametrize(
-    ("image", "reason"),
-    [(wasm_artifact(b"no module"), "NotWasm"), (oci_image(b"", name="other"), "NotWasm")],
-    ids=["not Wasm", "no plugin.wasm"],
-)
-def test_bad_code_is_told_and_disturbs_no_neighbour(image: Image, reason: str, edge: Edge) -> None:
+def test_bad_code_keys_and_secrets_are_told_and_disturb_no_neighbour(edge: Edge) -> None:
     edge.apply("good", edge.push("good/app:v1", docker_image(edge.module)))
     edge.wait("good", "condition=Ready")
-    edge.apply("bad", edge.push("bad/app:v1", image), failStrategy="FAIL_OPEN")
-    edge.wait_for_reason("bad", "Fetched", reason)
-    assert edge.skerry.get(HOST).headers["x-good"] == "met"
-    edge.delete("bad")
-    edge.delete("good")
+    bomb = gzip.compress(b"\0asm" + bytes(CODE_BYTES_MAX))
+    images = {
+        "text": (wasm_artifact(b"no module"), "NotWasm"),
+        "empty": (oci_image(b"", name="other"), "NotWasm"),
+        "truncated": (wasm_artifact(edge.module[:-100]), "NotWasm"),
+        "no-plugin": (wasm_artifact(proxy_wasm_module(export="main")), "NotProxyWasm"),
+        "bomb": (wasm_artifact(bomb), "TooLarge"),
+    }
+    for name, (image, _) in images.items():
+        edge.apply(name, edge.push(f"{name}/app:v1", image), failStrategy="FAIL_OPEN")
+    edge.apply("no-key", f"{edge.registry.host}/good/app:v1", verificationKey="no key", failStrategy="FAIL_OPEN")
+    edge.skerry.kubectl("create", "secret", "generic", "plain", "--from-literal=a=b")
+    edge.apply("no-secret", f"{edge.registry.host}/good/app:v1", imagePullSecret="plain", failStrategy="FAIL_OPEN")
+    for name, (_, reason) in images.items():
+        edge.wait_for_reason(name, "Fetched", reason)
+    edge.wait_for_reason("no-key", "Verified", "SignatureInvalid")
+    edge.wait_for_reason("no-secret", "Fetched", "CredentialsInvalid")
+    answer = edge.skerry.get(HOST)
+    assert (answer.status_code, answer.headers["x-good"]) == (404, "met")
+    edge.skerry.kubectl("delete", "wasmplugin", "good", "no-key", "no-secret", *images)
 
 
 def test_every_fault_of_a_plugin_is_told_by_kubectl_at_once(edge: Edge) -> None:

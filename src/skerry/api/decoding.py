@@ -189,7 +189,7 @@ def _translated(problem: Any) -> FieldError:
         case "string_too_long":
             return too_long(path, context["max_length"], "characters")
         case "too_long":
-            return too_many(path, context["actual_length"], context["max_length"])
+            return too_many(path, len(value), context["max_length"])  # pydantic does not count those of a mapping
         case "value_error":
             return invalid(path, value, str(context["error"]))
         case _:

@@ -100,12 +100,13 @@ async def test_what_may_pass_is_tried_again(failures: list[Script], requests: in
         (reply(204), "DownloadFailed", 1),
         (reply(501), "DownloadFailed", 1),
         (reply(505), "DownloadFailed", 1),
+        (reply(511), "DownloadFailed", 1),
         (reply(500), "DownloadFailed", 3),
         (reset(), "DownloadFailed", 3),
         (reply(200, b"<html>"), "NotWasm", 1),
         (reply(200, proxy_wasm_module(export="main")), "NotProxyWasm", 1),
     ],
-    ids=["404", "403", "401", "204", "501", "505", "500", "reset", "html", "no plugin"],
+    ids=["404", "403", "401", "204", "501", "505", "511", "500", "reset", "html", "no plugin"],
 )
 async def test_a_failure_is_told_and_only_what_may_pass_is_repeated(
     answer: Script, reason: str, requests: int, fetcher: CodeFetcher, keep: ArtifactKeep

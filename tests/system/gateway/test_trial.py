@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
 
 from skerry.gateway import ir
 from skerry.gateway.envoy_bootstrap import EnvoySettings
@@ -51,6 +52,17 @@ async def test_modules_of_both_layers_pass(tmp_path: Path, probe: Path, close_mo
         assert await court.judge(http, network) == [PASSED, PASSED]
         assert court.trial.verdict(ir.Plugin("q", "http", "deny")) == PASSED
         assert court.trial.statistics() == {"wanted": 0, "verdicts": 2}
+
+
+async def test_a_module_that_refuses_to_start_is_refused(tmp_path: Path, repository: Path) -> None:
+    text = (repository / "tests" / "wasm" / "close.wat").read_text()
+    start = '(func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))'
+    assert start in text
+    module = tmp_path / "stays-off.wasm"
+    module.write_bytes(wasmtime.wat2wasm(text.replace(start, start.replace("i32.const 1", "i32.const 0"))))
+    async with running(tmp_path) as court:
+        [reason] = await court.judge(plugin(module, "network"))
+        assert reason
 
 
 async def test_a_refusal_comes_with_the_modules_own_words(tmp_path: Path, probe: Path) -> None:

@@ -89,6 +89,7 @@ def test_every_field_of_the_documents_is_accepted() -> None:
         ({"url": "ftp://a/b"}, ['spec.url: Invalid value: "ftp://a/b": scheme ftp is not supported']),
         ({"sha256": "ab"}, ["spec.sha256: Invalid value"]),
         ({"sha256": "AB" * 32}, ["spec.sha256: Invalid value"]),
+        ({"sha256": "xy" * 32}, ["spec.sha256: Invalid value"]),
         ({"url": f"a.example/b@sha256:{DIGEST}", "sha256": "cd" * 32}, ["spec.sha256: Invalid value"]),
         ({"imagePullPolicy": "Never"}, ['spec.imagePullPolicy: Unsupported value: "Never"']),
         ({"imagePullSecret": ""}, ["spec.imagePullSecret: Invalid value"]),
@@ -105,21 +106,31 @@ def test_every_field_of_the_documents_is_accepted() -> None:
         ({"selector": {"matchLabels": {"a*": "a"}}}, ["spec.selector.matchLabels: Invalid value"]),
         ({"selector": {"matchLabels": {"a": "*"}}}, ["spec.selector.matchLabels: Invalid value"]),
         ({"selector": {"matchLabels": {"a": "v" * 64}}}, ["spec.selector.matchLabels.a: Too long"]),
+        (
+            {"selector": {"matchLabels": {f"l{n}": "" for n in range(4097)}}},
+            ["spec.selector.matchLabels: Too many: 4097"],
+        ),
         ({"targetRefs": [target("Service")] * 17}, ["spec.targetRefs: Too many: 17"]),
         ({"targetRefs": [target("Pod")]}, ['spec.targetRefs[0]: Unsupported value: "core/Pod"']),
         ({"targetRefs": [target("Gateway", "other.example")]}, ["spec.targetRefs[0]: Unsupported value"]),
         ({"targetRefs": [target("Service", namespace="a")]}, ["spec.targetRefs[0].namespace: Invalid value"]),
         ({"targetRefs": [{"kind": "Service"}]}, ["spec.targetRefs[0].name: Required value"]),
+        ({"targetRefs": [{"name": "a"}]}, ["spec.targetRefs[0].kind: Required value"]),
+        ({"targetRefs": [target("Service", name="n" * 254)]}, ["spec.targetRefs[0].name: Too long"]),
         ({"targetRef": target("Service", name="")}, ["spec.targetRef.name: Invalid value"]),
         ({"selector": {}, "targetRefs": []}, ["spec: Forbidden: only one of targetRefs or selector can be set"]),
         ({"targetRef": target("Service"), "targetRefs": [target("Service")]}, ["spec: Forbidden: only one of"]),
         (env({"name": ""}), ["spec.vmConfig.env[0].name: Invalid value"]),
         (env({"name": "n" * 257}), ["spec.vmConfig.env[0].name: Too long"]),
+        (env({"name": "A=B"}), ["spec.vmConfig.env[0].name: Invalid value"]),
         (env({"name": "A", "value": "v" * 2049}), ["spec.vmConfig.env[0].value: Too long"]),
         (env({"name": "A"}, {"name": "A"}), ['spec.vmConfig.env[1].name: Duplicate value: "A"']),
         (env({"name": "A", "valueFrom": "HOST", "value": ""}), ["spec.vmConfig.env[0].value: Invalid value"]),
         (env({"name": "ISTIO_META_X"}), ["spec.vmConfig.env[0].name: Forbidden"]),
         (env(*({"name": f"N{n}"} for n in range(257))), ["spec.vmConfig.env: Too many: 257"]),
+        ({"match": [{}] * 257}, ["spec.match: Too many: 257"]),
+        ({"match": [None]}, ["spec.match[0]: Invalid value"]),
+        ({"match": [{"ports": [None]}]}, ["spec.match[0].ports[0]: Invalid value"]),
         ({"match": [{"mode": "BOTH"}]}, ['spec.match[0].mode: Unsupported value: "BOTH"']),
         ({"match": [{"ports": [{}]}]}, ["spec.match[0].ports[0].number: Required value"]),
         ({"match": [{"ports": [{"number": 0}]}]}, ["spec.match[0].ports[0].number: Invalid value: 0"]),
@@ -131,6 +142,10 @@ def test_what_breaks_a_rule_is_refused_by_its_path(spec: dict[str, Any], errors:
     found = errors_of(**spec)
     assert len(found) == len(errors)
     assert all(said.startswith(error) for said, error in zip(found, errors, strict=True)), found
+
+
+def test_a_priority_of_null_is_none_given() -> None:
+    assert plugin(priority=None).spec.priority == 0
 
 
 def test_all_broken_fields_are_told_at_once() -> None:
