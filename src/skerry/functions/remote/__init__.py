@@ -1,0 +1,1 @@
+"""Functions on engines that run elsewhere: OpenFaaS, Knative, OpenWhisk."""

@@ -1,0 +1,93 @@
+"""What all engines share: messages over HTTP, bounded in size and time."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of
+
+#: A message from a function.
+ANSWER_BYTES_MAX = 16 << 20
+#: How long a deployment may take until it can be called.
+READY_SECONDS_MAX = 60.0
+#: What is quoted of an engine's refusal.
+QUOTED_CHARACTERS_MAX = 1024
+
+_FIRST_SECONDS = 0.25
+
+
+async def request(client: httpx.AsyncClient, method: str, url: str, **more: Any) -> tuple[int, bytes]:
+    """Send a request; return status and body.
+
+    Raises:
+        SystemError: the engine can't be reached, or answers more than `ANSWER_BYTES_MAX`.
+    """
+    try:
+        async with client.stream(method, url, **more) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > ANSWER_BYTES_MAX:
+                    raise SystemError(f"the answer of {url} has more than {ANSWER_BYTES_MAX} bytes")
+            return response.status_code, bytes(body)
+    except httpx.HTTPError as error:
+        raise SystemError(f"{method} {url}: {error or type(error).__name__}") from error
+
+
+def refused(status: int, body: bytes) -> SystemError:
+    """Tell of an answer that is not what was asked for."""
+    said = body.decode(errors="replace")[:QUOTED_CHARACTERS_MAX]
+    return SystemError(f"Server returned unexpected status code: {status} - {said}")
+
+
+async def call(client: httpx.AsyncClient, url: str, message: Message, headers: Mapping[str, str] | None = None) -> Any:
+    """Send a message to a function and return its output; the context's logs get what it printed.
+
+    Raises:
+        InvocationError: what the function's answer tells.
+        SystemError: it can't be reached, or its answer is no message.
+    """
+    context = {key: value for key, value in message.context.items() if key != LOGS_KEY}
+    body = orjson.dumps(Message(context, message.payload).as_object())
+    sent = {"content-type": "application/json", **(headers or {})}
+    status, answer = await request(client, "POST", url, content=body, headers=sent)
+    if status != httpx.codes.OK:
+        raise refused(status, answer)
+    return output_of(answer, message.context)
+
+
+def output_of(answer: bytes, context: Context) -> Any:
+    """Read a function's answer; see `call`."""
+    try:
+        document = orjson.loads(answer)
+        told = document.get("context") or {}
+        logs = told.get(LOGS_KEY) or {}
+        logs_of(context).extend(logs.get("stdout") or (), logs.get("stderr") or ())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise SystemError(f"the function's answer is no message: {error}") from error
+    if failure := error_of(told.get(ERROR_KEY)):
+        raise failure
+    return document.get("payload")
+
+
+async def until_ready(is_ready: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS_MAX) -> None:
+    """Look until something is ready, less and less often.
+
+    Raises:
+        SystemError: it was not within `seconds`.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            delay = _FIRST_SECONDS * (1 + random.random())  # noqa: S311 - spreads callers, hides nothing
+            while not await is_ready():
+                await asyncio.sleep(delay)
+                delay += delay * random.random()  # noqa: S311 - likewise
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise SystemError(f"{what} was not ready within {seconds:.0f} s") from error

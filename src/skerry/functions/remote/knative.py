@@ -1,0 +1,135 @@
+"""The driver `knative`: functions as Services of Knative Serving v1, through the API of their Kubernetes.
+
+Source: Knative's Serving API, serving.knative.dev/v1.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from skerry.functions.entities import Exec, Function, FunctionExecution
+from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.images import ImageBuilder
+from skerry.functions.messages import Context, Message, Runnable
+from skerry.functions.remote.http import call, refused, request, until_ready
+
+_LABEL = "dispatch.skerry.dev/function"
+
+
+@dataclass(frozen=True)
+class KnativeSettings:
+    """How functions are deployed.
+
+    Attributes:
+        api: URL of the Kubernetes API.
+        namespace: where the Services are made.
+        ingress: URL of the gateway that routes by host; "" to call each Service's own URL.
+        service_account: of the functions; "" for the namespace's default.
+        concurrency: requests that one container takes at once; 0 for Knative's default.
+    """
+
+    api: str
+    namespace: str = "default"
+    ingress: str = ""
+    service_account: str = ""
+    concurrency: int = 0
+
+
+class KnativeDriver:
+    """Deploys functions on Knative and calls them there.
+
+    Args:
+        settings: how.
+        images: makes their images.
+        client: talks to the Kubernetes API, with its credentials.
+        caller: talks to the functions, without them.
+    """
+
+    def __init__(
+        self, settings: KnativeSettings, images: ImageBuilder, client: httpx.AsyncClient, caller: httpx.AsyncClient
+    ) -> None:
+        self._settings = settings
+        self._images = images
+        self._client = client
+        self._caller = caller
+        self._urls: dict[str, str] = {}
+
+    async def create(self, function: Function, exec_: Exec) -> None:
+        """Deploy a function; return once its Service is ready.
+
+        Raises:
+            FunctionError: Knative says that the revision failed: the container ends, or does not answer.
+        """
+        image = await self._images.build_image("knative", function.faas_id, exec_)
+        status, answer = await request(self._client, "POST", self._services(), json=self._service(function, image))
+        if status not in {200, 201}:
+            raise refused(status, answer)
+        name = _name(function.faas_id)
+        await until_ready(lambda: self._is_ready(name), f"service {name}")
+
+    def _service(self, function: Function, image: str) -> dict[str, Any]:
+        spec: dict[str, Any] = {"containers": [{"image": image}]}
+        if self._settings.service_account:
+            spec["serviceAccountName"] = self._settings.service_account
+        if self._settings.concurrency:
+            spec["containerConcurrency"] = self._settings.concurrency
+        if function.timeout_seconds:
+            spec["timeoutSeconds"] = max(round(function.timeout_seconds), 1)
+        return {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Service",
+            "metadata": {"name": _name(function.faas_id), "labels": {_LABEL: function.name}},
+            "spec": {"template": {"spec": spec}},
+        }
+
+    async def _is_ready(self, name: str) -> bool:
+        service = await self._get(name)
+        status = service.get("status") or {}
+        ready: dict[str, Any] = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+        if ready.get("status") == "False" and ready.get("reason") not in {None, "", "IngressNotConfigured"}:
+            raise FunctionError(f"{ready['reason']}: {ready.get('message', '')}")
+        if ready.get("status") == "True" and status.get("url"):
+            self._urls[name] = status["url"]
+            return True
+        return False
+
+    async def _get(self, name: str) -> dict[str, Any]:
+        status, answer = await request(self._client, "GET", self._services(name))
+        if status != httpx.codes.OK:
+            raise refused(status, answer)
+        document: dict[str, Any] = orjson.loads(answer)
+        return document
+
+    async def delete(self, function: Function) -> None:
+        """Remove a deployment; one that is not there is no error."""
+        name = _name(function.faas_id)
+        self._urls.pop(name, None)
+        status, answer = await request(self._client, "DELETE", self._services(name))
+        if status not in {200, 202, 404}:
+            raise refused(status, answer)
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
+        """Give what calls a deployment, by its own URL or through the ingress by its host."""
+        name = _name(execution.faas_id)
+
+        async def run(context: Context, payload: Any) -> Any:
+            if name not in self._urls and not await self._is_ready(name):
+                raise SystemError(f"service {name} is not ready")
+            url = self._urls[name]
+            if not self._settings.ingress:
+                return await call(self._caller, url, Message(context, payload))
+            host = {"host": urlsplit(url).netloc}
+            return await call(self._caller, self._settings.ingress, Message(context, payload), host)
+
+        return run
+
+    def _services(self, name: str = "") -> str:
+        base = f"{self._settings.api.rstrip('/')}/apis/serving.knative.dev/v1/namespaces/{self._settings.namespace}"
+        return f"{base}/services/{name}" if name else f"{base}/services"
+
+
+def _name(faas_id: str) -> str:
+    return f"fn-{faas_id}"

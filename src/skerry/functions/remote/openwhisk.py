@@ -1,0 +1,101 @@
+"""The driver `openwhisk`: functions as blackbox actions of Apache OpenWhisk.
+
+Source: OpenWhisk's REST API.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from skerry.functions.entities import Exec, Function, FunctionExecution
+from skerry.functions.errors import FunctionError
+from skerry.functions.images import ImageBuilder
+from skerry.functions.messages import LOGS_KEY, Context, Message, Runnable
+from skerry.functions.remote.http import output_of, refused, request
+
+#: What an action's failure is answered with: the developer's, and the platform's.
+_BAD_GATEWAY = 502
+
+
+@dataclass(frozen=True)
+class OpenWhiskSettings:
+    """How functions are deployed.
+
+    Attributes:
+        host: URL of the API.
+        namespace: "_" for that of the credentials.
+    """
+
+    host: str
+    namespace: str = "_"
+
+
+class OpenWhiskDriver:
+    """Deploys functions on OpenWhisk and calls them there.
+
+    An action's parameters are the message, `{"context", "payload"}`, and so is its result.
+
+    Args:
+        settings: how.
+        images: makes their images.
+        client: talks to the API, with its credentials (Basic).
+    """
+
+    def __init__(self, settings: OpenWhiskSettings, images: ImageBuilder, client: httpx.AsyncClient) -> None:
+        self._settings = settings
+        self._images = images
+        self._client = client
+
+    async def create(self, function: Function, exec_: Exec) -> None:
+        """Deploy a function; OpenWhisk starts it at its first call."""
+        body: dict[str, Any] = {
+            "exec": {
+                "kind": "blackbox",
+                "image": await self._images.build_image("openwhisk", function.faas_id, exec_),
+                "code": "",
+                "binary": False,
+            }
+        }
+        if function.timeout_seconds:
+            body["limits"] = {"timeout": round(function.timeout_seconds * 1000)}
+        url = self._action(function.faas_id)
+        status, answer = await request(self._client, "PUT", url, params={"overwrite": "true"}, json=body)
+        if status != httpx.codes.OK:
+            raise refused(status, answer)
+
+    async def delete(self, function: Function) -> None:
+        """Remove a deployment; one that is not there is no error."""
+        status, answer = await request(self._client, "DELETE", self._action(function.faas_id))
+        if status not in {200, 404}:
+            raise refused(status, answer)
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
+        """Give what invokes an action and waits for its result."""
+        url = self._action(execution.faas_id)
+
+        async def run(context: Context, payload: Any) -> Any:
+            sent = Message({key: value for key, value in context.items() if key != LOGS_KEY}, payload)
+            wait = {"blocking": "true", "result": "true"}
+            status, answer = await request(self._client, "POST", url, params=wait, json=sent.as_object())
+            if status == _BAD_GATEWAY:
+                raise FunctionError(_told(answer))
+            if status != httpx.codes.OK:
+                raise refused(status, answer)
+            return output_of(answer, context)
+
+        return run
+
+    def _action(self, name: str) -> str:
+        return f"{self._settings.host.rstrip('/')}/api/v1/namespaces/{self._settings.namespace}/actions/{name}"
+
+
+def _told(answer: bytes) -> str:
+    """Return what an action that failed says of it."""
+    try:
+        document = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return answer.decode(errors="replace")
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, str) else orjson.dumps(error or document).decode()
