@@ -1,7 +1,7 @@
 # Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
 #
-# A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv
-# (Python's, and links to node, npm, kubectl, docker-registry and wrk), so no target depends on what else is on the PATH.
+# A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv (Python's, and
+# links to node, npm, kubectl, docker-registry, wrk and gcc), so no target depends on what else is on the PATH.
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,7 +49,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(ASC_MODULES) $(C_MODULES) \
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(ASC_MODULES) $(C_MODULES) \
 		$(FUNCTION_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
@@ -143,6 +143,11 @@ $(STAMPS)/registry: $(STAMPS)/venv scripts/registry.sh scripts/debian.sh
 $(STAMPS)/wrk: $(STAMPS)/venv scripts/wrk.sh scripts/debian.sh
 	$(call say,wrk)
 	@scripts/wrk.sh $(BIN)/wrk
+	@touch $@
+
+$(STAMPS)/gcc: $(STAMPS)/venv scripts/gcc.sh scripts/debian.sh
+	$(call say,gcc)
+	@scripts/gcc.sh $(BIN)/gcc
 	@touch $@
 
 # ---- run -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ def built_native(repository: Path, to: Path, *arguments: str) -> Path:
         to: the file to write.
         arguments: more for gcc: `-DABI_VERSION="v9.0.0"`, `-Dname=other` to rename a function, or further sources.
     """
-    compiler = shutil.which("gcc")
+    beside = Path(sys.executable).with_name("gcc")  # where `make setup-dev` puts it
+    compiler = str(beside) if beside.exists() else shutil.which("gcc")
     if compiler is None:
-        pytest.skip("gcc is missing, which builds native filters: apt-get install gcc libc6-dev")
+        pytest.skip("gcc is missing, which builds native filters: install gcc and libc6-dev, or run `make setup-dev`")
     command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(to), str(repository / _SOURCE), *arguments]
     subprocess.run(command, check=True, timeout=_BUILD_SECONDS_MAX)
     return to
