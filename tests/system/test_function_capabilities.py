@@ -6,7 +6,9 @@ import json
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,6 +70,70 @@ def test_a_function_cannot_reach_what_listens_on_the_machine(skerry: SkerryProce
     url = deploy(skerry, edge_function("prober", source))
     for to in (skerry.api, skerry.http, "http://169.254.169.254/latest/meta-data", "http://localhost:22/"):
         assert "is not a public address" in skerry.get(url, params={"to": to}).text
+
+
+@contextmanager
+def reached() -> Iterator[int]:
+    """Serve "reached" on a port of loopback."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "7")
+            self.end_headers()
+            self.wfile.write(b"reached")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds; each question is a request, which paces itself."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+
+
+def test_an_egress_policy_is_in_force_at_the_next_fetch_without_a_new_revision(skerry: SkerryProcess, repository: Path):
+    source = """export default { async fetch(request) {
+        const to = new URL(request.url).searchParams.get('to');
+        return new Response(await fetch(to).then((r) => r.text(), (error) => error.message));
+    } };"""
+    url = deploy(skerry, edge_function("egress-prober", source))
+    revision = skerry.kubectl("get", "edgefunction/egress-prober", "-o", "jsonpath={.status.liveRevision}")
+    with reached() as port:
+        to = {"to": f"http://127.0.0.1:{port}/"}
+
+        def apply(**spec: object) -> None:
+            policy = {
+                "apiVersion": "extensions.skerry.dev/v1alpha1",
+                "kind": "EgressPolicy",
+                "metadata": {"name": "probing"},
+                "spec": {"functions": ["egress-prober"], **spec},
+            }
+            skerry.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+
+        assert "is not a public address" in skerry.get(url, params=to).text
+        apply(allow=[{"cidrs": ["127.0.0.0/8"]}])
+        until(lambda: skerry.get(url, params=to).text == "reached")
+        assert "is not a public address" in skerry.get(url, params={"to": skerry.api}).text, "its port is not named"
+        apply(allow=[{"cidrs": ["127.0.0.0/8"]}], deny=[{"ports": [port]}])
+        until(lambda: "denied by an EgressPolicy" in skerry.get(url, params=to).text)
+        table = skerry.kubectl("get", "egresspolicies")
+        assert table.split() == ["NAME", "DEFAULT", "FUNCTIONS", "AGE", "probing", "Allow", "1", table.split()[-1]]
+        skerry.kubectl("delete", "egresspolicy/probing")
+        until(lambda: "is not a public address" in skerry.get(url, params=to).text)
+    assert skerry.kubectl("get", "edgefunction/egress-prober", "-o", "jsonpath={.status.liveRevision}") == revision
+    skerry.kubectl("apply", "--dry-run=server", "-f", str(repository / "examples/egress/policy.yaml"))
 
 
 def greeter(text: str) -> bytes:

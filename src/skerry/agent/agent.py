@@ -19,6 +19,7 @@ from pathlib import Path
 from prometheus_client import REGISTRY, Histogram
 
 from skerry.agent.code_files import CodeFiles
+from skerry.agent.egress import EgressStage
 from skerry.agent.filters import FilterStage
 from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.metrics import FunctionMetrics
@@ -66,6 +67,7 @@ class AgentSettings:
         functions_dir: for the manifests of the engine workers.
         plugins_dir: for the modules of plugins.
         filters_dir: for the code of functions that Envoy runs itself.
+        egress_file: for the egress policies of functions; the workers read it.
         workers: how the engine workers run.
         envoy: how Envoy runs.
         default_address: the IP address of Gateways that name none.
@@ -79,6 +81,7 @@ class AgentSettings:
     functions_dir: Path
     plugins_dir: Path
     filters_dir: Path
+    egress_file: Path
     workers: WorkerSettings
     envoy: EnvoySettings
     default_address: str = "127.0.0.1"
@@ -106,6 +109,7 @@ class Stages:
     functions: FunctionStage
     filters: FilterStage
     plugins: PluginStage
+    egress: EgressStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ class Agent:
 
     async def _turn(self) -> None:
         with TURN_SECONDS.time():
+            await self._stages.egress.stage()  # before functions are served that the policies are about
             await self._stages.filters.stage(self._slice.functions, wait_seconds=self._trial_seconds)
             functions = await self._stages.functions.stage(self._slice.functions, self._stages.filters)
             plugins = await self._stages.plugins.stage(self._slice.plugins)
@@ -207,6 +212,9 @@ async def run_agent(
     wakeup = Wakeup()
     node_slice = NodeSlice(client)
     node_slice.on_change(wakeup.set)
+    egress_wakeup = Wakeup()
+    for informer in (node_slice.egress_policies, node_slice.functions):
+        informer.on_change(lambda _: egress_wakeup.set())
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
         for directory in (settings.functions_dir, settings.filters_dir, settings.plugins_dir):
@@ -228,6 +236,7 @@ async def run_agent(
             ),
             filters,
             PluginStage(CodeFiles(settings.plugins_dir, artifacts, clock, executor)),
+            EgressStage(settings.egress_file, node_slice.egress_policies, node_slice.functions, executor),
         )
         # Stopped in the opposite order: Envoy lets its requests end while the workers still answer them.
         workers = await stack.enter_async_context(run_workers(settings.workers))
@@ -240,11 +249,15 @@ async def run_agent(
         agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))
         REGISTRY.register(agent.metrics)
         stack.callback(REGISTRY.unregister, agent.metrics)
+        # On its own too: a turn may wait for Envoy, and a policy must not.
+        egress = partial(
+            keep_running, "egress", stages.egress.stage, wakeup=egress_wakeup, resync_seconds=RESYNC_SECONDS
+        )
         turns = partial(keep_running, "agent", agent.turn, wakeup=wakeup, resync_seconds=RESYNC_SECONDS)
         removals = partial(
             keep_running, "agent-idle", agent.remove_idle, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS
         )
-        await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals)))
+        await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals), ("egress", egress)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
         runner = await stack.enter_async_context(worker_runner(workers.socket_paths))
         scheduler = Scheduler(client, node_slice.functions, node_slice.revisions, runner, clock)

@@ -8,6 +8,7 @@ from typing import Any
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Namespace, Secret
+from skerry.api.egress_policy_v1alpha1 import EgressPolicy
 from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
@@ -33,6 +34,7 @@ class NodeSlice:
         self.gateways = Informer(client, Gateway)
         self.http_routes = Informer(client, HTTPRoute)
         self.backends = Informer(client, Backend)
+        self.egress_policies = Informer(client, EgressPolicy)
         self.direct_responses = Informer(client, DirectResponse)
         self.plugins = Informer(client, WasmPlugin)
         self.authentications = Informer(client, RequestAuthentication)
@@ -47,6 +49,7 @@ class NodeSlice:
             self.gateways,
             self.http_routes,
             self.backends,
+            self.egress_policies,
             self.direct_responses,
             self.plugins,
             self.authentications,

@@ -10,6 +10,7 @@ from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.dispatch_v1 import FUNCTION, RUN
+from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
 from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
@@ -34,6 +35,7 @@ KINDS: tuple[Kind[Any], ...] = (
     EDGE_FUNCTION,
     EDGE_FUNCTION_REVISION,
     DIRECT_RESPONSE,
+    EGRESS_POLICY,
     WASM_PLUGIN,
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,

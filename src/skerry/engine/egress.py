@@ -8,7 +8,7 @@ and every other address that is not public are refused, unless a rule names them
   loopback, link-local, metadata or multicast addresses, nor the machine's own: who answers for a name can't point it
   there.
 - A rule with neither is about ports of public addresses.
-- The control plane's own address and port are opened only by a rule that names address and port.
+- The control plane's ports of this machine are opened only by a rule that names address and port.
 """
 
 import ipaddress
@@ -77,13 +77,13 @@ class EgressPolicy:
         allow: what it may reach besides public addresses.
         deny: what it may not reach, whatever allows it.
         is_closed: it may reach what `allow` names, and nothing else.
-        control_plane: addresses and ports of the control plane itself.
+        control_plane_ports: of this machine; the control plane listens there.
     """
 
     allow: tuple[EgressRule, ...] = ()
     deny: tuple[EgressRule, ...] = ()
     is_closed: bool = False
-    control_plane: frozenset[tuple[Address, int]] = frozenset()
+    control_plane_ports: frozenset[int] = frozenset()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Self:
@@ -114,7 +114,7 @@ class EgressPolicy:
             return False
         rules = [rule for rule in self.allow if rule.has_port(port)]
         named = [rule for rule in rules if rule.has_address(address)]
-        if (destination(address), port) in self.control_plane:
+        if port in self.control_plane_ports and (_is_loopback(address) or is_own(address)):
             return any(port in rule.ports for rule in named)
         if named:
             return True
@@ -139,6 +139,11 @@ class EgressPolicy:
 
 def _is_meant(rule: EgressRule, host: str, address: Address) -> bool:
     return rule.is_about_all or rule.has_host(host) or rule.has_address(address)
+
+
+def _is_loopback(address: Address) -> bool:
+    leads_to = destination(address)
+    return leads_to.is_loopback or leads_to.is_unspecified
 
 
 def _is_reachable_by_name(address: Address) -> bool:

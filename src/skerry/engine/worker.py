@@ -16,10 +16,12 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from skerry.engine.egress import EgressPolicy
+from skerry.engine.egress_file import EgressPolicies
 from skerry.engine.fetching import Fetcher
 from skerry.engine.filtering import FilterCodec, FilteredServer
 from skerry.engine.host import JavaScriptEngine
@@ -61,6 +63,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
     parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX_DEFAULT)
     parser.add_argument("--egress-allow", action="append", default=[], help="a host, address or CIDR (egress)")
+    parser.add_argument("--egress-file", type=Path, help="where the egress policies are (egress_file)")
+    parser.add_argument("--closed-port", action="append", type=int, default=[], help="a port of the control plane")
     parser.add_argument("--egress-ca-file", type=Path, help="more certificate authorities to trust, PEM")
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS_DEFAULT)
     return parser.parse_args(words)
@@ -87,8 +91,8 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max, threads_max=arguments.threads)
-        policy = EgressPolicy.parse(arguments.egress_allow)
-        fetcher = Fetcher(lambda _: policy, ca_file=arguments.egress_ca_file)
+        node = replace(EgressPolicy.parse(arguments.egress_allow), control_plane_ports=frozenset(arguments.closed_port))
+        fetcher = Fetcher(EgressPolicies(node, arguments.egress_file).of, ca_file=arguments.egress_ca_file)
         parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         filtered = FilteredServer(server, codec, partial(leadership.hand_over, listens=True))

@@ -55,6 +55,8 @@ class WorkerSettings:
         threads_max: calls that may wait or take long at once in one worker; then it reads no further requests.
         memory_bytes_max: what the instances of one worker may take together (`pool.PoolLimits`).
         egress_allow: what functions may reach besides public addresses (`egress.EgressPolicy.parse`).
+        egress_file: where the egress policies of functions are (`egress_file.write_policies`); None for none.
+        control_plane_ports: ports of this machine that functions reach only where a rule names them.
         egress_ca_file: more certificate authorities that they trust, PEM.
         drain_seconds: how long running requests may take after SIGTERM.
     """
@@ -69,6 +71,8 @@ class WorkerSettings:
     threads_max: int = 256
     memory_bytes_max: int = 1024 * 1024 * 1024
     egress_allow: tuple[str, ...] = ()
+    egress_file: Path | None = None
+    control_plane_ports: tuple[int, ...] = ()
     egress_ca_file: Path | None = None
     drain_seconds: float = 10.0
 
@@ -183,6 +187,8 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         *("--threads", str(settings.threads_max)),
         *("--memory-bytes-max", str(settings.memory_bytes_max)),
         *(word for entry in settings.egress_allow for word in ("--egress-allow", entry)),
+        *(("--egress-file", str(settings.egress_file.absolute())) if settings.egress_file else ()),
+        *(word for port in settings.control_plane_ports for word in ("--closed-port", str(port))),
         *(("--egress-ca-file", str(settings.egress_ca_file.absolute())) if settings.egress_ca_file else ()),
         *("--drain-seconds", str(settings.drain_seconds)),
     ]

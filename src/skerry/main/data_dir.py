@@ -73,6 +73,11 @@ class DataDir:
         return self.root / "deployments"
 
     @property
+    def egress_policies(self) -> Path:
+        """Where the functions of this node may send requests."""
+        return self.root / "egress.json"
+
+    @property
     def plugins(self) -> Path:
         """Modules of the plugins that this node runs."""
         return self.root / "plugins"

@@ -40,6 +40,7 @@ from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
+from skerry.controllers.egress_policies import EgressPolicyController
 from skerry.controllers.envoy_code import EnvoyCodeBuilder, EnvoyCodeWays
 from skerry.controllers.events import EventExpirer
 from skerry.controllers.function_code import FunctionCodeBuilder
@@ -195,7 +196,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         await stack.enter_async_context(controllers(settings, data_dir, client, keep, verbs.kinds))
         await stack.enter_async_context(dispatch_controllers(data_dir, client, keep, verbs, runs))
         sockets = stack.enter_context(directories.run_dir(data_dir))
-        agent = agent_settings(settings, data_dir, sockets)
+        agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
         await require_default_gateway(client)
         look_for_cycles_rarely()
@@ -268,6 +269,7 @@ async def controllers(
     definitions = DefinitionController(client, caches, kinds, clock)
     aggregation = ClusterRoleAggregator(client, informers)
     accounts = DefaultAccounts(client, informers)
+    egress = EgressPolicyController(client, informers, clock)
     tokens = TokenCollector(client, informers, clock)
     build = JavaScriptSettings(
         node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
@@ -300,6 +302,7 @@ async def controllers(
             aggregation.running(),
             definitions.running(),
             accounts.running(),
+            egress.running(),
             tokens.running(),
         )
         async with AsyncExitStack() as stack:
@@ -312,7 +315,7 @@ async def controllers(
             yield
 
 
-def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> AgentSettings:
+def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path, *, api_port: int) -> AgentSettings:
     """Return how the node of this machine runs."""
     workers = WorkerSettings(
         run_dir=sockets,
@@ -323,6 +326,8 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         component=component_of(settings),
         count=settings.workers,
         egress_allow=settings.egress_allow,
+        egress_file=data_dir.egress_policies,
+        control_plane_ports=(api_port,),
         egress_ca_file=settings.egress_ca_file,
         memory_bytes_max=settings.worker_memory_bytes_max,
         drain_seconds=settings.drain_seconds,
@@ -340,6 +345,7 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path) -> Agen
         plugins_dir=data_dir.plugins,
         filters_dir=data_dir.filters,
         native_plugins=settings.native_plugins,
+        egress_file=data_dir.egress_policies,
         workers=workers,
         envoy=envoy,
         labels=dict(settings.node_labels.pairs),

@@ -98,14 +98,18 @@ def test_an_address_of_the_machine_is_refused_although_it_is_public_unless_it_is
 
 
 def test_the_control_plane_is_opened_by_a_rule_with_its_address_and_port_only():
-    api = ipaddress.ip_address("127.0.0.1")
-    plane = frozenset({(api, 6443)})
-    loopback = networks("127.0.0.0/8")
-    assert not allows(EgressPolicy((loopback,), control_plane=plane), "a.test", "127.0.0.1", 6443)
-    assert not allows(EgressPolicy((loopback,), control_plane=plane), "a.test", "::ffff:127.0.0.1", 6443)
-    assert allows(EgressPolicy((loopback,), control_plane=plane), "a.test", "127.0.0.1", 8080)
+    plane = frozenset({6443})
+    loopback = networks("0.0.0.0/0")
+    assert not allows(EgressPolicy((loopback,), control_plane_ports=plane), "a.test", "127.0.0.1", 6443)
+    assert not allows(EgressPolicy((loopback,), control_plane_ports=plane), "a.test", "::ffff:127.0.0.1", 6443)
+    assert allows(EgressPolicy((loopback,), control_plane_ports=plane), "a.test", "127.0.0.1", 8080)
+    assert allows(EgressPolicy((loopback,), control_plane_ports=plane), "a.test", PUBLIC, 6443)
+    own = EgressPolicy((loopback,), control_plane_ports=plane).allows(
+        "a.test", ipaddress.ip_address(PUBLIC), 6443, lambda _: True
+    )
+    assert not own
     named = EgressRule(loopback.networks, ports=frozenset({6443}))
-    assert allows(EgressPolicy((named,), control_plane=plane), "a.test", "127.0.0.1", 6443)
+    assert allows(EgressPolicy((named,), control_plane_ports=plane), "a.test", "127.0.0.1", 6443)
 
 
 @given(st.ip_addresses(v=4))

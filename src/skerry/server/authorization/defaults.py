@@ -118,6 +118,7 @@ def _node_rules() -> list[PolicyRule]:
         _rule(_READ, "", ["namespaces"]),
         _rule(_READ, gateways, ["gatewayclasses", "gateways", "httproutes"]),
         _rule(_READ, functions, ["directresponses", "edgefunctionrevisions", "edgefunctions"]),
+        _rule(_READ, "extensions.skerry.dev", ["egresspolicies"]),
         _rule(_READ, core, ["backends"]),
         _rule(_READ, plugins, ["wasmplugins"]),
         _rule(_READ, security, ["authorizationpolicies", "requestauthentications"]),
