@@ -102,6 +102,15 @@ async function buildEngine() {
   }
 }
 
+// A custom section at the module's end says which contract it keeps: the sha256 of both files that tell it.
+// `compiled.ENGINE_CONTRACT` is the one that the host's code keeps.
+async function withContract(module) {
+  const hash = createHash("sha256");
+  for (const name of ["world.wit", "bindings.js"]) hash.update(await readFile(join(HERE, name)));
+  const content = Buffer.from(`\x0fskerry:contract${hash.digest("hex").slice(0, 16)}`);
+  return Buffer.concat([module, Buffer.from([0, content.length]), content]);
+}
+
 async function writeAtomically(path, content) {
   await writeFile(`${path}.${process.pid}.part`, content);
   await rename(`${path}.${process.pid}.part`, path);
@@ -112,7 +121,7 @@ const hash = await inputsHash();
 if (await isCurrent(hash)) {
   console.log("js-engine: dist/skerry-js-engine.wasm is up to date");
 } else {
-  const module = await buildEngine();
+  const module = await withContract(await buildEngine());
   await mkdir(join(HERE, "dist"), { recursive: true });
   await writeAtomically(OUTPUT, module);
   await writeAtomically(STAMP, hash);

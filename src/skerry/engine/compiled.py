@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
 
+#: What the host and the engine component say to each other, as the component's last section has it: the start of the
+#: sha256 of world.wit and bindings.js. One of other sources is refused, since it would fail in ways that tell nothing.
+ENGINE_CONTRACT = "a221a6d19c285315"
+
 #: What machine code is made of.
 Compiled = TypeVar("Compiled", Module, Component)
 
@@ -58,7 +62,7 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
     """Return the compiled module of the component file, from the cache where it is there.
 
     Raises:
-        StartError: the file is missing or is not a module that wasmtime takes.
+        StartError: the file is missing, of another contract, or not a module that wasmtime takes.
     """
     try:
         wasm = component.read_bytes()
@@ -66,6 +70,11 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
         raise StartError(
             f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
         ) from error
+    if not wasm.endswith(f"skerry:contract{ENGINE_CONTRACT}".encode()):
+        raise StartError(
+            f"the JavaScript engine component {component} is older or newer than this code: run `make js-engine` to "
+            "build it again"
+        )
     try:
         return _cached(engine, wasm, cache_dir, Module)
     except WasmtimeError as error:

@@ -1,19 +1,28 @@
 """The cache of compiled code, with a module of one line."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from wasmtime import Module, wat2wasm
 
-from skerry.engine.compiled import load_component, new_engine
+from skerry.engine.compiled import ENGINE_CONTRACT, load_component, new_engine
 from skerry.kit.errors import StartError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def of_contract(wat: str, contract: str = ENGINE_CONTRACT) -> bytes:
+    """Return a module that says which contract it keeps."""
+    content = b"\x0fskerry:contract" + contract.encode()
+    return bytes(wat2wasm(wat)) + bytes((0, len(content))) + content
 
 
 @pytest.fixture
 def component(tmp_path: Path) -> Path:
     path = tmp_path / "component.wasm"
-    path.write_bytes(bytes(wat2wasm('(module (func (export "f") (result i32) (i32.const 7)))')))
+    path.write_bytes(of_contract('(module (func (export "f") (result i32) (i32.const 7)))'))
     return path
 
 
@@ -45,7 +54,7 @@ def test_an_entry_that_is_unusable_is_compiled_again(component: Path, tmp_path: 
 def test_a_changed_component_is_another_entry(component: Path, tmp_path: Path):
     cache = tmp_path / "cache"
     load_component(new_engine(), component, cache)
-    component.write_bytes(bytes(wat2wasm("(module)")))
+    component.write_bytes(of_contract("(module)"))
     load_component(new_engine(), component, cache)
     assert len(entries(cache)) == 2
 
@@ -61,6 +70,18 @@ def test_many_at_once_make_one_entry(component: Path, tmp_path: Path):
 def test_a_missing_or_wrong_component_is_told_with_the_fix(component: Path, tmp_path: Path):
     with pytest.raises(StartError, match="make setup"):
         load_component(new_engine(), tmp_path / "none.wasm", tmp_path)
-    component.write_bytes(b"not wasm")
+    component.write_bytes(b"not wasm, but " + f"skerry:contract{ENGINE_CONTRACT}".encode())
     with pytest.raises(StartError, match="not a valid module"):
         load_component(new_engine(), component, tmp_path)
+
+
+def test_a_component_of_another_contract_says_how_to_build_it_again(component: Path, tmp_path: Path):
+    component.write_bytes(of_contract("(module)", "0" * 16))
+    with pytest.raises(StartError, match="run `make js-engine`"):
+        load_component(new_engine(), component, tmp_path)
+
+
+def test_the_contract_is_that_of_the_sources():
+    sources = b"".join((ROOT / "js-engine" / name).read_bytes() for name in ("world.wit", "bindings.js"))
+    told = hashlib.sha256(sources).hexdigest()[:16]
+    assert told == ENGINE_CONTRACT, f'world.wit or bindings.js changed: set compiled.ENGINE_CONTRACT = "{told}"'
