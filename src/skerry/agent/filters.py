@@ -147,8 +147,14 @@ class FilterStage:
         dynamic_config = config_json(dynamic) if dynamic else ""
         if native is None:
             environment = tuple(sorted((variable.name, variable.value) for variable in spec.env or ()))
-            root = plugin_name(spec.code, "")
-            return FilterContent(ir.Wasm(code, root_id=root, configuration=dynamic_config, environment=environment))
+            module = ir.Wasm(
+                code,
+                root_id=plugin_name(spec.code, ""),
+                configuration=dynamic_config,
+                environment=environment,
+                on_trap="allow" if spec.fails_open else "deny",
+            )
+            return FilterContent(module)
         source = spec.code.go_plugin_source
         config = config_json(source.plugin_config) if source and source.plugin_config else ""
         return FilterContent(ir.Native(native, code, plugin_name(spec.code, function.name), config), dynamic_config)

@@ -10,7 +10,13 @@ import pytest
 
 from skerry.agent.code_files import GRACE_SECONDS, CodeFiles
 from skerry.agent.filters import NATIVES_OFF, ON_TRIAL, FilterStage
-from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunction, EdgeFunctionRevision, EnvoyLoader
+from skerry.api.extensions_v1alpha2 import (
+    Artifact,
+    EdgeFunction,
+    EdgeFunctionRevision,
+    EdgeFunctionRuntime,
+    EnvoyLoader,
+)
 from skerry.api.model import OwnerReference, from_document
 from skerry.gateway import ir
 from skerry.gateway.filter_slots import FilterContent
@@ -119,6 +125,14 @@ async def test_a_proxy_wasm_module_is_given_environment_and_configuration(world:
     assert content == ir.Wasm(
         str(world.directory / "f-1.wasm"), root_id="root", configuration='{"a":1}', environment=(("A", "1"),)
     )
+
+
+async def test_a_proxy_wasm_module_fails_as_its_function_does(world: World) -> None:
+    world.revision("f-1", "ProxyWasm")
+    assert (await world.turn("f-1"))[2].on_trap == "deny"
+    world.revision("f-2", "ProxyWasm")
+    world.revisions["f-2"].spec.runtime = EdgeFunctionRuntime(failure_mode="open")
+    assert (await world.turn("f-2"))[2].on_trap == "allow"
 
 
 async def test_what_is_on_trial_or_refused_leaves_what_was_there_before(world: World) -> None:
