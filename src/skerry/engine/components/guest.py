@@ -93,6 +93,10 @@ class Resources:
         """Return an object that the guest has no more; raises KeyError."""
         return self._things.pop(number)
 
+    def clear(self) -> None:
+        """Forget all of them: they may refer to the guest, which would live on with them."""
+        self._things.clear()
+
 
 class Guest:
     """See above.
@@ -108,7 +112,12 @@ class Guest:
         has_exited: the guest has ended its program, and that was no failure.
         before_poll: called before a wait, for what was held back until then.
         takers: of what happens to subrequests, by subrequest.
+        output: the lines of standard output, of the present call.
+        errors: the lines of standard error, of the present call.
     """
+
+    output: LogLines
+    errors: LogLines
 
     def __init__(self, engine: WasmEngine, manifest: FunctionManifest, surroundings: Surroundings) -> None:
         self.store = Store(engine)
@@ -129,7 +138,6 @@ class Guest:
         self.subrequests = Subrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
         self._cpu_seconds_max = manifest.cpu_seconds_max
         self.takers: dict[int, Callable[[Event], None]] = {}
-        self.output = self.errors = LogLines(surroundings.log, self.before_wait)
         self._instance: PooledInstance | None = None
 
     def enter(self, instance: PooledInstance | None, timeout_seconds: float) -> None:
@@ -142,11 +150,14 @@ class Guest:
         self.errors = LogLines(self.surroundings.log, self.before_wait)
 
     def leave(self) -> None:
-        """End with a call, whatever came of it: nothing that it started goes on."""
+        """End with a call, whatever came of it: nothing that it started goes on, and nothing keeps the guest alive."""
         self.subrequests.end()
         self.takers.clear()
         self.output.close()
         self.errors.close()
+        del self.output, self.errors
+        self._instance = None
+        entered.guest = None
 
     def start_subrequest(self, head: bytes, body: bytes, taker: Callable[[Event], None]) -> int:
         """Send a request (`fetching.Subrequests.start`), whose events are the taker's; returns its number."""
@@ -201,7 +212,14 @@ def _do_nothing() -> None:
 
 
 class _Entered(threading.local):
-    guest: Guest
+    guest: Guest | None = None
+
+
+def present_guest() -> Guest:
+    """Return the guest that the thread is inside of."""
+    if entered.guest is None:
+        raise RuntimeError("the thread is inside of no guest")
+    return entered.guest
 
 
 entered = _Entered()

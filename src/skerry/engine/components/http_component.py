@@ -63,7 +63,10 @@ class HttpComponent:
         """Make an instance; raises WasmtimeError."""
         guest = Guest(self._engine, manifest, surroundings)
         guest.enter(None, START_SECONDS_MAX)
-        return guest, self._handle.bind(guest, self._imports.instantiate(guest))
+        try:
+            return guest, self._handle.bind(guest, self._imports.instantiate(guest))
+        finally:
+            guest.leave()
 
 
 class HttpInstance(StreamingInstance):
@@ -114,6 +117,7 @@ class HttpInstance(StreamingInstance):
             self.cpu_ns = guest.time.cpu_ns
             self._guest = None
             guest.leave()
+            guest.resources.clear()
         _check_answered(outparam, exchange)
 
 

@@ -19,7 +19,7 @@ from wasmtime import _ffi as ffi
 from wasmtime.component import Component, Instance, Linker, LinkerInstance, ResourceType
 from wasmtime.component import _types as types
 
-from skerry.engine.components.guest import Guest, GuestEndedError, entered
+from skerry.engine.components.guest import Guest, GuestEndedError, present_guest
 from skerry.engine.components.values import VALUE_BYTES, Converter, CrossingError, Err, compile_type
 from skerry.engine.errors import CallError, FailureKind, LoadError
 
@@ -175,7 +175,7 @@ def _callback(function: HostFunction, parameters: list[Converter], result: Conve
     size = len(parameters) * VALUE_BYTES
 
     def call(_data: int, _context: int, _type: int, given_at: int, _given: int, result_at: int, _results: int) -> Any:
-        guest = entered.guest
+        guest = present_guest()
         table = guest.resources
         try:
             raw = ctypes.string_at(given_at, size) if size else b""
@@ -198,12 +198,13 @@ def _callback(function: HostFunction, parameters: list[Converter], result: Conve
 
 
 def _drop(_data: int, _context: int, number: int) -> None:
+    guest = present_guest()
     try:
-        drop = getattr(entered.guest.resources.remove(number), "drop", None)
+        drop = getattr(guest.resources.remove(number), "drop", None)
         if drop is not None:
             drop()
     except Exception as error:  # noqa: BLE001 - as in `_callback`
-        entered.guest.time.stop(CallError(FailureKind.TRAP, f"a resource could not be dropped: {error!r}"))
+        guest.time.stop(CallError(FailureKind.TRAP, f"a resource could not be dropped: {error!r}"))
 
 
 def _refusing(offered: Interface, declared: Any) -> HostFunction | None:

@@ -4,10 +4,10 @@ A stream is any object with the methods of `Input` or `Output`; what it reads an
 buffered here: a write is passed on at once, and waits in the host where it must.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from skerry.engine.components.guest import Guest, GuestEndedError, Pollable, always_ready
+from skerry.engine.components.guest import Guest, GuestEndedError, Pollable, always_ready, present_guest
 from skerry.engine.components.imports import HostFunction
 from skerry.engine.components.values import Err, Ok
 from skerry.engine.errors import CallError, FailureKind
@@ -74,14 +74,18 @@ class NoInput:
 
 
 class LogOutput:
-    """Standard output and error of a function: its log."""
+    """Standard output or error of a function: its log. A guest may keep it for all of its calls.
 
-    def __init__(self, lines: LogLines) -> None:
-        self._lines = lines
+    Args:
+        lines_of: returns the lines of a guest's present call.
+    """
+
+    def __init__(self, lines_of: Callable[[Guest], LogLines]) -> None:
+        self._lines_of = lines_of
 
     def put(self, data: bytes) -> None:
         """Log it, line by line."""
-        self._lines.write(data)
+        self._lines_of(present_guest()).write(data)
 
 
 def _failed(error: StreamClosedError | StreamFailedError) -> Err:

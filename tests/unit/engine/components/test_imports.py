@@ -9,6 +9,7 @@ from wasmtime import wat2wasm
 from wasmtime.component import Component
 
 from skerry.engine.compiled import new_engine
+from skerry.engine.components import wasi
 from skerry.engine.components.calls import Export
 from skerry.engine.components.guest import RESOURCES_MAX, Guest, GuestEndedError
 from skerry.engine.components.imports import BoundImports, HostFunction, Interface
@@ -138,3 +139,36 @@ def test_what_is_not_offered_is_named(imported: str, named: str):
     component = Component(engine, bytes(wat2wasm(f"(component {imported})")))
     with pytest.raises(LoadError, match=re.escape(f"imports what is not offered here: {named}")):
         BoundImports(engine, component, {"t:t/host": Interface(VERSIONS, {"pass": lambda *_: None})})
+
+
+HANDING_OVER = """(component (import "t:t/host@1.4.0" (instance $host (export "take" (func (param "it" (list u8))))))
+  (core module $libc (memory (export "memory") 1024)) (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (core func $take (canon lower (func $host "take") (memory $memory)))
+  (core module $m (import "host" "take" (func $take (param i32 i32)))
+    (func (export "take") (call $take (i32.const 0) (i32.const 50000000))))
+  (core instance $i (instantiate $m (with "host" (instance (export "take" (func $take))))))
+  (func $takes (canon lift (core func $i "take")))
+  (instance $api (export "take" (func $takes))) (export "t:t/api" (instance $api)))"""
+
+
+def test_what_a_guest_hands_over_in_one_call_is_bounded():
+    taken = []
+    with pytest.raises(CallError, match="handed more over in one call than the host takes"):
+        called(HANDING_OVER, {"take": lambda _guest, it: taken.append(it)})
+    assert not taken
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.2.6", "0.2.99"])
+def test_any_patch_of_wasi_is_offered(version: str):
+    engine = new_engine()
+    wat = f'(component (import "wasi:cli/environment@{version}" (instance (export "get-arguments" (func)))))'
+    BoundImports(engine, Component(engine, bytes(wat2wasm(wat))), wasi.OFFER)
+
+
+@pytest.mark.parametrize("version", ["0.3.0", "0.2.0-rc-2023-11-10", "1.0.0"])
+def test_another_version_of_wasi_is_named(version: str):
+    engine = new_engine()
+    component = Component(engine, bytes(wat2wasm(f'(component (import "wasi:cli/environment@{version}" (instance)))')))
+    with pytest.raises(LoadError, match=f"not offered here: wasi:cli/environment@{version}"):
+        BoundImports(engine, component, wasi.OFFER)
