@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skerry.testing.manifests import answering, edge_function
-from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.skerry_process import CommandFailedError, SkerryProcess
 
 READY = "--for=condition=Ready"
 FUNCTIONS_AT_ONCE = 100
@@ -299,6 +299,28 @@ def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess):
     assert "small" in skerry.skerry("get", "ef", "-o", "name")
     assert "deleted" in skerry.skerry("delete", "ef", "small")
     assert 'edgefunctions.extensions.apoxy.dev "small" not found' in skerry.skerry("delete", "ef", "small", fails=True)
+
+
+def test_invoke_asks_through_the_gateway_and_its_exit_code_tells_the_status(skerry: SkerryProcess, tmp_path: Path):
+    source = """export default { async fetch(request) {
+      const { pathname, search } = new URL(request.url);
+      const status = Number(pathname.slice(1)) || 201;
+      return new Response(`${request.method} ${search} ${request.headers.get("x-word")} ${await request.text()}`,
+        { status, headers: { "x-made-by": "echo" } });
+    } };"""
+    deploy(skerry, edge_function("echo", source))
+    (tmp_path / "body").write_text("from a file")
+    given = ["--path", "/?q=1", "-H", "x-word: up", "--data", f"@{tmp_path / 'body'}", "-i"]
+    told = skerry.skerry("invoke", "echo", *given)
+    assert told.startswith("HTTP/1.1 201 Created\n")
+    assert "x-made-by: echo\n" in told
+    assert told.endswith("\n\nPOST ?q=1 up from a file")
+    assert skerry.skerry("invoke", "echo", "-X", "PUT", "--data", "@-", stdin="typed") == "PUT  null typed"
+    for path, code in (("/404", 4), ("/503", 5)):
+        with pytest.raises(CommandFailedError, match=f"exit code {code}"):
+            skerry.skerry("invoke", "echo", "--path", path)
+    assert '"nobody" not found' in skerry.skerry("invoke", "nobody", fails=True)
+    assert "must begin with /" in skerry.skerry("invoke", "echo", "--path", "x", fails=True)
 
 
 def test_readiness_tells_of_the_node(skerry: SkerryProcess):

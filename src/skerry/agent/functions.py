@@ -8,16 +8,16 @@ leaves the one before it in place.
 
 from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from skerry.agent.manifests import function_manifest
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, live_of
 from skerry.client.informer import Informer
-from skerry.engine.manifest import FunctionManifest, list_manifests, remove_manifest, write_manifest
+from skerry.engine.manifest import list_manifests, remove_manifest, write_manifest
 from skerry.kit.clock import Clock
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
@@ -179,18 +179,7 @@ class FunctionStage:
             return staged
         try:
             artifact = await self._artifacts.fetch(revision.status.artifact.digest)
-            manifest = FunctionManifest(
-                revision=name,
-                function=function.name,
-                artifact=artifact,
-                env={variable.name: variable.value for variable in revision.spec.env or ()},
-                timeout_seconds=revision.spec.timeout_seconds,
-                isolation=revision.spec.isolation,
-                **_limits(revision.spec.limits.within(self._limits_max)),
-                may_fetch=revision.spec.may_fetch,
-                has_kv=revision.spec.has_kv,
-                shared_kv=revision.spec.shared_kv,
-            )
+            manifest = function_manifest(function.name, name, revision.spec, artifact, limits_max=self._limits_max)
             await run_blocking(self._executor, partial(write_manifest, self._functions_dir, manifest))
         except (SkerryError, OSError, ValueError) as error:
             log.warning("revision can't be staged", revision=name, error=str(error))
@@ -214,8 +203,3 @@ def _is_of_envoy(revision: EdgeFunctionRevision | None) -> bool:
     """Tell whether Envoy runs a revision itself: what it has in force changes by itself."""
     artifact = revision.status.artifact if revision else None
     return artifact is not None and artifact.loader is not None
-
-
-def _limits(limits: FunctionLimits) -> dict[str, Any]:
-    """Return a function's limits as a manifest names them."""
-    return {f"{name}_max": value for name, value in asdict(limits).items()}

@@ -12,6 +12,7 @@ import typer
 import uvloop
 
 import skerry
+from skerry.agent.development.project import Wishes, read_project
 from skerry.api.errors import NotFound
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.kinds import Kind
@@ -20,15 +21,17 @@ from skerry.api.registry import KINDS
 from skerry.cli import run_notes
 from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
-from skerry.cli.folder import function_from_folder
+from skerry.cli.dev import dev
 from skerry.cli.functions import functions
+from skerry.cli.invoke import invoke
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.cli.secrets import secrets
-from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, run
+from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, pairs, run
+from skerry.cli.starting import init
 from skerry.cli.tokens import tokens
 from skerry.cli.traffic import promote, revisions, rollback
 from skerry.client.http import HttpTransport
@@ -46,7 +49,7 @@ app.add_typer(functions, name="function")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
-for command in (logs, revisions, rollback, promote):
+for command in (init, dev, invoke, logs, revisions, rollback, promote):
     app.command()(command)
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
@@ -149,7 +152,7 @@ def status(
 @app.command()
 def deploy(
     folder: Annotated[Path, typer.Argument(help="Folder with the function's sources.")],
-    name: Annotated[str | None, typer.Option(help="Name of the function. Default: the folder's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Default: that of edgefunction.yaml, else the folder's.")] = None,
     entrypoint: Annotated[str | None, typer.Option(metavar="PATH", help="Default: index.ts, index.js, ...")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="Repeatable.")] = None,
     request_timeout: Annotated[str | None, typer.Option(help="Limit of one request, such as 10s.")] = None,
@@ -162,13 +165,7 @@ def deploy(
 
     The printed revision can be brought back later: deploy the older sources again.
     """
-    function = function_from_folder(
-        folder,
-        name=name or folder.resolve().name.lower().replace("_", "-"),
-        entrypoint=entrypoint,
-        env=_pairs(env or []),
-        timeout=request_timeout,
-    )
+    function = read_project(folder, Wishes(name, entrypoint, pairs(env or []), request_timeout))
     access = access_of(kubeconfig, data_dir)
     wait_seconds = run_notes.seconds(timeout) if wait else 0
 
@@ -288,13 +285,3 @@ def _find_kind(word: str) -> Kind[Any]:
             return kind
     known = ", ".join(kind.plural for kind in KINDS)
     raise ConfigurationError(f"there is no kind {word!r}; known are {known}")
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigurationError(f"--env: {text!r} must be NAME=VALUE")
-        pairs[name] = value
-    return pairs

@@ -13,6 +13,7 @@ from skerry.cli.connection import Access, find_kubeconfig, read_access
 from skerry.client.client import PAGE_OBJECTS
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
+from skerry.kit.errors import ConfigurationError
 
 T = TypeVar("T")
 
@@ -56,3 +57,14 @@ async def list_all(transport: HttpTransport, target: Target, selector: str = "")
         token = page["metadata"].get("continue", "")
         if not token:
             return items
+
+
+def pairs(texts: list[str]) -> dict[str, str]:
+    """Read `--env NAME=VALUE`s; raises ConfigurationError."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--env: {text!r} must be NAME=VALUE")
+        pairs[name] = value
+    return pairs

@@ -283,7 +283,7 @@ class FunctionServer:
         return None
 
     def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "", *, within: str = "") -> None:
-        text = within + (f"{error.message}\n{error.stack.strip()}" if error.stack else error.message)
+        text = within + "\n".join(filter(None, (error.message, error.stack.strip("\n"))))
         self.logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode(), request_id)
 
     def _load(self, revision: str) -> tuple[FunctionManifest, Code]:

@@ -7,11 +7,8 @@ StartError after everything that had started is stopped again.
 """
 
 import asyncio
-import ipaddress
 import os
-import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,12 +25,11 @@ from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.fetching.fetcher import CodeFetcher
 from skerry.artifacts.fetching.http import HttpClient
-from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.git.repositories import GitRepositories
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
-from skerry.artifacts.npm.installing import NpmSettings, PackageInstaller
+from skerry.artifacts.npm.installing import PackageInstaller
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
@@ -72,6 +68,7 @@ from skerry.main.adapters import (
     NodeReadiness,
 )
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
+from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.functions import dispatch_controllers, dispatch_door
@@ -354,56 +351,3 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path, *, api_
         function_limits_max=function_limits_max(settings),
         start_seconds_max=settings.start_seconds_max,
     )
-
-
-def fetch_settings(settings: Settings) -> FetchSettings:
-    """Return what may be fetched."""
-    return FetchSettings(
-        code_bytes_max=settings.fetch_bytes_max,
-        fetch_seconds_max=settings.fetch_seconds_max,
-        insecure_registries=frozenset(settings.insecure_registries),
-        ca_file=settings.fetch_ca_file,
-        blocked_networks=tuple(map(ipaddress.ip_network, settings.fetch_blocked_networks)),
-        file_dirs=tuple(map(Path, settings.fetch_file_dirs)),
-        docker_config=settings.docker_config,
-    )
-
-
-def npm_settings(settings: Settings, build: JavaScriptSettings) -> NpmSettings:
-    """Return how packages are had; without npm, only those of lock files can be."""
-    file = settings.npm_token_file
-    return NpmSettings(
-        build.node,
-        find_npm(),
-        build.staging,
-        registry_url=settings.npm_registry,
-        token=file.read_text().strip() if file else "",
-    )
-
-
-def component_of(settings: Settings) -> Path:
-    """Return the JavaScript engine component."""
-    return settings.js_engine_dir / "dist" / "skerry-js-engine.wasm"
-
-
-def engine_cache_of(settings: Settings, data_dir: DataDir) -> Path:
-    """Return where the compiled engine is kept."""
-    return (settings.cache_dir or data_dir.root / "cache") / "engine"
-
-
-def find_node() -> Path:
-    """Return the Node.js beside this Python (`make setup` puts one there), else the one on the PATH."""
-    beside = Path(sys.executable).with_name("node")
-    if beside.exists():
-        return beside
-    found = shutil.which("node")
-    if found is None:
-        raise StartError("Node.js is missing, which bundles JavaScript: run `make setup`, or install Node 20 or newer")
-    return Path(found)
-
-
-def find_npm() -> Path | None:
-    """Return the npm beside this Python, else the one on the PATH; None where there is none."""
-    beside = Path(sys.executable).with_name("npm")
-    found = str(beside) if beside.exists() else shutil.which("npm")
-    return Path(found) if found else None

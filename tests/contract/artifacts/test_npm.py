@@ -14,7 +14,7 @@ from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.npm.installing import NpmSettings, PackageInstaller
-from skerry.main.up import find_node, find_npm
+from skerry.main.building import find_node, find_npm
 from skerry.testing.npm_registry import NpmPackage, configured_registry, npm_registry
 
 ESBUILD = Path(__file__).parents[3] / "js-engine" / "node_modules" / "esbuild"

@@ -1,0 +1,181 @@
+"""The address that the author asks: passes requests on to the engine worker, and shows failures as pages.
+
+Speaks HTTP on one port of loopback, with uvicorn; a request goes over the worker's Unix socket, with the header that
+names the revision, as Envoy would send it. What a function answers is passed on as it is, except for its failures.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from skerry.agent.development.page import Failure, excerpt
+from skerry.agent.development.session import Broken, DevelopmentSession, Reporter, Serving
+from skerry.engine.function_logs import FunctionLogs
+from skerry.kit.errors import StartError
+from skerry.kit.tasks import background
+
+#: A request's body, held while the worker takes it.
+BODY_BYTES_MAX = 100 * 1024 * 1024
+#: Longer than any request may take (`runtime.timeout`).
+ANSWER_SECONDS_MAX = 3700.0
+#: Lines of the log in which the stack of a failure is looked for.
+_LINES_MAX = 200
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"host", b"content-length"))
+_ERROR = b"x-skerry-error"
+_REQUEST_ID = "x-request-id"
+
+
+class DevelopmentFront:
+    """An ASGI application.
+
+    Args:
+        session: knows what is served.
+        worker: the socket of the engine worker.
+        logs: what functions wrote.
+        reporter: tells the author.
+    """
+
+    def __init__(self, session: DevelopmentSession, worker: Path, logs: FunctionLogs, reporter: Reporter) -> None:
+        self._session = session
+        self._worker = httpx.AsyncHTTPTransport(uds=str(worker))
+        self._logs = logs
+        self._reporter = reporter
+
+    async def close(self) -> None:
+        """Close the connections to the worker."""
+        await self._worker.aclose()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        status, headers, body = await self._answer(scope, receive)
+        headers = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        self._reporter.answered(scope["method"], scope["path"], status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Any, receive: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        state = self._session.state
+        content = await _body(receive)
+        if isinstance(state, Broken):
+            return _page(scope, 500, Failure(state.message, excerpt="\n".join(state.excerpts)))
+        if content is None:
+            return _page(scope, 413, Failure(f"the body exceeds the limit of {BODY_BYTES_MAX} bytes of skerry dev"))
+        request = _request(scope, content, state.revision)
+        try:
+            answer = await self._worker.handle_async_request(request)
+            async with contextlib.aclosing(answer):
+                body = await answer.aread()
+        except httpx.TransportError as error:
+            return _page(scope, 502, Failure(f"the engine worker did not answer: {error or type(error).__name__}"))
+        failed = dict(answer.headers.raw).get(_ERROR)
+        if failed is not None and answer.status_code >= 500:
+            failure = await self._failure(state, body, request.headers[_REQUEST_ID])
+            return _page(scope, answer.status_code, failure, (_ERROR, failed))
+        return answer.status_code, answer.headers.raw, body
+
+    async def _failure(self, state: Serving, body: bytes, request_id: str) -> Failure:
+        """Tell what failed, with the stack that the worker has just written to the function's log."""
+        try:
+            message = str(json.loads(body)["message"])
+        except (ValueError, KeyError, TypeError):
+            message = body.decode(errors="replace")
+        stack = ""
+        async for line in self._logs.read(state.function, tail_lines=_LINES_MAX):
+            entry = json.loads(line)
+            told = str(entry.get("message", ""))
+            if entry.get("requestId", request_id) == request_id and told.startswith(message):
+                stack = told.removeprefix(message).strip("\n")
+        return Failure(message, stack, excerpt(stack, state.files))
+
+
+@asynccontextmanager
+async def listening(front: DevelopmentFront, host: str, port: int) -> AsyncIterator[str]:
+    """Serve for the length of the block; yields the URL. Raises StartError where the port can't be had."""
+    listener = _bound(host, port)
+    config = uvicorn.Config(
+        front, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False
+    )
+    server = _Server(config)
+    stopped = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            stopped.set()
+
+    async with background(("development-front", run)):
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{listener.getsockname()[1]}/"
+        finally:
+            server.should_exit = server.force_exit = True
+            await stopped.wait()
+            await front.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, less its signal handlers: the process' owner has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise StartError(
+            f"can't listen on {host}:{port}: {error.strerror}; give --address (port 0: any free)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+async def _body(receive: Any) -> bytes | None:
+    """Read a request's body; None for one over the limit."""
+    content = bytearray()
+    while True:
+        message = await receive()
+        content += message.get("body", b"")
+        if len(content) > BODY_BYTES_MAX:
+            return None
+        if not message.get("more_body"):
+            return bytes(content)
+
+
+def _request(scope: Any, content: bytes, revision: str) -> httpx.Request:
+    named = dict(scope["headers"])
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _HOP_BY_HOP]
+    headers += [(b"host", named.get(b"host", b"localhost")), (b"x-skerry-revision", revision.encode())]
+    if _REQUEST_ID.encode() not in named:
+        headers.append((_REQUEST_ID.encode(), str(uuid.uuid4()).encode()))
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    url = httpx.URL(scheme="http", host="worker", raw_path=target)
+    timeout = httpx.Timeout(ANSWER_SECONDS_MAX).as_dict()
+    return httpx.Request(
+        scope["method"], url, headers=headers, content=content or None, extensions={"timeout": timeout}
+    )
+
+
+def _page(
+    scope: Any, status: int, failure: Failure, *headers: tuple[bytes, bytes]
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    wants_html = b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+    kind, text = (b"text/html", failure.as_html()) if wants_html else (b"text/plain", failure.as_text())
+    return status, [(b"content-type", kind + b"; charset=utf-8"), *headers], text.encode()

