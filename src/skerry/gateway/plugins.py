@@ -97,7 +97,7 @@ class PluginPlacer:
 
     def place(self, held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node: NodeFacts) -> Placement:
         """Decide for every plugin which bindings run it, in which order, and what it is to the proxy."""
-        items = {(item.plugin.namespace, item.plugin.name): item for item in held}
+        items = {((of := item.plugin.metadata).namespace or "", of.name or ""): item for item in held}
         placed = self._placed.map(items, partial(_place, plans=plans, node=node), common=(plans, node))
         return self._placement.get((placed,), partial(self._gather, placed))
 
