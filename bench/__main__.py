@@ -6,7 +6,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PARTS = (
-    ("worker.py", "--envoy"),
+    ("functions.py",),
+    ("worker.py", "--envoy", "--seconds", "2"),
     ("wasm.py",),
     ("deploy.py",),
     ("hostile.py", "--seconds", "0.5"),

@@ -1,6 +1,6 @@
 """Functions in Skerry's workers against the same functions in workerd, side by side in one run.
 
-    npm ci --prefix bench && .venv/bin/python bench/functions.py [--seconds 3] [--rounds 3] [--only hello,fetch]
+    npm ci --prefix bench && .venv/bin/python bench/functions.py [--seconds 2] [--rounds 3] [--only hello,fetch]
 
 For each case requests a second and latencies under `wrk`, of one workerd process (it has one thread), of one worker and
 of two. The rounds alternate between the servers, so that a busy machine hurts all alike: read the ratios. All of them
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rig import (
@@ -60,7 +60,7 @@ def cases(upstream_url: str) -> dict[str, Case]:
     items = [{"id": number, "name": f"item {number}", "tags": ["a", "b"], "ok": True} for number in range(170)]
     document = json.dumps({"items": items}).encode()[:-2]
     document += b"]" + b" " * (JSON_BYTES - len(document) - 2) + b"}"
-    compute = "let x = 1; for (let i = 0; i < 8e6; i++) x = (x * 1103515245 + 12345) & 0x7fffffff;"
+    compute = "let x = 1; for (let i = 0; i < 1.5e6; i++) x = (x * 1103515245 + 12345) & 0x7fffffff;"
     template = (
         "const rows = Array.from({length: 100}, (_, i) => ({id: i, name: `<name ${i}>`, price: i * 1.5}));"
         "const safe = (text) => text.replace(/[&<>]/g, (c) => ({'&': '&amp;', '<': '&lt;', '>': '&gt;'})[c]);"
@@ -102,10 +102,10 @@ def compare(directory: Path, options: argparse.Namespace) -> None:
         of_workerd = stack.enter_context(workerd(directory, handlers))
         one = stack.enter_context(skerry_workers(directory))
         two = stack.enter_context(skerry_workers(directory, 2))
-        print(f"{'':28}{'requests/s':>11}{'of workerd':>12}{'p50 ms':>10}{'p99 ms':>10}")
+        print(f"{'':28}{'requests/s':>11}{'of workerd':>12}{'p50 ms':>10}{'p99 ms':>10}{'CPU us':>9}")
         for name in chosen:
             header = f"x-skerry-revision: {name}-0"
-            targets = (of_workerd[name], Target(one.port, header), Target(two.port, header))
+            targets = (of_workerd[name], replace(one, header=header), replace(two, header=header))
             _compare_case(directory, (name, functions[name]), targets, options)
 
 
@@ -122,10 +122,10 @@ def _compare_case(
             results.append(wrk(target, options.seconds, script=script, connections=case.connections))
     base = statistics.median(each.rate for each in measured[0])
     for server, results in zip(SERVERS, measured, strict=True):
-        rate, p50, p99 = (
-            statistics.median(getattr(each, field) for each in results) for field in ("rate", "p50", "p99")
+        rate, p50, p99, cpu = (
+            statistics.median(getattr(each, field) for each in results) for field in ("rate", "p50", "p99", "cpu")
         )
-        print(f"{name:9}{server:19}{rate:11.1f}{rate / base:12.2f}{p50:10.2f}{p99:10.2f}", flush=True)
+        print(f"{name:9}{server:19}{rate:11.1f}{rate / base:12.2f}{p50:10.2f}{p99:10.2f}{cpu:9.0f}", flush=True)
 
 
 def weigh(directory: Path) -> None:
@@ -169,7 +169,7 @@ def _timed(port: int, revision: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=3, help="length of one wrk run")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one wrk run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases, with commas between; the rest is left out then")
     options = parser.parse_args()

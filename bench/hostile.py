@@ -90,7 +90,7 @@ def rss_mib(skerry: SkerryProcess) -> int:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if (
-                b"skerry.engine.worker" in (path / "cmdline").read_bytes()
+                b"skerry.main.worker" in (path / "cmdline").read_bytes()
                 and str(skerry.data_dir).encode() in (path / "cmdline").read_bytes()
             ):
                 total += int((path / "statm").read_text().split()[1]) * 4096

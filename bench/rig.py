@@ -1,5 +1,6 @@
 """What the measurements of functions share: the servers, the upstream that functions fetch from, and `wrk`."""
 
+import http.client
 import os
 import re
 import socket
@@ -22,7 +23,7 @@ COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
 CACHE = ROOT / ".cache" / "engine"
 WORKERD = ROOT / "bench" / "node_modules" / ".bin" / "workerd"
 CONNECTIONS = 16
-START_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 120.0
 
 HELLO = 'async fetch(request, env, ctx) { return new Response("Hello from Skerry\\n"); }'
 ANSWER = "Hello from the upstream\n"
@@ -38,10 +39,16 @@ def bundle(members: str) -> str:
     return f'"use strict";\nvar skerryModule = {{ default: {{ {members} }} }};\nskerryModule;'
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return so many ports that nothing listens on, beneath those that the system gives away by itself."""
+    found = []
+    for port in range(10_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"there are no {count} free ports")
 
 
 def wait_for(port: int) -> None:
@@ -74,7 +81,7 @@ class Target:
     Attributes:
         port: on loopback.
         header: sent with each request.
-        pid: of the process, where there is one.
+        pids: of the processes that answer, where they are ours.
     """
 
     port: int
@@ -85,7 +92,7 @@ class Target:
 @contextmanager
 def workerd(directory: Path, functions: Mapping[str, str]) -> Iterator[dict[str, Target]]:
     """Run one workerd with these handlers; yields where each is asked."""
-    ports = {name: free_port() for name in functions}
+    ports = dict(zip(functions, free_ports(len(functions)), strict=True))
     services, sockets = ['(name = "internet", network = (allow = ["local"]))'], []
     for name, members in functions.items():
         (directory / f"{name}.js").write_text(module(members))
@@ -121,32 +128,34 @@ def deploy(directory: Path, functions: Mapping[str, str]) -> None:
 def skerry_workers(directory: Path, processes: int = 1) -> Iterator[Target]:
     """Run workers that accept from one socket, and may fetch from loopback."""
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        arguments = [sys.executable, "-m", "skerry.engine.worker", "--listen-fd", str(listener.fileno())]
+        arguments = [sys.executable, "-m", "skerry.main.worker", "--listen-fd", str(listener.fileno())]
         arguments += ["--functions-dir", str(directory / "functions"), "--logs-dir", str(directory / "logs")]
         arguments += ["--kv-file", str(directory / "kv.db"), "--egress-allow", "127.0.0.1"]
         arguments += ["--engine-cache", str(CACHE), "--component", str(COMPONENT)]
         running = [stack.enter_context(process(arguments, pass_fds=(listener.fileno(),))) for _ in range(processes)]
         port = int(listener.getsockname()[1])
+        assert all(each.poll() is None for each in running), "a worker has ended"
         for _ in range(20 * processes):  # every process starts an instance
             ask(port, "hello-0")
         yield Target(port, pids=tuple(each.pid for each in running))
 
 
-def ask(port: int, revision: str) -> bytes:
-    """Ask a worker once; return the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
-        head = f"GET / HTTP/1.1\r\nhost: a\r\nx-skerry-revision: {revision}\r\nconnection: close\r\n\r\n"
-        sock.sendall(head.encode())
-        with sock.makefile("rb") as file:
-            answer = file.read()
-    assert answer.startswith(b"HTTP/1.1 200 "), answer
-    return answer
+def ask(port: int, revision: str) -> None:
+    """Ask a server once, for a function of a worker or for what the port stands for."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS_MAX)
+    try:
+        connection.request("GET", "/", headers={"x-skerry-revision": revision or "none"})
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200, response.status
+    finally:
+        connection.close()
 
 
 @contextmanager
 def upstream(directory: Path) -> Iterator[str]:
     """Run an Envoy that answers by itself; yields its URL."""
-    port = free_port()
+    (port,) = free_ports(1)
     filters = "type.googleapis.com/envoy.extensions.filters"
     manager = {
         "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
@@ -186,22 +195,32 @@ def upstream(directory: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What `wrk` saw: requests a second, and milliseconds."""
+    """What `wrk` saw: requests a second, and milliseconds; and the microseconds of processor time a request took."""
 
     rate: float
     p50: float
     p99: float
+    cpu: float
 
 
 def wrk(target: Target, seconds: float, *, script: Path | None = None, connections: int = CONNECTIONS) -> Measured:
     """Ask as fast as it goes."""
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
     arguments += ["-s", str(script)] if script else []
+    before = _cpu_seconds(target)
     done = subprocess.run([*arguments, f"http://127.0.0.1:{target.port}/"], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     assert rate, done.stdout
-    return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"))
+    requests = re.search(r"(\d+) requests in", done.stdout)
+    assert requests
+    cpu = (_cpu_seconds(target) - before) / max(1, int(requests[1])) * 1e6
+    return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"), cpu)
+
+
+def _cpu_seconds(target: Target) -> float:
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in target.pids]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def _milliseconds(text: str, percentile: str) -> float:

@@ -14,9 +14,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from worker import CACHE, COMPONENT, Target, deploy, skerry_worker, wrk
+from rig import CACHE, COMPONENT, HELLO, Measured, deploy, skerry_workers, wrk
 
 from skerry.engine.code import read_code
 from skerry.engine.exchange import Exchange
@@ -97,23 +98,25 @@ def compare_calls() -> None:
 
 
 def compare_rates(directory: Path, options: argparse.Namespace) -> None:
-    deploy(directory, 1)
+    deploy(directory, {"hello": HELLO})
     targets = {JAVASCRIPT: "hello-0"}
     for title, name in FUNCTIONS.items():
         write_manifest(directory / "functions", manifest(name))
         targets[title] = f"{name}-1"
-    results: dict[str, list[tuple[float, float, float]]] = {title: [] for title in targets}
-    with skerry_worker(directory) as (port, _):
-        asked = {title: Target(port, f"x-skerry-revision: {revision}") for title, revision in targets.items()}
+    results: dict[str, list[Measured]] = {title: [] for title in targets}
+    with skerry_workers(directory) as worker:
+        asked = {title: replace(worker, header=f"x-skerry-revision: {name}") for title, name in targets.items()}
         for target in asked.values():
             wrk(target, 1)  # warm
         for _ in range(options.rounds):
             for title, target in asked.items():
                 results[title].append(wrk(target, options.seconds))
-    base = statistics.median(rate for rate, _, _ in results[JAVASCRIPT])
+    base = statistics.median(each.rate for each in results[JAVASCRIPT])
     print(f"\n{'hello, one worker':32}{'requests/s':>12}{'of JavaScript':>15}{'p50 ms':>9}{'p99 ms':>9}")
     for title, measured in results.items():
-        rate, p50, p99 = (statistics.median(each) for each in zip(*measured, strict=True))
+        rate, p50, p99 = (
+            statistics.median(getattr(each, field) for each in measured) for field in ("rate", "p50", "p99")
+        )
         print(f"{title:32}{rate:12,.0f}{rate / base:15.2f}{p50:9.2f}{p99:9.2f}")
 
 
