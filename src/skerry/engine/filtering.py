@@ -30,6 +30,7 @@ FILTERS_METADATA = "x-skerry-filters"
 
 T = TypeVar("T")
 Phase = Literal["request", "response"]
+SWITCHING_PROTOCOLS = 101
 
 _TOO_LARGE = f"the body is larger than {FILTER_BODY_BYTES_MAX >> 20} MiB: a filter sees no more, and lets it pass by"
 
@@ -191,6 +192,8 @@ class _Passage:
         """Show the backend's answer to the filters that want to see it, and answer for them."""
         original = ResponseHead.of(arrived.fields)
         body = _Body(self._server, self._stream, arrived, original.length)
+        if original.status == SWITCHING_PROTOCOLS:  # it belongs to the connection, and no function could give it
+            self._seeing.clear()
         shown = self._show_response(original, body)
         if shown.is_new:
             return self._respond(shown)

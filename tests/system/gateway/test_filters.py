@@ -1,10 +1,16 @@
 """What functions in mode filter make of requests and answers: real workers, a real Envoy, a real upstream."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx
 import pytest
 
@@ -45,10 +51,11 @@ class Filter:
     hooks: str
     open: bool = False
     timeout_seconds: int = 10
+    number: int = 4
 
     @property
     def revision(self) -> str:
-        return f"{self.name}-4"
+        return f"{self.name}-{self.number}"
 
     def deploy(self, settings: WorkerSettings) -> None:
         bundle = f'"use strict";\nvar skerryModule = {{ default: {{\n{self.hooks}\n}} }};\nskerryModule;'
@@ -83,6 +90,11 @@ FILTERS = {
     each.name: each
     for each in (
         Filter("nothing", "fetch() {}"),
+        Filter("open", "fetch() {}", open=True),
+        Filter(
+            "chained",
+            'fetch(request) { request.headers.set("x-chain", `${request.headers.get("x-chain") ?? ""},function`); }',
+        ),
         Filter(
             "deny",
             """fetch(request) {
@@ -169,8 +181,10 @@ FILTERS = {
         ),
         Filter(
             "says",
-            'fetch(request, env, ctx) { console.warn("saw", request.url); ctx.waitUntil(later()); }'
-            ' }; async function later() { console.log("and more"); } var unused = {',
+            """fetch(request, env, ctx) {
+            console.warn("saw", request.url);
+            ctx.waitUntil(Promise.resolve().then(() => console.log("and more")));
+        }""",
         ),
     )
 }
@@ -216,7 +230,6 @@ class World:
     settings: WorkerSettings
     upstream: Any
     port: int
-    more: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, path: str, **more: Any) -> httpx.Response:
         self.upstream.requests.clear()
@@ -229,10 +242,9 @@ class World:
         (request,) = self.upstream.requests
         return request
 
-    async def apply(self, **more: str) -> Any:
-        """Take more resources in, or other ones."""
-        self.more |= more
-        return await self.edge.apply(resources(self.port) + "".join(self.more.values()))
+    async def apply(self, change: Callable[[str], str] = str) -> Any:
+        """Take in the resources of all tests, changed."""
+        return await self.edge.apply(change(resources(self.port)))
 
 
 def resources(port: int) -> str:
@@ -379,3 +391,191 @@ async def test_filters_see_a_request_in_their_order_and_its_answer_in_the_other(
 async def test_an_answer_of_a_filter_passes_those_before_it_and_none_behind(world: World) -> None:
     answer = await world.ask("stop")
     assert (answer.status_code, answer.headers["x-back"]) == (418, "1")
+
+
+async def load(world: World, path: str, until: asyncio.Event) -> list[int]:
+    """Ask again and again; return the statuses."""
+    statuses = []
+    while not until.is_set():
+        statuses.append((await world.edge.get(f"{HOST}/{path}")).status_code)
+    return statuses
+
+
+async def test_a_worker_that_is_killed_fails_no_more_than_what_it_had_and_is_back(world: World, until: Any) -> None:
+    done = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        closed = [group.create_task(load(world, "nothing", done)) for _ in range(4)]
+        opened = [group.create_task(load(world, "open", done)) for _ in range(4)]
+        killed = world.workers.pids[0]
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: world.workers.pids[0] not in (None, killed))
+        await world.workers.statistics()  # it answers
+        done.set()
+    assert {status for task in opened for status in task.result()} == {200}
+    statuses = [status for task in closed for status in task.result()]
+    assert set(statuses) <= {200, 502}
+    assert statuses.count(502) <= len(closed)
+
+
+async def test_new_revisions_lose_no_request_and_leave_listeners_alone(world: World) -> None:
+    def renamed(text: str, number: int) -> str:
+        return text.replace("nothing-4", f"nothing-{number}")
+
+    before = await world.edge.envoy.statistics("listener_manager.listener_modified")
+    done = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        loads = [group.create_task(load(world, "nothing", done)) for _ in range(4)]
+        for number in range(5, 15):
+            replace(FILTERS["nothing"], number=number).deploy(world.settings)
+            await world.apply(partial(renamed, number=number))
+        assert (await world.ask("nothing")).status_code == 200
+        done.set()
+    await world.apply()
+    assert {status for each in loads for status in each.result()} == {200}
+    assert await world.edge.envoy.statistics("listener_manager.listener_modified") == before
+    draining = await world.edge.envoy.statistics("listener_manager.total_filter_chains_draining")
+    assert set(draining.values()) == {0}
+
+
+async def test_what_a_filter_says_is_in_its_log_with_the_requests_id(world: World, until: Any) -> None:
+    answer = await world.ask("says")
+    log = world.settings.logs_dir / "says.log"
+    await until(lambda: log.exists() and log.read_text().count("\n") >= 2)
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["message"] for line in said] == [f"saw http://{HOST}/says", "and more"]
+    assert {line["requestId"] for line in said} == {world.seen.headers["x-request-id"]}
+    assert answer.status_code == 200
+
+
+async def test_filters_of_a_backend_follow_those_of_the_rule(world: World) -> None:
+    own = f"port: {world.port}, filters: [{reference('second')}]"
+    ref = f"{{group: core.apoxy.dev, kind: Backend, name: upstream, {own}}}"
+    rules = f"""
+  - matches: [{{path: {{value: /own}}}}]
+    filters: [{reference("first")}]
+    backendRefs: [{ref}]"""
+    await world.apply(lambda text: text + route("own", rules))
+    await world.ask("own")
+    assert world.seen.headers["x-order"] == "12"
+
+
+async def test_a_rewrite_of_the_rule_acts_on_what_a_filter_leaves(world: World) -> None:
+    rewrite = "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}"
+    rules = [route(f"w-{name}", rule(f"w-{name}", [name], world.port, rewrite)) for name in ("path", "headers")]
+    await world.apply(lambda text: text + "".join(rules))
+    await world.ask("w-headers/deep")
+    assert world.seen.path == "/new/deep"
+    await world.ask("w-path/deep")
+    assert world.seen.path == "/elsewhere?from=filter"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "message"),
+    [
+        ("absent", "BackendNotFound", "does not exist"),
+        ("answering", "InvalidKind", "has mode backend"),
+        ("unready", "BackendNotFound", "no live revision"),
+    ],
+)
+async def test_requests_do_not_pass_a_filter_that_can_not_be_had(
+    world: World, name: str, reason: str, message: str
+) -> None:
+    answering = (
+        FILTERS["nothing"]
+        .resource()
+        .replace("name: nothing", "name: answering")
+        .replace("mode: filter", "mode: backend")
+    )
+    unready = FILTERS["nothing"].resource().replace("name: nothing", "name: unready").replace("nothing-4", '""')
+    answering = answering.replace("failureMode: closed, ", "")
+    more = answering + unready + route("refused", rule("refused", [name], world.port))
+    translation, _ = await world.apply(lambda text: text + more)
+    answer = await world.ask("refused")
+    assert (answer.status_code, message in answer.json()["message"]) == (500, True)
+    assert world.upstream.requests == []
+    (report,) = translation.conditions.routes["default", "refused"]
+    told = {each.type: (each.status, each.reason) for each in report.decisions}
+    assert told["ResolvedRefs"] == ("False", reason)
+    assert told["Accepted"] == ("False", "UnsupportedValue")
+
+
+async def test_the_own_address_of_a_filter_says_where_it_belongs(world: World) -> None:
+    answer = await world.edge.get("nothing.functions.localhost/")
+    assert (answer.status_code, "mode filter" in answer.json()["message"]) == (404, True)
+
+
+async def test_filters_run_between_plugins_of_a_phase_and_plugins_without(
+    world: World, probe: Path, until: Any
+) -> None:
+    def plugin(name: str, phase: str) -> str:
+        document = {
+            "apiVersion": "extensions.istio.io/v1alpha1",
+            "kind": "WasmPlugin",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"url": f"file://{probe}", "pluginName": "probe", "pluginConfig": {"append": name}}
+            | {"phase": phase},
+        }
+        return "\n---\n" + json.dumps(document)
+
+    await world.apply(lambda text: text + plugin("counted", "STATS") + plugin("late", "UNSPECIFIED_PHASE"))
+
+    async def chain() -> str:
+        await world.ask("chained", headers={"connection": "close"})
+        return str(world.seen.headers.get("x-chain"))
+
+    async def is_in_order() -> bool:
+        return (await chain()).replace(" ", "") == "counted,function,late"
+
+    await until(is_in_order)  # the listener has changed: Envoy takes that before its threads have it
+    await world.apply()
+
+
+async def test_a_websocket_passes_filters_of_both_directions(world: World) -> None:
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        writer.write(await reader.readexactly(4))
+        writer.close()
+
+    async with await asyncio.start_server(upgrade, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await world.apply(lambda text: text + route("ws", rule("ws", ["headers", "answers"], port)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.edge.port)
+        head = f"GET /ws HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        writer.write(head.encode())
+        answered = await reader.readuntil(b"\r\n\r\n")
+        assert answered.split()[1] == b"101"
+        writer.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_grpc_passes_with_its_streams_and_trailers(world: World) -> None:
+    async def echo(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        context.set_trailing_metadata([("x-trailer", "kept")])
+        async for request in requests:
+            yield request
+
+    class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, _: Any) -> Any:
+            return grpc.stream_stream_rpc_method_handler(echo)
+
+    server = grpc.aio.server(handlers=[Echo()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    backend = GATEWAY[GATEWAY.rindex("---") :].replace("upstream", "calls").replace("spec: {", "spec: {protocol: h2c, ")
+    rules = rule("calls", ["headers", "answers"], port).replace("name: upstream", "name: calls")
+    await world.apply(lambda text: text + backend + route("calls", rules))
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{world.edge.port}", options=[("grpc.default_authority", HOST)]
+    ) as channel:
+        call = channel.stream_stream("/calls/Echo")()
+        for message in (b"one", b"two"):
+            await call.write(message)
+            assert await call.read() == message
+        await call.done_writing()
+        assert dict(await call.initial_metadata())["x-seen"] == "POST /calls/Echo"
+        assert dict(await call.trailing_metadata())["x-trailer"] == "kept"
+    await server.stop(None)
