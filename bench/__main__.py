@@ -12,6 +12,7 @@ PARTS = (
     ("deploy.py",),
     ("hostile.py", "--seconds", "0.5"),
     ("plugins.py",),
+    ("filters.py",),
     ("api.py",),
     ("store.py",),
     ("sealing.py",),

@@ -234,8 +234,8 @@ class Connection:
         what it begins next would wait for the turn's end.
         """
         self.detach()
-        if not listens and (farewell := self.reader.farewell()):
-            self.send(farewell)
+        if not listens:
+            self.reader.farewell(self.send)
 
     def detach(self) -> None:
         """Leave the selector: the loop has no part in this connection until it settles again."""

@@ -69,7 +69,9 @@ class FilterCodec(Protocol):
         """Answer a head: show its body, too; `is_measured` where its length was declared, and is within the limit."""
         ...
 
-    def go_on(self, phase: Phase, changes: Changes, body: bytes | None, *, had_body: bool, is_measured: bool) -> bytes:
+    def go_on(
+        self, phase: Phase, changes: Changes, body: bytes | None, *, had_body: bool, is_measured: bool, is_last: bool
+    ) -> bytes:
         """Answer a head, or its body where `had_body`: the message goes on, with a body where there is a new one."""
         ...
 
@@ -161,7 +163,8 @@ class _Passage:
                 body.new = response.body
                 return self._respond(self._show_response(response.head, body))
         changes = self._request.changes_from(self._original)
-        return self._answer(body.go_on(changes), last=not self._seeing)
+        is_last = not self._seeing
+        return self._answer(body.go_on(changes, is_last=is_last), last=is_last)
 
     def _show_request(self, call: FilterCall, body: "_Body") -> _Response | None:
         """Show the request to one filter; returns what it answers, or None where the request goes on."""
@@ -197,7 +200,7 @@ class _Passage:
         shown = self._show_response(original, body)
         if shown.is_new:
             return self._respond(shown)
-        return self._answer(body.go_on(shown.head.changes_from(original)), last=True)
+        return self._answer(body.go_on(shown.head.changes_from(original), is_last=True), last=True)
 
     def _show_response(self, head: ResponseHead, body: "_Body") -> _Response:
         """Show an answer to the filters that want to see it, last to first; a failure is the answer in its place."""
@@ -301,10 +304,16 @@ class _Body:
     def _asking(self) -> bytes:
         return self._server.codec.ask_for_body(self._phase, is_measured=self._is_measured)
 
-    def go_on(self, changes: Changes) -> bytes:
+    def go_on(self, changes: Changes, *, is_last: bool) -> bytes:
         """Return what lets the message go on."""
-        go_on = self._server.codec.go_on
-        return go_on(self._phase, changes, self.new, had_body=self._was_shown, is_measured=self._is_measured)
+        return self._server.codec.go_on(
+            self._phase,
+            changes,
+            self.new,
+            had_body=self._was_shown,
+            is_measured=self._is_measured,
+            is_last=is_last,
+        )
 
     def replace(self, body: bytes | None) -> None:
         """Put another one in its place; None leaves it. Raises CallError."""

@@ -180,9 +180,8 @@ class RequestReader:
         self._wants_continue = False
         return CONTINUE
 
-    def farewell(self) -> bytes:
-        """Return what says, during a request, that it is the last one: nothing, its response will."""
-        return b""
+    def farewell(self, send: Callable[[bytes], None]) -> None:
+        """Say, during a request, that it is the last one here: nothing does, no other is sent before its response."""
 
     def late(self, seconds: float) -> RequestError:
         """Return what a peer is answered whose request has not arrived in this time."""

@@ -12,6 +12,7 @@ Source: RFC 9113 (HTTP/2), gRPC over HTTP2 (PROTOCOL-HTTP2.md).
 """
 
 import struct
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
@@ -37,6 +38,8 @@ FRAME_BYTES_MAX = 16 * 1024
 STREAM_SECONDS_MAX: Final = 2 * 3600.0
 #: Between two streams. Envoy closes first where it can: it keeps an idle connection for an hour by default.
 IDLE_SECONDS_MAX: Final = 120.0
+#: How long a peer that was asked to leave may take.
+LEAVE_SECONDS_MAX: Final = 5.0
 
 _WINDOW_DEFAULT = 65_535
 _CONNECTION_WINDOW_BYTES = 2**30
@@ -47,6 +50,7 @@ _HEADER_TABLE_SIZE, _MAX_STREAMS, _INITIAL_WINDOW = 1, 3, 4
 _END_STREAM = _ACK = 1
 _END_HEADERS, _PADDED, _PRIORITY = 4, 8, 32
 _NO_ERROR = 0
+_ANY_STREAM = 2**31 - 1  # of a GOAWAY: what the peer began before it knew is answered (RFC 9113, 6.8)
 
 
 class _Type(IntEnum):
@@ -154,8 +158,11 @@ class StreamMessage:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection goes on after the answer."""
-        return self.stream.is_open or not self._reader.leaves
+        """Whether the connection goes on after the answer: the peer ends it, once it was asked to.
+
+        Ended here with something unread, such as an acknowledgement, it would be reset, and the answer lost.
+        """
+        return True
 
     @keep_alive.setter
     def keep_alive(self, stays: bool) -> None:
@@ -172,7 +179,7 @@ class StreamReader:
         requests: messages that have arrived and are not answered yet.
         error: none ever: what can't be read ends the connection.
         is_within_body: never: a message is handed out when it has arrived whole.
-        leaves: no further stream is wanted here; the next answer, or `farewell`, says so.
+        leaves: no further stream is wanted here; the answer that ends a stream, or `farewell`, says so.
     """
 
     is_within_body = False
@@ -190,6 +197,7 @@ class StreamReader:
         self._stream: Stream | None = None
         self._last_id = 0
         self._said_farewell = False
+        self._replying = threading.Lock()
         self._prompt = bytearray(_GREETING)
         self._send_window = _WINDOW_DEFAULT
         self._stream_window_first = _WINDOW_DEFAULT
@@ -209,7 +217,9 @@ class StreamReader:
     @property
     def idle_seconds_max(self) -> float:
         """How long the peer may say nothing now."""
-        return STREAM_SECONDS_MAX if self._stream else IDLE_SECONDS_MAX
+        if self._stream:
+            return STREAM_SECONDS_MAX
+        return LEAVE_SECONDS_MAX if self._said_farewell else IDLE_SECONDS_MAX
 
     def give_up(self) -> None:
         """Expect nothing more; nothing is wrong that would need an answer."""
@@ -224,12 +234,18 @@ class StreamReader:
         self._prompt.clear()
         return told
 
-    def farewell(self) -> bytes:
-        """Say that no further stream is wanted here; the open one goes on."""
-        if self._said_farewell:
-            return b""
+    def farewell(self, send: Callable[[bytes], None]) -> None:
+        """Say that no further stream is wanted here, while one is open, which goes on. Called on any thread.
+
+        Never after an answer's end, however close: the peer may have begun its next stream by then.
+        """
+        with self._replying:
+            if self._stream is not None and not self._said_farewell:
+                send(self._goaway())
+
+    def _goaway(self) -> bytes:
         self.leaves = self._said_farewell = True
-        return _frame(_Type.GOAWAY, 0, 0, self._last_id.to_bytes(4, "big") + _NO_ERROR.to_bytes(4, "big"))
+        return _frame(_Type.GOAWAY, 0, 0, _ANY_STREAM.to_bytes(4, "big") + _NO_ERROR.to_bytes(4, "big"))
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer."""
@@ -310,11 +326,10 @@ class StreamReader:
         if self._stream is not None:
             raise ConnectionAbortedError("a second stream, beside the only one that is taken")
         self._last_id = number
-        if not self._said_farewell:
-            self._stream = Stream(self, number, _decoded(block), self._exchange)
-            self._stream_window = self._stream_window_first
-            if self._block_flags & _END_STREAM:
-                self._end_by_peer()
+        self._stream = Stream(self, number, _decoded(block), self._exchange)
+        self._stream_window = self._stream_window_first
+        if self._block_flags & _END_STREAM:
+            self._end_by_peer()
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
@@ -354,21 +369,22 @@ class StreamReader:
 
     def reply(self, stream: Stream, message: bytes, *, last: bool) -> bytes:
         """Write an answer; `Stream.reply`."""
-        if not stream.is_open:
-            return b""
         data = _MESSAGE_HEAD.pack(0, len(message)) + message
-        self._send_window -= len(data)
-        self._stream_window -= len(data)
-        if self._send_window < 0 or self._stream_window < 0:
-            # Envoy is told to keep windows wider than whatever a stream is answered with (`gateway.envoy_functions`).
-            raise ConnectionAbortedError("the peer takes in no more")
-        pieces = (data[at : at + FRAME_BYTES_MAX] for at in range(0, len(data), FRAME_BYTES_MAX))
-        frames = [self._head(stream), *(_frame(_Type.DATA, 0, stream.id, piece) for piece in pieces)]
-        if last:
-            frames.append(_frame(_Type.HEADERS, _END_HEADERS | _END_STREAM, stream.id, _TRAILERS))
-            self._close()
-            if self.leaves:
-                frames.append(self.farewell())
+        with self._replying:
+            if not stream.is_open:
+                return b""
+            self._send_window -= len(data)
+            self._stream_window -= len(data)
+            if self._send_window < 0 or self._stream_window < 0:
+                # Envoy is told to keep windows wider than what a stream is answered with (`gateway.envoy_functions`).
+                raise ConnectionAbortedError("the peer takes in no more")
+            pieces = (data[at : at + FRAME_BYTES_MAX] for at in range(0, len(data), FRAME_BYTES_MAX))
+            frames = [self._head(stream), *(_frame(_Type.DATA, 0, stream.id, piece) for piece in pieces)]
+            if last:
+                if self.leaves and not self._said_farewell:
+                    frames.append(self._goaway())
+                frames.append(_frame(_Type.HEADERS, _END_HEADERS | _END_STREAM, stream.id, _TRAILERS))
+                self._close()
         return b"".join(frames)
 
     def _head(self, stream: Stream) -> bytes:

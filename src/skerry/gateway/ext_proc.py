@@ -95,6 +95,7 @@ def go_on(
     *,
     had_body: bool,
     is_measured: bool,
+    is_last: bool,
 ) -> bytes:
     """Answer a head, or its body where `had_body`: the message goes on.
 
@@ -104,8 +105,11 @@ def go_on(
         body: a new one; None where it stays.
         had_body: whether it is the body that is answered.
         is_measured: as it was asked for.
+        is_last: whether nothing more of the request, nor of its answer, is to be shown.
     """
     response = ProcessingResponse()
+    if is_last and not had_body:  # else Envoy would begin to show the answer before it has read that this was all
+        response.mode_override.response_header_mode = ProcessingMode.SKIP
     common = getattr(response, f"{phase}_body" if had_body else f"{phase}_headers").response
     common.status = CommonResponse.CONTINUE
     if body is not None:

@@ -9,7 +9,7 @@ from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, Traile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.engine.http2 import MESSAGE_BYTES_MAX, PREFACE, Stream, StreamReader
+from skerry.engine.http2 import LEAVE_SECONDS_MAX, MESSAGE_BYTES_MAX, PREFACE, Stream, StreamReader
 
 GOAWAY = 7
 PATH = [(":method", "POST"), (":scheme", "http"), (":authority", "e"), (":path", "/p"), ("x-of", "hello")]
@@ -139,20 +139,24 @@ def test_a_second_stream_beside_an_open_one_ends_the_connection(peer: Peer):
         peer.reader.feed(frames)
 
 
-def test_a_farewell_lets_the_open_stream_end_and_takes_no_other(peer: Peer):
+def test_a_farewell_is_said_once_while_a_stream_is_open_and_what_was_begun_by_then_is_answered(peer: Peer):
+    said: list[bytes] = []
+    peer.reader.farewell(said.append)
+    assert not said, "the next stream may have begun"
     peer.begin(b"question")
     peer.flush()
     message = peer.reader.requests.popleft()
-    assert message.keep_alive
-    assert peer.reader.farewell()[3] == GOAWAY
+    peer.reader.farewell(said.append)
+    peer.reader.farewell(said.append)
+    assert [each[3] for each in said] == [GOAWAY]
     assert framed(b"answer") in message.stream.reply(b"answer", last=True)
-    assert not message.keep_alive
-    assert peer.reader.farewell() == b""
+    assert peer.reader.idle_seconds_max == LEAVE_SECONDS_MAX
     late = Peer()
-    late.begin()
-    late.begin(b"too late")
+    late.http2.encoder.header_table_size = 0
+    late.begin(end=True)
+    late.begin(b"in time")
     peer.reader.feed(late.http2.data_to_send()[len(PREFACE) :])
-    assert not peer.reader.requests
+    assert [message.data for message in peer.reader.requests] == [b"in time"]
 
 
 @pytest.mark.parametrize(
