@@ -62,6 +62,13 @@ def test_the_counter_of_the_examples_counts(skerry: SkerryProcess, repository: P
     assert [skerry.get("http://counter.functions.localhost/visits").text for _ in range(3)] == ["1\n", "2\n", "3\n"]
 
 
+def test_the_daily_counter_of_the_examples_counts_and_has_its_schedule(skerry: SkerryProcess, repository: Path):
+    skerry.kubectl("apply", "-f", str(repository / "examples/schedule/function.yaml"))
+    skerry.kubectl("wait", READY, "edgefunction/daily", "--timeout=60s")
+    assert [skerry.get("http://daily.functions.localhost/").text for _ in range(2)] == ["1 today\n", "2 today\n"]
+    skerry.kubectl("wait", "--for=jsonpath={.status.schedules[0].activeSince}", "ef/daily", "--timeout=30s")
+
+
 def test_a_function_cannot_reach_what_listens_on_the_machine(skerry: SkerryProcess):
     source = """export default { async fetch(request) {
         const to = new URL(request.url).searchParams.get('to');
