@@ -17,5 +17,5 @@ async def test_a_bundle_that_loads_passes_and_one_that_throws_says_where(compone
         assert failed.value.message == "TypeError: at load"
         assert (failed.value.line, failed.value.column) == (2, 9)
         assert failed.value.stack == "@function.js:2:9"
-        with pytest.raises(LoadError, match="is no WebAssembly module"):
+        with pytest.raises(LoadError, match="is no WebAssembly; accepted is"):
             await checker.check(b"nothing")
