@@ -1,5 +1,6 @@
 """`skerry dev`, `skerry init` and `skerry invoke`, as their users run them."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -162,10 +163,27 @@ def run_rust(folder: Path) -> None:
     subprocess.run(["cargo", "build", "--release", "--offline", "--target", target], cwd=folder, check=True)
 
 
+def run_python(folder: Path) -> None:
+    program = Path(sys.executable).with_name("componentize-py")
+    if not program.exists():
+        pytest.skip("no componentize-py here")
+    sources = (path for path in sorted(folder.rglob("*")) if path.suffix in {".py", ".wit"})
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    kept = (
+        CACHE / "wasm" / f"init-python-{digest[:16]}.wasm"
+    )  # it takes ten seconds: once for each state of the template
+    if not kept.exists():
+        words = ["--wit-path", "wit", "--world", "function", "componentize", "app", "--output", "function.wasm"]
+        subprocess.run([str(program), *words], cwd=folder, check=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "function.wasm", kept)
+    shutil.copy(kept, folder / "function.wasm")
+
+
 @pytest.mark.parametrize(
     ("language", "build"),
-    [("js", None), ("go", run_go), ("rust", run_rust)],
-    ids=["js", "go", "rust"],
+    [("js", None), ("go", run_go), ("rust", run_rust), ("python", run_python)],
+    ids=["js", "go", "rust", "python"],
 )
 def test_what_init_writes_in_other_languages_builds_and_answers(
     tmp_path: Path, cache_dir: Path, language: str, build: Callable[[Path], None] | None

@@ -51,3 +51,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 )
 def test_a_folders_name_becomes_a_functions(folder: str, name: str) -> None:
     assert function_name(folder) == name
+
+
+def test_the_world_of_the_python_template_is_the_documented_one(tmp_path: Path) -> None:
+    write_template("python", tmp_path)
+    documented = Path(__file__).parents[3] / "docs" / "reference" / "wit" / "skerry-function.wit"
+    assert (tmp_path / "wit" / "skerry-function.wit").read_text() == documented.read_text()
