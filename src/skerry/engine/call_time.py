@@ -9,15 +9,14 @@ Reading a processor clock is a system call, which would cost a small function 3 
 first look or wait, and what came before is charged by the clock on the wall: a few hundredths of a second at most.
 """
 
-import ctypes
 import itertools
 import time
 import weakref
 from typing import Final, Protocol
 
 from wasmtime import Store
-from wasmtime import _ffi as ffi
 
+from skerry.engine.calls import EpochDeadline, deadline_callback
 from skerry.engine.errors import CallError, FailureKind
 
 #: How exact a limit of time is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
@@ -26,16 +25,6 @@ TICK_SECONDS: Final = 0.02
 LOOK_TICKS: Final = 2
 
 _UNSEEN_NS_MAX = int((LOOK_TICKS + 1) * TICK_SECONDS * 1e9)
-_CONTINUE = 0  # WASMTIME_UPDATE_DEADLINE_CONTINUE
-_STOPPED = b"stopped by the host"
-
-# Addresses of our own, as in `calls`: the types that wasmtime-py set stay as they are.
-_set_callback = ffi.dll["wasmtime_store_epoch_deadline_callback"]
-_set_callback.restype = None
-_set_callback.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-_new_error = ffi.dll["wasmtime_error_new"]
-_new_error.restype = ctypes.c_void_p
-_new_error.argtypes = [ctypes.c_char_p]
 
 
 class Looked(Protocol):
@@ -64,14 +53,13 @@ class CallTime:
         "_charged_ns",
         "_cpu_seconds_max",
         "_looked",
-        "_store",
+        "_set_deadline",
         "_timeout_seconds",
         "deadline_ns",
         "stopped",
     )
 
     def __init__(self, store: Store, looked: Looked) -> None:
-        self._store = store
         self._looked = weakref.ref(looked)
         self._began_ns = self._charged_ns = self.deadline_ns = 0
         self._base_ns: int | None = None
@@ -79,7 +67,7 @@ class CallTime:
         self.stopped: CallError | None = None
         number = next(_numbers)
         _times[number] = self
-        _set_callback(ctypes.cast(store.ptr(), ctypes.c_void_p), _LOOK_AT, number, None)
+        self._set_deadline = EpochDeadline(store, _CALLBACK, number)
 
     def begin(self, timeout_seconds: float, cpu_seconds_max: float) -> None:
         """Begin a call on this thread, which is inside of it until it ends."""
@@ -89,7 +77,7 @@ class CallTime:
         self.deadline_ns = now + int(timeout_seconds * 1e9)
         self._base_ns = None
         self.stopped = None
-        self._store.set_epoch_deadline(LOOK_TICKS)
+        self._set_deadline(LOOK_TICKS)
 
     def before_wait(self) -> None:
         """Say that the call is about to wait: from here on, its thread's processor clock is read."""
@@ -108,7 +96,7 @@ class CallTime:
         """Have the call end as soon as the guest goes on, with this error; the first one counts. Never raises."""
         if self.stopped is None:
             self.stopped = error
-        self._store.set_epoch_deadline(0)
+        self._set_deadline(0)
 
     def take_stopped(self) -> CallError | None:
         """Return why the call was stopped, and forget it: an error that is raised refers to all that met it."""
@@ -136,18 +124,15 @@ _numbers = itertools.count(1)
 _times: weakref.WeakValueDictionary[int, CallTime] = weakref.WeakValueDictionary()
 
 
-def _look(_context: int, number: int, ticks_at: int, kind_at: int) -> int:
-    """Let the guest go on for some ticks, or return an error that ends the call."""
-    ctypes.c_uint64.from_address(ticks_at).value = LOOK_TICKS
-    ctypes.c_uint8.from_address(kind_at).value = _CONTINUE
+def _look(number: int) -> int | None:
+    """Return for how many ticks a call may go on; None ends it."""
     call = _times.get(number)
     if call is not None:
         if call.stopped is None:
             call.look()
         if call.stopped is not None:
-            return int(_new_error(_STOPPED))
-    return 0
+            return None
+    return LOOK_TICKS
 
 
-_LOOK = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(_look)
-_LOOK_AT = ctypes.cast(_LOOK, ctypes.c_void_p)
+_CALLBACK = deadline_callback(_look)

@@ -3,7 +3,8 @@
 `wasmtime.Func.__call__` asks for the function's type and builds a value object for each argument on every call
 (12 µs); a request makes three calls. Here the addresses of the context, the function and the argument buffer are
 taken once. Likewise a call of a host function (12 µs, of which a `fetch` makes several): here it reads its arguments
-where they lie. This is the one module that touches the private side of wasmtime-py.
+where they lie; and what is set or looked at with every call. This is the one module that touches the private side of
+wasmtime-py.
 
 An instance and its functions belong to one thread at a time. The foreign call releases Python's lock.
 """
@@ -111,6 +112,57 @@ class RawFunction:
         raise Trap._from_ptr(ctypes.cast(trap_at, ctypes.POINTER(ffi.wasm_trap_t)))  # noqa: SLF001 - see above
 
 
+#: Asked on the guest's thread at a store's epoch deadline, with a number of the asker's choice: returns for how many
+#: ticks the guest may go on, or None to end the call. It must not raise.
+Asked = Callable[[int], int | None]
+
+_DeadlineCallback = ctypes.CFUNCTYPE(
+    *(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
+)
+_set_deadline = ffi.dll["wasmtime_context_set_epoch_deadline"]
+_set_deadline.restype = None
+_set_deadline.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+_set_deadline_callback = ffi.dll["wasmtime_store_epoch_deadline_callback"]
+_set_deadline_callback.restype = None
+_set_deadline_callback.argtypes = [ctypes.c_void_p, _DeadlineCallback, ctypes.c_size_t, ctypes.c_void_p]
+_new_error = ffi.dll["wasmtime_error_new"]
+_new_error.restype = ctypes.c_void_p
+_new_error.argtypes = [ctypes.c_char_p]
+_CONTINUE = 0  # WASMTIME_UPDATE_DEADLINE_CONTINUE
+
+
+def deadline_callback(asked: Asked) -> object:
+    """Return what `EpochDeadline` takes; it must live as long as any store that has it."""
+
+    def call(_context: int, number: int, ticks_at: int, kind_at: int) -> int:
+        ticks = asked(number)
+        if ticks is None:
+            return int(_new_error(b"stopped by the host"))
+        ctypes.c_uint64.from_address(ticks_at).value = ticks
+        ctypes.c_uint8.from_address(kind_at).value = _CONTINUE
+        return 0
+
+    return _DeadlineCallback(call)
+
+
+class EpochDeadline:
+    """When a store's guest is interrupted, in ticks from now; call it to set that."""
+
+    def __init__(self, store: Store, callback: object, number: int) -> None:
+        _set_deadline_callback(ctypes.cast(store.ptr(), ctypes.c_void_p), callback, number, None)
+        self._store = store  # keeps the context alive
+        self._context_at = ctypes.cast(store._context(), ctypes.c_void_p).value  # noqa: SLF001 - see above
+
+    def __call__(self, ticks: int) -> None:
+        """Set the deadline."""
+        _set_deadline(self._context_at, ticks)
+
+
+_data_size = ffi.dll["wasmtime_memory_data_size"]
+_data_size.restype = ctypes.c_size_t
+_data_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+
+
 class GuestMemory:
     """Bounded reads and writes of an instance's linear memory.
 
@@ -119,8 +171,10 @@ class GuestMemory:
     """
 
     def __init__(self, store: Store, memory: Memory) -> None:
-        self._store = store
-        self._memory = memory
+        self._store = store  # keeps the context alive
+        self._memory = memory._memory  # noqa: SLF001 - see above
+        self._context_at = ctypes.cast(store._context(), ctypes.c_void_p).value  # noqa: SLF001 - likewise
+        self._memory_at = ctypes.addressof(self._memory)
         self._base = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
         self._size = 0
         self._view = memoryview(b"")
@@ -128,7 +182,7 @@ class GuestMemory:
     @property
     def size_bytes(self) -> int:
         """The present size."""
-        size = self._memory.data_len(self._store)
+        size: int = _data_size(self._context_at, self._memory_at)
         if size != self._size:
             self._size = size
             # Plain bytes, where ctypes' own functions would be a foreign call for each copy.
