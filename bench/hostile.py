@@ -3,13 +3,12 @@
     .venv/bin/python bench/hostile.py [--seconds 2] [--workers 1] [NAME...]
 
 A whole Skerry with real Envoy and engine workers; each hostile function is asked by 8 clients at once while another
-function is asked by one, one request after the other. Every answer of the neighbour must be right; the ratio tells how
-much later they came.
+function is asked by one, one request after the other. Every answer of the neighbour must be right. Eight clients are a
+load by themselves: the ratio is to the median beside a harmless function that is asked as much.
 """
 
 import argparse
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -99,6 +98,14 @@ def rss_mib(skerry: SkerryProcess) -> int:
     return total >> 20
 
 
+def print_row(name: str, taken: list[float], rss: int, base50: float | None, told: object = "") -> float:
+    """Print the neighbour's latencies; return their median."""
+    p50, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
+    ratio = f"{p50 / base50:.1f}" if base50 else ""
+    print(f"{name:28}{p50:8.2f}{p99:8.2f}{ratio:>13}{len(taken):9}{rss:9}  {told}", flush=True)
+    return p50
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=2)
@@ -110,23 +117,23 @@ def main() -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         flags = ("--workers", options.workers)
         skerry = stack.enter_context(SkerryProcess.started(directory / "data", *flags, cache_dir=ROOT / ".cache"))
-        manifests = [edge_function("neighbour", NEIGHBOUR)]
+        manifests = [edge_function(name, NEIGHBOUR) for name in ("neighbour", "harmless")]
         manifests += [hostile_function(function, which) for function, (which, _) in chosen.items()]
         skerry.kubectl("apply", "-f", "-", stdin="\n".join(manifests))
-        names = [f"edgefunction/{name}" for name in ("neighbour", *chosen)]
+        names = [f"edgefunction/{name}" for name in ("neighbour", "harmless", *chosen)]
         skerry.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
         attackers = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
         alone = latencies(Client(skerry.http, "neighbour"), options.seconds)
-        base50, base99 = statistics.median(alone), statistics.quantiles(alone, n=100)[98]
-        print(f"{'':28}{'p50 ms':>8}{'p99 ms':>8}{'of alone':>10}{'answers':>9}{'RSS MiB':>9}  the hostile was told")
-        print(f"{'alone':28}{base50:8.2f}{base99:8.2f}{1:10.1f}{len(alone):9}{rss_mib(skerry):9}")
+        print(
+            f"{'beside':28}{'p50 ms':>8}{'p99 ms':>8}{'of harmless':>13}{'answers':>9}{'RSS MiB':>9}  clients were told"
+        )
+        print_row("nothing", alone, rss_mib(skerry), None)
+        harmless, told = beside(attackers, skerry.http, "harmless", options.seconds)
+        base = print_row("a harmless function", harmless, rss_mib(skerry), None, dict(told))
         for function, (which, expected) in chosen.items():
             taken, told = beside(attackers, skerry.http, function, options.seconds)
-            p50, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
             odd = "" if set(told) <= {*expected, "concurrency"} else "  UNEXPECTED"
-            line = f"{which:28}{p50:8.2f}{p99:8.2f}{p50 / base50:10.1f}{len(taken):9}{rss_mib(skerry):9}"
-            print(f"{line}  {dict(told)}{odd}")
-            sys.stdout.flush()
+            print_row(which, taken, rss_mib(skerry), base, f"{dict(told)}{odd}")
 
 
 if __name__ == "__main__":

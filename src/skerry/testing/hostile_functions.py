@@ -17,7 +17,7 @@ TIMEOUT = "2s"
 
 _SOURCE = Path(__file__).with_suffix(".js")
 _MEMORY = frozenset(("memory", "cpu-time"))
-_POLLUTED = frozenset(("ok", "exception"))
+_POLLUTED = frozenset(("ok", "exception", "trap"))
 
 #: By what they waste; by name what a client may be told.
 TIME = {
@@ -34,7 +34,7 @@ SIZE = {
     "objects": _MEMORY,
     "doubling": _MEMORY | {"exception"},
     "response": _MEMORY | {"exception"},
-    "responseBytes": {"response-too-large", "memory"},
+    "responseBytes": _MEMORY | {"response-too-large"},
     "endlessResponse": _MEMORY,
     "headerNames": _MEMORY | {"bad-response"},
     "headerValue": {"bad-response"},
