@@ -25,6 +25,7 @@ _PATH = re.compile(r"/[\x21-\x7e]*")
 _KEPT = frozenset(("content-length", "x-forwarded-for", "x-forwarded-proto", "x-request-id"))
 _KEPT_PREFIXES = ("x-envoy-", "x-skerry-", ":")
 _HIDDEN_PREFIXES = ("x-skerry-", ":")
+_HOP_BY_HOP = frozenset(name.decode() for name in HOP_BY_HOP)
 
 
 class Changes(NamedTuple):
@@ -37,6 +38,11 @@ class Changes(NamedTuple):
 
     set: dict[str, list[str]]
     remove: list[str]
+
+    @classmethod
+    def none(cls) -> "Changes":
+        """Return that nothing did."""
+        return cls({}, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ class RequestHead:
 
     def changes_from(self, original: "RequestHead") -> Changes:
         """Return what makes this of the original."""
+        if self is original:
+            return Changes.none()
         changes = _changes(original.fields, self.fields)
         for name in ("method", "host", "path"):
             if (value := getattr(self, name)) != getattr(original, name):
@@ -142,6 +150,8 @@ class ResponseHead:
 
     def changes_from(self, original: "ResponseHead") -> Changes:
         """Return what makes this of the original."""
+        if self is original:
+            return Changes.none()
         changes = _changes(original.fields, self.fields)
         if self.status != original.status:
             changes.set[":status"] = [str(self.status)]
@@ -153,7 +163,7 @@ NO_RESPONSE = ResponseHead(0, ())
 
 def _seen(fields: Fields) -> Iterator[tuple[str, str]]:
     for name, value in fields:
-        if name.encode("latin-1") not in HOP_BY_HOP and not name.startswith(_HIDDEN_PREFIXES) and name != "host":
+        if name not in _HOP_BY_HOP and not name.startswith(_HIDDEN_PREFIXES) and name != "host":
             yield name, value
 
 
@@ -188,7 +198,7 @@ def _refused(message: str) -> CallError:
 
 
 def _is_kept(name: str) -> bool:
-    return name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.encode("latin-1") in HOP_BY_HOP
+    return name in _KEPT or name.startswith(_KEPT_PREFIXES) or name in _HOP_BY_HOP
 
 
 def _changes(before: Fields, after: Fields) -> Changes:
