@@ -1,6 +1,6 @@
 import pytest
 
-from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, ENV_BYTES_MAX, EdgeFunction, EnvVar
 from skerry.api.function_limits import (
     MIB,
     MOST,
@@ -73,3 +73,12 @@ def test_isolation_is_told_with_its_default(isolation: str):
     assert given.spec.template.runtime is not None
     given.spec.template.runtime.isolation = isolation  # type: ignore[assignment]
     assert given.spec.template.isolation == isolation
+
+
+def test_an_environment_is_bounded_in_bytes():
+    given = function({})
+    given.spec.template.env = [EnvVar(name="A", value="é" * (ENV_BYTES_MAX // 2 - 1))]
+    assert not list(EDGE_FUNCTION.validate(given, None))
+    given.spec.template.env.append(EnvVar(name="B", value="x"))
+    (error,) = EDGE_FUNCTION.validate(given, None)
+    assert (error.path, error.reason) == ("spec.template.env", "FieldValueTooLong")
