@@ -327,10 +327,11 @@ def test_readiness_tells_of_the_node(skerry: SkerryProcess):
     assert "[+]node ok" in skerry.kubectl("get", "--raw", "/readyz?verbose")
 
 
-def test_a_change_of_mode_that_is_not_served_leaves_the_old_revision_serving(skerry: SkerryProcess):
+def test_a_change_of_mode_that_fails_leaves_the_old_revision_serving(skerry: SkerryProcess):
     manifest = edge_function("modal", answering("backend"))
     url = deploy(skerry, manifest)
-    skerry.kubectl("apply", "-f", "-", stdin=manifest.replace('"backend", "code"', '"filter", "code"'))
+    filtering = edge_function("modal", "export default { response() {} }")  # a filter needs a fetch
+    skerry.kubectl("apply", "-f", "-", stdin=filtering.replace('"backend", "code"', '"filter", "code"'))
     reason = '--for=jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed'
     skerry.kubectl("wait", reason, "ef/modal", "--timeout=60s")
     assert skerry.kubectl("get", "ef", "modal", "-o", "jsonpath={.spec.template.mode}") == "filter"
