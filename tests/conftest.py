@@ -15,4 +15,4 @@ def anyio_backend() -> str:
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes by their length: what was packed a second later is named alike in every process of a run."""
-    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 16 else None
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 8 else None
