@@ -13,7 +13,8 @@ PLUGINS := examples/wasmplugin
 ASC_MODULES := .cache/wasm/add-header.wasm .cache/wasm/probe.wasm
 C_MODULES := .cache/wasm/sentry.wasm
 FUNCTIONS := tests/wasm/functions
-FUNCTION_MODULES := $(addprefix .cache/wasm/,command-c.wasm command-go.wasm function-python.wasm http-js.wasm)
+FUNCTION_MODULES := $(addprefix .cache/wasm/,command-c.wasm command-go.wasm function-python.wasm filter-python.wasm \
+	http-js.wasm)
 WORLD := docs/reference/wit/skerry-function.wit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -120,10 +121,10 @@ tests/wasm/node_modules/.package-lock.json: $(STAMPS)/node tests/wasm/package.js
 	@GOOS=wasip1 GOARCH=wasm GOCACHE=$(CURDIR)/.cache/go GOFLAGS= GO111MODULE=off \
 		$(BIN)/go build -ldflags="-s -w" -o $@ $<
 
-.cache/wasm/function-python.wasm: $(FUNCTIONS)/function_app.py $(WORLD) $(STAMPS)/dev
+.cache/wasm/%-python.wasm: $(FUNCTIONS)/%_app.py $(WORLD) $(STAMPS)/dev
 	$(call say,Wasm function $(notdir $@))
 	@mkdir -p $(dir $@)
-	@$(BIN)/componentize-py -q -d $(WORLD) -w function componentize -p $(FUNCTIONS) function_app -o $@
+	@$(BIN)/componentize-py -q -d $(WORLD) -w $* componentize -p $(FUNCTIONS) $*_app -o $@
 
 .cache/wasm/http-js.wasm: $(FUNCTIONS)/http.js $(FUNCTIONS)/componentize.mjs $(NODE_MODULES)
 	$(call say,Wasm function $(notdir $@))

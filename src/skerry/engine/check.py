@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from skerry.engine.code import read_code
-from skerry.engine.errors import LoadError, OverloadedError
+from skerry.engine.code import check_mode, read_code
+from skerry.engine.errors import OverloadedError
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.instances import NOT_A_FILTER, Surroundings
+from skerry.engine.instances import Surroundings
 from skerry.engine.manifest import FunctionManifest
 from skerry.kit.tasks import run_blocking
 
@@ -50,7 +50,7 @@ class BundleChecker:
 
         Args:
             wasm: the binary.
-            is_filter: whether it must be one that can see requests on their way.
+            is_filter: whether it must be one that can see requests on their way, or one that answers them.
 
         Raises:
             LoadError: its message, line and column (in the bundle) say why it does not load.
@@ -68,9 +68,8 @@ class BundleChecker:
     def _check(self, wasm: bytes, *, is_filter: bool) -> None:
         engine = self._loaded_engine()
         code = read_code(engine, wasm, self._engine_cache)
-        instance = code.start(_CHECKED, Surroundings(log=_forget))
-        if is_filter and instance.filter is None:
-            raise LoadError(NOT_A_FILTER)
+        check_mode(code, is_filter=is_filter)
+        code.start(_CHECKED, Surroundings(log=_forget))
 
     def _loaded_engine(self) -> JavaScriptEngine:
         with self._lock:

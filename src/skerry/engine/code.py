@@ -15,7 +15,12 @@ from wasmtime import FuncType, MemoryType, Module
 from wasmtime.component import Component
 
 from skerry.engine.compiled import load_function
-from skerry.engine.components.function_component import FUNCTION_HANDLER, FUNCTION_VERSIONS, FunctionComponent
+from skerry.engine.components.function_component import (
+    FUNCTION_FILTERING,
+    FUNCTION_HANDLER,
+    FUNCTION_VERSIONS,
+    FunctionComponent,
+)
 from skerry.engine.components.http_component import HTTP_HANDLER, HTTP_VERSIONS, HttpComponent
 from skerry.engine.errors import LoadError
 from skerry.engine.host import Instance, JavaScriptEngine
@@ -30,11 +35,13 @@ _MODULE = b"\0asm\x01\0\0\0"
 #: Exports of a component that are named in its refusal.
 _NAMED_MAX = 10
 _PROXY_EXPORT = "proxy_abi_version_"
-ACCEPTED = (
+ANSWERS_ACCEPTED = (
     "a WASI preview 1 command (it imports wasi_snapshot_preview1 alone and exports _start and memory), "
     f"a component that exports {HTTP_HANDLER}@0.2 or {FUNCTION_HANDLER}@0.1, "
     "or what `jsSource` is built into"
 )
+FILTERS_ACCEPTED = f"a component that exports {FUNCTION_FILTERING}@0.1, a Proxy-Wasm module, or JavaScript"
+ACCEPTED = f"{ANSWERS_ACCEPTED}; in mode filter {FILTERS_ACCEPTED}"
 
 
 class Code(Protocol):
@@ -42,9 +49,15 @@ class Code(Protocol):
 
     Attributes:
         streams: its instances are `StreamingInstance`s.
+        answers: they answer requests, as functions in mode backend do.
+        filters: they see the requests to a backend, as functions in mode filter do.
+        what: it is, in words.
     """
 
     streams: bool
+    answers: bool
+    filters: bool
+    what: str
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> RevisionInstance:
         """Return an instance that is ready for requests; raises LoadError."""
@@ -55,6 +68,9 @@ class JavaScriptCode:
     """A bundle for the JavaScript engine."""
 
     streams = False
+    answers = True
+    filters = True
+    what = "JavaScript"
 
     def __init__(self, engine: JavaScriptEngine, bundle: bytes) -> None:
         self._engine = engine
@@ -97,16 +113,32 @@ def read_code(engine: JavaScriptEngine, wasm: bytes, cache_dir: Path) -> Code:
     raise LoadError(f"the function's binary {_described(imports, set(exports))}; accepted is {ACCEPTED}")
 
 
+def check_mode(code: Code, *, is_filter: bool) -> None:
+    """Raise LoadError where a function of this mode can't have this code; it says what is accepted."""
+    if is_filter and not code.filters:
+        mode, accepted = "filter", FILTERS_ACCEPTED
+    elif not is_filter and not code.answers:
+        mode, accepted = "backend", ANSWERS_ACCEPTED
+    else:
+        return
+    raise LoadError(f"the function's binary is {code.what}, which can't run in mode {mode}; accepted is {accepted}")
+
+
 def _read_component(engine: WasmEngine, component: Component) -> Code:
     exports = list(component.type.exports(engine))
+    ours = [name for name in exports if _is_ours(*name.partition("@")[::2])]
+    if ours:
+        return FunctionComponent(engine, component, ours)
     for name in exports:
         handler, _, version = name.partition("@")
         if handler == HTTP_HANDLER and HTTP_VERSIONS.fullmatch(version):
             return HttpComponent(engine, component, name)
-        if handler == FUNCTION_HANDLER and FUNCTION_VERSIONS.fullmatch(version):
-            return FunctionComponent(engine, component, name)
     found = f"exports {', '.join(exports[:_NAMED_MAX])}" if exports else "exports nothing"
     raise LoadError(f"the function's binary is a component that {found}; accepted is {ACCEPTED}")
+
+
+def _is_ours(interface: str, version: str) -> bool:
+    return interface in (FUNCTION_HANDLER, FUNCTION_FILTERING) and FUNCTION_VERSIONS.fullmatch(version) is not None
 
 
 def _is_command(exports: Mapping[str, object]) -> bool:

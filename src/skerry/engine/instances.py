@@ -11,7 +11,7 @@ from skerry.engine.fetching import FunctionFetcher
 from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
 
-NOT_A_FILTER = "the function's code can't run in mode filter: JavaScript can"
+NOT_A_FILTER = "the function's code can't run in mode filter"
 
 #: Takes (level, UTF-8 text) of a line that a function writes to its log.
 LogSink = Callable[[int, bytes], None]

@@ -56,6 +56,9 @@ class WasiCommand:
     """
 
     streams = False
+    answers = True
+    filters = False
+    what = "a WASI preview 1 command"
 
     def __init__(self, engine: WasmEngine, module: Module) -> None:
         self.engine = engine

@@ -1,12 +1,12 @@
-"""Components that export our own `skerry:function/handler`: whole requests in, whole responses out.
+"""Components of our own worlds: whole requests in, whole responses out (`handler`), or filters (`filtering`).
 
-An instance answers one request after the other, so what a program sets up once it has for all of them. The world is in
-docs/reference/wit.
+An instance takes one request after the other, so what a program sets up once it has for all of them. The worlds are in
+docs/reference/wit; what a filter is shown and gives is in `passing`.
 """
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,19 +14,20 @@ from wasmtime import Engine as WasmEngine
 from wasmtime import WasmtimeError
 from wasmtime.component import Component
 
-from skerry.engine.components import wasi
+from skerry.engine.components import passing, wasi
 from skerry.engine.components.calls import ExitedError, Export, ExportedFunction
 from skerry.engine.components.guest import Guest, Pollable
 from skerry.engine.components.imports import BoundImports, HostFunction, Interface, Offer
 from skerry.engine.components.values import Err, Ok
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Event, EventKind
-from skerry.engine.instances import Reply, Surroundings
+from skerry.engine.instances import BodySource, FilterReply, Reply, Surroundings
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import KvAnswer, KvQuestion
 from skerry.engine.manifest import FunctionManifest
 
 FUNCTION_HANDLER = "skerry:function/handler"
+FUNCTION_FILTERING = "skerry:function/filtering"
 FUNCTION_VERSIONS = re.compile(r"0\.1\.\d+")
 #: A byte of a list takes 64 while it crosses, and a nanosecond or ten; larger bodies are for `wasi:http`.
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -36,6 +37,7 @@ INSTANCE_BYTES = 16 * 1024 * 1024
 LOAD_SECONDS_MAX = 10.0
 
 _TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
+_FUNCTIONS = {FUNCTION_HANDLER: ("handle",), FUNCTION_FILTERING: ("on-request", "on-response")}
 _LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
@@ -133,6 +135,7 @@ _OFFER: Offer = {
     "skerry:function/types": _NOTHING,
     "skerry:function/fetch": Interface(FUNCTION_VERSIONS, {"send": _send}),
     "skerry:function/log": Interface(FUNCTION_VERSIONS, {"write": _log}),
+    "skerry:function/message": Interface(FUNCTION_VERSIONS, {"read-body": passing.read_body}),
     "skerry:function/kv": Interface(
         FUNCTION_VERSIONS, {"get": _kv(_get), "put": _kv(_put), "delete": _kv(_delete), "list": _kv(_list)}
     ),
@@ -140,21 +143,38 @@ _OFFER: Offer = {
 
 
 class FunctionComponent:
-    """A component; `code.Code`. Arguments and errors as those of `http_component.HttpComponent`."""
+    """A component; `code.Code`.
+
+    Args:
+        engine: with epoch interruption.
+        component: compiled.
+        interfaces: full names of those of ours that it exports.
+
+    Raises:
+        LoadError: it imports what is not offered, or exports something else by these names.
+    """
 
     streams = False
 
-    def __init__(self, engine: WasmEngine, component: Component, export: str) -> None:
+    def __init__(self, engine: WasmEngine, component: Component, interfaces: Sequence[str]) -> None:
         self._engine = engine
         self._imports = BoundImports(engine, component, _OFFER)
-        self._handle = Export(engine, component, export, "handle", numbers=self._imports.number_of)
+        self._exports = {
+            name: Export(engine, component, interface, name, numbers=self._imports.number_of)
+            for interface in interfaces
+            for name in _FUNCTIONS[interface.partition("@")[0]]
+        }
+        self.what = f"a component that exports {' and '.join(interfaces)}"
+        self.answers = "handle" in self._exports
+        self.filters = "on-request" in self._exports
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> "ComponentInstance":
         """Return an instance; raises LoadError where none can be made."""
         guest = Guest(self._engine, manifest, surroundings)
         guest.enter(None, LOAD_SECONDS_MAX)
         try:
-            return ComponentInstance(guest, self._handle.bind(guest, self._imports.instantiate(guest)))
+            instance = self._imports.instantiate(guest)
+            return ComponentInstance(guest, {name: each.bind(guest, instance) for name, each in self._exports.items()})
         except WasmtimeError as error:
             first = str(error).strip().splitlines()[0]
             raise LoadError(f"no instance can be made of the function's binary: {first}", stack=str(error)) from error
@@ -163,18 +183,20 @@ class FunctionComponent:
 
 
 class ComponentInstance:
-    """Answers one request after the other; `instances.FunctionInstance`."""
+    """Answers, or filters, one request after the other; `instances.FunctionInstance` and `instances.Filter`."""
 
-    def __init__(self, guest: Guest, handle: ExportedFunction) -> None:
+    sees_responses = True
+
+    def __init__(self, guest: Guest, functions: Mapping[str, ExportedFunction]) -> None:
         self.counted_bytes = self.cpu_ns = 0
         self.invocation = guest.surroundings.invocation
         self._guest = guest
-        self._handle = handle
+        self._functions = functions
 
     @property
-    def filter(self) -> None:
-        """Its world knows an answer alone."""
-        return
+    def filter(self) -> "ComponentInstance | None":
+        """Its side as a filter; None where it exports none."""
+        return self if "on-request" in self._functions else None
 
     @property
     def memory_bytes(self) -> int:
@@ -186,17 +208,36 @@ class ComponentInstance:
         if len(body) > BODY_BYTES_MAX:
             message = f"the request's body is too large for {FUNCTION_HANDLER}: {_TOO_LARGE}"
             raise CallError(FailureKind.BODY_TOO_LARGE, message)
-        method, url, *pairs = head.decode().split("\n")
-        headers = list(zip(pairs[::2], pairs[1::2], strict=True))
+        return _reply(self._call("handle", ((*passing.request_head(head), body),), timeout_seconds))
+
+    def filter_request(self, head: bytes, body: BodySource | None, timeout_seconds: float) -> FilterReply:
+        """See a request; see `Filter`."""
+        self._guest.passing_body = body or passing.no_body
+        return passing.request_reply(self._call("on-request", (passing.request_head(head),), timeout_seconds))
+
+    def filter_response(
+        self, request_head: bytes, head: bytes, body: BodySource | None, timeout_seconds: float
+    ) -> FilterReply:
+        """See the answer to a request; see `Filter`."""
+        self._guest.passing_body = body or passing.no_body
+        shown = (passing.response_head(head), passing.request_head(request_head))
+        return passing.response_reply(self._call("on-response", shown, timeout_seconds))
+
+    def _call(self, name: str, arguments: tuple[object, ...], timeout_seconds: float) -> Any:
+        """Return the value of an export's result; raises CallError."""
+        if name not in self._functions:
+            raise CallError(FailureKind.LOAD, f"the function's component exports no function {name!r}")
         self._guest.enter(self, timeout_seconds)
         try:
-            answer = self._handle((method, url, headers, body))
+            answer = self._functions[name](*arguments)
         except ExitedError as error:
             raise CallError(FailureKind.EXCEPTION, "the function ended its program instead of an answer") from error
         finally:
             self.cpu_ns = self._guest.time.cpu_ns
             self._guest.leave()
-        return _reply(answer)
+        if isinstance(answer, Err):
+            raise CallError(FailureKind.EXCEPTION, f"the function answered with an error: {answer.value}")
+        return answer.value
 
     def stop(self, error: CallError) -> None:
         """Have the present call end; see `FunctionInstance`."""
@@ -206,12 +247,9 @@ class ComponentInstance:
         """Nothing is left to do after a request."""
 
 
-def _reply(answer: Ok | Err) -> Reply:
-    if isinstance(answer, Err):
-        raise CallError(FailureKind.EXCEPTION, f"the function answered with an error: {answer.value}")
-    status, headers, body = answer.value
+def _reply(response: tuple[int, list[tuple[str, str]], bytes]) -> Reply:
+    status, headers, body = response
     if len(body) > BODY_BYTES_MAX:
         message = f"the function's response is too large for {FUNCTION_HANDLER}: {_TOO_LARGE}"
         raise CallError(FailureKind.RESPONSE_TOO_LARGE, message)
-    lines = [f"{name.lower()}: {value.strip()}\r\n" for name, value in headers]
-    return Reply(status, "".join(lines).encode(), body, work_left=False)
+    return Reply(status, passing.header_lines(headers), body, work_left=False)

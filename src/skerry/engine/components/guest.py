@@ -19,7 +19,7 @@ from skerry.engine.call_time import CallTime
 from skerry.engine.components.values import CrossingError
 from skerry.engine.errors import CallError
 from skerry.engine.fetching import Event, Subrequests
-from skerry.engine.instances import PooledInstance, Surroundings
+from skerry.engine.instances import BodySource, PooledInstance, Surroundings
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
 
@@ -114,6 +114,7 @@ class Guest:
         takers: of what happens to subrequests, by subrequest.
         output: the lines of standard output, of the present call.
         errors: the lines of standard error, of the present call.
+        passing_body: of the message that it filters; None in any other call.
     """
 
     output: LogLines
@@ -138,6 +139,7 @@ class Guest:
         self.subrequests = Subrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
         self._cpu_seconds_max = manifest.cpu_seconds_max
         self.takers: dict[int, Callable[[Event], None]] = {}
+        self.passing_body: BodySource | None = None
         self._instance: PooledInstance | None = None
 
     def enter(self, instance: PooledInstance | None, timeout_seconds: float) -> None:
@@ -156,7 +158,7 @@ class Guest:
         self.output.close()
         self.errors.close()
         del self.output, self.errors
-        self._instance = None
+        self._instance = self.passing_body = None
         entered.guest = None
 
     def start_subrequest(self, head: bytes, body: bytes, taker: Callable[[Event], None]) -> int:

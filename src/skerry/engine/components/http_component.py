@@ -47,8 +47,11 @@ class HttpComponent:
     """
 
     streams = True
+    answers = True
+    filters = False
 
     def __init__(self, engine: WasmEngine, component: Component, export: str) -> None:
+        self.what = f"a component that exports {export}"
         self._engine = engine
         self._imports = BoundImports(engine, component, _OFFER)
         self._handle = Export(engine, component, export, "handle", numbers=self._imports.number_of)
