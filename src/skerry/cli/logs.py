@@ -26,7 +26,9 @@ def logs(
     tail: Annotated[int | None, typer.Option(help="Begin with the last N lines.", min=0)] = None,
     since: Annotated[str | None, typer.Option(help="Only lines of the last 5s, 2m, 3h, ...")] = None,
     level: Annotated[str | None, typer.Option(help="Only lines as bad as debug, info, warn or error.")] = None,
-    request: Annotated[str | None, typer.Option(metavar="ID", help="Only lines of the request of this id.")] = None,
+    request: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only lines of the request whose id begins so.")
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text, or json: lines as they are kept.")] = "text",
     data_dir: DataDirFlag = None,
     kubeconfig: KubeconfigFlag = None,

@@ -41,7 +41,7 @@ class LineFilter:
     Attributes:
         since: of this time or later; None for any.
         level: as bad as this or worse, one of `log_writer.LEVELS`; None for any.
-        request_id: said in this request; None for any.
+        request_id: said in a request whose id begins so: what people read shows its first characters; None for any.
     """
 
     since: dt.datetime | None = None
@@ -65,7 +65,7 @@ class LineFilter:
             return False
         if self.level and level < LEVELS.index(self.level):
             return False
-        return self.request_id is None or told.get("requestId") == self.request_id
+        return self.request_id is None or str(told.get("requestId", "")).startswith(self.request_id)
 
 
 class FunctionLogs:

@@ -79,6 +79,8 @@ async def test_lines_are_found_by_level_and_request_however_far_apart(
     assert await messages(logs, wanted=LineFilter(level="warn")) == ["0", "careful"]
     assert await messages(logs, wanted=LineFilter(level="error")) == ["0"]
     assert await messages(logs, wanted=LineFilter(request_id="request-1"), tail_lines=2) == ["19", "careful"]
+    assert await messages(logs, wanted=LineFilter(request_id="request-0"), tail_lines=1) == ["9"]
+    assert await messages(logs, wanted=LineFilter(request_id="req"), tail_lines=1) == ["careful"], "its beginning"
     assert await messages(logs, wanted=LineFilter(level="info", request_id="none")) == []
 
 

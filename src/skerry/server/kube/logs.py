@@ -30,7 +30,7 @@ class LogQuery:
         timestamps: put its time before each line.
         limit_bytes: end after this many bytes, maybe within a line.
         level: only lines as bad as this or worse, one of `LEVELS`; ours.
-        request_id: only lines of this request; ours.
+        request_id: only lines of the request whose id begins so; ours.
     """
 
     follow: bool = False
