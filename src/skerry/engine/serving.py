@@ -201,17 +201,26 @@ class FunctionServer:
 
     def body_bytes_max(self, revision: str | None) -> int:
         """Return how long the body of a request to a revision may be."""
+        manifest = self._manifest_of(revision)
+        return manifest.request_body_bytes_max if manifest else REQUEST_BODY_BYTES_MAX_DEFAULT
+
+    def _manifest_of(self, revision: str | None) -> FunctionManifest | None:
+        """Return a revision's manifest, loaded or not; None where there is none: a whole request is told why."""
         if revision is None:
-            return REQUEST_BODY_BYTES_MAX_DEFAULT
+            return None
         try:
-            manifest = self.pool.manifest(revision) or read_manifest(self._functions_dir, revision)
-        except EngineError:  # answered with what is wrong once the request is complete
-            return REQUEST_BODY_BYTES_MAX_DEFAULT
-        return manifest.request_body_bytes_max
+            return self.pool.manifest(revision) or read_manifest(self._functions_dir, revision)
+        except EngineError:
+            return None
 
     def refuse(self, error: RequestError) -> bytes:
         """Answer what is no request, or one that may not be; the connection ends after it."""
-        self.measures.failed(error.kind, self._function_of(error.revision))
+        manifest = self._manifest_of(error.revision)
+        self.measures.failed(error.kind, manifest.function if manifest else "")
+        if manifest:
+            use = Use(manifest.revision, manifest.function)
+            use.status = error.status
+            self.measures.answered(use, 0.0)
         return error_bytes(None, error.status, error.kind, error.message)
 
     def _run(self, request: Request, peer: Peer) -> Answer:

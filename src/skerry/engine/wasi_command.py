@@ -111,7 +111,10 @@ class CommandInstance:
             self.cpu_ns = run.time.cpu_ns
             self._run = None
             del _running.run  # with the memory of the run
-        return _reply(bytes(run.output))
+        reply = _reply(bytes(run.output))
+        if len(reply.body) > self._manifest.response_body_bytes_max:
+            raise response_too_large(self._manifest)
+        return reply
 
     def settle(self, timeout_seconds: float) -> None:
         """Nothing is left to do after a run."""

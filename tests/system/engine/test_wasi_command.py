@@ -80,6 +80,13 @@ def test_what_a_program_writes_is_the_response(start: Run):
     assert reply.body == "<p>hé\n".encode()
 
 
+def test_a_body_over_the_functions_limit_is_no_response_whatever_its_head_takes(start: Run):
+    function = start(saying("Content-Type: text/plain\r\n\r\n123456"), response_body_bytes_max=5)
+    with pytest.raises(CallError, match="responseBody"):
+        function.handle(HEAD, b"", 5)
+    assert start(saying("a: b\r\n\r\n12345"), response_body_bytes_max=5).handle(HEAD, b"", 5).body == b"12345"
+
+
 def test_a_location_alone_is_a_redirect(start: Run):
     assert start(saying("Location: /there\n\n")).handle(HEAD, b"", 5).status == 302
 

@@ -179,6 +179,14 @@ async def test_a_body_over_its_functions_limit_is_413_and_one_at_the_limit_passe
         assert f"{limit} bytes (runtime.limits.requestBody)" in json.loads(refused.body)["message"]
 
 
+async def test_a_refused_body_counts_among_its_functions_answers_before_that_is_loaded(node: "Node"):
+    node.deploy("small-1", "return new Response('ok');", request_body_bytes_max=10)
+    assert (await ask(node, "small-1", method="POST", body=b"x" * 11)).status == 413
+    _, told = await node.workers.by_function(0)
+    counts = told["small"]["counts"]
+    assert (counts["requests"], counts["limits"]) == ({"small-1": [0, 0, 0, 1, 0]}, {"requestBody": 1})
+
+
 async def test_the_limits_of_a_function_are_its_own(node: "Node"):
     node.deploy("loop-1", "for (;;) {}", cpu_seconds_max=0.1)
     node.deploy("micro-1", "const again = () => Promise.resolve().then(again); await again();", cpu_seconds_max=0.1)
