@@ -1,7 +1,7 @@
 """Calls of a component's exports, with the values of `values`."""
 
 import ctypes
-from typing import Any
+from typing import Any, Self
 
 from wasmtime import Engine as WasmEngine
 from wasmtime import WasmtimeError
@@ -10,6 +10,7 @@ from wasmtime.component import Component, ExportIndex, Instance
 from wasmtime.component import _types as types
 
 from skerry.engine.components.guest import Guest
+from skerry.engine.components.shapes import shape_of
 from skerry.engine.components.values import VALUE_BYTES, CrossingError, ResourceNumbers, compile_type
 from skerry.engine.errors import CallError, FailureKind, LoadError
 
@@ -26,6 +27,9 @@ _call.argtypes = [
 _delete = ffi.dll["wasmtime_component_val_delete"]
 _delete.restype = None
 _delete.argtypes = [ctypes.c_void_p]
+
+#: Of a signature in its refusal: a component may declare types of any length.
+_SHAPE_CHARACTERS_MAX = 500
 
 
 class Export:
@@ -48,7 +52,8 @@ class Export:
         outer = component.get_export_index(interface)
         index = component.get_export_index(name, outer) if outer is not None else None
         instance = component.type.exports(engine)[interface].ty
-        function = instance.exports(engine)[name].ty if isinstance(instance, types.ComponentInstanceType) else None
+        exported = instance.exports(engine) if isinstance(instance, types.ComponentInstanceType) else {}
+        function = exported[name].ty if name in exported else None
         if index is None or not isinstance(function, types.FuncType):
             raise LoadError(f"the function's binary exports {interface} without a function {name!r}")
         self._index: ExportIndex = index
@@ -58,6 +63,14 @@ class Export:
             self._result = compile_type(function.result, numbers) if function.result is not None else None
         except CrossingError as error:
             raise LoadError(f"the function's binary exports {self.signature} with another signature") from error
+        self._shape = shape_of(function)
+
+    def require(self, shape: str) -> Self:
+        """Return it; raises LoadError where it has not this shape (`shapes.shape_of`), which calls rely on."""
+        if self._shape != shape:
+            found = self._shape[:_SHAPE_CHARACTERS_MAX]
+            raise LoadError(f"the function's binary exports {self.signature} as {found}; accepted is {shape}")
+        return self
 
     def bind(self, guest: Guest, instance: Instance) -> "ExportedFunction":
         """Return the function of an instance."""

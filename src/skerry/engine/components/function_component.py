@@ -37,7 +37,23 @@ INSTANCE_BYTES = 16 * 1024 * 1024
 LOAD_SECONDS_MAX = 10.0
 
 _TOO_LARGE = f"at most {BODY_BYTES_MAX} bytes"
-_FUNCTIONS = {FUNCTION_HANDLER: ("handle",), FUNCTION_FILTERING: ("on-request", "on-response")}
+_HEADERS = "headers: list<tuple<string, string>>"
+_REQUEST = f"method: string, url: string, {_HEADERS}"
+_RESPONSE = f"status: u16, {_HEADERS}"
+_WHOLE = "body: list<u8>"
+_MAYBE = "body: option<list<u8>>"
+_VERDICT = f"variant {{respond: record {{{_RESPONSE}, {_WHOLE}}}, forward: option<record {{{_REQUEST}, {_MAYBE}}}>}}"
+#: What our interfaces export, and its shape.
+_FUNCTIONS = {
+    FUNCTION_HANDLER: {
+        "handle": f"(record {{{_REQUEST}, {_WHOLE}}}) -> result<record {{{_RESPONSE}, {_WHOLE}}}, string>",
+    },
+    FUNCTION_FILTERING: {
+        "on-request": f"(record {{{_REQUEST}}}) -> result<{_VERDICT}, string>",
+        "on-response": f"(record {{{_RESPONSE}}}, record {{{_REQUEST}}})"
+        f" -> result<option<record {{{_RESPONSE}, {_MAYBE}}}>, string>",
+    },
+}
 _LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
@@ -160,9 +176,9 @@ class FunctionComponent:
         self._engine = engine
         self._imports = BoundImports(engine, component, _OFFER)
         self._exports = {
-            name: Export(engine, component, interface, name, numbers=self._imports.number_of)
+            name: Export(engine, component, interface, name, numbers=self._imports.number_of).require(shape)
             for interface in interfaces
-            for name in _FUNCTIONS[interface.partition("@")[0]]
+            for name, shape in _FUNCTIONS[interface.partition("@")[0]].items()
         }
         self.what = f"a component that exports {' and '.join(interfaces)}"
         self.answers = "handle" in self._exports

@@ -54,7 +54,8 @@ class HttpComponent:
         self.what = f"a component that exports {export}"
         self._engine = engine
         self._imports = BoundImports(engine, component, _OFFER)
-        self._handle = Export(engine, component, export, "handle", numbers=self._imports.number_of)
+        handle = Export(engine, component, export, "handle", numbers=self._imports.number_of)
+        self._handle = handle.require("(own, own) -> _")
 
     def start(self, manifest: FunctionManifest, surroundings: Surroundings) -> "HttpInstance":
         """Return what answers one request after the other; raises LoadError where no instance can be made."""

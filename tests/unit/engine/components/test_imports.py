@@ -11,6 +11,7 @@ from wasmtime.component import Component
 from skerry.engine.compiled import new_engine
 from skerry.engine.components import wasi
 from skerry.engine.components.calls import Export
+from skerry.engine.components.function_component import FunctionComponent
 from skerry.engine.components.guest import RESOURCES_MAX, Guest, GuestEndedError
 from skerry.engine.components.imports import BoundImports, HostFunction, Interface
 from skerry.engine.components.values import Err, Ok
@@ -172,3 +173,25 @@ def test_another_version_of_wasi_is_named(version: str):
     component = Component(engine, bytes(wat2wasm(f'(component (import "wasi:cli/environment@{version}" (instance)))')))
     with pytest.raises(LoadError, match=f"not offered here: wasi:cli/environment@{version}"):
         BoundImports(engine, component, wasi.OFFER)
+
+
+def test_an_interface_without_one_of_its_functions_is_refused():
+    engine = new_engine()
+    wat = '(component (instance $e) (export "skerry:function/filtering@0.1.0" (instance $e)))'
+    with pytest.raises(LoadError, match="without a function 'on-request'"):
+        FunctionComponent(engine, Component(engine, bytes(wat2wasm(wat))), ["skerry:function/filtering@0.1.0"])
+
+
+@pytest.mark.parametrize("interface", ["skerry:function/handler@0.1.0", "skerry:function/filtering@0.1.0"])
+def test_a_function_of_another_signature_is_refused_with_what_is_accepted(interface: str):
+    names = ("handle",) if "handler" in interface else ("on-request", "on-response")
+    exports = " ".join(f'(export "{name}" (func $f))' for name in names)
+    wat = f"""(component
+      (core module $m (func (export "f") (param i32) (result i32) i32.const 7))
+      (core instance $i (instantiate $m))
+      (func $f (param "a" u32) (result u32) (canon lift (core func $i "f")))
+      (instance $e {exports}) (export "{interface}" (instance $e)))"""
+    engine = new_engine()
+    refusal = rf"#{names[0]} as \(u32\) -> u32; accepted is \(record {{method: string"
+    with pytest.raises(LoadError, match=refusal):
+        FunctionComponent(engine, Component(engine, bytes(wat2wasm(wat))), [interface])
