@@ -24,6 +24,11 @@ from skerry.kit.errors import StartError
 SECONDS = 10.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop() -> None:
+    """Keep one event loop for all tests: gRPC may still have a word for the loop of the test before."""
+
+
 class Client:
     """One stream of an Envoy that acknowledges what it is told to."""
 
