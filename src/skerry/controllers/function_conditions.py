@@ -102,7 +102,9 @@ def _ready(function: EdgeFunction, latest: _Told, decision: TrafficDecision) -> 
     if live is None:
         return ("False", "Failed", message) if reason == "Failed" else ("False", decision.reason, decision.message)
     if function.status.serving_revision is None:
-        return "False", "WaitingForGateway", f"revision {live} is not yet routed to"
+        refused = condition_of(function.status.conditions, "Programmed")
+        why = f"routed to: {refused.message}" if refused and refused.status == "False" else "yet routed to"
+        return "False", "WaitingForGateway", f"revision {live} is not {why}"
     in_force = all(target.ready for target in function.status.targets if target.percent)
     if reason in _UNDER_WAY or decision.reason == NOT_READY or not in_force:
         return None

@@ -17,7 +17,7 @@ from skerry.api.extensions_v1alpha2 import (
     revision_name,
 )
 from skerry.api.function_traffic import TrafficEntry
-from skerry.api.model import Document, condition_of, from_document, is_true
+from skerry.api.model import Document, condition_of, from_document, is_true, with_condition
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.transport import Target, Transport
@@ -129,6 +129,11 @@ def latest_reason(function: EdgeFunction) -> str:
     return latest.reason if latest and latest.observed_generation == function.metadata.generation else ""
 
 
+def ready_message(function: EdgeFunction) -> str:
+    ready = condition_of(function.status.conditions, "Ready")
+    return ready.message if ready else ""
+
+
 def traffic_reason(function: EdgeFunction) -> str:
     traffic = condition_of(function.status.conditions, "Traffic")
     return traffic.reason if traffic and traffic.observed_generation == function.metadata.generation else ""
@@ -168,6 +173,22 @@ async def test_a_function_goes_live_when_its_revision_is_built_and_ready_when_it
         assert (ready.status, ready.reason) == ("False", "WaitingForGateway")
         await world.serve("a")
         await world.until("a", lambda f: is_true(f.status.conditions, "Ready"))
+
+
+async def test_a_function_that_the_gateway_refused_says_why_it_waits():
+    def refuse(function: EdgeFunction) -> None:
+        told = condition_of(function.status.conditions, "Latest")
+        assert told is not None
+        refused = {"type": "Programmed", "status": "False", "reason": "Invalid", "message": "no symbol"}
+        told = told.model_copy(update=refused)
+        function.status.conditions = with_condition(function.status.conditions, told)
+
+    async with running() as world:
+        await world.apply("a", "one")
+        function = await world.until("a", lambda f: latest_reason(f) == "Live")
+        await world.client.change_status(function, refuse)
+        function = await world.until("a", lambda f: "no symbol" in ready_message(f))
+        assert ready_message(function) == f"revision {function.status.live_revision} is not routed to: no symbol"
 
 
 async def test_ready_keeps_its_generation_until_the_new_revision_is_served():
