@@ -13,7 +13,7 @@ by what is kept.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import FILTER, EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficEntry, TrafficTarget, scaled, wanted_traffic
 from skerry.api.model import condition_of, is_true
 
@@ -93,17 +93,27 @@ def _wish(entry: TrafficEntry, latest_ready: str | None, revisions: Mapping[str,
     if entry.latest:
         if latest_ready is None:
             return _Wish(entry, "", NOT_READY, "no revision is ready yet")
-        return _Wish(entry, latest_ready)
+        return _addressed(entry, revisions[latest_ready])
     name = entry.revision or ""
     revision = revisions.get(name)
     if revision is None:
         return _Wish(entry, name, "RevisionMissing", f"the function has no revision {name}")
     if is_true(revision.status.conditions, "Ready"):
-        return _Wish(entry, name)
+        return _addressed(entry, revision)
     ready = condition_of(revision.status.conditions, "Ready")
     if ready is not None and ready.status == "False":
         return _Wish(entry, name, "RevisionFailed", f"revision {name} failed: {ready.message}")
     return _Wish(entry, name, NOT_READY, f"revision {name} is not ready yet")
+
+
+def _addressed(entry: TrafficEntry, revision: EdgeFunctionRevision) -> _Wish:
+    """Take a tag away from a revision that has no address of its own: it would be called as what it is not."""
+    if not entry.tag or revision.spec.mode != FILTER:
+        return _Wish(entry, revision.name)
+    if entry.percent:
+        return _Wish(entry.model_copy(update={"tag": None}), revision.name)
+    message = f"revision {revision.name} is of mode filter, and has no address that a tag could name"
+    return _Wish(entry, revision.name, "ModesDiffer", message)
 
 
 def _kept(function: EdgeFunction, revisions: Mapping[str, EdgeFunctionRevision]) -> Sequence[TrafficTarget]:

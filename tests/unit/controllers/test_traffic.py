@@ -97,6 +97,17 @@ def test_a_tag_works_while_its_shares_wait():
     assert [(target.revision, target.tag) for target in decision.targets if target.tag] == [("f-5", "next")]
 
 
+def test_a_tag_gives_no_address_to_a_revision_of_mode_filter():
+    decision = decide(
+        TrafficEntry(latest=True, percent=100),
+        TrafficEntry(revision="f-4", tag="old"),
+        revisions=[revision("f-9"), revision("f-4", mode="filter")],
+        before={"f-9": 100},
+    )
+    assert (shares(decision), decision.reason) == ({"f-9": 100}, "ModesDiffer")
+    assert not any(target.tag for target in decision.targets)
+
+
 def test_revisions_of_different_modes_share_no_requests():
     decision = decide(
         TrafficEntry(latest=True, percent=50),
