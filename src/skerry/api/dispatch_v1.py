@@ -42,8 +42,8 @@ TIMEOUT_MILLISECONDS_MAX = 3_600_000
 RETRIES_MAX = 100
 BACKOFF_SECONDS_MAX = 3600.0
 
-#: Any JSON value, null too; it is replaced as a whole.
-Json = Annotated[Any, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-map-type": "atomic"})]
+#: Any JSON value, null too.
+Json = Annotated[Any, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})]
 Names = Annotated[list[str] | None, LIST_ATOMIC]
 
 _FUNCTION_NAME = re.compile(r"\w[\w-]*", re.ASCII)

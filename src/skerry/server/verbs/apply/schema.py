@@ -194,7 +194,7 @@ def _shape(annotation: Any, extra: Any) -> Shape:
         return FREE if arguments[1] is Any else Map(_shape(arguments[1], {}))
     if origin is list:
         return _list_shape(arguments[0], extra)
-    return ATOMIC
+    return FREE if annotation is Any else ATOMIC
 
 
 def _list_shape(item: Any, extra: Any) -> Shape:
