@@ -79,6 +79,27 @@ class _Door:
         return document
 
 
+def _ask(
+    kubeconfig: Path | None, data_dir: str | None, namespace: str, request: tuple[str, str], **more: Any
+) -> Document:
+    """Send one request, method and path; return the answer's document."""
+
+    async def send() -> Document:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
+            answer: Document = await _Door(http, namespace).call(*request, **more)
+            return answer
+
+    return run(send())
+
+
+def _list(kubeconfig: Path | None, data_dir: str | None, target: Target) -> list[Document]:
+    async def fetch() -> list[Document]:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
+            return await list_all(HttpTransport(http), target)
+
+    return run(fetch())
+
+
 def _read_json(path: Path | None, flag: str) -> Document | None:
     if path is None:
         return None
@@ -180,13 +201,8 @@ def exec_(
     except ValueError as error:
         raise ConfigurationError(f"Error when parsing function parameters {input_!r}: {error}") from error
     body = {"blocking": wait, "input": payload, "secrets": secret, "services": service}
-
-    async def send() -> Document:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            answer: Document = await _Door(http, namespace).call("POST", "runs", body, {"functionName": name})
-            return answer
-
-    answer = run(send())
+    query = {"functionName": name}
+    answer = _ask(kubeconfig, data_dir, namespace, ("POST", "runs"), body=body, query=query)
     out.print_json(json.dumps(answer), indent=4)
     if answer["status"] == "ERROR":
         raise typer.Exit(1)
@@ -201,12 +217,8 @@ def runs(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """List runs, of one function or of all."""
-
-    async def fetch() -> list[Document]:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            return await list_all(HttpTransport(http), Target(RUN, namespace))
-
-    found = [item for item in run(fetch()) if name in {"", item["spec"]["functionName"]}]
+    found = _list(kubeconfig, data_dir, Target(RUN, namespace))
+    found = [item for item in found if name in {"", item["spec"]["functionName"]}]
     print_objects(RUN, found, output, single=False)
 
 
@@ -244,12 +256,7 @@ def list_(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """List functions."""
-
-    async def fetch() -> list[Document]:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            return await list_all(HttpTransport(http), Target(FUNCTION, namespace))
-
-    print_objects(FUNCTION, run(fetch()), output, single=False)
+    print_objects(FUNCTION, _list(kubeconfig, data_dir, Target(FUNCTION, namespace)), output, single=False)
 
 
 @functions.command()
@@ -260,13 +267,8 @@ def cancel(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Cancel a run that goes on; remove one that is over."""
-
-    async def send() -> Document:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            answer: Document = await _Door(http, namespace).call("DELETE", f"runs/{name}")
-            return answer
-
-    done = "removed" if run(send())["status"] in {"READY", "ERROR"} else "cancelled"
+    answer = _ask(kubeconfig, data_dir, namespace, ("DELETE", f"runs/{name}"))
+    done = "removed" if answer["status"] in {"READY", "ERROR"} else "cancelled"
     out.print(f"run {name} {done}", markup=False)
 
 
@@ -278,10 +280,5 @@ def delete(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Delete a function with its runs."""
-
-    async def send() -> None:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            await _Door(http, namespace).call("DELETE", f"function/{name}")
-
-    run(send())
+    _ask(kubeconfig, data_dir, namespace, ("DELETE", f"function/{name}"))
     out.print(f"Deleted function: {name}", markup=False)

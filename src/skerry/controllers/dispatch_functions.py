@@ -6,7 +6,6 @@ Invariant: `status.faasId` names a deployment that is there. The one before goes
 an update is without a gap, and one that fails leaves the old deployment serving.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -32,7 +31,7 @@ from skerry.functions import Function as Deployed
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
 log = get_logger(__name__)
 
@@ -78,19 +77,20 @@ class DispatchFunctionController:
     async def running(self) -> AsyncIterator[None]:
         """Deploy functions for the length of the block."""
         self._functions.on_change(self._turns.add)
-        async with background(("dispatch-functions:resync", self._resync)):
+        async with background(("dispatch-functions:resync", self._run)):
             try:
                 yield
             finally:
                 await self._turns.stop()
 
+    async def _run(self) -> None:
+        await keep_running("dispatch-functions:resync", self._resync, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
+
     async def _resync(self) -> None:
-        while True:
-            await self._functions.synced()
-            for function in self._functions:
-                self._turns.add((function.namespace, function.name))
-            await self._remove_orphans()
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._functions.synced()
+        for function in self._functions:
+            self._turns.add((function.namespace, function.name))
+        await self._remove_orphans()
 
     async def _remove_orphans(self) -> None:
         """Remove the deployments that no function names: a crash came between the two."""

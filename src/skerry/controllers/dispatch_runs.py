@@ -43,7 +43,7 @@ from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY,
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
 log = get_logger(__name__)
 
@@ -124,7 +124,7 @@ class DispatchRunController:
         """Execute runs for the length of the block."""
         self._runs.on_change(self._look_at)
         self._functions.on_change(self._look_at_runs_of)
-        async with background(("dispatch-runs:trim", self._trim)):
+        async with background(("dispatch-runs:trim", self._run)):
             try:
                 yield
             finally:
@@ -348,20 +348,21 @@ class DispatchRunController:
             raise KeyError(name)
         return {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.data or {}).items()}
 
-    async def _trim(self) -> None:
+    async def _run(self) -> None:
+        await keep_running("dispatch-runs:trim", self.trim, wakeup=Wakeup(), resync_seconds=TRIM_SECONDS)
+
+    async def trim(self) -> None:
         """Delete finished runs that are too old, or too many."""
-        while True:
-            await self._runs.synced()
-            before = rfc3339(self._clock.now() - dt.timedelta(seconds=KEPT_SECONDS))
-            finished = [(run.status.finished_time or "", run) for run in self._runs if is_finished(run)]
-            finished.sort(key=lambda pair: pair[0], reverse=True)
-            kept: dict[Key, int] = {}
-            for time, run in finished:
-                function = (run.namespace, run.spec.function_name)
-                kept[function] = kept.get(function, 0) + 1
-                if time < before or kept[function] > KEPT_RUNS_MAX:
-                    await self._client.delete(run)
-            await asyncio.sleep(TRIM_SECONDS)
+        await self._runs.synced()
+        before = rfc3339(self._clock.now() - dt.timedelta(seconds=KEPT_SECONDS))
+        finished = [(run.status.finished_time or "", run) for run in self._runs if is_finished(run)]
+        finished.sort(key=lambda pair: pair[0], reverse=True)
+        kept: dict[Key, int] = {}
+        for time, run in finished:
+            function = (run.namespace, run.spec.function_name)
+            kept[function] = kept.get(function, 0) + 1
+            if time < before or kept[function] > KEPT_RUNS_MAX:
+                await self._client.delete(run)
 
 
 def _give(run: Run, function: Function) -> None:
