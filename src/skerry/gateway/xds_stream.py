@@ -144,8 +144,12 @@ class Stream:
         return response
 
     def retry(self) -> None:
-        """Offer refused listeners again: a port may have become free since. Nothing else changes by waiting."""
-        for key in self._refused:
+        """Offer refused listeners again: a port may have become free since. Nothing else changes by waiting.
+
+        One whose last offer is not answered yet is not offered twice: the answer tells whether it needs to be.
+        """
+        unanswered = {key for key, _version in self._flying.values()}
+        for key in self._refused.keys() - unanswered:
             if key[0] == LISTENER_TYPE:
                 self._offered[LISTENER_TYPE].pop(key[1], None)
 
