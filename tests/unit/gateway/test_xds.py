@@ -184,7 +184,7 @@ async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_els
         assert rejection.name == "c"
 
 
-def test_a_refused_listener_is_not_offered_twice_before_envoy_has_answered() -> None:
+async def test_a_refused_listener_is_not_offered_twice_before_envoy_has_answered() -> None:
     stream, snapshot = Stream(), Snapshot.of([pack("l", Listener(name="l"))])
     stream.receive(DeltaDiscoveryRequest(type_url=LISTENER_TYPE))
     [offer] = stream.due(snapshot)
