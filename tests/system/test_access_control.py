@@ -10,7 +10,7 @@ from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = pytest.mark.system
 
-STATE_SECONDS_MAX = 30.0
+STATE_SECONDS_MAX = 60.0
 
 
 def resources_of(skerry: SkerryProcess, role: str) -> set[str]:

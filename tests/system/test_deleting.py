@@ -11,7 +11,7 @@ import pytest
 from skerry.testing.skerry_process import SkerryProcess
 
 HOLD = "example.com/hold"
-STATE_SECONDS_MAX = 30.0
+STATE_SECONDS_MAX = 60.0
 
 
 def until(holds: Callable[[], bool]) -> None:

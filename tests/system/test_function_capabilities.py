@@ -105,7 +105,7 @@ def reached() -> Iterator[int]:
 
 def until(holds: Callable[[], bool]) -> None:
     """Ask until it holds; each question is a request, which paces itself."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "it did not come to hold"
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system
 
 APOXY_LAYER = "application/vnd.apoxy.dev.image.content.v1.tar+gzip"
 HEADER = "x-greeting"
-MET_SECONDS_MAX = 20.0
+MET_SECONDS_MAX = 60.0
 
 
 @dataclass

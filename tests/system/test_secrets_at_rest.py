@@ -154,7 +154,7 @@ def test_a_rotation_under_load_survives_kill_9_at_any_moment(tmp_path: Path, cac
                 before = {n: count_in(http.get(f"{SECRETS}/w{n}").json()) for n in range(writers)}
                 load.acknowledged |= before
                 load.start()
-                assert load.changed.wait(30)
+                assert load.changed.wait(60)
                 made.append(http.post("/encryption/rotate").json()["key"])
                 while moment != "begun":
                     keys = http.get("/encryption").json()["keys"]

@@ -238,6 +238,6 @@ def test_a_component_that_can_not_be_run_says_what_it_lacks(skerry: SkerryProces
     (tmp_path / "f.wasm").write_bytes(wat2wasm('(component (import "acme:db/rows@1.0.0" (instance)))'))
     skerry.kubectl("apply", "-f", "-", stdin=manifest("lacking", tmp_path / "f.wasm"))
     ready = "jsonpath={.status.conditions[?(@.type=='Ready')].message}"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "exports nothing; accepted is" not in (told := skerry.kubectl("get", "ef", "lacking", "-o", ready)):
         assert time.monotonic() < deadline, told

@@ -18,7 +18,7 @@ from skerry.server.local import LocalTransport
 from skerry.testing.api_server import open_verbs
 
 #: How long a test waits for a state.
-STATE_SECONDS_MAX = 20.0
+STATE_SECONDS_MAX = 60.0
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ WASM_LAYER = "application/vnd.module.wasm.content.layer.v1+wasm"
 WASM_CONFIG_LAYER = "application/vnd.module.wasm.config.v1+json"
 CNCF_LAYER = "application/wasm"
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-PUSH_SECONDS_MAX = 30.0
+PUSH_SECONDS_MAX = 60.0
 
 SigningKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 

@@ -28,8 +28,8 @@ from cryptography.x509.oid import NameOID
 
 from skerry.testing.images import PUSH_SECONDS_MAX, Image, push
 
-START_SECONDS_MAX = 20.0
-STOP_SECONDS_MAX = 10.0
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.02
 
 USERNAME = "skerry-test"

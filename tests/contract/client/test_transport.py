@@ -159,7 +159,7 @@ async def test_a_watch_tells_each_change_once_and_in_order(transport: Transport)
         await transport.replace(named("a"), created | {"data": {"key": "1"}})
         await transport.delete(named("a"))
         seen = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in events:
                 if event.type != "BOOKMARK":
                     seen.append((event.type, int(event.document["metadata"]["resourceVersion"])))
@@ -209,7 +209,7 @@ async def test_an_informer_follows_from_before_to_after(transport: Transport):
     informer.on_change(lambda _: changed.set())
 
     async def until(names: set[str]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {obj.name for obj in informer} != names:
                 changed.clear()
                 await changed.wait()
@@ -240,7 +240,7 @@ async def test_an_informer_of_metadata_holds_what_owns_and_ends_an_object_and_no
         assert (listed.metadata.finalizers, listed.metadata.deletion_timestamp) == (("example.com/f",), None)
         changed.clear()
         await transport.delete(named("owned"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await changed.wait()
         watched = informer.get("owned", "default")
         assert watched
@@ -291,6 +291,6 @@ async def test_an_informer_lists_again_when_its_history_is_gone(transport: Trans
     async with background(("informer", informer.run)):
         await informer.synced()
         await transport.create(CONFIGS, config("a"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await seen.wait()
     assert expiring.lists == 2

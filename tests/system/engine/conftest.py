@@ -174,8 +174,8 @@ class Node:
         write_manifest(self.settings.functions_dir, manifest)
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Look until a condition of other processes holds, for ten seconds at most."""
-        with anyio.fail_after(10):
+        """Look until a condition of other processes holds, for a minute at most."""
+        with anyio.fail_after(60):
             while not await condition():  # noqa: ASYNC110 - another process has no event to give
                 await anyio.sleep(0.01)
 
@@ -219,7 +219,7 @@ async def node(component: Path, tmp_path: Path) -> AsyncIterator[Node]:
         engine_cache=CACHE,
         component=component,
         count=1,
-        drain_seconds=5,
+        drain_seconds=60,
     )
     async with run_workers(settings) as workers:
         yield Node(settings, workers)

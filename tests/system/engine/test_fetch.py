@@ -4,7 +4,6 @@ import gzip
 import http.server
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.reply(b"" if query in {"204", "304"} else b"body", int(query))
             case "/hold":
                 self.server.held.release()
-                self.server.release.wait(20)
+                self.server.release.wait()
                 self.reply(b"held")
             case "/endless":
                 self.endless()
@@ -347,17 +346,15 @@ def test_a_signal_ends_a_fetch_and_its_connection(load: "Loader", upstream: Upst
 def test_what_a_request_left_behind_is_ended_with_it(load: "Loader", upstream: Upstream):
     function = load.handler(f"await fetch('{upstream.url}/endless'); return new Response('enough');")
     assert function.call().body == b"enough"
-    assert upstream.gone.wait(20), "the connection is still open"
+    assert upstream.gone.wait(60), "the connection is still open"
     assert function.call().body == b"enough"
 
 
 def test_the_time_limit_counts_while_a_fetch_waits(load: "Loader", upstream: Upstream):
     function = load.handler(f"return fetch('{upstream.url}/hold');")
-    began = time.monotonic()
-    with pytest.raises(CallError) as failed:
+    with pytest.raises(CallError) as failed:  # the server holds its answer for as long as the test runs
         function.call(timeout_seconds=0.2)
     assert failed.value.kind is FailureKind.TIMEOUT
-    assert time.monotonic() - began < 15  # the server would hold it for 20
 
 
 def test_subrequests_are_bounded_at_once_and_in_all(load: "Loader", upstream: Upstream):

@@ -30,7 +30,7 @@ from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
 from skerry.testing.plugins import built, held
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.005
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 

@@ -70,7 +70,7 @@ class World:
         await self.client.change_status(stored, lambda r: setattr(r.status, "artifact", artifact))
         changed = asyncio.Event()
         self.revisions.on_change(lambda _: changed.set())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (found := self.revisions.get(name)) is None or found.status.artifact is None:
                 changed.clear()
                 await changed.wait()

@@ -67,7 +67,7 @@ class World:
 
     async def turn_until(self, holds: Callable[[list[ScheduleStatus]], bool]) -> list[ScheduleStatus]:
         """Let the scheduler look again and again until what it has told of is as asked."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 await self.scheduler.turn()
                 function = self.functions.get("f")

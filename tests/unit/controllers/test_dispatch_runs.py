@@ -52,7 +52,7 @@ async def test_old_runs_go_and_a_failure_to_delete_one_is_tried_again(
     gone = asyncio.Event()
     runs.on_change(lambda key: gone.set() if key[1] == old.name and runs.get(key[1], key[0]) is None else None)
     async with background(("runs", runs.run), ("functions", functions.run)), controller.running():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await gone.wait()
         assert not failures
         assert await client.find(Run, new.name, namespace="default")

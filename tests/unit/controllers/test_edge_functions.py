@@ -114,7 +114,7 @@ class World:
 
     async def until(self, name: str, holds: Callable[[EdgeFunction], bool]) -> EdgeFunction:
         """Wait until the function, not older than what was applied last, is as asked."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 function = self.functions.get(name)
                 fresh = function and int(function.metadata.resource_version or 0) >= self.versions.get(name, 0)
@@ -335,7 +335,7 @@ async def test_a_lost_artifact_is_built_again():
         async with controlled(client, builder) as world:
             await world.apply("b", "two")
             await world.until("b", lambda f: latest_reason(f) == "Live")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not any("one" in text for text in builder.built):
                     world.changed.clear()
                     await world.changed.wait()
@@ -393,7 +393,7 @@ async def test_a_build_that_a_restart_cut_short_is_told_as_superseded():
                 "a", lambda f: latest_reason(f) == "Live" and f.status.live_revision == revision_name(f)
             )
             [old] = [r for r in world.revisions if r.name != function.status.live_revision]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while reason_of(world.revisions.get(old.name)) != "Superseded":
                     world.changed.clear()
                     await world.changed.wait()

@@ -94,7 +94,7 @@ class World:
         return await self.client.get(WasmPlugin, name, namespace="default")
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not holds():
                 self.changed.clear()
                 await self.changed.wait()

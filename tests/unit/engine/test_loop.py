@@ -17,7 +17,7 @@ from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
 from skerry.engine.serving import Answer
 
-SECONDS_MAX = 10
+SECONDS_MAX = 60
 THREADS_MAX = 128
 LARGE_BYTES = 8 * 1024 * 1024
 
@@ -206,7 +206,8 @@ def test_a_peer_that_reads_slowly_holds_no_thread_and_gets_everything(running: R
     slow.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
     assert running.server.begun.acquire(timeout=SECONDS_MAX)
     assert running.get("/other") == b"/other"
-    assert running.leadership.statistics()["threads"] == 1
+    # Not one thread in all: on a busy machine the watchdog takes a turn for one that lasts, and another thread leads.
+    running.until(lambda statistics: statistics["threads_spare"] == statistics["threads"] - 1)
     assert read_body(slow) == bytes(LARGE_BYTES)
     assert asked(slow, "/again") == b"/again"
 

@@ -167,7 +167,7 @@ async def test_loops_come_and_go_while_the_block_runs() -> None:
     loops = Loops()
     with pytest.raises(RuntimeError, match="can't be started"):
         loops.start("early", loop)
-    async with asyncio.timeout(20), loops.running():
+    async with asyncio.timeout(60), loops.running():
         loops.start("one", loop)
         await started.wait()
         with pytest.raises(RuntimeError, match="can't be started"):

@@ -22,7 +22,7 @@ CONFIG = b'{"metadata":{"name":"c"},"data":{"a":"1"}}'
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 APPLY = "application/apply-patch+yaml"
 #: How long a test waits for an answer or an end.
-ANSWER_SECONDS_MAX = 30.0
+ANSWER_SECONDS_MAX = 60.0
 
 Conversation = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

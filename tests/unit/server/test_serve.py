@@ -121,7 +121,7 @@ async def test_a_client_that_goes_ends_its_watch(server: ApiServer) -> None:
     own = server.log.statistics()["watchers"]
     async with client(server) as http, http.stream("GET", f"{CONFIGS}?watch=true"):
         assert server.app.statistics()["streams"] == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while server.app.statistics()["streams"] or server.log.statistics()["watchers"] > own:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
 

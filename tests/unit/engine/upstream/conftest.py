@@ -12,7 +12,7 @@ import pytest
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Event, EventKind, Fetcher, Subrequests
 
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 @dataclass

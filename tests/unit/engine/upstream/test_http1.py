@@ -141,7 +141,7 @@ def test_what_comes_between_two_requests_ends_the_connection(lab: "Lab"):
 
     upstream, function = lab.upstream(serve), lab.function()
     assert function.fetch(upstream.url).body == b"ok"
-    assert said.wait(20)
+    assert said.wait(60)
     assert function.fetch(upstream.url).body == b"ok"
 
 
@@ -170,7 +170,7 @@ def test_an_upstream_that_hangs_is_given_up(lab: "Lab", part: bytes):
     def hang(sock: socket.socket) -> None:
         read_request(sock)
         sock.sendall(part)
-        released.wait(20)
+        released.wait(60)
 
     limits = FetchLimits(head_seconds_max=0.05, idle_seconds_max=0.05)
     done = lab.function(limits=limits).fetch(lab.upstream(hang).url)
@@ -191,7 +191,7 @@ def test_a_function_that_cancels_gives_the_place_back(lab: "Lab"):
     number = function.start(lab.upstream(serve).url)
     assert fetcher.statistics()["fetch_connections"] == 1
     function.subrequests.cancel(number)
-    assert gone.wait(20)
+    assert gone.wait(60)
     assert fetcher.statistics()["fetch_connections"] == 0
 
 

@@ -72,7 +72,7 @@ class Roles:
 @asynccontextmanager
 async def following(*scripts: Script) -> AsyncIterator[Roles]:
     roles, verbs = Roles(), Scripted(*scripts)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         task = group.create_task(roles.follower.run(verbs))
         yield roles
         task.cancel()

@@ -85,7 +85,7 @@ async def test_a_kind_is_told_about_in_every_form_and_vanishes_with_its_definiti
     assert schema["properties"]["spec"] == SCHEMA["properties"]["spec"]
     assert schema["x-kubernetes-group-version-kind"] == [{"group": "example.com", "version": "v1", "kind": "Widget"}]
     await end(server)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await http.get(WIDGETS)).status_code != 404:
             pass
     assert (await http.get("/apis/example.com")).status_code == 404

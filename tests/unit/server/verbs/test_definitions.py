@@ -35,7 +35,7 @@ async def put(log: RevisionLog, document: Any, revision: int = 0) -> int:
 async def test_a_kind_that_is_in_the_log_is_found_by_whoever_asks_first(log: RevisionLog):
     catalogue, changed = Catalogue(KINDS), asyncio.Event()
     follower = Definitions(log, catalogue)
-    async with follower.running(), asyncio.timeout(20):
+    async with follower.running(), asyncio.timeout(60):
         assert await follower.find(*WIDGETS) is None
         revision = await put(log, established(definition()))
         assert await follower.find(*WIDGETS)
