@@ -23,7 +23,7 @@ from prometheus_client import Counter
 
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
-from skerry.api.function_schedules import Result, ScheduleStatus, last_due, next_due
+from skerry.api.function_schedules import Result, ScheduleStatus, adopted, last_due, next_due
 from skerry.client.client import Client
 from skerry.client.events import EventRecorder
 from skerry.client.informer import Informer
@@ -251,11 +251,8 @@ def _status_of(function: EdgeFunction, run: _Run) -> ScheduleStatus | None:
 
 
 def _adopt(wanted: Sequence[tuple[str, str]], now: str, function: EdgeFunction) -> bool:
-    """Tell of exactly the schedules that the live revision has; those that stay keep what was told of them."""
-    known = {status.key: status for status in function.status.schedules or ()}
-    function.status.schedules = [
-        known.get(key) or ScheduleStatus(cron=key[0], time_zone=key[1], active_since=now) for key in wanted
-    ] or None
+    """Tell of exactly the schedules that the live revision has."""
+    function.status.schedules = adopted(wanted, function.status.schedules or (), now)
     return True
 
 

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from skerry.api.dispatch_failures import DeadLetter, FailureTarget, validate_failure_target
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long, too_many
+from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, Conditions, FreeForm, Int64, Model, Resource, Time, list_map
 
@@ -36,7 +38,7 @@ SOURCE_CHARACTERS_MAX = 256 << 10
 #: Names of secrets, and of services, of one function or run.
 NAMES_MAX = 100
 TAGS_MAX = 100
-#: Bytes of a run's input, and of its output, as JSON: both are kept with the run.
+#: Bytes of a run's input, of its output, its event and its HTTP context, each as JSON: all are kept with the run.
 PAYLOAD_BYTES_MAX = 1 << 20
 TIMEOUT_MILLISECONDS_MAX = 3_600_000
 RETRIES_MAX = 100
@@ -78,6 +80,13 @@ class FunctionSchema(Model):
     """Schema of the output."""
 
 
+class FunctionSchedule(Schedule):
+    """Runs the function by the clock; Skerry's own addition."""
+
+    input: Json = None
+    """The payload of each run; members that are null are left out."""
+
+
 class FunctionSpec(Model):
     """The desired state of a function."""
 
@@ -98,6 +107,10 @@ class FunctionSpec(Model):
     """Milliseconds that one run may take; 0 for an hour, the most there is."""
     tags: Annotated[list[Tag] | None, list_map("key")] = None
     """Tags, for clients to select by."""
+    schedules: Annotated[list[FunctionSchedule] | None, LIST_ATOMIC] = None
+    """When it is run by the clock; Skerry's own addition."""
+    on_failure: FailureTarget | None = None
+    """Who is told of a run that failed for good, unless the run says so itself; Skerry's own addition."""
 
 
 class FunctionStatus(Model):
@@ -111,6 +124,8 @@ class FunctionStatus(Model):
     """The deployment that serves runs, a UUID; each change makes a new one."""
     observed_generation: Int64 | None = None
     """The generation that this status was made from."""
+    schedules: ScheduleStatuses = None
+    """What has become of each schedule."""
     conditions: Conditions = None
     """Ready: it can be run. Latest: what runs is the spec as it is now."""
 
@@ -128,6 +143,9 @@ def _check_backoff(text: str) -> str:
     if not 0 <= parse_seconds(text) <= BACKOFF_SECONDS_MAX:
         raise ValueError(f"must be from 0s to {BACKOFF_SECONDS_MAX:.0f}s")
     return text
+
+
+Backoff = Annotated[str, AfterValidator(_check_backoff)]
 
 
 class RunSpec(Model):
@@ -151,8 +169,12 @@ class RunSpec(Model):
     """Tags, for clients to select by."""
     retries: Annotated[int, Field(ge=0, le=RETRIES_MAX)] = 0
     """How often a run that failed, other than by its input, is tried again; Skerry's own addition."""
-    backoff: Annotated[str, AfterValidator(_check_backoff)] = "1s"
+    backoff: Backoff = "1s"
     """How long to wait before the first retry; doubled at each. Skerry's own addition."""
+    on_failure: FailureTarget | None = None
+    """Who is told where it fails for good; Skerry's own addition."""
+    dead_letter_of: str | None = None
+    """The failed run that this one tells of; it is not told of in its turn. Skerry's own addition."""
     cancelled: bool = False
     """Ends the run; Skerry's own addition. It can't be taken back."""
 
@@ -215,6 +237,8 @@ class RunStatus(Model):
     """Who executes it now."""
     finished_time: Time | None = None
     """When it ended, failed or not."""
+    dead_letter: DeadLetter | None = None
+    """What became of telling that it failed, where someone is to be told."""
 
 
 class Run(Resource):
@@ -272,6 +296,8 @@ def _validate_function(function: Function, _: Function | None) -> Iterator[Field
     yield from _names(spec.services, "spec.services")
     if spec.tags and len(spec.tags) > TAGS_MAX:
         yield too_many("spec.tags", len(spec.tags), TAGS_MAX)
+    yield from validate_schedules(spec.schedules or (), "spec.schedules")
+    yield from validate_failure_target(spec.on_failure, "spec.onFailure")
 
 
 def _default_run(run: Run) -> None:
@@ -288,6 +314,9 @@ def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
     yield from _names(run.spec.secrets, "spec.secrets")
     yield from _names(run.spec.services, "spec.services")
     yield from _payload(run.spec.input, "spec.input")
+    yield from _payload(run.spec.event, "spec.event")
+    yield from _payload(run.spec.http_context, "spec.httpContext")
+    yield from validate_failure_target(run.spec.on_failure, "spec.onFailure")
     if old is not None:
         wanted, had = run.spec.model_copy(update={"cancelled": False}), old.spec.model_copy(update={"cancelled": False})
         if wanted != had:

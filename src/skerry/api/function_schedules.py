@@ -87,6 +87,18 @@ def next_due(key: tuple[str, str], after: dt.datetime) -> dt.datetime | None:
     return found.astimezone(dt.UTC) if found else None
 
 
+def adopted(wanted: Sequence[tuple[str, str]], told: Sequence[ScheduleStatus], now: str) -> list[ScheduleStatus] | None:
+    """Return what is to be told of exactly the schedules that are wanted; those that stay keep what was told of them.
+
+    Args:
+        wanted: the schedules' keys.
+        told: what is told now.
+        now: when those that are new come into force.
+    """
+    known = {status.key: status for status in told}
+    return [known.get(key) or ScheduleStatus(cron=key[0], time_zone=key[1], active_since=now) for key in wanted] or None
+
+
 def last_due(status: ScheduleStatus, now: dt.datetime) -> dt.datetime | None:
     """Return the last time up to `now` that a schedule was due and has not fired, if it is worth making up for."""
     after = max(from_rfc3339(status.fired_until), now - dt.timedelta(seconds=CATCH_UP_SECONDS_MAX))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.api.dispatch_events import Event
 from skerry.api.dispatch_v1 import RUN, Function, Run
 from skerry.api.errors import ServiceUnavailable
 from skerry.api.model import from_document, to_document
@@ -23,6 +24,7 @@ from skerry.server.verbs.verbs import Verbs
 
 if TYPE_CHECKING:
     from skerry.agent.agent import Agent
+    from skerry.controllers.dispatch_events import EventDeliveries
 
 #: Further back than any log is kept; a bound, because dates have one.
 SINCE_SECONDS_MAX = 10 * 365 * 86400
@@ -85,6 +87,19 @@ class LateRuns:
     def require_room(self, namespace: str, function: str) -> None:
         """Refuse a run where too many wait."""
         self._present().require_room(namespace, function)
+
+
+class LateEvents:
+    """`server.dispatch.events.Events`, likewise; `deliveries` is set then."""
+
+    def __init__(self) -> None:
+        self.deliveries: EventDeliveries | None = None
+
+    async def deliver(self, namespace: str, event: Event) -> list[str]:
+        """Begin the runs of an event."""
+        if self.deliveries is None:
+            raise ServiceUnavailable("events are not delivered yet: Skerry is starting")
+        return await self.deliveries.deliver(namespace, event)
 
 
 class LocalArtifacts:

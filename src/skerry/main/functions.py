@@ -2,44 +2,72 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.dispatch_events import EventDeliveries
+from skerry.controllers.dispatch_failures import DeadLetterController
 from skerry.controllers.dispatch_functions import DispatchFunctionController
 from skerry.controllers.dispatch_runs import DispatchRunController
+from skerry.controllers.dispatch_schedules import function_schedules
 from skerry.functions.local.driver import LocalDriver
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import LateRuns, RecordedRuns
+from skerry.main.adapters import LateEvents, LateRuns, RecordedRuns
 from skerry.main.data_dir import DataDir
 from skerry.server.access import Access
-from skerry.server.dispatch.door import DispatchDoor, Runs, Sources
+from skerry.server.dispatch.door import DispatchDoor, Sources
+from skerry.server.dispatch.events import EventEmission, Subscriptions
 from skerry.server.dispatch.functions import Functions
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
 from skerry.server.verbs.verbs import Verbs
 
 
-def dispatch_door(verbs: Verbs, access: Access, sources: Sources, runs: Runs) -> DispatchDoor:
-    """Return the front door of functions, runs and secrets."""
-    handlers = (Functions(sources), FunctionRuns(runs), Secrets())
+@dataclass(frozen=True, slots=True)
+class Dispatching:
+    """What the front door asks of the controllers behind it, which start after it."""
+
+    runs: LateRuns = field(default_factory=LateRuns)
+    events: LateEvents = field(default_factory=LateEvents)
+
+
+def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
+    """Return the front door of functions and all that begins their runs."""
+    handlers = (
+        Functions(sources),
+        FunctionRuns(behind.runs),
+        Secrets(),
+        EventEmission(behind.events),
+        Subscriptions(),
+    )
     return DispatchDoor(verbs, access, [operation for each in handlers for operation in each.operations()])
 
 
 @asynccontextmanager
 async def dispatch_controllers(
-    data_dir: DataDir, client: Client, keep: ArtifactKeep, verbs: Verbs, runs: LateRuns
+    data_dir: DataDir, client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
 ) -> AsyncIterator[None]:
-    """Deploy functions and execute their runs on this machine; `runs` is at hand once they do."""
+    """Deploy functions and execute their runs on this machine; what is `behind` the door is at hand once they do."""
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
     async with AsyncExitStack() as stack:
         driver = await stack.enter_async_context(LocalDriver(data_dir.deployments))
-        functions = informers.of(Function)
+        functions, runs = informers.of(Function), informers.of(Run)
         deploying = DispatchFunctionController(client, functions, driver, keep, clock, ids)
-        executing = DispatchRunController(client, informers.of(Run), functions, driver, RecordedRuns(verbs), clock, ids)
-        for part in (deploying.running(), executing.running(), informers.running()):
+        executing = DispatchRunController(client, runs, functions, driver, RecordedRuns(verbs), clock, ids)
+        failures = DeadLetterController(client, runs, executing.require_room, clock)
+        schedules = function_schedules(client, functions, executing.require_room, clock)
+        for part in (
+            deploying.running(),
+            executing.running(),
+            failures.running(),
+            schedules.running(),
+            informers.running(),
+        ):
             await stack.enter_async_context(part)
-        runs.controller = executing
+        behind.runs.controller = executing
+        behind.events.deliveries = EventDeliveries(client, executing.require_room)
         yield

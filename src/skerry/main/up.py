@@ -62,7 +62,6 @@ from skerry.main import data_dir as directories
 from skerry.main.adapters import (
     EngineBundleCheck,
     KeptSources,
-    LateRuns,
     LocalArtifacts,
     LocalFunctionLogs,
     NodeReadiness,
@@ -71,7 +70,7 @@ from skerry.main.bootstrap import ensure_default_gateway, require_default_gatewa
 from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
-from skerry.main.functions import dispatch_controllers, dispatch_door
+from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door
 from skerry.main.ports import free_address
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
@@ -80,7 +79,7 @@ from skerry.server.auth import Authenticator
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
-from skerry.server.dispatch.door import Runs, Sources
+from skerry.server.dispatch.door import Sources
 from skerry.server.encryption import EncryptionDoor
 from skerry.server.health import Health
 from skerry.server.http import Door
@@ -123,7 +122,7 @@ class Ground:
     access: Access
     resealer: Resealer
     sources: Sources
-    runs: Runs
+    dispatching: Dispatching
 
 
 async def run_up(settings: Settings, when_ready: Callable[[Running], Awaitable[None]]) -> None:
@@ -187,11 +186,10 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         await ensure_default_gateway(client, http_address)
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
         node = NodeReadiness()
-        runs = LateRuns()
-        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), runs)
+        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), Dispatching())
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
         await stack.enter_async_context(controllers(settings, data_dir, client, keep, verbs.kinds))
-        await stack.enter_async_context(dispatch_controllers(data_dir, client, keep, verbs, runs))
+        await stack.enter_async_context(dispatch_controllers(data_dir, client, keep, verbs, ground.dispatching))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
@@ -249,7 +247,7 @@ def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: 
     return (
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
-        dispatch_door(ground.verbs, ground.access, ground.sources, ground.runs),
+        dispatch_door(ground.verbs, ground.access, ground.sources, ground.dispatching),
     )
 
 

@@ -20,7 +20,8 @@ from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import KeptSources, LateRuns
+from skerry.main.adapters import KeptSources
+from skerry.main.functions import Dispatching
 from skerry.main.up import Ground, front_doors
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
@@ -68,7 +69,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         accounts = AccountTokens(verbs, open_signing_key(tmp_path / "sa.key"), clock, RandomIds())
         tokens = Tokens(verbs, clock, accounts, (known,))
         keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
-        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), LateRuns())
+        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), Dispatching())
         doors = front_doors(ground, LogLines(), clock, tokens)
         yield App(doors, Guards((known,), access), Health([]), clock)
 

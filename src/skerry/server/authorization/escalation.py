@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
+from skerry.api.dispatch_events import Subscription
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
@@ -90,7 +91,7 @@ def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
             return code, list(secrets_of(code))
         case EdgeFunctionRevision():
             return obj.spec.code, list(secrets_of(obj.spec.code))
-        case Function() | Run():
+        case Function() | Run() | Subscription():
             return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
         case _:
             return None, []

@@ -8,17 +8,17 @@ right: a run's `services`, and its `finishedTime` when it failed.
 import base64
 import binascii
 import re
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skerry.api.core_v1 import Secret
 from skerry.api.dispatch_v1 import DELETING, INITIALIZED, Function, FunctionSchema, FunctionSpec, Run, Tag
 from skerry.api.errors import BadRequest
-from skerry.api.model import Document
+from skerry.api.model import Document, Model, to_document
 from skerry.functions import SchemaError, check_schema
 from skerry.kit.clock import from_rfc3339
-from skerry.server.dispatch.errors import PATTERN, RequestRefused
+from skerry.server.dispatch.errors import PATTERN, RequestRefused, of_model
 
 #: What Dispatch writes of a time that has not come: year 1, as seconds since 1970.
 NO_TIME = -62135596800
@@ -28,6 +28,8 @@ HIDDEN = "<hidden>"
 _NAME = re.compile(r"\w[\w-]*", re.ASCII)
 _GZIP = b"\x1f\x8b"
 _TEXT_FILE_MODULE = "function"
+
+S = TypeVar("S", bound=Model)
 
 
 class Body(BaseModel):
@@ -65,6 +67,8 @@ class FunctionBody(Body):
     services: list[str] | None = None
     timeout: int = 0
     tags: list[TagBody] | None = None
+    schedules: list[dict[str, Any]] | None = None
+    on_failure: dict[str, Any] | None = Field(default=None, alias="onFailure")
 
 
 class RunBody(Body):
@@ -79,6 +83,7 @@ class RunBody(Body):
     tags: list[TagBody] | None = None
     retries: int = 0
     backoff: str = "1s"
+    on_failure: dict[str, Any] | None = Field(default=None, alias="onFailure")
 
 
 class SecretBody(Body):
@@ -117,6 +122,14 @@ def source_of(body: FunctionBody) -> tuple[str | None, bytes | None]:
         raise BadRequest("source must be the base64 of an archive (tar in gzip), or of a text in UTF-8") from error
 
 
+def spec_of(model: type[S], document: Document) -> S:
+    """Read a spec; members that are None are absent. Raises RequestRefused for one that is against its model."""
+    try:
+        return model.model_validate({k: v for k, v in document.items() if v is not None}, by_name=False)
+    except ValidationError as error:
+        raise of_model(error) from error
+
+
 def function_spec(body: FunctionBody, text: str | None, artifact: str | None) -> FunctionSpec:
     """Make the spec that a body asks for.
 
@@ -137,10 +150,12 @@ def function_spec(body: FunctionBody, text: str | None, artifact: str | None) ->
         "secrets": body.secrets,
         "services": body.services,
         "timeout": body.timeout,
+        "schedules": body.schedules,
+        "onFailure": body.on_failure,
+        "tags": tags_document(body.tags),
     }
-    spec = FunctionSpec.model_validate({k: v for k, v in document.items() if v is not None}, by_name=False)
+    spec = spec_of(FunctionSpec, document)
     spec.function_schema = FunctionSchema(in_=body.schema_.in_, out=body.schema_.out) if body.schema_ else None
-    spec.tags = _tags(body.tags)
     return spec
 
 
@@ -154,15 +169,22 @@ def run_spec(function: str, body: RunBody) -> Document:
         "services": body.services,
         "httpContext": body.http_context or None,
         "event": body.event,
-        "tags": [tag.model_dump() for tag in body.tags] if body.tags else None,
+        "tags": tags_document(body.tags),
         "retries": body.retries,
         "backoff": body.backoff,
+        "onFailure": body.on_failure,
     }
-    return {key: value for key, value in document.items() if value is not None}
+    return document
 
 
-def _tags(tags: list[TagBody] | None) -> list[Tag] | None:
-    return [Tag(key=tag.key, value=tag.value) for tag in tags] if tags else None
+def tags_document(tags: list[TagBody] | None) -> list[Document] | None:
+    """Make the tags of a spec, as a document."""
+    return [tag.model_dump() for tag in tags] if tags else None
+
+
+def tags_json(tags: list[Tag] | None) -> list[Document] | None:
+    """Write tags."""
+    return [tag.model_dump() for tag in tags] if tags else None
 
 
 def function_json(function: Function) -> Document:
@@ -176,13 +198,15 @@ def function_json(function: Function) -> Document:
         "image": spec.image,
         "handler": spec.handler or None,
         "timeout": spec.timeout or None,
-        "createdTime": _seconds(function.metadata.creation_timestamp),
+        "createdTime": seconds_of(function.metadata.creation_timestamp),
+        "schedules": [to_document(each) for each in spec.schedules] if spec.schedules else None,
+        "onFailure": to_document(spec.on_failure) if spec.on_failure else None,
     }
     return {key: value for key, value in document.items() if value is not None} | {
         "schema": {"in": schema.in_ if schema else None, "out": schema.out if schema else None},
         "secrets": spec.secrets,
         "services": spec.services,
-        "tags": [tag.model_dump() for tag in spec.tags] if spec.tags else None,
+        "tags": tags_json(spec.tags),
         "reason": status.reason,
         "status": DELETING if function.metadata.deletion_timestamp else status.state or INITIALIZED,
     }
@@ -204,6 +228,9 @@ def run_json(run: Run) -> Document:
         "event": spec.event,
         "error": _error_json(status.error),
         "attempts": status.attempts or None,
+        "onFailure": to_document(spec.on_failure) if spec.on_failure else None,
+        "deadLetter": to_document(status.dead_letter) if status.dead_letter else None,
+        "deadLetterOf": spec.dead_letter_of,
     }
     written = {key: value for key, value in document.items() if value is not None} | {
         "secrets": status.secrets or spec.secrets,
@@ -211,8 +238,8 @@ def run_json(run: Run) -> Document:
         "tags": [tag.model_dump() for tag in spec.tags or ()],
         "reason": status.reason,
         "status": status.state or INITIALIZED,
-        "executedTime": _seconds(run.metadata.creation_timestamp),
-        "finishedTime": _seconds(status.finished_time) if finished else NO_TIME,
+        "executedTime": seconds_of(run.metadata.creation_timestamp),
+        "finishedTime": seconds_of(status.finished_time) if finished else NO_TIME,
     }
     if finished or status.logs:
         logs = status.logs
@@ -235,10 +262,11 @@ def secret_json(secret: Secret, *, values: bool) -> Document:
     return {"kind": "Secret", "id": secret.uid, "name": secret.name, "secrets": plain, "tags": None}
 
 
-def _seconds(time: str | None) -> int:
+def seconds_of(time: str | None) -> int:
+    """Write a time as Dispatch does: seconds since 1970, `NO_TIME` for one that has not come."""
     return round(from_rfc3339(time).timestamp()) if time else NO_TIME
 
 
 def modified_seconds(run: Run) -> int:
     """Return when a run changed last, for `since`."""
-    return _seconds(run.status.finished_time or run.metadata.creation_timestamp)
+    return seconds_of(run.status.finished_time or run.metadata.creation_timestamp)

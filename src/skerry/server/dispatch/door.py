@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from skerry.api.core_v1 import SECRET
+from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
@@ -166,7 +167,12 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 
 
-_WORDS = {FUNCTION.resource: "function", RUN.resource: "function run", SECRET.resource: "secret"}
+_WORDS = {
+    FUNCTION.resource: "function",
+    RUN.resource: "function run",
+    SECRET.resource: "secret",
+    SUBSCRIPTION.resource: "subscription",
+}
 
 
 def _named(error: NotFound) -> NotFound:

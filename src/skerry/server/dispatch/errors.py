@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from skerry.api.errors import ApiError, Invalid
 from skerry.server.http import Response
 
-WRONG_TYPE, REQUIRED, PATTERN = 601, 602, 605
+WRONG_TYPE, REQUIRED, TOO_LONG, PATTERN = 601, 602, 603, 605
 
 
 class RequestRefused(ApiError):

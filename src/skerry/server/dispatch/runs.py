@@ -4,11 +4,12 @@ import asyncio
 import uuid
 
 from skerry.api.decoding import complete
+from skerry.api.dispatch_calls import run_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
-from skerry.api.model import ObjectMeta, OwnerReference
+from skerry.api.model import ObjectMeta
 from skerry.api.registry import kind_of
-from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec
+from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs, json
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
 from skerry.server.dispatch.objects import Objects
@@ -56,9 +57,8 @@ class FunctionRuns:
         function = await _ready(asked.objects, name, min(_seconds(prefer.get("wait", "0")), WAIT_SECONDS_MAX))
         key = asked.request.header(b"idempotency-key")
         run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else uuid.uuid4())
-        run = Run(
-            metadata=_metadata(function, run_name), spec=RunSpec.model_validate(run_spec(name, body), by_name=False)
-        )
+        spec = spec_of(RunSpec, run_spec(name, body))
+        run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
         if key and (known := await _find(asked.objects, run_name)) is not None:
             return _answer(known, prefer)
         if not body.blocking:
@@ -134,12 +134,6 @@ async def _ready(objects: Objects, name: str, seconds: float) -> Function:
         if not limit.expired():
             raise
     raise NotFound(f"function {name} is not READY")
-
-
-def _metadata(function: Function, name: str) -> ObjectMeta:
-    """Make the metadata of a run: it goes when its function goes."""
-    owner = OwnerReference(api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid)
-    return ObjectMeta(name=name, namespace=function.namespace, owner_references=[owner])
 
 
 def _preferences(asked: Asked) -> dict[str, str]:

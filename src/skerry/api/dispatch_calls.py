@@ -1,0 +1,37 @@
+"""Runs as they are begun: by a request, an event, a schedule, or the failure of another run.
+
+Pure. Who begins a run more than once for the same reason gives it the same name, so that it is one run.
+"""
+
+import uuid
+
+import orjson
+
+from skerry.api.dispatch_v1 import Function, Run, RunSpec
+from skerry.api.model import ObjectMeta, OwnerReference
+
+#: Names the runs that are begun for a reason that may come twice.
+_REASONS = uuid.UUID("0c2f6a52-8a0e-4d0b-9d0e-5a5f6f3f4b7e")
+
+
+def run_name(*reason: str) -> str:
+    """Return the name, a UUID, of the one run that there is for a reason."""
+    return str(uuid.uuid5(_REASONS, orjson.dumps(reason).decode()))
+
+
+def run_of(function: Function | None, spec: RunSpec, metadata: ObjectMeta) -> Run:
+    """Make a run of a function, which owns it: it goes when its function goes.
+
+    Args:
+        function: None where there is none of that name, which the run's end will tell.
+        spec: what is to be run; where it does not say who is told of a failure, the function does.
+        metadata: name and namespace.
+    """
+    if function is not None:
+        owner = OwnerReference(
+            api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid
+        )
+        metadata.owner_references = [owner]
+        if spec.on_failure is None and spec.dead_letter_of is None:
+            spec.on_failure = function.spec.on_failure
+    return Run(metadata=metadata, spec=spec)

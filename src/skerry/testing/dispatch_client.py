@@ -1,0 +1,66 @@
+"""A client of Dispatch's front door, for tests that drive it as Dispatch's own clients do."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from skerry.testing.skerry_process import SkerryProcess
+
+#: How long a state may take to come on a busy machine.
+STATE_SECONDS_MAX = 90.0
+POLL_SECONDS = 0.02
+
+
+class DispatchClient:
+    """Speaks for one organization.
+
+    Args:
+        http: with a credential.
+    """
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        self.http.headers["x-dispatch-org"] = "default"
+
+    @classmethod
+    @contextmanager
+    def of(cls, skerry: SkerryProcess) -> Iterator["DispatchClient"]:
+        """Be its administrator for the length of the block."""
+        with skerry.api_client() as http:
+            yield cls(http)
+
+    def post(self, path: str, status: int, /, **body: Any) -> Any:
+        """Send a JSON body, insist on the answer's status, and return its document."""
+        answer = self.http.post(path, json=body)
+        if answer.status_code != status:
+            raise AssertionError(f"{path} answered {answer.status_code}: {answer.text}")
+        return answer.json()
+
+    def create_function(self, name: str, code: str, **more: Any) -> None:
+        """Register a Python function (its text has `handle`), and wait until it can be run."""
+        self.post("/v1/function", 201, name=name, image="python3", code=code, main="handle", **more)
+        self.until(f"/v1/function/{name}", lambda found: found["status"] == "READY")
+
+    def runs(self, function: str) -> list[Any]:
+        """Return the runs of a function."""
+        return list(self.http.get("/v1/runs", params={"functionName": function}).json())
+
+    def until(self, path: str, holds: Any, **query: str) -> Any:
+        """Wait until what a path answers is so, and return it."""
+        deadline = time.monotonic() + STATE_SECONDS_MAX
+        while not holds(found := self.http.get(path, params=query).json()):
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"{path} did not come to what was waited for: {found}")
+            time.sleep(POLL_SECONDS)
+        return found
+
+    def finished(self, function: str, count: int = 1) -> list[Any]:
+        """Wait until so many runs of a function are over, and return all that there are."""
+
+        def holds(runs: list[Any]) -> bool:
+            return sum(run["status"] in {"READY", "ERROR"} for run in runs) >= count
+
+        return list(self.until("/v1/runs", holds, functionName=function))
