@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+
 from skerry.api.model import R
 from skerry.client.informer import Informer
 
