@@ -47,6 +47,8 @@ BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to 
 #: Functions worked on at once. High, because a turn is cheap but for its build, which has a bound of its own: a
 #: function whose code is built must not wait behind others that are still to be.
 CONCURRENCY = 1024
+#: A build that could not be carried out is tried again after this time first: what it needs is mostly another host's.
+FIRST_RETRY_SECONDS = 1.0
 #: Every function is looked at again this often, whatever happened.
 RESYNC_SECONDS = 600.0
 
@@ -79,7 +81,9 @@ class EdgeFunctionController:
         self._builder = builder
         self._clock = clock
         self._turns = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
-        self._builds = KeyedWorkers("edge-function-builds", self._build, concurrency=CONCURRENCY)
+        self._builds = KeyedWorkers(
+            "edge-function-builds", self._build, concurrency=CONCURRENCY, first_retry_seconds=FIRST_RETRY_SECONDS
+        )
         self._building: set[str] = set()
 
     @asynccontextmanager

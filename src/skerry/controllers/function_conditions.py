@@ -21,9 +21,11 @@ _UNDER_WAY = frozenset(("Building", "Retrying"))
 
 
 def tell_ingesting(revision: EdgeFunctionRevision, now: str) -> None:
-    """Say that a revision is being built."""
+    """Say that a revision is being built. One whose last try failed goes on to say why, until that has changed."""
     _set(revision, now, "Ingest", "True", "InProgress")
-    _set(revision, now, "Ready", "Unknown", "Building")
+    ready = condition_of(revision.status.conditions, "Ready")
+    if ready is None or ready.reason != "Retrying":
+        _set(revision, now, "Ready", "Unknown", "Building")
 
 
 def tell_failed(revision: EdgeFunctionRevision, message: str, now: str) -> None:

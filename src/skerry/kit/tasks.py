@@ -16,10 +16,14 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import Counter
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
 FAILURES = Counter("skerry_task_failures_total", "Failed turns of a supervised task.", ["task"])
+
+#: A turn that goes on failing is tried again this often.
+RETRY_SECONDS_MAX = 60.0
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -119,26 +123,39 @@ async def keep_running(
     while True:
         try:
             await turn()
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - a task's edge
             delay = backoff.next_seconds()
-            FAILURES.labels(name).inc()
-            log.exception("task failed, will try again", task=name, delay_seconds=round(delay, 3))
+            _tell_failure(error, delay, task=name)
             await asyncio.sleep(delay)
             continue
         backoff.reset()
         await wakeup.wait(resync_seconds)
 
 
+def _tell_failure(error: Exception, delay_seconds: float, *, task: str, **key: str) -> None:
+    """Log a failed turn and count it; of a failure that was expected, its sentences say all that there is to know."""
+    FAILURES.labels(task).inc()
+    told: dict[str, Any] = {"task": task, **key, "delay_seconds": round(delay_seconds, 3)}
+    if isinstance(error, SkerryError):
+        detail = {"detail": error.detail} if error.detail else {}
+        log.warning("task failed, will try again", reason=error.public, **detail, **told)
+    else:
+        log.error("task failed, will try again", exc_info=error, **told)
+
+
 class KeyedWorkers(Generic[K]):
     """Run `turn(key)` for every key that was added: one at a time a key, `concurrency` keys at once.
 
-    A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff.
-    Bound: one pending mark a key, so memory grows with the number of distinct keys only.
+    A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff, which begins
+    with `first_retry_seconds`. Bound: one pending mark a key, so memory grows with the number of distinct keys only.
     """
 
-    def __init__(self, name: str, turn: Callable[[K], Awaitable[None]], *, concurrency: int) -> None:
+    def __init__(
+        self, name: str, turn: Callable[[K], Awaitable[None]], *, concurrency: int, first_retry_seconds: float = 0.1
+    ) -> None:
         self._name = name
         self._turn = turn
+        self._first_retry_seconds = first_retry_seconds
         self._slots = asyncio.Semaphore(concurrency)
         self._again: dict[K, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,17 +171,16 @@ class KeyedWorkers(Generic[K]):
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, key: K) -> None:
-        backoff = Backoff(max_seconds=60.0)
+        backoff = Backoff(self._first_retry_seconds, max_seconds=RETRY_SECONDS_MAX)
         try:
             while True:
                 self._again[key] = False
                 try:
                     async with self._slots:
                         await self._turn(key)
-                except Exception:
+                except Exception as error:  # noqa: BLE001 - as in `keep_running`
                     delay = backoff.next_seconds()
-                    FAILURES.labels(self._name).inc()
-                    log.exception("turn failed, will try again", task=self._name, key=str(key))
+                    _tell_failure(error, delay, task=self._name, key=str(key))
                     await asyncio.sleep(delay)
                     continue
                 if not self._again[key]:

@@ -21,6 +21,7 @@ from skerry.api.model import Document, condition_of, from_document, is_true, wit
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.transport import Target, Transport
+from skerry.controllers import edge_functions
 from skerry.controllers.builds import Built, SourceError
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.kit.clock import SystemClock
@@ -32,11 +33,13 @@ from skerry.testing.manifests import answering, edge_function
 
 @dataclass
 class FakeBuilder:
-    """Builds anything but what `failures` names; `gate` holds builds back."""
+    """Builds anything but what `failures` names; `gate` holds builds back, `holds_retries` those after the first."""
 
     failures: dict[str, Exception] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    holds_retries: asyncio.Event | None = None
+    retries: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
     resolved: ResolvedSource | None = None
 
@@ -51,6 +54,9 @@ class FakeBuilder:
         text = source.assets.files[0].content
         if self.gate:
             await self.gate.wait()
+        if self.holds_retries and text in self.built:
+            self.retries.set()
+            await self.holds_retries.wait()
         self.built.append(text)
         self.lost = False
         for mark, failure in list(self.failures.items()):
@@ -236,6 +242,19 @@ async def test_a_failure_of_the_builder_is_tried_again_and_one_of_the_source_is_
         await world.until("b", lambda f: latest_reason(f) == "Failed")
         assert sum("later" in text for text in builder.built) == 2
         assert sum("never" in text for text in builder.built) == 1
+
+
+async def test_while_a_build_is_tried_again_its_function_goes_on_to_say_what_failed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(edge_functions, "FIRST_RETRY_SECONDS", 0.01)
+    builder = FakeBuilder(failures={"later": SkerryError("disk full")}, holds_retries=asyncio.Event())
+    async with running(builder) as world:
+        await world.apply("a", "later")
+        await builder.retries.wait()
+        function = await world.until("a", lambda f: latest_reason(f) == "Retrying")
+        assert ready_message(function).endswith("the build will be tried again: disk full")
+        assert builder.holds_retries
+        builder.holds_retries.set()
+        await world.until("a", lambda f: latest_reason(f) == "Live")
 
 
 async def test_an_older_template_finds_its_revision_and_is_not_built_again():

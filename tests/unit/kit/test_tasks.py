@@ -3,6 +3,7 @@ import contextlib
 
 import pytest
 
+from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running
 
 
@@ -54,6 +55,32 @@ async def test_a_failed_turn_is_tried_again():
     await done.wait()
     await workers.stop()
     assert outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "lines"), [(SkerryError("no such host", detail="a.test"), 1), (ValueError("a defect"), None)]
+)
+async def test_an_expected_failure_is_one_line_and_a_defect_tells_its_place(
+    failure: Exception, lines: int | None, capsys: pytest.CaptureFixture[str]
+):
+    failures: list[Exception] = [failure]
+    done = asyncio.Event()
+
+    async def turn(_: str) -> None:
+        if failures:
+            raise failures.pop()
+        done.set()
+
+    workers = KeyedWorkers("test", turn, concurrency=1, first_retry_seconds=0.01)
+    workers.add("a")
+    await done.wait()
+    await workers.stop()
+    told = "".join(capsys.readouterr())
+    assert str(failure) in told
+    assert ("Traceback" in told) is (lines is None)
+    if lines:
+        assert len(told.splitlines()) == lines
+        assert "a.test" in told
 
 
 async def test_keep_running_survives_a_failed_turn():
