@@ -12,7 +12,7 @@ from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, invalid
 from skerry.api.kinds import Kind
 from skerry.api.model import Int64, Model
-from skerry.api.quantities import parse_bytes, write_bytes
+from skerry.api.quantities import Quantity, parse_bytes, write_bytes
 
 MIB = 1024 * 1024
 _LIMITED = "edgefunctions.extensions.apoxy.dev"
@@ -21,13 +21,13 @@ _LIMITED = "edgefunctions.extensions.apoxy.dev"
 class EdgeFunctionLimits(Model):
     """How much a function may use. What is not given has a default."""
 
-    memory: str | None = None
+    memory: Quantity | None = None
     """Memory of one instance, a quantity such as 128Mi. Defaults to 128Mi; at least 32Mi."""
     cpu_time: str | None = None
     """How long one request may compute, waiting aside, such as 500ms. Defaults to 10s."""
-    request_body: str | None = None
+    request_body: Quantity | None = None
     """Longest body of a request, a quantity. Defaults to 10Mi; a longer one is answered 413."""
-    response_body: str | None = None
+    response_body: Quantity | None = None
     """Longest body of a response, a quantity. Defaults to 32Mi."""
     subrequests: Int64 | None = None
     """How many fetches one request may cause. Defaults to 1000."""

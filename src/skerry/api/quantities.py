@@ -5,6 +5,9 @@ Source: k8s.io/apimachinery, `resource.Quantity`: a decimal number with a binary
 
 import re
 from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 _BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)}
@@ -14,6 +17,15 @@ _WHOLE = re.compile(r"(\d{1,20}(?:\.\d{0,9})?|\.\d{1,9})(?:([KMGTPE]i|[kMGTPE])|
 
 #: What an error says is accepted.
 ACCEPTED = 'a quantity of bytes such as "128Mi", "10M" or "1048576" (suffixes: Ki, Mi, Gi, k, M, G)'
+
+
+def _as_text(value: Any) -> Any:
+    """Write a number as text, as Quantity's UnmarshalJSON reads it; anything else is left to the check of its type."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+#: A field that holds a quantity: text, and in what clients send a number as well.
+Quantity = Annotated[str, BeforeValidator(_as_text)]
 
 
 def parse_bytes(text: str) -> int:

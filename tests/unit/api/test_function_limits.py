@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, ENV_BYTES_MAX, EdgeFunction, EnvVar
 from skerry.api.function_limits import (
@@ -82,3 +83,12 @@ def test_an_environment_is_bounded_in_bytes():
     given.spec.template.env.append(EnvVar(name="B", value="x"))
     (error,) = EDGE_FUNCTION.validate(given, None)
     assert (error.path, error.reason) == ("spec.template.env", "FieldValueTooLong")
+
+
+def test_a_size_may_be_a_number_and_nothing_else_but_text():
+    limits = function({"memory": 128 * MIB, "requestBody": 2e6}).spec.template.runtime.limits  # type: ignore[union-attr]
+    assert limits is not None
+    assert limits.memory == str(128 * MIB)
+    assert limits_of(limits).request_body_bytes == 2_000_000
+    with pytest.raises(ValidationError, match=r"limits\.memory\n.*valid string"):
+        function({"memory": True})
