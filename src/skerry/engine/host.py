@@ -27,6 +27,7 @@ from skerry.engine.exchange import response_too_large
 from skerry.engine.fetching import Subrequests
 from skerry.engine.instances import BodySource, FilterReply, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest
+from skerry.engine.out_of_memory import is_nearly_full, memory_failure, tells_of_memory
 from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ LOAD_SECONDS_MAX = 10.0
 MEMORY_BYTES_MIN = 32 * 1024 * 1024
 #: What a fresh instance takes: most of its linear memory is never touched, and so takes none of the machine's.
 INSTANCE_BYTES = 3 * 1024 * 1024
-#: What a trap so close to the memory limit is taken for.
-_MEMORY_MARGIN_BYTES = 2 * 1024 * 1024
 #: Tables of a store: the component has one, of 20,000 elements.
 _TABLE_ELEMENTS_MAX = 100_000
 
@@ -66,7 +65,6 @@ _IMPORT_MESSAGE = "the function imports a module while it runs: only what the bu
 #: Where the component, which has no files, traps: its module loader is all that ever looks for one.
 _IMPORT_TRAP = "path_filestat_get"
 _OUT_OF_MEMORY = "out of memory"
-_OUT_OF_MEMORY_MARKS = (_OUT_OF_MEMORY.encode(), b"Unable to realloc")  # the latter for one large piece
 
 
 class JavaScriptEngine:
@@ -340,8 +338,7 @@ class Instance:
             return CallError(FailureKind.EXCEPTION, _NEVER_MESSAGE)
         if isinstance(error, Trap) and error.frames and error.frames[0].func_name == _IMPORT_TRAP:
             return CallError(FailureKind.EXCEPTION, _IMPORT_MESSAGE)
-        nearly_full = self.memory.size_bytes + _MEMORY_MARGIN_BYTES > self._manifest.memory_bytes_max
-        if nearly_full or any(mark in told for mark in _OUT_OF_MEMORY_MARKS):
+        if is_nearly_full(self.memory.size_bytes, self._manifest) or tells_of_memory(told):
             return self.memory_failure()
         reason = code.name.lower().replace("_", " ") if code else "the call could not go on"
         detail = f"{told.decode(errors='replace')}\n{error}"
@@ -355,8 +352,7 @@ class Instance:
 
     def memory_failure(self, stack: str = "") -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""
-        limit = f"{self._manifest.memory_bytes_max >> 20} MiB (runtime.limits.memory)"
-        return CallError(FailureKind.MEMORY, f"the function needs more memory than its limit of {limit}", stack=stack)
+        return memory_failure(self._manifest, stack)
 
 
 class _Answer(NamedTuple):

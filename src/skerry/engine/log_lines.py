@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from skerry.engine.instances import LogSink
+from skerry.engine.out_of_memory import tells_of_memory
 
 #: One line; the rest of it is another line.
 LOG_LINE_BYTES_MAX = 16 * 1024
@@ -33,6 +34,12 @@ class LogLines:
         self._before_pause = before_pause
         self._rest = bytearray()
         self._lines = self._bytes = self._dropped_bytes = 0
+        self._tells_of_memory = False
+
+    @property
+    def tells_of_memory(self) -> bool:
+        """Whether one of the lines says that the program was given no memory."""
+        return self._tells_of_memory or tells_of_memory(self._rest)
 
     def write(self, data: bytes) -> None:
         """Take what was written, at level info."""
@@ -72,6 +79,7 @@ class LogLines:
             return
         self._lines += 1
         self._bytes += len(line)
+        self._tells_of_memory = self._tells_of_memory or tells_of_memory(line)
         self._log(level, bytes(line[:LOG_LINE_BYTES_MAX]))
 
     def _pause(self, size: int) -> None:

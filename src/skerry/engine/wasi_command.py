@@ -26,6 +26,7 @@ from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import LogSink, Reply, Surroundings
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LogLines
 from skerry.engine.manifest import FunctionManifest
+from skerry.engine.out_of_memory import by_its_cause, is_nearly_full
 
 WASI = "wasi_snapshot_preview1"
 #: What a program writes before the body.
@@ -177,7 +178,8 @@ class _Run:
         finally:
             self._said.close()
         if stopped := self.time.take_stopped():
-            raise stopped
+            full = stopped.kind is FailureKind.TRAP and is_nearly_full(self.memory_bytes, self._manifest)
+            raise by_its_cause(stopped, self._manifest) if full or self._said.tells_of_memory else stopped
 
     def _configuration(self, environment: dict[str, str], body: bytes) -> WasiConfig:
         configuration = WasiConfig()

@@ -10,6 +10,7 @@ import pytest
 from skerry.engine import log_lines
 from skerry.engine.code import read_code
 from skerry.engine.components.guest import present_guest
+from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.exchange import Exchange
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request
@@ -19,6 +20,7 @@ from skerry.testing.plugins import built
 from tests.system.engine.conftest import CACHE, ROOT
 
 HEAD = b"GET\nhttp://f.test/\nhost\nf.test"
+MEMORY_HEAD = b"GET\nhttp://f.test/memory\nhost\nf.test"
 
 
 class Peer:
@@ -56,13 +58,23 @@ class Function:
         self.lines.append(line)
         self.guests.append(weakref.ref(present_guest().store))
 
-    def answer(self) -> bytes:
+    def answer(self, head: bytes = HEAD) -> bytes:
         if not isinstance(self.instance, StreamingInstance):
-            return self.instance.handle(HEAD, b"", 30).body
+            return self.instance.handle(head, b"", 60).body
         request, peer = Request(), Peer()
         request.method = b"GET"
-        self.instance.answer(HEAD, Exchange(request, peer, self.manifest, lambda: None), 30)
+        self.instance.answer(head, Exchange(request, peer, self.manifest, lambda: None), 60)
         return peer.sent.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("module", ["command-go", "function-python", "http-js"])
+def test_what_needs_more_memory_than_its_limit_is_told_so_whatever_its_runtime_makes_of_it(
+    engine: JavaScriptEngine, module: str
+):
+    function = Function(engine, module)
+    with pytest.raises(CallError, match=r"limit of 128 MiB \(runtime\.limits\.memory\)") as failed:
+        function.answer(MEMORY_HEAD)
+    assert failed.value.kind is FailureKind.MEMORY
 
 
 @pytest.fixture

@@ -248,6 +248,8 @@ class ComponentInstance:
             answer = self._functions[name](*arguments)
         except ExitedError as error:
             raise CallError(FailureKind.EXCEPTION, "the function ended its program instead of an answer") from error
+        except CallError as failure:
+            raise self._guest.cause_of(failure) from None  # it may be the very same
         finally:
             self.cpu_ns = self._guest.time.cpu_ns
             self._guest.leave()

@@ -22,6 +22,7 @@ from skerry.engine.fetching import Event, Subrequests
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
+from skerry.engine.out_of_memory import by_its_cause
 
 #: Streams, bodies, headers, timers: what a guest has of the host at once.
 RESOURCES_MAX = 10_000
@@ -137,7 +138,7 @@ class Guest:
         self.has_exited = False
         self.before_poll: Callable[[], None] = _do_nothing
         self.subrequests = Subrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
-        self._cpu_seconds_max = manifest.cpu_seconds_max
+        self._manifest = manifest
         self.takers: dict[int, Callable[[Event], None]] = {}
         self.passing_body: BodySource | None = None
         self._instance: PooledInstance | None = None
@@ -147,7 +148,7 @@ class Guest:
         entered.guest = self
         self._instance = instance
         self.has_exited = False
-        self.time.begin(timeout_seconds, self._cpu_seconds_max)
+        self.time.begin(timeout_seconds, self._manifest.cpu_seconds_max)
         self.output = LogLines(self.surroundings.log, self.before_wait)
         self.errors = LogLines(self.surroundings.log, self.before_wait)
 
@@ -160,6 +161,11 @@ class Guest:
         del self.output, self.errors
         self._instance = self.passing_body = None
         entered.guest = None
+
+    def cause_of(self, failure: CallError) -> CallError:
+        """Return what the present call really failed of: nothing can look into a component's memory, but it can say."""
+        lacks_memory = self.errors.tells_of_memory or self.output.tells_of_memory
+        return by_its_cause(failure, self._manifest) if lacks_memory else failure
 
     def start_subrequest(self, head: bytes, body: bytes, taker: Callable[[Event], None]) -> int:
         """Send a request (`fetching.Subrequests.start`), whose events are the taker's; returns its number."""

@@ -117,12 +117,14 @@ class HttpInstance(StreamingInstance):
         try:
             with contextlib.suppress(ExitedError):
                 handle(IncomingRequest(head, exchange), outparam)
+            _check_answered(outparam, exchange)
+        except CallError as failure:
+            raise guest.cause_of(failure) from None  # it may be the very same
         finally:
             self.cpu_ns = guest.time.cpu_ns
             self._guest = None
             guest.leave()
             guest.resources.clear()
-        _check_answered(outparam, exchange)
 
 
 def _check_answered(outparam: ResponseOutparam, exchange: Exchange) -> None:
