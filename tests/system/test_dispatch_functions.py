@@ -108,6 +108,27 @@ def test_hello_with_schemas_answers_and_bad_input_and_output_are_told(http: http
     assert execute(http, "echo", {})["error"]["type"] == "FunctionError"
 
 
+def test_hello_in_javascript_answers_and_who_is_to_blame_is_told(http: httpx.Client) -> None:
+    source = """
+    module.exports = function (context, payload) {
+      console.log("hello", payload.name);
+      if (payload.name === "nobody") throw new TypeError("no such person");
+      if (payload.name === "all") throw new Error("it broke");
+      return { myField: `Hello, ${payload.name} from ${payload.place}` };
+    };
+    """
+    more = {"image": "nodejs", "handler": "./hello.js", "source": packed(**{"hello.js": source})}
+    create(http, "hello-js", **more, schema={"in": NAMES, "out": {"required": ["myField"]}})
+    run = execute(http, "hello-js", {"name": "Jon", "place": "Winterfell"})
+    assert (run["status"], run["output"]) == ("READY", {"myField": "Hello, Jon from Winterfell"})
+    assert run["logs"] == {"stdout": ["hello Jon"], "stderr": None}
+    blamed = [execute(http, "hello-js", payload)["error"] for payload in ({}, {"name": "nobody", "place": ""})]
+    assert [error["type"] for error in blamed] == ["InputError", "InputError"]
+    broke = execute(http, "hello-js", {"name": "all", "place": ""})["error"]
+    assert (broke["type"], broke["message"]) == ("FunctionError", "it broke")
+    assert "hello.js:5:" in broke["stacktrace"][1]
+
+
 def test_any_json_comes_back_as_it_went_in(http: httpx.Client) -> None:
     create(http, "same", "f.echo")
     payloads: tuple[Any, ...] = ({"a": None, "b": [None, {}, 1.5, "é"]}, [], "", 0, False, 2**53)
@@ -276,7 +297,7 @@ def test_a_function_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"image": "cobol"}, "'cobol' is none of: nodejs, python3"),
+        ({"image": "cobol"}, "'cobol' is none of: nodejs, nodejs-node, python3"),
         ({"handler": "nodot"}, "not of the form module.function"),
         ({"source": packed(**{"../f.py": SOURCE})}, "outside"),
     ],

@@ -91,7 +91,7 @@ class FunctionSpec(Model):
     """The desired state of a function."""
 
     image: str
-    """The runtime: python3 or nodejs."""
+    """The runtime: python3, nodejs or nodejs-node."""
     handler: str = ""
     """The entry point as the runtime spells it: module.function for python3, a file for nodejs; empty where there is
     one file."""

@@ -58,11 +58,13 @@ class Job:
         root: the folder of the function's files.
         entrypoint: the module in it that holds the handler.
         modules: a node_modules folder beside `root`, or None.
+        refuse_globals: whether code that names a global of Node.js is at fault.
     """
 
     root: Path
     entrypoint: str
     modules: Path | None = None
+    refuse_globals: bool = False
 
 
 class Bundlers:
@@ -134,7 +136,12 @@ class _Bundler:
         process = self._process = self._process or await self._start()
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - as _start has it
         self.jobs += 1
-        words = {"root": str(job.root), "modules": job.modules and str(job.modules), "entrypoint": job.entrypoint}
+        words = {
+            "root": str(job.root),
+            "modules": job.modules and str(job.modules),
+            "entrypoint": job.entrypoint,
+            "refuseGlobals": job.refuse_globals,
+        }
         try:
             process.stdin.write(json.dumps(words).encode() + b"\n")
             await process.stdin.drain()

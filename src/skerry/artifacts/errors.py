@@ -35,6 +35,7 @@ class Diagnostic:
         line: counted from 1; 0 where unknown.
         column: in characters from 1, as editors count; 0 where unknown.
         excerpt: the source line; empty where unknown.
+        needs_node: whether Node.js has what the source lacks here.
     """
 
     message: str
@@ -42,6 +43,7 @@ class Diagnostic:
     line: int = 0
     column: int = 0
     excerpt: str = ""
+    needs_node: bool = False
 
     def __str__(self) -> str:
         """Write it as compilers do: `src/main.ts:3:14: message`."""
@@ -66,6 +68,11 @@ class BuildError(SkerryError):
             told.append(f"and {len(diagnostics) - len(told)} more")
         super().__init__("; ".join(told), detail="\n".join(d.excerpt for d in diagnostics if d.excerpt))
         self.diagnostics = tuple(diagnostics)
+
+    @property
+    def needs_node(self) -> bool:
+        """Whether the source is without fault on Node.js, as far as is known."""
+        return all(diagnostic.needs_node for diagnostic in self.diagnostics)
 
 
 class BundleRefusedError(SkerryError):

@@ -48,13 +48,16 @@ class FunctionBuilder:
         self._javascript = javascript
         self._packages = packages
 
-    async def from_files(self, files: Mapping[str, str], entrypoint: str, *, lock: str = "") -> FunctionBuild:
+    async def from_files(
+        self, files: Mapping[str, str], entrypoint: str, *, lock: str = "", refuse_globals: bool = False
+    ) -> FunctionBuild:
         """Build from source files.
 
         Args:
             files: content by path.
             entrypoint: the path of the module that holds the handler.
             lock: made when this was built before, for files that have none.
+            refuse_globals: see `JavaScriptBuilder.build`.
 
         Raises:
             BuildError: the source, or a dependency, is at fault.
@@ -62,7 +65,9 @@ class FunctionBuilder:
             BuilderError: the build could not be carried out.
         """
         async with self._packages.installed(files, lock=lock) as installed:
-            built = await self._javascript.build(files, entrypoint, packages=installed.folder)
+            built = await self._javascript.build(
+                files, entrypoint, packages=installed.folder, refuse_globals=refuse_globals
+            )
         return FunctionBuild(built, installed.lock)
 
     async def from_package(self, name: str, version: str, entrypoint: str, *, lock: str = "") -> FunctionBuild:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -139,13 +140,16 @@ class JavaScriptBuilder:
         await self._bundlers.__aexit__(kind, error, trace)
         self._executor.shutdown(wait=True)
 
-    async def build(self, files: Mapping[str, str], entrypoint: str, *, packages: Path | None = None) -> BuiltFunction:
+    async def build(
+        self, files: Mapping[str, str], entrypoint: str, *, packages: Path | None = None, refuse_globals: bool = False
+    ) -> BuiltFunction:
         """Bundle the files, and prove that the engine loads the result.
 
         Args:
             files: content by path; paths are relative, with "/".
             entrypoint: the path of the module that holds the handler.
             packages: a folder whose `node_modules` the files may import from; they are staged beside it.
+            refuse_globals: whether code that names a global of Node.js is at fault, as code that imports its modules.
 
         Raises:
             BuildError: the source is at fault; the diagnostics name file and line.
@@ -154,20 +158,22 @@ class JavaScriptBuilder:
         sources.check(files, entrypoint)
         async with self._slots:
             with BUILD_SECONDS.time():
-                bundle = await self._bundle(files, entrypoint, packages)
+                bundle = await self._bundle(
+                    files, partial(Job, entrypoint=entrypoint, refuse_globals=refuse_globals), packages
+                )
                 if bundle.errors:
                     raise BuildError(bundle.errors)
                 wasm = javascript_module(bundle.code, source_map=bundle.map)
                 await self._check(wasm, bundle, files)
         return BuiltFunction(wasm, bundle_bytes=len(bundle.code.encode()), warnings=bundle.warnings)
 
-    async def _bundle(self, files: Mapping[str, str], entrypoint: str, packages: Path | None) -> _Bundle:
+    async def _bundle(self, files: Mapping[str, str], job: "partial[Job]", packages: Path | None) -> _Bundle:
         modules = packages / "node_modules" if packages else None
         with ExitStack() as stack:
             try:
                 parent = packages or self._settings.staging
                 root = await self._run(lambda: stack.enter_context(sources.staged(files, parent)))
-                return _parsed(await self._bundlers.bundle(Job(root, entrypoint, modules)))
+                return _parsed(await self._bundlers.bundle(job(root, modules=modules)))
             except OSError as error:
                 raise BuilderError("the source files could not be staged", detail=str(error)) from error
             finally:
@@ -211,6 +217,7 @@ def _diagnostic(entry: dict[str, Any]) -> Diagnostic:
         line=entry["line"],
         column=len(before) + 1 if entry["line"] else 0,
         excerpt=shortened(excerpt),
+        needs_node=entry["needsNode"],
     )
 
 

@@ -35,6 +35,7 @@ class FailureKind(enum.StrEnum):
     RESPONSE_TOO_LARGE = "response-too-large"
     TIMERS = "timers"
     NOT_IMPLEMENTED = "not-implemented"
+    ABANDONED = "abandoned"
 
 
 class EngineError(SkerryError):

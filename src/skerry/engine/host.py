@@ -31,7 +31,7 @@ from skerry.engine.out_of_memory import is_nearly_full, memory_failure, tells_of
 from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: A bundle must have loaded in this time.
 LOAD_SECONDS_MAX = 10.0
@@ -221,6 +221,11 @@ class Instance:
         numbers = (len(head), len(body))
         answer = self._call(self._handle, self._handle_done, head + body, numbers, timeout_seconds)
         return Reply(answer.status, answer.head, answer.body, bool(answer.flags & _WORK_LEFT))
+
+    @property
+    def frames(self) -> "Callable[[str], str]":
+        """What rewrites the frames of a stack for the function's author."""
+        return self._surroundings.frames
 
     @property
     def filter(self) -> Self:

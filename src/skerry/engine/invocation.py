@@ -5,7 +5,11 @@ Read only by those who need it: a function that neither logs nor fetches pays no
 
 import os
 import re
+import select
+import time
 from collections.abc import Sequence
+
+from skerry.engine.errors import CallError, FailureKind
 
 #: version, trace id, id of the parent span, flags (https://www.w3.org/TR/trace-context/). Zeros are no ids.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
@@ -18,18 +22,32 @@ class Invocation:
 
     Attributes:
         subrequests: how many it has caused.
+        caller: a descriptor that can be read once nobody waits for the answer any more; None where that is not known.
     """
 
-    __slots__ = ("_headers", "subrequests")
+    __slots__ = ("_headers", "caller", "subrequests")
 
     def __init__(self) -> None:
         self._headers: Sequence[bytes] = ()
+        self.caller: int | None = None
         self.subrequests = 0
 
     def begin(self, headers: Sequence[bytes]) -> None:
         """Take a request's headers: names in lower case and values by turns."""
         self._headers = headers
         self.subrequests = 0
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.caller is not None and _can_be_read(self.caller, 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for a time, or until the request is abandoned."""
+        if self.caller is None:
+            time.sleep(seconds)
+        else:
+            _can_be_read(self.caller, seconds)
 
     def _header(self, name: bytes) -> bytes:
         headers = self._headers
@@ -48,3 +66,14 @@ class Invocation:
         lines = b"\ntraceparent\n%s-%s-%s-%s" % (_VERSION, found[2], os.urandom(8).hex().encode(), found[3])
         state = self._header(b"tracestate")
         return lines + b"\ntracestate\n" + state if state and state.isascii() else lines
+
+
+def abandoned() -> CallError:
+    """Return what a call ends with that nobody waits for any more."""
+    return CallError(FailureKind.ABANDONED, "nobody waits for the function's answer any more")
+
+
+def _can_be_read(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -23,7 +23,7 @@ from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
 from skerry.engine.errors import CallError, FailureKind, UnreadableBodyError
 from skerry.engine.fetching import Event, EventKind, Subrequests
 from skerry.engine.instances import BodySource, LogSink
-from skerry.engine.invocation import Invocation
+from skerry.engine.invocation import Invocation, abandoned
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
 
@@ -257,15 +257,18 @@ def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
     latest_timer = now + _TIMER_NS_MAX
     for_events = any(moment > latest_timer for moment in moments)
     until = min(*moments, guest.time.deadline_ns)
-    happened = for_events and guest.subrequests.wait(max(0.0, (until - now) / 1e9), guest.before_wait)
+    caller = guest.invocation.caller
+    happened = for_events and guest.subrequests.wait(max(0.0, (until - now) / 1e9), guest.before_wait, also=caller)
     now = time.monotonic_ns()
-    while now < until and not happened:
+    while now < until and not happened and not guest.invocation.is_abandoned:
         guest.before_wait()
-        time.sleep((until - now) / 1e9)
+        guest.invocation.sleep((until - now) / 1e9)
         now = time.monotonic_ns()
     ready = [index for index, moment in enumerate(moments) if moment <= now or (happened and moment > latest_timer)]
     if not ready:
-        guest.time.stop_late()
+        if guest.invocation.is_abandoned:
+            guest.time.stop(abandoned())
+        guest.time.stop_late()  # unless it was stopped already
     return ready
 
 

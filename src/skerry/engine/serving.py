@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -37,11 +37,10 @@ from skerry.engine.instances import (
     StreamingInstance,
     Surroundings,
 )
-from skerry.engine.invocation import Invocation
+from skerry.engine.invocation import Invocation, abandoned
 from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
-from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
 from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeasures
 from skerry.engine.pool import InstancePool, Lease, PoolLimits
@@ -66,6 +65,7 @@ _STATUS = {
     FailureKind.OVERLOADED: 503,
     FailureKind.BODY_TOO_LARGE: 413,
     FailureKind.UNKNOWN_REVISION: 404,
+    FailureKind.ABANDONED: 499,
 }
 _ERROR_LEVEL = 3
 _MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
@@ -97,15 +97,33 @@ class Called(NamedTuple, Generic[T]):
     busy: FunctionInstance | None = None
 
 
+class FunctionLog(Protocol):
+    """Takes what functions say; called from many threads.
+
+    Attributes:
+        dropped_lines: how many it did not keep.
+    """
+
+    dropped_lines: int
+
+    def write(self, function: str, revision: str, level: int, message: bytes, request_id: str = "") -> bool:
+        """Take one line (see `log_writer`); False where it was dropped instead."""
+        ...
+
+    def sweep(self) -> None:
+        """Tell of what was dropped; called every second."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
     """What a worker has once, for all of its functions."""
 
     engine: JavaScriptEngine
     cache_dir: Path
-    logs: FunctionLogWriter
+    logs: FunctionLog
     fetcher: Fetcher
-    key_values: KeyValueStore
+    key_values: KeyValueStore | None
     leadership: Leadership
 
 
@@ -319,12 +337,15 @@ class FunctionServer:
             measure(instance)
 
         def measure(instance: PooledInstance) -> None:
-            if self.pool.measure(instance, manifest.function):
+            if invocation.is_abandoned:
+                instance.stop(abandoned())
+            elif self.pool.measure(instance, manifest.function):
                 instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
 
         try:
             fetcher = self._fetcher.of(manifest.function) if manifest.may_fetch else None
-            kept = FunctionKeyValues(self.key_values, manifest.kv_namespace) if manifest.has_kv else None
+            store = self.key_values if manifest.has_kv else None
+            kept = FunctionKeyValues(store, manifest.kv_namespace) if store else None
             surroundings = Surroundings(log, fetcher, kept, before_wait, measure, invocation=invocation)
             return code.start(manifest, surroundings)
         except LoadError as error:

@@ -24,6 +24,7 @@ from skerry.engine.calls import GuestMemory, exported_function, exported_memory
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import LogSink, Reply, Surroundings
+from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LogLines
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.out_of_memory import by_its_cause, is_nearly_full
@@ -105,17 +106,25 @@ class CommandInstance:
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Run the program for one request; raises CallError. See `FunctionInstance`."""
+        reply = _reply(self.run(_environment(head, body, self._manifest.env), body, timeout_seconds))
+        if len(reply.body) > self._manifest.response_body_bytes_max:
+            raise response_too_large(self._manifest)
+        return reply
+
+    def run(self, environment: dict[str, str], given: bytes, timeout_seconds: float) -> bytes:
+        """Run the program with something on standard input; return what it wrote to standard output.
+
+        Raises:
+            CallError: it failed, or wrote more than `HEAD_BYTES_MAX` and the manifest's limit together.
+        """
         run = _running.run = self._run = _Run(self, self._command, self._manifest)
         try:
-            run.go(_environment(head, body, self._manifest.env), body, timeout_seconds)
+            run.go(environment, given, timeout_seconds)
         finally:
             self.cpu_ns = run.time.cpu_ns
             self._run = None
             del _running.run  # with the memory of the run
-        reply = _reply(bytes(run.output))
-        if len(reply.body) > self._manifest.response_body_bytes_max:
-            raise response_too_large(self._manifest)
-        return reply
+        return bytes(run.output)
 
     def settle(self, timeout_seconds: float) -> None:
         """Nothing is left to do after a run."""
@@ -233,7 +242,9 @@ class _Run:
         wait_ns = min(until, self.time.deadline_ns) - time.monotonic_ns()
         if wait_ns > 0:
             self._before_wait()
-            time.sleep(wait_ns / 1e9)
+            self._instance.invocation.sleep(wait_ns / 1e9)
+        if self._instance.invocation.is_abandoned:
+            self.time.stop(abandoned())
         if until > self.time.deadline_ns:
             self.time.stop_late()
         now = time.monotonic_ns()

@@ -70,13 +70,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _sweep_forever(server: FunctionServer, fetcher: Fetcher, stopping: threading.Event) -> None:
+def _sweep_forever(
+    server: FunctionServer, fetcher: Fetcher, key_values: KeyValueStore, stopping: threading.Event
+) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         server.pool.sweep()
         server.logs.sweep()
         fetcher.sweep()
         try:
-            server.key_values.sweep()
+            key_values.sweep()
         except KeyValueError as error:
             sys.stderr.write(f"skerry engine worker: {error.public}\n")
 
@@ -98,7 +100,7 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
         filtered = FilteredServer(server, codec, partial(leadership.hand_over, listens=True))
         loop = Loop(listener, filtered, leadership)
         stop = threading.Event()
-        threading.Thread(target=_sweep_forever, args=(server, fetcher, stop), daemon=True).start()
+        threading.Thread(target=_sweep_forever, args=(server, fetcher, key_values, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         leadership.start(loop.lead)

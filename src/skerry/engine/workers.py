@@ -144,7 +144,7 @@ async def run_workers(settings: WorkerSettings) -> AsyncIterator[Workers]:
     if not settings.component.is_file():
         raise StartError(f"there is no JavaScript engine at {settings.component}: run `make setup` to build it")
     async with AsyncExitStack() as stack:
-        sockets = [_listen(settings.socket_path(index)) for index in range(settings.count)]
+        sockets = [listen(settings.socket_path(index)) for index in range(settings.count)]
         for index, sock in enumerate(sockets):
             stack.callback(_close, sock, settings.socket_path(index))
         processes = []
@@ -156,7 +156,8 @@ async def run_workers(settings: WorkerSettings) -> AsyncIterator[Workers]:
         yield Workers(paths, tuple(processes))
 
 
-def _listen(path: Path) -> socket.socket:
+def listen(path: Path) -> socket.socket:
+    """Return a listening Unix socket for this user alone; raises StartError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # of a life that was killed; the data directory's lock keeps out a living one
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

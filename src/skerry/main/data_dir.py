@@ -73,6 +73,11 @@ class DataDir:
         return self.root / "deployments"
 
     @property
+    def message_functions(self) -> Path:
+        """Manifests of those of them that run within the Wasm engine."""
+        return self.root / "message-functions"
+
+    @property
     def egress_policies(self) -> Path:
         """Where the functions of this node may send requests."""
         return self.root / "egress.json"

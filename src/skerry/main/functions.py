@@ -10,14 +10,12 @@ from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
-from skerry.controllers.dispatch_functions import DispatchFunctionController
+from skerry.controllers.dispatch_functions import DispatchFunctionController, Driver
 from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
-from skerry.functions.local.driver import LocalDriver
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.adapters import LateEvents, LateRuns, RecordedRuns
-from skerry.main.data_dir import DataDir
 from skerry.server.access import Access
 from skerry.server.dispatch.door import DispatchDoor, Sources
 from skerry.server.dispatch.events import EventEmission, Subscriptions
@@ -49,12 +47,11 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
 
 @asynccontextmanager
 async def dispatch_controllers(
-    data_dir: DataDir, client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
+    driver: Driver, client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
 ) -> AsyncIterator[None]:
-    """Deploy functions and execute their runs on this machine; what is `behind` the door is at hand once they do."""
+    """Deploy functions with a driver and execute their runs; what is `behind` the door is at hand once they do."""
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
     async with AsyncExitStack() as stack:
-        driver = await stack.enter_async_context(LocalDriver(data_dir.deployments))
         functions, runs = informers.of(Function), informers.of(Run)
         deploying = DispatchFunctionController(client, functions, driver, keep, clock, ids)
         executing = DispatchRunController(client, runs, functions, driver, RecordedRuns(verbs), clock, ids)

@@ -24,12 +24,8 @@ from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.fetching.fetcher import CodeFetcher
-from skerry.artifacts.fetching.http import HttpClient
-from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.git.repositories import GitRepositories
-from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.keep import ArtifactKeep
-from skerry.artifacts.npm.installing import PackageInstaller
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
@@ -46,7 +42,6 @@ from skerry.controllers.namespaces import NamespaceController
 from skerry.controllers.service_accounts import DefaultAccounts
 from skerry.controllers.tokens import TokenCollector
 from skerry.controllers.wasm_plugins import WasmPluginController
-from skerry.engine.check import BundleChecker
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
@@ -60,18 +55,19 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.main import data_dir as directories
 from skerry.main.adapters import (
-    EngineBundleCheck,
     KeptSources,
     LocalArtifacts,
     LocalFunctionLogs,
     NodeReadiness,
 )
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
-from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
+from skerry.main.builders import Builders, code_builders
+from skerry.main.building import component_of, engine_cache_of, fetch_settings
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door
 from skerry.main.ports import free_address
+from skerry.main.runtimes import local_driver
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
 from skerry.server.audit import AuditLog, AuditSettings
@@ -188,9 +184,11 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         node = NodeReadiness()
         ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), Dispatching())
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
-        await stack.enter_async_context(controllers(settings, data_dir, client, keep, verbs.kinds))
-        await stack.enter_async_context(dispatch_controllers(data_dir, client, keep, verbs, ground.dispatching))
+        builders = await stack.enter_async_context(code_builders(settings, data_dir))
+        await stack.enter_async_context(controllers(settings, builders, client, keep, verbs.kinds))
         sockets = stack.enter_context(directories.run_dir(data_dir))
+        functions = await stack.enter_async_context(local_driver(settings, data_dir, sockets, builders))
+        await stack.enter_async_context(dispatch_controllers(functions, client, keep, verbs, ground.dispatching))
         agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
         await require_default_gateway(client)
@@ -253,7 +251,7 @@ def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: 
 
 @asynccontextmanager
 async def controllers(
-    settings: Settings, data_dir: DataDir, client: Client, keep: ArtifactKeep, kinds: Catalogue
+    settings: Settings, builders: Builders, client: Client, keep: ArtifactKeep, kinds: Catalogue
 ) -> AsyncIterator[None]:
     """Run every controller."""
     clock, informers = SystemClock(), Informers(client)
@@ -266,25 +264,13 @@ async def controllers(
     accounts = DefaultAccounts(client, informers)
     egress = EgressPolicyController(client, informers, clock)
     tokens = TokenCollector(client, informers, clock)
-    build = JavaScriptSettings(
-        node=find_node(), esbuild=settings.js_engine_dir / "node_modules" / "esbuild", staging=data_dir.builds
-    )
-    checker = BundleChecker(component_of(settings), engine_cache_of(settings, data_dir))
-    check = EngineBundleCheck(checker)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function))
     expirer = EventExpirer(client, informers.of(Event), clock)
     fetching = fetch_settings(settings)
-    async with (
-        checker,
-        HttpClient(fetching) as http,
-        JavaScriptBuilder(build, check) as javascript,
-        PackageInstaller(http, npm_settings(settings, build), fetching) as packages,
-        CodeFetcher(keep, fetching) as fetcher,
-    ):
-        functions_of = FunctionBuilder(javascript, packages)
-        repositories = GitRepositories(http, fetching)
-        in_engine = FunctionCodeBuilder(functions_of, repositories, fetcher, check, keep, secrets)
+    async with CodeFetcher(keep, fetching) as fetcher:
+        repositories = GitRepositories(builders.http, fetching)
+        in_engine = FunctionCodeBuilder(builders.functions, repositories, fetcher, builders.check, keep, secrets)
         ways = EnvoyCodeWays(fetcher, keep, secrets, tried, natives=settings.native_plugins)
         builder = EnvoyCodeBuilder(ways, in_engine)
         controller = EdgeFunctionController(client, functions, revisions, builder, clock)

@@ -20,6 +20,7 @@ from skerry.engine.components.values import CrossingError
 from skerry.engine.errors import CallError
 from skerry.engine.fetching import Event, Subrequests
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
+from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.out_of_memory import by_its_cause
@@ -190,7 +191,8 @@ class Guest:
 
     def wait(self, pollables: Sequence[Pollable]) -> list[int]:
         """Wait for the first of some; return the indexes of those that have come. Raises GuestEndedError."""
-        descriptor = next((each.descriptor() for each in pollables if each.descriptor is not None), None)
+        invocation = self.surroundings.invocation
+        descriptor = next((each.descriptor() for each in pollables if each.descriptor is not None), invocation.caller)
         while True:
             self.take_events()
             ready = [index for index, pollable in enumerate(pollables) if pollable.is_ready()]
@@ -201,8 +203,10 @@ class Guest:
             wait_ns = until - time.monotonic_ns()
             if wait_ns > 0:
                 self.subrequests.wait(wait_ns / 1e9, self.before_wait, also=descriptor)
-            if time.monotonic_ns() >= self.time.deadline_ns:
-                self.time.stop_late()
+            if invocation.is_abandoned:
+                self.time.stop(abandoned())
+            if self.time.stopped is not None or time.monotonic_ns() >= self.time.deadline_ns:
+                self.time.stop_late()  # unless it was stopped already
                 raise GuestEndedError(self.time.stopped)
 
     def take_events(self) -> None:

@@ -1,4 +1,4 @@
-"""The driver `local`: functions as processes of this machine."""
+"""The driver `local`: functions on this machine, as processes or within the Wasm engine."""
 
 import asyncio
 import json
@@ -13,35 +13,44 @@ from typing import Any, Protocol, Self
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
 from skerry.functions.local.node import NodeRuntime
-from skerry.functions.local.pool import PoolSettings, ProcessPool
-from skerry.functions.local.process import FunctionProcess, Program
+from skerry.functions.local.pool import FunctionInstance, InstancePool, PoolSettings
 from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.source import write_source
 from skerry.functions.messages import Context, Runnable
 
 
 class Runtime(Protocol):
-    """Starts the processes of functions of one kind."""
+    """Starts the instances of functions of one kind."""
 
     def file_name(self, handler: str) -> str:
         """Name the file of a one-file source, as its handler expects it."""
         ...
 
-    async def prepare(self, folder: Path) -> None:
-        """Make a deployment's folder ready, once; raises FunctionError."""
+    async def prepare(self, folder: Path, handler: str) -> None:
+        """Make a deployment's folder ready, once, before it has its final name; raises InvocationError."""
         ...
 
-    def program(self, folder: Path, handler: str) -> Program:
-        """Tell how to start a process of a deployment; raises SystemError where it can't be."""
+    async def start(self, folder: Path, handler: str) -> FunctionInstance:
+        """Start an instance of a deployment.
+
+        Raises:
+            FunctionError: the function does not load.
+            SystemError: there is nothing to run it with, or its process does not start.
+        """
+        ...
+
+    async def discard(self, folder: Path) -> None:
+        """Let go of a deployment whose folder is about to be removed, and whose instances have ended."""
         ...
 
 
 _DEPLOYMENT = re.compile(r"[\w-]{1,128}")
 _UNFINISHED = ".new"
+_DEPLOYMENT_FILE = "deployment.json"
 
 
 class LocalDriver:
-    """Runs functions as processes that stay warm, from folders that outlive the driver.
+    """Runs functions in instances that stay warm, from folders that outlive the driver.
 
     >>> import asyncio, tempfile
     >>> from skerry.functions import Exec, Function, FunctionExecution, Runner
@@ -71,7 +80,7 @@ class LocalDriver:
         self._directory = directory
         self._runtimes: dict[str, Runtime] = dict(runtimes or {"python3": PythonRuntime(), "nodejs": NodeRuntime()})
         self._settings = settings
-        self._pools: dict[str, ProcessPool] = {}
+        self._pools: dict[str, InstancePool] = {}
         directory.mkdir(parents=True, exist_ok=True)
         for unfinished in directory.glob(f"*{_UNFINISHED}"):
             shutil.rmtree(unfinished)
@@ -100,7 +109,7 @@ class LocalDriver:
         new = folder.with_name(folder.name + _UNFINISHED)
         try:
             await asyncio.to_thread(self._write, new, exec_, runtime.file_name(exec_.handler))
-            await runtime.prepare(new)
+            await runtime.prepare(new, exec_.handler)
             # Moved before it is tried: an environment knows its own place.
             await self.delete(function)
             new.rename(folder)
@@ -117,14 +126,18 @@ class LocalDriver:
     def _write(folder: Path, exec_: Exec, file_name: str) -> None:
         (folder / "source").mkdir(parents=True)
         write_source(exec_.source, folder / "source", file_name)
-        (folder / "deployment.json").write_text(json.dumps({"image": exec_.image, "handler": exec_.handler}))
+        (folder / _DEPLOYMENT_FILE).write_text(json.dumps({"image": exec_.image, "handler": exec_.handler}))
 
     async def delete(self, function: Function) -> None:
         """End a deployment's processes and remove its folder; one that is not there is no error."""
         if pool := self._pools.pop(function.faas_id, None):
             await pool.close()
+        folder = self._folder(function.faas_id)
         with suppress(FileNotFoundError):
-            await asyncio.to_thread(shutil.rmtree, self._folder(function.faas_id))
+            if runtime := self._runtimes.get(_written(folder)[0]):
+                await runtime.discard(folder)
+        with suppress(FileNotFoundError):
+            await asyncio.to_thread(shutil.rmtree, folder)
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what runs a deployment; a SystemError is raised at its call where there is no such deployment."""
@@ -134,16 +147,16 @@ class LocalDriver:
 
         return run
 
-    def _open(self, faas_id: str) -> ProcessPool:
+    def _open(self, faas_id: str) -> InstancePool:
         if pool := self._pools.get(faas_id):
             return pool
         folder = self._folder(faas_id)
         try:
-            deployment = json.loads((folder / "deployment.json").read_text())
+            image, handler = _written(folder)
         except FileNotFoundError as error:
             raise SystemError(f"there is no deployment {faas_id} of the function") from error
-        program = self._runtime(deployment["image"]).program(folder, deployment["handler"])
-        pool = ProcessPool(lambda: FunctionProcess.start(program), self._settings)
+        runtime = self._runtime(image)
+        pool = InstancePool(lambda: runtime.start(folder, handler), self._settings)
         self._pools[faas_id] = pool
         return pool
 
@@ -163,3 +176,9 @@ class LocalDriver:
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.close()
+
+
+def _written(folder: Path) -> tuple[str, str]:
+    """Return a deployment's image and handler; raises FileNotFoundError where there is none."""
+    deployment = json.loads((folder / _DEPLOYMENT_FILE).read_text())
+    return deployment["image"], deployment["handler"]

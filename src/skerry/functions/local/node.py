@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.functions.errors import SystemError  # noqa: A004 - see errors
-from skerry.functions.local.process import Program
+from skerry.functions.local.process import FunctionProcess, Program
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _WORKER = Path(__file__).with_name("node_worker.cjs")
@@ -34,8 +34,15 @@ class NodeRuntime:
         """Name the file of a one-file source, as its handler expects it."""
         return handler.removeprefix("./").rpartition("/")[2] or "function.js"
 
-    async def prepare(self, folder: Path) -> None:
+    async def prepare(self, folder: Path, handler: str) -> None:
         """Do nothing: an archive brings its `node_modules` along."""
+
+    async def start(self, folder: Path, handler: str) -> FunctionProcess:
+        """Start a process of a deployment."""
+        return await FunctionProcess.start(self.program(folder, handler))
+
+    async def discard(self, folder: Path) -> None:
+        """Do nothing: all of a deployment is in its folder."""
 
     def program(self, folder: Path, handler: str) -> Program:
         """Tell how to start a process of a deployment; raises SystemError where there is no Node."""

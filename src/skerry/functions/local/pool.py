@@ -1,12 +1,12 @@
-"""The warm processes of one deployment."""
+"""The warm instances of one deployment, be they processes or something else that takes one message at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.local.process import FunctionProcess
 from skerry.functions.messages import ERROR_KEY, Context, Message, logs_of
 
 #: How long the runs of a pool that closes may still take.
@@ -15,12 +15,12 @@ CLOSE_SECONDS_MAX = 30.0
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """Bounds of one deployment's processes.
+    """Bounds of one deployment's instances.
 
     Attributes:
-        processes_max: runs at once, each in a process.
-        waiting_max: runs that wait for a process.
-        idle_seconds: how long a process is kept for the next run.
+        processes_max: runs at once, each in an instance: for most runtimes a process.
+        waiting_max: runs that wait for an instance.
+        idle_seconds: how long an instance is kept for the next run.
     """
 
     processes_max: int = 4
@@ -32,14 +32,40 @@ class TooManyRuns(SystemError):
     """A run was refused since too many of its function wait already."""
 
 
-class ProcessPool:
-    """Runs messages in processes that stay for the next one, the last used first."""
+class FunctionInstance(Protocol):
+    """What has loaded a function and runs one message at a time."""
 
-    def __init__(self, start: Callable[[], Awaitable[FunctionProcess]], settings: PoolSettings) -> None:
-        """Make a pool without a process.
+    @property
+    def is_alive(self) -> bool:
+        """Whether another message may be sent: it has not ended of itself."""
+        ...
+
+    async def call(self, message: Message) -> Message:
+        """Send a message and wait for the answer. After any exception the instance is of no use, and to be killed.
+
+        Raises:
+            FunctionError: the answer is too large, or none.
+            SystemError: the message is too large, or the instance ended.
+        """
+        ...
+
+    def take_printed(self) -> tuple[list[str], list[str]]:
+        """Give the lines of stdout and stderr since the last call."""
+        ...
+
+    async def kill(self) -> None:
+        """End the instance, whatever it does, and wait until it has ended."""
+        ...
+
+
+class InstancePool:
+    """Runs messages in instances that stay for the next one, the last used first."""
+
+    def __init__(self, start: Callable[[], Awaitable[FunctionInstance]], settings: PoolSettings) -> None:
+        """Make a pool without an instance.
 
         Args:
-            start: starts one more process.
+            start: starts one more instance.
             settings: its bounds.
         """
         self._start = start
@@ -50,22 +76,22 @@ class ProcessPool:
         self._closed = False
         self._drained = asyncio.Event()
         self._drained.set()
-        self._idle: list[tuple[FunctionProcess, asyncio.TimerHandle]] = []
+        self._idle: list[tuple[FunctionInstance, asyncio.TimerHandle]] = []
         self._endings: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> None:
-        """Start a process ahead of the first run.
+        """Start an instance ahead of the first run.
 
         Raises:
             FunctionError: the function does not load.
-            SystemError: its process does not start.
+            SystemError: it does not start.
         """
         self._keep(await self._start())
 
     async def run(self, context: Context, payload: object) -> object:
         """Run a message; the context's logs have what it printed, whether it failed or not.
 
-        A run that is cancelled, or whose process fails, takes its process with it.
+        A run that is cancelled, or whose instance fails, takes its instance with it.
 
         Raises:
             TooManyRuns: `waiting_max` wait already.
@@ -81,56 +107,58 @@ class ProcessPool:
         self._running += 1
         self._drained.clear()
         try:
-            process = await self._take()
-            return await self._run_in(process, context, payload)
+            instance = await self._take()
+            return await self._run_in(instance, context, payload)
         finally:
             self._places.release()
             self._running -= 1
             if not self._running and not self._waiting:
                 self._drained.set()
 
-    async def _run_in(self, process: FunctionProcess, context: Context, payload: object) -> object:
+    async def _run_in(self, instance: FunctionInstance, context: Context, payload: object) -> object:
         try:
-            answer = await process.call(Message({k: v for k, v in context.items() if k != "logs"}, payload))
+            answer = await instance.call(Message({k: v for k, v in context.items() if k != "logs"}, payload))
         except BaseException:
-            logs_of(context).extend(*process.take_printed())
-            await process.kill()
+            logs_of(context).extend(*instance.take_printed())
+            await instance.kill()
             raise
-        logs_of(context).extend(*process.take_printed())
+        logs_of(context).extend(*instance.take_printed())
         if self._closed:
-            await process.kill()
+            await instance.kill()
         else:
-            self._keep(process)
+            self._keep(instance)
         if error := error_of(answer.context.get(ERROR_KEY)):
             raise error
         return answer.payload
 
-    async def _take(self) -> FunctionProcess:
-        if not self._idle:
-            return await self._start()
-        process, ending = self._idle.pop()
-        ending.cancel()
-        return process
+    async def _take(self) -> FunctionInstance:
+        while self._idle:
+            instance, ending = self._idle.pop()
+            ending.cancel()
+            if instance.is_alive:
+                return instance
+            await instance.kill()
+        return await self._start()
 
-    def _keep(self, process: FunctionProcess) -> None:
-        ending = asyncio.get_running_loop().call_later(self._settings.idle_seconds, self._end, process)
-        self._idle.append((process, ending))
+    def _keep(self, instance: FunctionInstance) -> None:
+        ending = asyncio.get_running_loop().call_later(self._settings.idle_seconds, self._end, instance)
+        self._idle.append((instance, ending))
 
-    def _end(self, process: FunctionProcess) -> None:
-        self._idle = [kept for kept in self._idle if kept[0] is not process]
-        task = asyncio.get_running_loop().create_task(process.kill())
+    def _end(self, instance: FunctionInstance) -> None:
+        self._idle = [kept for kept in self._idle if kept[0] is not instance]
+        task = asyncio.get_running_loop().create_task(instance.kill())
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
     async def close(self) -> None:
-        """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all processes that are idle then."""
+        """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all instances that are idle then."""
         self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS_MAX):
                 await self._drained.wait()
         idle, self._idle = self._idle, []
-        for process, ending in idle:
+        for instance, ending in idle:
             ending.cancel()
-            await process.kill()
+            await instance.kill()
         if self._endings:
             await asyncio.wait(self._endings)

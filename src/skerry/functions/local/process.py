@@ -1,28 +1,21 @@
 """A process that runs one function, one run at a time, and what it prints."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
-
-from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed_message, read_frame
 from skerry.functions.messages import Message
 
-#: A message to or from a function: context and payload, as JSON.
-MESSAGE_BYTES_MAX = 16 << 20
 #: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
 OUTPUT_BYTES_MAX = 1 << 20
-#: How long a function may take to load.
-LOAD_SECONDS_MAX = 60.0
 
 _READ_BYTES = 1 << 16
 
@@ -142,6 +135,11 @@ class FunctionProcess:
             raise failure
         return started
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether another message may be sent: it has not ended of itself."""
+        return self._process.returncode is None
+
     async def call(self, message: Message) -> Message:
         """Send a message and wait for the answer. After any exception the process is of no use, and to be killed.
 
@@ -149,23 +147,15 @@ class FunctionProcess:
             FunctionError: the answer is over `MESSAGE_BYTES_MAX`.
             SystemError: the message is, or the process ended.
         """
-        try:
-            body = orjson.dumps(message.as_object(), option=orjson.OPT_NON_STR_KEYS)
-        except TypeError as error:
-            raise SystemError(f"the message to the function is no JSON: {error}") from error
-        if len(body) > MESSAGE_BYTES_MAX:
-            raise SystemError(f"the message to the function has {len(body)} bytes, more than {MESSAGE_BYTES_MAX}")
+        frame = framed_message(message)
         self.take_printed()  # what a thread of the function printed between two runs is of neither
-        self._writer.write(struct.pack(">I", len(body)) + body)
+        self._writer.write(frame)
         answer = await self._receive()
         return Message(answer.get("context") or {}, answer.get("payload"))
 
     async def _receive(self) -> Any:
         try:
-            (length,) = struct.unpack(">I", await self._reader.readexactly(4))
-            if length > MESSAGE_BYTES_MAX:
-                raise FunctionError(f"the output has {length} bytes, more than {MESSAGE_BYTES_MAX}")
-            return json.loads(await self._reader.readexactly(length))
+            return await read_frame(self._reader)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise SystemError(f"the function's process ended: {await self._ending()}") from error
 

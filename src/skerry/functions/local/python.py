@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from skerry.functions.errors import FunctionError
-from skerry.functions.local.process import Program
+from skerry.functions.local.process import FunctionProcess, Program
 
 #: How long the packages of a function may take to install.
 INSTALL_SECONDS_MAX = 600.0
@@ -45,7 +45,7 @@ class PythonRuntime:
         module = handler.rpartition(".")[0] or "function"
         return f"{module.replace('.', '/').rpartition('/')[2]}.py"
 
-    async def prepare(self, folder: Path) -> None:
+    async def prepare(self, folder: Path, handler: str) -> None:  # noqa: ARG002 - the packages are no matter of it
         """Install what `source/requirements.txt` of a deployment's folder asks for, if it is there.
 
         Raises:
@@ -76,6 +76,13 @@ class PythonRuntime:
         if done.returncode:
             said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
             raise FunctionError(f"requirements.txt could not be installed: {said}")
+
+    async def start(self, folder: Path, handler: str) -> FunctionProcess:
+        """Start a process of a deployment."""
+        return await FunctionProcess.start(self.program(folder, handler))
+
+    async def discard(self, folder: Path) -> None:
+        """Do nothing: all of a deployment is in its folder."""
 
     def program(self, folder: Path, handler: str) -> Program:
         """Tell how to start a process of a deployment."""

@@ -1,0 +1,133 @@
+"""Functions within the Wasm engine: one worker process for all of them, and instances that cost a few megabytes each.
+
+What this room needs of the engine is `Engine`; whoever wires the rooms hands one in.
+"""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import orjson
+
+from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed, framed_message, read_frame
+from skerry.functions.messages import Message
+
+#: A deployment's Wasm binary, in its folder.
+BINARY = "function.wasm"
+#: From this level on, a line is of standard error.
+_WARN = 2
+
+
+class Engine(Protocol):
+    """Runs Wasm binaries, and JavaScript that was made one."""
+
+    def register(self, name: str, binary: Path) -> None:
+        """Make a binary known by a name, a lower-case DNS subdomain; once more is no error. Raises ValueError."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Let go of a binary; one that is not known is no error."""
+        ...
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection; raises OSError.
+
+        It takes `{"deployment": name}`, which is answered with `{"error": null}` or an error as runs carry it; then one
+        message after the other, each answered with any number of `{"log": [level, text]}` (2 and above: a warning, an
+        error) and one `{"answer": message}`. Who closes it ends what runs.
+        """
+        ...
+
+
+def forget(engine: Engine, folder: Path) -> None:
+    """Have the engine let go of the deployment in a folder."""
+    with suppress(FileNotFoundError):  # it has no binary
+        engine.forget(_name(folder))
+
+
+def _name(folder: Path) -> str:
+    """Return what the engine calls a deployment: one that was made again is another one to it."""
+    return f"{folder.name}-{(folder / BINARY).stat().st_mtime_ns:x}"
+
+
+class EngineInstance:
+    """A connection to the engine that calls one function, one run at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_program: bool) -> None:
+        self._reader, self._writer = reader, writer
+        self._is_program = is_program
+        self._stdout: list[str] = []
+        self._stderr: list[str] = []
+
+    @classmethod
+    async def start(cls, engine: Engine, folder: Path, *, is_program: bool = False) -> Self:
+        """Connect, and wait until the function has loaded.
+
+        Args:
+            engine: that runs it.
+            folder: of the deployment, with `BINARY` in it.
+            is_program: whether all that it writes is its standard error, since its standard output is the answer.
+
+        Raises:
+            FunctionError: the function does not load.
+            SystemError: the engine is not there.
+        """
+        try:
+            name = _name(folder)
+            await asyncio.to_thread(engine.register, name, folder / BINARY)
+            instance = cls(*await engine.connect(), is_program=is_program)
+        except (OSError, ValueError) as error:
+            raise SystemError(f"the Wasm engine can't be reached: {error}") from error
+        try:
+            async with asyncio.timeout(LOAD_SECONDS_MAX):
+                hello = await instance._exchange(framed(orjson.dumps({"deployment": name})))
+        except TimeoutError as error:
+            await instance.kill()
+            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
+        except BaseException:
+            await instance.kill()
+            raise
+        if failure := error_of(hello.get("error")):
+            await instance.kill()
+            raise failure
+        return instance
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine is still there."""
+        return not (self._reader.at_eof() or self._writer.is_closing())
+
+    async def call(self, message: Message) -> Message:
+        """Send a message and wait for the answer; see `pool.FunctionInstance`."""
+        frame = await self._exchange(framed_message(message))
+        while (line := frame.get("log")) is not None:
+            level, text = line
+            is_error = level >= _WARN or self._is_program
+            (self._stderr if is_error else self._stdout).extend(text.splitlines() or [""])
+            frame = await self._exchange(b"")
+        answer = frame.get("answer")
+        if not isinstance(answer, dict) or not isinstance(context := answer.get("context") or {}, dict):
+            raise FunctionError('the function\'s output is no message: {"context": {"error": null}, "payload": ...}')
+        return Message(context, answer.get("payload"))
+
+    async def _exchange(self, frame: bytes) -> dict[str, Any]:
+        try:
+            self._writer.write(frame)
+            read = await read_frame(self._reader)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise SystemError("the Wasm engine's process ended") from error
+        return read if isinstance(read, dict) else {}
+
+    def take_printed(self) -> tuple[list[str], list[str]]:
+        """Give the lines of stdout and stderr since the last call."""
+        printed = self._stdout, self._stderr
+        self._stdout, self._stderr = [], []
+        return printed
+
+    async def kill(self) -> None:
+        """Close the connection, which ends what runs."""
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()

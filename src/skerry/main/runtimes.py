@@ -1,0 +1,74 @@
+"""The runtimes of typed functions on this machine, wired to the Wasm engine and to what bundles JavaScript."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+from skerry.artifacts.errors import BuilderError, BuildError, FetchError
+from skerry.artifacts.sources import SOURCE_SUFFIXES
+from skerry.engine.messages.process import MessageWorkerSettings, run_message_worker
+from skerry.functions import FunctionError, SystemError  # noqa: A004 - see functions.errors
+from skerry.functions.local.driver import LocalDriver, Runtime
+from skerry.functions.local.javascript import ENTRY, JavaScriptRuntime, NeedsNodeError
+from skerry.functions.local.node import NodeRuntime
+from skerry.functions.local.python import PythonRuntime
+from skerry.main.builders import Builders
+from skerry.main.building import component_of, engine_cache_of
+from skerry.main.configuration import Settings
+from skerry.main.data_dir import DataDir
+
+_PACKAGES = "node_modules/"
+#: What comes before the reason for which the entry refuses a function's module.
+_ENTRYS_WORD = re.compile(rf"^{re.escape(ENTRY)}:\d+:\d+: fails to load: Error: ")
+
+
+class FunctionBundler:
+    """`functions.local.javascript.Bundler`, by the builders of edge functions."""
+
+    def __init__(self, builders: Builders) -> None:
+        self._builders = builders
+
+    async def bundle(self, files: Mapping[str, str], entrypoint: str) -> bytes:
+        """Bundle files; packages that they bring along are taken as they are, others are installed."""
+        sources = {path: text for path, text in files.items() if PurePosixPath(path).suffix in SOURCE_SUFFIXES}
+        try:
+            if any(path.startswith(_PACKAGES) for path in sources):
+                built = await self._builders.javascript.build(sources, entrypoint, refuse_globals=True)
+            else:
+                built = (await self._builders.functions.from_files(sources, entrypoint, refuse_globals=True)).function
+        except BuildError as error:
+            if error.needs_node:
+                raise NeedsNodeError(error.public) from error
+            raise FunctionError(_ENTRYS_WORD.sub("", error.public)) from error
+        except FetchError as error:
+            raise FunctionError(error.public) from error
+        except BuilderError as error:
+            raise SystemError(error.public) from error
+        return built.wasm
+
+
+@asynccontextmanager
+async def local_driver(
+    settings: Settings, data_dir: DataDir, sockets: Path, builders: Builders
+) -> AsyncIterator[LocalDriver]:
+    """Run functions on this machine for the length of the block."""
+    worker = MessageWorkerSettings(
+        run_dir=sockets,
+        functions_dir=data_dir.message_functions,
+        engine_cache=engine_cache_of(settings, data_dir),
+        component=component_of(settings),
+        memory_bytes_max=settings.worker_memory_bytes_max,
+        egress_allow=settings.egress_allow,
+        control_plane_ports=(settings.api_address.port,),
+        egress_ca_file=settings.egress_ca_file,
+    )
+    node = NodeRuntime()
+    async with run_message_worker(worker) as engine:
+        runtimes: dict[str, Runtime] = {
+            "python3": PythonRuntime(),
+            "nodejs": JavaScriptRuntime(engine, FunctionBundler(builders), node),
+            "nodejs-node": node,
+        }
+        async with LocalDriver(data_dir.deployments, runtimes) as driver:
+            yield driver

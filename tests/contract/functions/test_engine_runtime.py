@@ -1,0 +1,259 @@
+"""JavaScript functions within the Wasm engine, in a real worker, bundled by the real bundler."""
+
+import asyncio
+import io
+import os
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.functions import (
+    Exec,
+    Function,
+    FunctionError,
+    FunctionExecution,
+    InputError,
+    InvocationError,
+    Runner,
+    SystemError,  # noqa: A004
+    logs_of,
+)
+from skerry.functions.local.driver import LocalDriver
+from skerry.functions.local.engine import BINARY
+from skerry.main.builders import code_builders
+from skerry.main.configuration import Settings
+from skerry.main.data_dir import DataDir
+from skerry.main.runtimes import local_driver
+
+ROOT = Path(__file__).resolve().parents[3]
+
+if not (ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm").exists():
+    pytest.skip("the JavaScript engine is not built: `make js-engine`", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    return DataDir(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+async def driver(data_dir: DataDir) -> AsyncIterator[LocalDriver]:
+    # The compiled engine is shared by all tests.
+    settings = Settings(data_dir=data_dir.root, js_engine_dir=ROOT / "js-engine", cache_dir=ROOT / ".cache")
+    async with (
+        code_builders(settings, data_dir) as builders,
+        local_driver(settings, data_dir, data_dir.root, builders) as driver,
+    ):
+        yield driver
+
+
+async def deploy(driver: LocalDriver, source: str | bytes, handler: str = "", image: str = "nodejs") -> None:
+    code = source.encode() if isinstance(source, str) else source
+    await driver.create(Function("f", faas_id="f"), Exec(code, handler, image, "f"))
+
+
+async def run(driver: LocalDriver, payload: Any = None, **more: Any) -> Any:
+    return await Runner(driver).run(FunctionExecution(faas_id="f", **more), payload)
+
+
+def archive(**files: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def is_in_engine(data_dir: DataDir) -> bool:
+    return (data_dir.deployments / "f" / BINARY).exists()
+
+
+@pytest.mark.parametrize("handler", ["", "hello.js", "./hello.js"])
+async def test_a_function_or_its_promise_is_answered(driver: LocalDriver, data_dir: DataDir, handler: str) -> None:
+    source = "module.exports = async (context, payload) => ({ hello: payload.name, secrets: context.secrets })"
+    await deploy(driver, source, handler)
+    assert is_in_engine(data_dir)
+    assert await run(driver, {"name": "Jon"}) == {"hello": "Jon", "secrets": {}}
+
+
+async def test_a_function_of_several_files_and_packages_that_it_brings_is_bundled(driver: LocalDriver) -> None:
+    files = {
+        "package.json": '{"dependencies": {"sigil": "1"}}',
+        "node_modules/sigil/package.json": '{"main": "sigil.js"}',
+        "node_modules/sigil/sigil.js": "exports.name = 'direwolf'",
+        "lib/greet.js": "module.exports = (name) => `Hello, ${name}`",
+        "main.js": "const { name } = require('sigil'); module.exports = () => require('./lib/greet')(name)",
+    }
+    await deploy(driver, archive(**files), "main.js")
+    assert await run(driver) == "Hello, direwolf"
+
+
+async def test_an_instance_stays_warm_for_the_next_run_and_a_new_deployment_begins_anew(driver: LocalDriver) -> None:
+    await deploy(driver, "let calls = 0; module.exports = () => ++calls")
+    assert [await run(driver), await run(driver)] == [1, 2]
+    await deploy(driver, "let calls = 10; module.exports = () => ++calls")
+    assert await run(driver) == 11
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("throw new TypeError('no number')", InputError, "no number"),
+        ("throw new Error('it broke')", FunctionError, "it broke"),
+        ("throw 'a word'", FunctionError, "a word"),
+        ("return 1n", FunctionError, "no JSON"),
+        ("return new Promise(() => {})", FunctionError, "will never answer"),
+        ("const kept = []; for (;;) kept.push(new Uint8Array(1 << 20).fill(1))", FunctionError, "more memory"),
+        ("function f() { f() } f()", FunctionError, "recursion"),
+    ],
+)
+async def test_who_is_to_blame_is_told_and_the_next_run_works(
+    driver: LocalDriver, body: str, kind: type[InvocationError], message: str
+) -> None:
+    await deploy(driver, f"module.exports = (context, payload) => {{ if (payload) return 'fine'; {body} }}")
+    with pytest.raises(InvocationError, match=message) as caught:
+        await run(driver)
+    assert type(caught.value) is kind
+    assert await run(driver, 1) == "fine"
+
+
+async def test_a_stack_trace_names_the_functions_own_files_and_lines(driver: LocalDriver) -> None:
+    files = {
+        "main.js": "const deeper = require('./lib/deeper');\nmodule.exports = () => deeper();\n",
+        "lib/deeper.js": "module.exports = function deeper() {\n  throw new RangeError('it broke');\n};\n",
+    }
+    await deploy(driver, archive(**files), "main.js")
+    with pytest.raises(FunctionError) as caught:
+        await run(driver)
+    head, *frames = caught.value.stacktrace
+    assert head == "RangeError: it broke"
+    assert ["lib/deeper.js:2:" in frames[0], "main.js:2:" in frames[1], len(frames)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("wait", ["for (;;) {}", "await new Promise((done) => setTimeout(done, 1e8))"])
+async def test_a_function_that_takes_too_long_is_ended_and_what_it_printed_is_kept(
+    driver: LocalDriver, wait: str
+) -> None:
+    source = (
+        f"module.exports = async (_, payload) => {{ console.log('out'); console.error('err'); if (payload) {wait} }}"
+    )
+    await deploy(driver, source)
+    execution = FunctionExecution(faas_id="f", timeout_seconds=0.5)
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await Runner(driver).run(execution, 1)
+    assert logs_of(execution.context).as_object() == {"stdout": ["out"], "stderr": ["err"]}
+    assert await run(driver, 0) is None
+
+
+async def test_what_is_printed_is_told_by_run(driver: LocalDriver) -> None:
+    await deploy(
+        driver,
+        "console.log('loading');"
+        "module.exports = async (_, n) => { console.log('out', n); await 0; console.warn('err\\n', n); }",
+    )
+
+    async def logs(number: int) -> dict[str, list[str]]:
+        execution = FunctionExecution(faas_id="f")
+        await Runner(driver).run(execution, number)
+        return logs_of(execution.context).as_object()
+
+    tasks = [asyncio.ensure_future(logs(number)) for number in range(50)]
+    for number, task in enumerate(tasks):
+        assert await task == {"stdout": [f"out {number}"], "stderr": ["err", f" {number}"]}
+
+
+async def test_what_one_run_may_print_is_bounded(driver: LocalDriver) -> None:
+    await deploy(driver, "module.exports = (_, n) => { for (let i = 0; i < n; i++) console.log('x'.repeat(1000)) }")
+    execution = FunctionExecution(faas_id="f")
+    await Runner(driver).run(execution, 3000)
+    logs = logs_of(execution.context)
+    assert 1000 < len(logs.stdout) < 1050
+    assert "more bytes were dropped" in logs.stderr[-1]
+
+
+async def test_a_worker_that_ends_fails_its_run_alone_and_the_next_one_works(driver: LocalDriver) -> None:
+    await deploy(driver, "module.exports = (_, n) => { for (;n;) {} return 'fine' }")
+    assert await run(driver, 0) == "fine"
+    worker = worker_pid()
+    before = processor_ticks(worker)
+    running = asyncio.ensure_future(run(driver, 1))
+    while processor_ticks(worker) < before + 10:  # noqa: ASYNC110 - another process, which tells nothing
+        await asyncio.sleep(0.01)
+    os.kill(worker, 9)
+    with pytest.raises(SystemError, match="process ended"):
+        await running
+    assert await run(driver, 0) == "fine"
+
+
+def processor_ticks(pid: int) -> int:
+    """Tell how long a process has computed: fields utime and stime of proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def worker_pid() -> int:
+    """Find the worker among this process' children."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    (found,) = [
+        int(pid) for pid in children if b"skerry.engine.messages.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "told"),
+    [
+        ("module.exports = 1", "", "^Invalid function file or handler: module.exports must be a function"),
+        ("module.exports = (", "", "function.js:1:19: Unexpected end of file"),
+        ("require('x')", "", 'Could not resolve "x"'),
+        ("nothing.there = 1", "", "function.js:1:1: fails to load: ReferenceError: nothing is not defined"),
+        (archive(**{"hello.js": ""}), "other.js", "there is no file other.js"),
+        (archive(**{"a.js": "", "b.js": ""}), "", "Exactly 1 source file needed"),
+        (archive(**{"a.js": "require('../../x')"}), "", "leaves the function's files"),
+    ],
+)
+async def test_what_does_not_load_is_told_at_once(
+    driver: LocalDriver, source: str | bytes, handler: str, told: str
+) -> None:
+    with pytest.raises(FunctionError, match=told):
+        await deploy(driver, source, handler)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("const path = require('path'); module.exports = () => path.join('a', 'b')", "a/b"),
+        ("module.exports = () => Buffer.from('x').toString('hex')", "78"),
+        ("module.exports = async () => (await import('node:os')).EOL", "\n"),
+    ],
+)
+async def test_a_function_that_names_what_only_node_has_runs_on_node(
+    driver: LocalDriver, data_dir: DataDir, source: str, output: str
+) -> None:
+    await deploy(driver, source)
+    assert not is_in_engine(data_dir)
+    assert await run(driver) == output
+
+
+async def test_a_word_or_a_name_of_its_own_is_no_need_of_node(driver: LocalDriver, data_dir: DataDir) -> None:
+    source = "const process = { env: 1 }; module.exports = () => [process.env, typeof Buffered, 'process.env Buffer']"
+    await deploy(driver, source + "; const Buffered = 1; // Buffer.from")
+    assert is_in_engine(data_dir)
+    assert await run(driver) == [1, "number", "process.env Buffer"]
+
+
+async def test_the_image_of_node_runs_anything_on_node(driver: LocalDriver, data_dir: DataDir) -> None:
+    await deploy(driver, "module.exports = () => 1", image="nodejs-node")
+    assert not is_in_engine(data_dir)
+    assert await run(driver) == 1
+
+
+async def test_a_function_may_not_reach_this_machine(driver: LocalDriver) -> None:
+    await deploy(driver, "module.exports = async () => (await fetch('http://127.0.0.1:1/')).status")
+    with pytest.raises(InvocationError, match=r"127\.0\.0\.1 is not a public address"):
+        await run(driver)
