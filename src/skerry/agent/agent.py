@@ -74,6 +74,7 @@ class AgentSettings:
         labels: of this node.
         root_namespace: plugins of this namespace apply to Gateways of every namespace.
         native_plugins: whether Envoy may load shared objects, which nothing holds once they run.
+        endpoints_socket: path of the Unix socket of whoever calls functions for endpoints; "" for nobody.
         start_seconds_max: how long the first configuration may take.
         function_limits_max: the most that a function gets here.
     """
@@ -88,6 +89,7 @@ class AgentSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     root_namespace: str = "istio-system"
     native_plugins: bool = False
+    endpoints_socket: str = ""
     start_seconds_max: float = 60.0
     function_limits_max: FunctionLimits = MOST
 
@@ -138,6 +140,7 @@ class Agent:
             default_address=settings.default_address,
             labels=settings.labels,
             root_namespace=settings.root_namespace,
+            endpoints_socket=settings.endpoints_socket,
         )
         self._translator = Translator()
         self._proven = ProvenPlugins()

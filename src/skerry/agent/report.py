@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from skerry.agent.filters import ON_TRIAL
 from skerry.agent.slice import NodeSlice
+from skerry.api.dispatch_endpoints import Endpoint
+from skerry.api.dispatch_v1 import ERROR, READY
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.gateway_http_route_v1 import HTTPRoute
@@ -33,6 +35,9 @@ log = get_logger(__name__)
 
 #: The condition of functions that Envoy runs: whether it does so as they were asked for.
 _PROGRAMMED = "Programmed"
+
+#: What is told of an endpoint that no request comes to.
+NOWHERE = "no listener of a Gateway with the label skerry.dev/default-functions=true takes its hosts"
 
 N = TypeVar("N")
 
@@ -75,6 +80,7 @@ class Reporter:
             ("", each.name): (each, _tags_of(each, found.addresses), filters.get(each.name)) for each in served
         }
         await self._tell(objects.functions, functions, _set_function)
+        await self._tell(objects.endpoints, found.endpoints, _set_endpoint)
         classes = {("", name): decision for name, decision in found.classes.items()}
         await self._tell(objects.gateway_classes, classes, _set_class)
         gateways = {key: (report, refused) for key, report in found.gateways.items()}
@@ -169,6 +175,14 @@ def _set_filter(problem: str | None, now: str, function: EdgeFunction) -> None:
         message=problem,
     )
     function.status.conditions = with_condition(function.status.conditions, condition)
+
+
+def _set_endpoint(urls: tuple[str, ...], now: str, endpoint: Endpoint) -> None:  # noqa: ARG001 - as all of its kind
+    status = endpoint.status
+    status.urls = list(urls) or None
+    as_wanted = bool(urls) or not endpoint.spec.enabled
+    status.state = READY if as_wanted else ERROR
+    status.reason = None if as_wanted else [NOWHERE]
 
 
 def _set_class(decision: Decision, now: str, gateway_class: GatewayClass) -> None:

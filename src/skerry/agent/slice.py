@@ -8,6 +8,7 @@ from typing import Any
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Namespace, Secret
+from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.egress_policy_v1alpha1 import EgressPolicy
 from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
@@ -36,6 +37,7 @@ class NodeSlice:
         self.backends = Informer(client, Backend)
         self.egress_policies = Informer(client, EgressPolicy)
         self.direct_responses = Informer(client, DirectResponse)
+        self.endpoints = Informer(client, Endpoint)
         self.plugins = Informer(client, WasmPlugin)
         self.authentications = Informer(client, RequestAuthentication)
         self.policies = Informer(client, AuthorizationPolicy)
@@ -51,6 +53,7 @@ class NodeSlice:
             self.backends,
             self.egress_policies,
             self.direct_responses,
+            self.endpoints,
             self.plugins,
             self.authentications,
             self.policies,
@@ -101,6 +104,7 @@ class NodeSlice:
             backends=tuple(self.backends),
             direct_responses=tuple(self.direct_responses),
             functions=tuple(functions),
+            endpoints=tuple(self.endpoints),
             plugins=tuple(plugins),
             authentications=tuple(self.authentications),
             policies=tuple(self.policies),

@@ -9,6 +9,7 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
+from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_v1 import FUNCTION, RUN
 from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY
@@ -47,6 +48,7 @@ KINDS: tuple[Kind[Any], ...] = (
     FUNCTION,
     RUN,
     SUBSCRIPTION,
+    ENDPOINT,
 )
 
 #: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes

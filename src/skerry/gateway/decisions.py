@@ -113,6 +113,7 @@ class Conditions:
 
     Attributes:
         addresses: URLs of functions' tags, by function and tag.
+        endpoints: URLs of each endpoint.
     """
 
     classes: Mapping[str, Decision] = field(default_factory=dict)
@@ -122,3 +123,4 @@ class Conditions:
     authentications: Mapping[Key, PolicyReport] = field(default_factory=dict)
     policies: Mapping[Key, PolicyReport] = field(default_factory=dict)
     addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    endpoints: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)

@@ -453,7 +453,7 @@ class NetworkCluster:
 
 @dataclass(frozen=True, slots=True)
 class EngineCluster:
-    """The engine workers of this node, each on a Unix socket.
+    """Processes of this node that answer, each on a Unix socket: its engine workers, or who calls functions.
 
     Attributes:
         name: of the cluster.

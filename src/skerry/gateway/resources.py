@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Secret
+from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevisionSpec
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
@@ -28,6 +29,7 @@ class NodeFacts:
         function_hostname_suffix: a function `f` answers at `f.<suffix>`.
         labels: of the node; plugins select by them, and by those of Gateways.
         root_namespace: plugins of this namespace apply to Gateways of every namespace.
+        endpoints_socket: path of the Unix socket of whoever calls functions for endpoints; "" for nobody.
     """
 
     engine_sockets: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class NodeFacts:
     function_hostname_suffix: str = "functions.localhost"
     labels: Mapping[str, str] = field(default_factory=dict)
     root_namespace: str = "istio-system"
+    endpoints_socket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Resources:
     backends: tuple[Backend, ...] = ()
     direct_responses: tuple[DirectResponse, ...] = ()
     functions: tuple[EdgeFunction, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     plugins: tuple[HeldPlugin, ...] = ()
     filters: tuple[RuleFilter, ...] = ()
     authentications: tuple[RequestAuthentication, ...] = ()

@@ -23,6 +23,7 @@ from skerry.gateway import ir
 from skerry.gateway.attachment import attachments_of
 from skerry.gateway.backends import Catalog, Target
 from skerry.gateway.decisions import Conditions, GatewayReport, Key, ListenerReport, ParentReport
+from skerry.gateway.endpoints import CLUSTER, cluster, endpoint_routes, urls_at
 from skerry.gateway.gateways import (
     HTTPS,
     GatewayPlan,
@@ -116,6 +117,9 @@ def _translate_traffic(resources: Resources) -> _Traffic:
     addresses: dict[tuple[str, str], str] = {}
     for plan in plans:
         addresses = _attach_functions(plan, catalog, resources.node, attached) | addresses
+    endpoints = _attach_endpoints(plans, resources, attached)
+    if any(endpoints.values()):
+        clusters[CLUSTER] = cluster(resources.node.endpoints_socket)
     if addresses:
         clusters[catalog.engine.name] = catalog.engine
     clusters[catalog.engine_filters.name] = catalog.engine_filters  # every chain names it (`route_filters`)
@@ -133,6 +137,7 @@ def _translate_traffic(resources: Resources) -> _Traffic:
             authentications=security.authentications,
             policies=security.policies,
             addresses=addresses,
+            endpoints=endpoints,
         ),
     )
 
@@ -177,7 +182,7 @@ def _attach_functions(
     Returns:
         the URLs of what answers there, by function and tag ("" for the function itself).
     """
-    if (plan.gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) != "true":
+    if not _is_default(plan):
         return {}
     implicit = list(_implicit_routes(catalog, node))
     urls: dict[tuple[str, str], str] = {}
@@ -191,6 +196,27 @@ def _attach_functions(
                 routes.append(route)
                 if place is not None:
                     urls.setdefault(place, f"{listener.spec.protocol.lower()}://{host}:{listener.spec.port}/")
+    return urls
+
+
+def _is_default(plan: GatewayPlan) -> bool:
+    return (plan.gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) == "true"
+
+
+def _attach_endpoints(
+    plans: Sequence[GatewayPlan], resources: Resources, attached: _Attachments
+) -> dict[Key, tuple[str, ...]]:
+    """Attach the endpoints to the listeners of default Gateways; return where each answers."""
+    if not resources.node.endpoints_socket:
+        return {}
+    routes = endpoint_routes(resources.endpoints)
+    urls: dict[Key, tuple[str, ...]] = {(each.namespace, each.name): () for each in resources.endpoints}
+    for plan in plans:
+        for listener in plan.listeners if _is_default(plan) else ():
+            for route in routes:
+                if found := tuple(urls_at(plan, listener, route)):
+                    attached.setdefault((plan.key, listener.spec.name), []).append(route.attached)
+                    urls[route.key] += tuple(url for url in found if listener.usable and url not in urls[route.key])
     return urls
 
 

@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.dispatch_calls import FunctionCalls
 from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
 from skerry.controllers.dispatch_functions import DispatchFunctionController, Driver
@@ -18,10 +21,13 @@ from skerry.kit.ids import RandomIds
 from skerry.main.adapters import LateEvents, LateRuns, RecordedRuns
 from skerry.server.access import Access
 from skerry.server.dispatch.door import DispatchDoor, Sources
+from skerry.server.dispatch.endpoint_app import EndpointApp
+from skerry.server.dispatch.endpoints import Endpoints
 from skerry.server.dispatch.events import EventEmission, Subscriptions
 from skerry.server.dispatch.functions import Functions
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
+from skerry.server.serve import serve_socket
 from skerry.server.verbs.verbs import Verbs
 
 
@@ -41,6 +47,7 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         Secrets(),
         EventEmission(behind.events),
         Subscriptions(),
+        Endpoints(),
     )
     return DispatchDoor(verbs, access, [operation for each in handlers for operation in each.operations()])
 
@@ -68,3 +75,14 @@ async def dispatch_controllers(
         behind.runs.controller = executing
         behind.events.deliveries = EventDeliveries(client, executing.require_room)
         yield
+
+
+@asynccontextmanager
+async def serve_endpoints(client: Client, behind: Dispatching, socket: Path, drain_seconds: int) -> AsyncIterator[None]:
+    """Answer what the gateway of this machine takes for endpoints."""
+    informers = Informers(client)
+    app = EndpointApp(informers.of(Endpoint), FunctionCalls(client, behind.runs, RandomIds()))
+    async with informers.running():
+        await informers.of(Endpoint).synced()
+        async with serve_socket(app, socket, drain_seconds=drain_seconds):
+            yield

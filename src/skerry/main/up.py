@@ -65,7 +65,7 @@ from skerry.main.builders import Builders, code_builders
 from skerry.main.building import component_of, engine_cache_of, fetch_settings
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
-from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door
+from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, serve_endpoints
 from skerry.main.ports import free_address
 from skerry.main.runtimes import local_driver
 from skerry.server.access import Access
@@ -99,6 +99,9 @@ from skerry.store.sealing.sealed import open_sealed
 from skerry.store.sqlite import SqliteSettings, open_sqlite
 
 log = get_logger(__name__)
+
+#: Where the gateway reaches who calls functions, below the folder for sockets.
+ENDPOINTS_SOCKET = "endpoints.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,8 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         sockets = stack.enter_context(directories.run_dir(data_dir))
         functions = await stack.enter_async_context(local_driver(settings, data_dir, sockets, builders))
         await stack.enter_async_context(dispatch_controllers(functions, client, keep, verbs, ground.dispatching))
+        endpoints = serve_endpoints(client, ground.dispatching, sockets / ENDPOINTS_SOCKET, drain_seconds(settings))
+        await stack.enter_async_context(endpoints)
         agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(keep), clock))
         await require_default_gateway(client)
@@ -214,7 +219,7 @@ async def api_server(
     )
     accounts = AccountTokens(verbs, open_signing_key(data_dir.service_account_key), clock, RandomIds())
     own = (ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock), accounts)
-    serving = ServeSettings(address.host, address.port, drain_seconds=max(1, round(settings.drain_seconds)))
+    serving = ServeSettings(address.host, address.port, drain_seconds=drain_seconds(settings))
     try:
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
@@ -296,6 +301,11 @@ async def controllers(
             yield
 
 
+def drain_seconds(settings: Settings) -> int:
+    """Return how long servers let running requests take when they stop."""
+    return max(1, round(settings.drain_seconds))
+
+
 def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path, *, api_port: int) -> AgentSettings:
     """Return how the node of this machine runs."""
     workers = WorkerSettings(
@@ -334,4 +344,5 @@ def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path, *, api_
         default_address=settings.http_address.host,
         function_limits_max=function_limits_max(settings),
         start_seconds_max=settings.start_seconds_max,
+        endpoints_socket=str(sockets / ENDPOINTS_SOCKET),
     )

@@ -7,9 +7,10 @@ finish within `drain_seconds`, then cancels them. It installs no signal handlers
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
@@ -22,6 +23,7 @@ from skerry.server.app import App
 from skerry.server.auth import CLIENT_CERTIFICATE, ClientCertificate
 from skerry.server.client_certificates import read_client_certificate
 from skerry.server.held_writes import HeldWrites
+from skerry.server.http import Receive, Send
 from skerry.server.tls import ServerIdentity
 
 log = get_logger(__name__)
@@ -35,6 +37,9 @@ LINGER_SECONDS = 5.0
 #: How long a client may take nothing of what waits for it. A reader that is slow but reads is left alone.
 STALLED_SECONDS = 60.0
 _BACKLOG = 1024
+
+#: An ASGI application.
+Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +81,42 @@ async def serve(app: App, settings: ServeSettings, identity: ServerIdentity) -> 
     """Run the server for the length of the block; raises StartError where the port can't be bound."""
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
-    server = _Server(_configuration(app, settings, identity))
-    stopped = asyncio.Event()
-
-    async def run() -> None:
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            stopped.set()
-
-    async with background(("server", run), ("tls", identity.keep_current)):
-        await server.listening.wait()
+    config = _configuration(app, settings)
+    config.ssl = identity.context
+    async with background(("tls", identity.keep_current)), _listening(config, [listener]):
         try:
             shown = f"[{host}]" if ":" in host else host
             yield ServingAt(host, port, f"https://{shown}:{port}")
         finally:
             app.end_streams()
+
+
+@asynccontextmanager
+async def serve_socket(app: Asgi, path: Path, *, drain_seconds: int) -> AsyncIterator[None]:
+    """Serve an application on a Unix socket for the length of the block; who may reach it is its folder's affair."""
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - left by one that was killed; one call, at start
+    config = _configuration(app, ServeSettings(drain_seconds=drain_seconds))
+    config.uds = str(path)
+    async with _listening(config, None):
+        yield
+
+
+@asynccontextmanager
+async def _listening(config: uvicorn.Config, listeners: list[socket.socket] | None) -> AsyncIterator[None]:
+    server = _Server(config)
+    stopped = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            await server.serve(sockets=listeners)
+        finally:
+            stopped.set()
+
+    async with background(("server", run)):
+        await server.listening.wait()
+        try:
+            yield
+        finally:
             server.should_exit = True
             await stopped.wait()
 
@@ -112,7 +137,7 @@ def _bind(settings: ServeSettings) -> socket.socket:
     return listener
 
 
-def _configuration(app: App, settings: ServeSettings, identity: ServerIdentity) -> uvicorn.Config:
+def _configuration(app: Asgi, settings: ServeSettings) -> uvicorn.Config:
     config = uvicorn.Config(
         cast("Any", app),
         http=BoundedHttpProtocol,
@@ -129,7 +154,6 @@ def _configuration(app: App, settings: ServeSettings, identity: ServerIdentity) 
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     config.load()
-    config.ssl = identity.context
     return config
 
 

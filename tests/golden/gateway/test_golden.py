@@ -24,7 +24,11 @@ from skerry.gateway.translate import translate
 from skerry.testing.plugins import held
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
-NODE = NodeFacts(engine_sockets=("/run/worker-0.sock", "/run/worker-1.sock"), labels={"zone": "a", "team": "node"})
+NODE = NodeFacts(
+    engine_sockets=("/run/worker-0.sock", "/run/worker-1.sock"),
+    labels={"zone": "a", "team": "node"},
+    endpoints_socket="/run/endpoints.sock",
+)
 FIELD_OF_KIND = {
     "GatewayClass": "gateway_classes",
     "Gateway": "gateways",
@@ -32,6 +36,7 @@ FIELD_OF_KIND = {
     "Backend": "backends",
     "DirectResponse": "direct_responses",
     "EdgeFunction": "functions",
+    "Endpoint": "endpoints",
     "Secret": "secrets",
     "WasmPlugin": "plugins",
     "RequestAuthentication": "authentications",
@@ -104,6 +109,8 @@ def conditions_document(conditions: Conditions) -> dict[str, Any]:
     for name, policies in (("authentications", conditions.authentications), ("policies", conditions.policies)):
         if policies:
             document[name] = {"/".join(key): _plugin(report) for key, report in sorted(policies.items())}
+    if conditions.endpoints:
+        document["endpoints"] = {"/".join(key): list(urls) for key, urls in conditions.endpoints.items()}
     if any(tag for _, tag in conditions.addresses):
         document["addresses"] = {" ".join(place): url for place, url in conditions.addresses.items()}
     return document

@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from skerry.api.core_v1 import SECRET
+from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
@@ -172,6 +173,7 @@ _WORDS = {
     RUN.resource: "function run",
     SECRET.resource: "secret",
     SUBSCRIPTION.resource: "subscription",
+    ENDPOINT.resource: "API",
 }
 
 
