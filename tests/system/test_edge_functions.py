@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,19 @@ def test_console_output_can_be_read_through_the_log_subresource(skerry: SkerryPr
     path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/talks/log"
     assert "seen" in skerry.kubectl("get", "--raw", path)
     assert "seen" in skerry.skerry("logs", "talks", "--tail", "1")
+
+
+def test_a_function_of_the_name_of_a_deleted_one_has_a_log_of_its_own(skerry: SkerryProcess):
+    source = "export default { fetch(r) { console.log(new URL(r.url).pathname); return new Response('ok'); } };"
+    path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/reborn/log"
+    for said in ("/first", "/second"):
+        url = deploy(skerry, edge_function("reborn", source))
+        until = time.monotonic() + 60
+        while said not in (told := skerry.kubectl("get", "--raw", path)) and time.monotonic() < until:
+            skerry.get(f"{url}{said}")  # for a second, a worker may still answer as the function before
+        assert said in told
+        assert "/first" not in told or said == "/first"
+        skerry.kubectl("delete", "edgefunction", "reborn")
 
 
 def test_secrets_of_the_platform_do_not_reach_a_function(skerry: SkerryProcess):

@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY, Histogram
 from skerry.agent.code_files import CodeFiles
 from skerry.agent.egress import EgressStage
 from skerry.agent.filters import FilterStage
+from skerry.agent.function_logs import FunctionLogFiles
 from skerry.agent.functions import ArtifactSource, FunctionStage
 from skerry.agent.metrics import FunctionMetrics
 from skerry.agent.plugins import PluginStage
@@ -96,12 +97,13 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The processes of a node, and what feeds them."""
+    """The processes of a node, what feeds them, and what they leave behind."""
 
     xds: XdsServer
     workers: Workers
     envoy: Envoy
     trial: Trial
+    function_logs: FunctionLogFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +187,13 @@ class Agent:
         )
 
     async def remove_idle(self) -> None:
-        """Remove the files of code that nothing leads to any more, between two turns: a turn may need them again."""
+        """Remove what nothing leads to any more; code between two turns, since a turn may need it again."""
         await self.applied.wait()
         async with self._files:
             await self._stages.functions.remove_idle(self._in_use.revisions)
             await self._stages.filters.remove_idle()
             await self._stages.plugins.remove_idle(self._in_use.modules)
+        await self._parts.function_logs.remove_idle(self._slice.functions)
 
     @property
     def _trial_seconds(self) -> float:
@@ -249,7 +252,8 @@ async def run_agent(
             await stack.enter_async_context(background((name, loop)))
         await node_slice.synced()
         reporter = Reporter(client, node_slice, clock, settings.envoy.node_id)
-        agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial))
+        function_logs = FunctionLogFiles(settings.workers.logs_dir, clock, executor)
+        agent = Agent(settings, node_slice, stages, reporter, Parts(xds, workers, envoy, trial, function_logs))
         REGISTRY.register(agent.metrics)
         stack.callback(REGISTRY.unregister, agent.metrics)
         # On its own too: a turn may wait for Envoy, and a policy must not.

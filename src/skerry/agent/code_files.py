@@ -13,11 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from skerry.agent.functions import ArtifactSource
+from skerry.agent.idle import Idle
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import run_blocking
-
-#: How long a file outlives its last use: Envoy reads it when a listener that names the plugin changes.
-GRACE_SECONDS = 60.0
 
 
 class CodeFiles:
@@ -33,10 +31,9 @@ class CodeFiles:
     def __init__(self, directory: Path, artifacts: ArtifactSource, clock: Clock, executor: Executor) -> None:
         self._directory = directory
         self._artifacts = artifacts
-        self._clock = clock
         self._executor = executor
         self._placed: set[str] = set()
-        self._idle_since_seconds: dict[str, float] = {}
+        self._idle = Idle(clock)
 
     async def place(self, digest: str, suffix: str) -> Path:
         """Return the file of some code.
@@ -57,16 +54,11 @@ class CodeFiles:
         return path
 
     async def remove_idle(self, in_use: Collection[str]) -> None:
-        """Remove the files that were in no use for `GRACE_SECONDS`; `in_use` are paths."""
-        now = self._clock.monotonic_seconds()
-        used = {Path(path).name for path in in_use}
+        """Remove the files that were in no use for `idle.GRACE_SECONDS`; `in_use` are paths."""
         present = await run_blocking(self._executor, partial(_names, self._directory))
-        idle = present - used
-        self._idle_since_seconds = {name: self._idle_since_seconds.get(name, now) for name in idle}
-        for name, since in self._idle_since_seconds.items():
-            if now - since >= GRACE_SECONDS:
-                self._placed.discard(name)
-                await run_blocking(self._executor, partial((self._directory / name).unlink, missing_ok=True))
+        for name in self._idle.expired(present, {Path(path).name for path in in_use}):
+            self._placed.discard(name)
+            await run_blocking(self._executor, partial((self._directory / name).unlink, missing_ok=True))
 
 
 def _place(artifact: Path, path: Path) -> None:
@@ -82,6 +74,3 @@ def _place(artifact: Path, path: Path) -> None:
 
 def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
-
-
-__all__ = ["GRACE_SECONDS", "CodeFiles"]

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from skerry.agent.idle import Idle
 from skerry.agent.manifests import function_manifest
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import MOST, FunctionLimits
@@ -24,9 +25,6 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import run_blocking
 
 log = get_logger(__name__)
-
-#: How long a revision's manifest outlives its last route: requests in flight, and their retries, still name it.
-GRACE_SECONDS = 60.0
 
 
 class ArtifactSource(Protocol):
@@ -100,10 +98,9 @@ class FunctionStage:
         self._functions_dir = functions_dir
         self._revisions = revisions
         self._artifacts = artifacts
-        self._clock = clock
         self._executor = executor
         self._staged: dict[str, EdgeFunctionRevision] = {}
-        self._idle_since_seconds: dict[str, float] = {}
+        self._idle = Idle(clock)
         self._served: dict[str, _Served] = {}
         self._filters: EnvoyFilters = NO_FILTERS
 
@@ -179,7 +176,7 @@ class FunctionStage:
             return staged
         try:
             artifact = await self._artifacts.fetch(revision.status.artifact.digest)
-            manifest = function_manifest(function.name, name, revision.spec, artifact, limits_max=self._limits_max)
+            manifest = function_manifest(function, name, revision.spec, artifact, limits_max=self._limits_max)
             await run_blocking(self._executor, partial(write_manifest, self._functions_dir, manifest))
         except (SkerryError, OSError, ValueError) as error:
             log.warning("revision can't be staged", revision=name, error=str(error))
@@ -188,15 +185,11 @@ class FunctionStage:
         return revision
 
     async def remove_idle(self, in_use: Collection[str]) -> None:
-        """Remove the manifests of revisions that no route has led to for `GRACE_SECONDS`."""
-        now = self._clock.monotonic_seconds()
+        """Remove the manifests of revisions that no route has led to for `idle.GRACE_SECONDS`."""
         known = await run_blocking(self._executor, partial(list_manifests, self._functions_dir))
-        idle = set(known) - set(in_use)
-        self._idle_since_seconds = {name: self._idle_since_seconds.get(name, now) for name in idle}
-        for name, since in self._idle_since_seconds.items():
-            if now - since >= GRACE_SECONDS:
-                self._staged.pop(name, None)
-                await run_blocking(self._executor, partial(remove_manifest, self._functions_dir, name))
+        for name in self._idle.expired(known, in_use):
+            self._staged.pop(name, None)
+            await run_blocking(self._executor, partial(remove_manifest, self._functions_dir, name))
 
 
 def _is_of_envoy(revision: EdgeFunctionRevision | None) -> bool:

@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from skerry.api.extensions_v1alpha2 import EdgeFunctionRevisionSpec
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevisionSpec
 from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.engine.manifest import FunctionManifest
 
 
 def function_manifest(
-    function: str,
+    function: EdgeFunction,
     revision: str,
     spec: EdgeFunctionRevisionSpec,
     artifact: Path,
@@ -19,7 +19,7 @@ def function_manifest(
     """Return the manifest of a revision.
 
     Args:
-        function: its function's name.
+        function: its function.
         revision: its own.
         spec: what is asked for.
         artifact: where its code lies.
@@ -28,7 +28,7 @@ def function_manifest(
     limits = {f"{name}_max": value for name, value in asdict(spec.limits.within(limits_max)).items()}
     return FunctionManifest(
         revision=revision,
-        function=function,
+        function=function.name,
         artifact=artifact,
         env={variable.name: variable.value for variable in spec.env or ()},
         timeout_seconds=spec.timeout_seconds,
@@ -37,4 +37,5 @@ def function_manifest(
         may_fetch=spec.may_fetch,
         has_kv=spec.has_kv,
         shared_kv=spec.shared_kv,
+        uid=function.uid,
     )

@@ -1,6 +1,6 @@
 """The reading side of a function's log: the last lines, and what comes after them.
 
-Reads what `log_writer` writes: `<function>.log` and one older generation, `<function>.log.1`. Yields whole lines,
+Reads what `log_writer` writes: `<name>.log` and one older generation, `<name>.log.1`. Yields whole lines,
 without their ends, oldest first. A follower goes on in the new file after a rotation; lines of a generation that
 was rotated away twice between two looks are lost to it.
 """
@@ -81,7 +81,7 @@ class FunctionLogs:
 
     async def read(
         self,
-        function: str,
+        name: str,
         *,
         follow: bool = False,
         tail_lines: int | None = None,
@@ -90,17 +90,17 @@ class FunctionLogs:
         """Yield lines (JSON documents, see `log_writer`) of one function's log.
 
         Args:
-            function: its name; one without a log yields nothing (or waits, when following).
+            name: of the log (`manifest.log_name`); one that is not there yields nothing (or waits, when following).
             follow: go on with lines as they are written, until the iterator is closed.
             tail_lines: only so many of the last lines that are wanted; None for all that are kept.
             wanted: which lines; None for all.
 
         Raises:
-            UnknownRevisionError: `function` is not a name.
+            UnknownRevisionError: `name` is not a name.
         """
-        if not is_name(function):
-            raise UnknownRevisionError(f"not the name of a function: {function[:100]!r}")
-        tail = _Tail(self._logs_dir / f"{function}.log", wanted or LineFilter())
+        if not is_name(name):
+            raise UnknownRevisionError(f"not the name of a log: {name[:100]!r}")
+        tail = _Tail(self._logs_dir / f"{name}.log", wanted or LineFilter())
         try:
             count = TAIL_LINES_MAX if tail_lines is None else min(tail_lines, TAIL_LINES_MAX)
             for line in await run_blocking(self._executor, lambda: tail.last(count)):
@@ -113,6 +113,17 @@ class FunctionLogs:
                     await asyncio.sleep(FOLLOW_SECONDS)
         finally:
             tail.close()
+
+
+def list_logs(logs_dir: Path) -> set[str]:
+    """Return the names of the logs that are there."""
+    return {path.name.removesuffix(".1").removesuffix(".log") for path in logs_dir.iterdir()}
+
+
+def remove_log(logs_dir: Path, name: str) -> None:
+    """Remove a log; one that is not there is fine, and one that is written meanwhile begins anew."""
+    for generation in (f"{name}.log.1", f"{name}.log"):
+        (logs_dir / generation).unlink(missing_ok=True)
 
 
 class _Tail:

@@ -1,9 +1,12 @@
 """The writing side of a function's log: one JSON line for each console call, appended to one file a function.
 
+The file has the name of the log (`FunctionManifest.log_name`): a function of the name of one that was deleted
+has a log of its own.
+
     {"time": "2026-01-01T00:00:00.000Z", "function": …, "revision": …, "level": …, "requestId": …, "message": …}
 
 Several workers write to the same file: each line is one `write` to a descriptor opened with O_APPEND. A file that
-has reached its size becomes `<function>.log.1` (replacing the one before it) under an exclusive lock, so a
+has reached its size becomes `<name>.log.1` (replacing the one before it) under an exclusive lock, so a
 function's log takes two files of `FILE_BYTES_MAX` at most. A function that floods its log loses lines, and the log
 says how many: before the next line that is written, or when the worker sweeps.
 """
@@ -17,6 +20,7 @@ from pathlib import Path
 
 import orjson
 
+from skerry.engine.manifest import FunctionManifest
 from skerry.kit.clock import Clock
 
 #: A longer message is cut, with a mark.
@@ -35,16 +39,16 @@ _CUT_MARK = " …(cut)"
 
 
 class _LogFile:
-    """One function's open file and its rate."""
+    """One function's open file and its rate; `manifest` is of the revision that wrote last."""
 
-    def __init__(self, path: Path, now_seconds: float) -> None:
+    def __init__(self, path: Path, manifest: FunctionManifest, now_seconds: float) -> None:
         self.path = path
+        self.manifest = manifest
         self.descriptor = _open(path)
         self.lines = float(LINES_PER_SECOND_MAX)
         self.bytes = float(MESSAGE_BYTES_PER_SECOND_MAX)
         self.refilled_seconds = now_seconds
         self.dropped = 0
-        self.revision = ""  # that wrote last
 
     def take(self, message_bytes: int, now_seconds: float) -> bool:
         """Tell whether one more line may be written now."""
@@ -97,12 +101,11 @@ class FunctionLogWriter:
         self._lock = threading.Lock()
         self.dropped_lines = 0
 
-    def write(self, function: str, revision: str, level: int, message: bytes, request_id: str = "") -> bool:
+    def write(self, manifest: FunctionManifest, level: int, message: bytes, request_id: str = "") -> bool:
         """Append one line; returns False where it was dropped instead, which is counted.
 
         Args:
-            function: names the file.
-            revision: told in the line.
+            manifest: of the revision that says it.
             level: an index of `LEVELS`.
             message: UTF-8; cut at `MESSAGE_BYTES_MAX`.
             request_id: of the request that it was said in; "" for none.
@@ -110,14 +113,14 @@ class FunctionLogWriter:
         now_seconds = self._clock.monotonic_seconds()
         with self._lock:
             try:
-                file = self._file(function, now_seconds)
+                file = self._file(manifest, now_seconds)
                 if not file.take(min(len(message), MESSAGE_BYTES_MAX), now_seconds):
                     self.dropped_lines += 1
                     return False
-                file.revision = revision
-                self._tell_dropped(function, file)
+                file.manifest = manifest
+                self._tell_dropped(file)
                 level_name = LEVELS[min(level, len(LEVELS) - 1)]
-                file.append(self._line(function, revision, level_name, _text(message), request_id))
+                file.append(self._line(manifest, level_name, _text(message), request_id))
             except OSError:  # a full disk must not fail requests; the count tells of it
                 self.dropped_lines += 1
                 return False
@@ -126,30 +129,32 @@ class FunctionLogWriter:
     def sweep(self) -> None:
         """Tell of lines that were dropped, where nothing was written since; call it every second."""
         with self._lock:
-            for function, file in self._files.items():
+            for file in self._files.values():
                 with contextlib.suppress(OSError):  # as in `write`; it stays to be told
-                    self._tell_dropped(function, file)
+                    self._tell_dropped(file)
 
-    def _tell_dropped(self, function: str, file: _LogFile) -> None:
+    def _tell_dropped(self, file: _LogFile) -> None:
         if file.dropped:
             limits = f"{LINES_PER_SECOND_MAX} lines or {MESSAGE_BYTES_PER_SECOND_MAX >> 20} MiB a second"
             message = f"{file.dropped} lines were dropped: over {limits}"
-            file.append(self._line(function, file.revision, "warn", message, ""))
+            file.append(self._line(file.manifest, "warn", message, ""))
             file.dropped = 0
 
-    def _file(self, function: str, now_seconds: float) -> _LogFile:
-        file = self._files.get(function)
+    def _file(self, manifest: FunctionManifest, now_seconds: float) -> _LogFile:
+        name = manifest.log_name
+        file = self._files.get(name)
         if file is None:
             if len(self._files) >= OPEN_FILES_MAX:
                 _, oldest = self._files.popitem(last=False)
                 os.close(oldest.descriptor)
-            file = self._files[function] = _LogFile(self._logs_dir / f"{function}.log", now_seconds)
-        self._files.move_to_end(function)
+            file = self._files[name] = _LogFile(self._logs_dir / f"{name}.log", manifest, now_seconds)
+        self._files.move_to_end(name)
         return file
 
-    def _line(self, function: str, revision: str, level: str, message: str, request_id: str) -> bytes:
+    def _line(self, manifest: FunctionManifest, level: str, message: str, request_id: str) -> bytes:
         time = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        document = {"time": time, "function": function, "revision": revision, "level": level}
+        document = {"time": time, "function": manifest.function, "revision": manifest.revision}
+        document["level"] = level
         if request_id:
             document["requestId"] = request_id
         document["message"] = message

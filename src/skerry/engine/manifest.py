@@ -2,8 +2,8 @@
 
 There is no control channel. Whoever deploys a revision writes `<functions_dir>/<revision>.json`; a worker that gets
 a request for a revision that it does not know reads that file. So start, restart and change are one path, and a
-worker that was killed needs nobody to tell it anything. Revisions are immutable: a file is written once, and
-removing it is how a revision ends.
+worker that was killed needs nobody to tell it anything. Revisions are immutable: removing the file is how a revision
+ends, and another file of its name is another function's that is called the same.
 """
 
 import os
@@ -38,7 +38,7 @@ class FunctionManifest:
 
     Attributes:
         revision: its name, a DNS subdomain; also the name of its file.
-        function: the function's name; also the name of its log file.
+        function: the function's name.
         artifact: the path of its Wasm binary (see `linking`).
         env: the variables that the handler gets.
         timeout_seconds: how long one request may compute and wait.
@@ -52,6 +52,7 @@ class FunctionManifest:
         may_fetch: whether it may send requests (the capability fetchAPI).
         has_kv: whether it has a key/value store (the capability kv).
         shared_kv: the name of the key/value namespace that it shares with others; "" for one of its own.
+        uid: tells functions apart that have the same name one after the other; "" where there is but one.
     """
 
     revision: str
@@ -69,9 +70,10 @@ class FunctionManifest:
     may_fetch: bool = True
     has_kv: bool = True
     shared_kv: str = ""
+    uid: str = ""
 
     def __post_init__(self) -> None:
-        for name in (self.revision, self.function):
+        for name in (self.revision, self.function, self.log_name):
             if not is_name(name):
                 raise ValueError(f"not a name: {name!r} (a lower-case DNS subdomain of at most 253 characters)")
         wrong = [name for name in _POSITIVE if getattr(self, name) <= 0]
@@ -79,6 +81,11 @@ class FunctionManifest:
             raise ValueError(f"{', '.join(wrong) or 'subrequests_max'} must be positive")
         if self.isolation not in get_args(Isolation):
             raise ValueError(f"isolation must be instance or request, not {self.isolation!r}")
+
+    @property
+    def log_name(self) -> str:
+        """The name of its log."""
+        return log_name(self.function, self.uid)
 
     @property
     def kv_namespace(self) -> str:
@@ -99,6 +106,11 @@ _POSITIVE = (
 def is_name(text: str) -> bool:
     """Tell whether a text is a DNS subdomain, and so a safe file name."""
     return _NAME.fullmatch(text) is not None
+
+
+def log_name(function: str, uid: str) -> str:
+    """Return the name of a function's log, a DNS subdomain; see `FunctionManifest.uid`."""
+    return f"{function}.{uid}" if uid else function
 
 
 def manifest_path(functions_dir: Path, revision: str) -> Path:
@@ -126,6 +138,7 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
         "mayFetch": manifest.may_fetch,
         "hasKv": manifest.has_kv,
         "sharedKv": manifest.shared_kv,
+        "uid": manifest.uid,
     }
     path = manifest_path(functions_dir, manifest.revision)
     functions_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,6 +153,19 @@ def write_manifest(functions_dir: Path, manifest: FunctionManifest) -> None:
 def remove_manifest(functions_dir: Path, revision: str) -> None:
     """End a revision; workers drop it within a second. Removing an unknown one is no error."""
     manifest_path(functions_dir, revision).unlink(missing_ok=True)
+
+
+ManifestVersion = tuple[int, int]
+"""Tells a manifest from another of its name: its inode, and when it was written, in nanoseconds."""
+
+
+def manifest_version(functions_dir: Path, revision: str) -> ManifestVersion | None:
+    """Return the version of a revision's manifest; None where there is none."""
+    try:
+        found = manifest_path(functions_dir, revision).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def list_manifests(functions_dir: Path) -> list[str]:
@@ -185,4 +211,5 @@ def _from_document(document: dict[str, Any]) -> FunctionManifest:
         may_fetch=bool(document["mayFetch"]),
         has_kv=bool(document["hasKv"]),
         shared_kv=str(document["sharedKv"]),
+        uid=str(document["uid"]),
     )

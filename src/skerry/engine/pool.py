@@ -26,7 +26,7 @@ from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, OverloadedError
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.instances import PooledInstance, RevisionInstance
-from skerry.engine.manifest import FunctionManifest, manifest_path
+from skerry.engine.manifest import FunctionManifest, ManifestVersion, manifest_version
 
 StartInstance = Callable[[FunctionManifest, Code], RevisionInstance]
 LoadRevision = Callable[[str], tuple[FunctionManifest, Code]]
@@ -70,6 +70,7 @@ class _Function:
 @dataclass(slots=True)
 class _Revision:
     manifest: FunctionManifest
+    version: ManifestVersion | None
     code: Code
     function: _Function
     idle: deque[tuple[RevisionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
@@ -194,10 +195,11 @@ class InstancePool:
         return revision is None or revision.code.streams
 
     def _loaded(self, name: str) -> _Revision:
+        version = manifest_version(self._functions_dir, name)  # before it is read: else a newer one could pass for it
         manifest, code = self._load(name)  # two threads may both load it: the first one's stays
         with self._lock:
             function = self._functions.setdefault(manifest.function, _Function())
-            return self._revisions.setdefault(name, _Revision(manifest, code, function))
+            return self._revisions.setdefault(name, _Revision(manifest, version, code, function))
 
     def _take(self, revision: _Revision) -> RevisionInstance | None:
         """Return an idle instance, or None with the right to start one; either way the request runs from here on."""
@@ -352,10 +354,10 @@ class InstancePool:
             self._changed.notify_all()
 
     def sweep(self) -> None:
-        """Drop what has been idle for too long and revisions whose manifest is gone; call it every second."""
+        """Drop what is idle for too long, and revisions whose manifest is gone or another one; call it every second."""
         with self._lock:
-            names = list(self._revisions)
-        gone = [name for name in names if not manifest_path(self._functions_dir, name).exists()]
+            known = [(name, revision.version) for name, revision in self._revisions.items()]
+        gone = [name for name, version in known if manifest_version(self._functions_dir, name) != version]
         stale = time.monotonic() - self._limits.idle_seconds_max
         with self._lock:
             for name in gone:
@@ -367,9 +369,9 @@ class InstancePool:
                     self._drop_oldest(revision)
                 if not revision.instances and not revision.function.waiting:
                     del self._revisions[name]  # its code is read again when it is asked for
-            known = {revision.manifest.function for revision in self._revisions.values()}
+            used = {revision.manifest.function for revision in self._revisions.values()}
             for name, function in list(self._functions.items()):
-                if name not in known and not function.running and not function.waiting:
+                if name not in used and not function.running and not function.waiting:
                     del self._functions[name]
 
     def by_function(self) -> dict[str, dict[str, int]]:

@@ -311,7 +311,7 @@ class FunctionServer:
 
     def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "", *, within: str = "") -> None:
         text = within + "\n".join(filter(None, (error.message, error.stack.strip("\n"))))
-        self.logs.write(manifest.function, manifest.revision, _ERROR_LEVEL, text.encode(), request_id)
+        self.logs.write(manifest, _ERROR_LEVEL, text.encode(), request_id)
 
     def _load(self, revision: str) -> tuple[FunctionManifest, Code]:
         self._step_aside()
@@ -329,7 +329,7 @@ class FunctionServer:
         invocation = Invocation()
 
         def log(level: int, message: bytes) -> None:
-            if not self.logs.write(manifest.function, manifest.revision, level, message, invocation.request_id):
+            if not self.logs.write(manifest, level, message, invocation.request_id):
                 self.measures.met(manifest.function, LOG_LIMIT)
 
         def before_wait(instance: PooledInstance) -> None:

@@ -17,6 +17,7 @@ from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.engine.check import BundleChecker
 from skerry.engine.errors import LoadError
 from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
+from skerry.engine.manifest import log_name
 from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target, WriteOptions
@@ -124,12 +125,13 @@ class LocalFunctionLogs:
     @asynccontextmanager
     async def read(self, target: Target, query: LogQuery) -> AsyncIterator[AsyncIterator[LogLine]]:
         """Open a function's log; raises NotFound where there is no such function."""
-        await self._verbs.get(Target(target.kind, name=target.name))
+        function = (await self._verbs.get(Target(target.kind, name=target.name))).document["metadata"]
         since = query.since_time
         if query.since_seconds is not None:
             since = self._clock.now() - timedelta(seconds=min(query.since_seconds, SINCE_SECONDS_MAX))
         wanted = LineFilter(since, query.level, query.request_id)
-        lines = self._logs.read(target.name, follow=query.follow, tail_lines=query.tail_lines, wanted=wanted)
+        name = log_name(function["name"], function["uid"])
+        lines = self._logs.read(name, follow=query.follow, tail_lines=query.tail_lines, wanted=wanted)
         try:
             yield (LogLine(time_of(line), line) async for line in lines)
         finally:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from skerry.agent.code_files import GRACE_SECONDS, CodeFiles
+from skerry.agent.code_files import CodeFiles
 from skerry.agent.filters import NATIVES_OFF, ON_TRIAL, FilterStage
+from skerry.agent.idle import GRACE_SECONDS
 from skerry.api.extensions_v1alpha2 import (
     Artifact,
     EdgeFunction,

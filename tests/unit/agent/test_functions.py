@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skerry.agent.functions import GRACE_SECONDS, FunctionStage
+from skerry.agent.functions import FunctionStage
+from skerry.agent.idle import GRACE_SECONDS
 from skerry.api.extensions_v1alpha2 import (
     EDGE_FUNCTION,
     Artifact,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from skerry.agent.code_files import GRACE_SECONDS, CodeFiles
+from skerry.agent.code_files import CodeFiles
+from skerry.agent.idle import GRACE_SECONDS
 from skerry.agent.plugins import PluginStage
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, code_source
 from skerry.api.model import Condition, from_document

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -303,6 +303,17 @@ def test_a_revision_whose_manifest_is_gone_is_dropped_and_then_unknown(make: Mak
     assert pool.statistics()["instances"] == 0
     with pytest.raises(UnknownRevisionError), pool.lease("a-1"):
         pass
+
+
+def test_a_revision_of_another_function_of_the_name_gets_instances_of_its_own(make: Make, engine: Engine):
+    pool = make()
+    with pool.lease("a-1") as before:
+        pass
+    write_manifest(engine.functions_dir, replace(before.manifest, uid="another"))
+    pool.sweep()
+    with pool.lease("a-1") as after:
+        assert after.manifest.uid == "another"
+        assert after.instance is not before.instance
 
 
 def test_what_nobody_asks_for_is_dropped(make: Make):

@@ -167,7 +167,7 @@ class DevelopmentSession:
         self._revisions += 1
         revision = f"dev-{self._revisions}"
         binary = self._places.binaries / f"{revision}.wasm"
-        manifest = function_manifest(function.name, revision, function.spec.template, binary)
+        manifest = function_manifest(function, revision, function.spec.template, binary)
 
         def write() -> None:
             binary.parent.mkdir(parents=True, exist_ok=True)
