@@ -9,6 +9,7 @@ every listener it was given by then is bound or was refused with a reason.
 import asyncio
 import importlib.metadata
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ ADMIN_SECONDS_MAX = 5.0
 POLL_SECONDS = 0.02
 #: How often the sizes of the logs are looked at.
 LOG_CHECK_SECONDS = 10.0
+#: Size at which what Envoy prints is begun anew: it prints as it crashes, and else nothing.
+OUTPUT_BYTES_MAX = 1024 * 1024
 #: SIGTERM ends Envoy at once, since it was drained before.
 TERMINATE_SECONDS_MAX = 2.0
 #: How much of Envoy's log is told when it does not start.
@@ -137,7 +140,14 @@ class Envoy:
         )
 
     async def rotate_logs(self) -> None:
-        """Move each log that has reached its size to `<name>.1`, and let Envoy begin it anew."""
+        """Move each log that has reached its size to `<name>.1`, and let Envoy begin it anew.
+
+        What its process prints (its plugins may, too) can't be begun anew: that file is copied and emptied.
+        """
+        output = self._settings.output_file
+        if output.exists() and output.stat().st_size >= OUTPUT_BYTES_MAX:
+            shutil.copyfile(output, output.with_name(f"{output.name}.1"))
+            os.truncate(output, 0)
         full = [path for path in (self._settings.log_file, self._settings.access_log) if self._is_full(path)]
         for path in full:
             path.replace(path.with_name(f"{path.name}.1"))
@@ -205,7 +215,7 @@ def _command(settings: EnvoySettings) -> Command:
             *("--file-flush-interval-msec", str(round(settings.log_flush_seconds * 1000))),
             "--disable-hot-restart",
         ),
-        output=settings.log_directory / "envoy.out",
+        output=settings.output_file,
         drain_seconds=TERMINATE_SECONDS_MAX,
     )
 

@@ -41,7 +41,7 @@ class EnvoySettings:
     Attributes:
         node_id: names this node to the xDS server.
         run_directory: for the bootstrap file and the admin socket; belongs to this process alone.
-        log_directory: for `envoy.log` and `access.log`.
+        log_directory: for `envoy.log`, `envoy.out` and `access.log`.
         xds_socket: path of the xDS server's Unix socket.
         concurrency: Envoy's worker threads.
         connections_max: downstream connections at once; further ones are closed at once.
@@ -78,6 +78,11 @@ class EnvoySettings:
     def log_file(self) -> Path:
         """Path of Envoy's own log."""
         return self.log_directory / "envoy.log"
+
+    @property
+    def output_file(self) -> Path:
+        """Path of what Envoy's process prints."""
+        return self.log_directory / "envoy.out"
 
     @property
     def access_log(self) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
+from skerry.gateway.envoy import OUTPUT_BYTES_MAX
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import Resources
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
@@ -185,7 +186,11 @@ async def test_full_logs_are_moved_and_begun_anew(edge_with: Any, engine_with: A
         log = edge.settings.access_log
         with log.open("a") as file:
             file.truncate(edge.settings.log_bytes_max)
+        printed = edge.settings.output_file
+        with printed.open("a") as file:
+            file.truncate(OUTPUT_BYTES_MAX)
         await edge.envoy.rotate_logs()
+        assert (printed.stat().st_size, printed.with_name("envoy.out.1").stat().st_size) == (0, OUTPUT_BYTES_MAX)
         assert log.with_name("access.log.1").stat().st_size == edge.settings.log_bytes_max
         await edge.get("f.functions.localhost/")
         await until(lambda: log.exists() and log.stat().st_size)
