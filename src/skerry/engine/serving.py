@@ -106,7 +106,7 @@ class FunctionLog(Protocol):
 
     dropped_lines: int
 
-    def write(self, function: str, revision: str, level: int, message: bytes, request_id: str = "") -> bool:
+    def write(self, manifest: FunctionManifest, level: int, message: bytes, request_id: str = "") -> bool:
         """Take one line (see `log_writer`); False where it was dropped instead."""
         ...
 

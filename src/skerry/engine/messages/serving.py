@@ -15,6 +15,7 @@ from contextlib import suppress
 import orjson
 
 from skerry.engine.errors import EngineError, OverloadedError
+from skerry.engine.manifest import FunctionManifest
 from skerry.engine.measures import Use
 from skerry.engine.messages import calling, frames
 from skerry.engine.pool import Lease
@@ -46,7 +47,7 @@ class RunLog:
         if dropped:
             _send(connection, _WARN, f"[{dropped} more bytes were dropped: a run may print {LOG_BYTES_MAX}]")
 
-    def write(self, function: str, revision: str, level: int, message: bytes, request_id: str = "") -> bool:  # noqa: ARG002 - `FunctionLog`
+    def write(self, manifest: FunctionManifest, level: int, message: bytes, request_id: str = "") -> bool:  # noqa: ARG002 - `FunctionLog`
         """Send a line to who waits for the answer; what is said while a function loads is of no run."""
         connection = getattr(self._present, "connection", None)
         if connection is None:
