@@ -91,7 +91,7 @@ class FunctionSpec(Model):
     """The desired state of a function."""
 
     image: str
-    """The runtime: python3, nodejs or nodejs-node."""
+    """The name of an Image; or, where functions run on this machine, a runtime: python3, nodejs or nodejs-node."""
     handler: str = ""
     """The entry point as the runtime spells it: module.function for python3, a file for nodejs; empty where there is
     one file."""
@@ -122,6 +122,10 @@ class FunctionStatus(Model):
     """Why the newest state of the spec is not deployed."""
     faas_id: str | None = None
     """The deployment that serves runs, a UUID; each change makes a new one."""
+    image: str | None = None
+    """What that deployment was made from, as the driver names it."""
+    observed_image: str | None = None
+    """The image that this status was made from, as the driver names it; empty where there was none."""
     observed_generation: Int64 | None = None
     """The generation that this status was made from."""
     schedules: ScheduleStatuses = None
@@ -335,7 +339,7 @@ FUNCTION = Kind(
     categories=("all",),
     name_format="path-segment",
     columns=(
-        Column("Image", value_at(".spec.image"), description="The runtime."),
+        Column("Image", value_at(".spec.image"), description="The image, or the runtime."),
         Column("Handler", value_at(".spec.handler"), description="The entry point.", priority=1),
         Column("Status", value_at(".status.state"), description="READY where it can be run."),
         Column(

@@ -11,6 +11,7 @@ from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
+from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
 from skerry.api.dispatch_v1 import FUNCTION, RUN
 from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
@@ -49,6 +50,8 @@ KINDS: tuple[Kind[Any], ...] = (
     RUN,
     SUBSCRIPTION,
     ENDPOINT,
+    BASE_IMAGE,
+    IMAGE,
 )
 
 #: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes

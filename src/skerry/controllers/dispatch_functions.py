@@ -8,16 +8,17 @@ an update is without a gap, and one that fails leaves the old deployment serving
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_images import Image
 from skerry.api.dispatch_v1 import FINALIZER, Function, FunctionSource
 from skerry.api.errors import NotFound
-from skerry.api.model import Condition, with_condition
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
+from skerry.controllers.dispatch_conditions import is_settled, served
 from skerry.functions import (
     Exec,
     FaaSDriver,
@@ -28,7 +29,9 @@ from skerry.functions import (
     check_schema,
 )
 from skerry.functions import Function as Deployed
-from skerry.kit.clock import Clock, rfc3339
+from skerry.functions.errors import BuildError
+from skerry.functions.images import ImageStore
+from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
@@ -41,12 +44,21 @@ CONCURRENCY = 4
 RESYNC_SECONDS = 300.0
 
 
-class Driver(FaaSDriver, Protocol):
-    """A driver that tells what it has."""
+@dataclass(frozen=True)
+class DeployedBy:
+    """How functions are deployed.
 
-    def deployments(self) -> set[str]:
-        """Return the `faas_id` of every deployment that is there."""
-        ...
+    Attributes:
+        driver: where they run.
+        images: the cache of images.
+        store: what knows images that nobody made.
+        keep: where uploaded sources lie.
+    """
+
+    driver: FaaSDriver
+    images: Informer[Image]
+    store: ImageStore
+    keep: ArtifactKeep
 
 
 class DispatchFunctionController:
@@ -55,19 +67,18 @@ class DispatchFunctionController:
     Args:
         client: reads and writes.
         functions: the cache of functions.
-        driver: where they run.
-        keep: where uploaded sources lie.
+        by: how they are deployed.
         clock: stamps conditions.
         ids: names deployments.
     """
 
-    def __init__(
-        self, client: Client, functions: Informer[Function], driver: Driver, keep: ArtifactKeep, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, client: Client, functions: Informer[Function], by: DeployedBy, clock: Clock, ids: Ids) -> None:
         self._client = client
         self._functions = functions
-        self._driver = driver
-        self._keep = keep
+        self._driver = by.driver
+        self._images = by.images
+        self._store = by.store
+        self._keep = by.keep
         self._clock = clock
         self._ids = ids
         self._making: set[str] = set()
@@ -77,11 +88,17 @@ class DispatchFunctionController:
     async def running(self) -> AsyncIterator[None]:
         """Deploy functions for the length of the block."""
         self._functions.on_change(self._turns.add)
+        self._images.on_change(self._image_changed)
         async with background(("dispatch-functions:resync", self._run)):
             try:
                 yield
             finally:
                 await self._turns.stop()
+
+    def _image_changed(self, key: Key) -> None:
+        for function in self._functions:
+            if (function.namespace, function.spec.image) == key:
+                self._turns.add((function.namespace, function.name))
 
     async def _run(self) -> None:
         await keep_running("dispatch-functions:resync", self._resync, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
@@ -95,7 +112,7 @@ class DispatchFunctionController:
     async def _remove_orphans(self) -> None:
         """Remove the deployments that no function names: a crash came between the two."""
         named = {f.status.faas_id async for f in self._client.list(Function)} | self._making
-        for faas_id in self._driver.deployments() - named:
+        for faas_id in await self._driver.deployments() - named:
             log.info("removing a deployment of no function", deployment=faas_id)
             await self._driver.delete(Deployed("", faas_id=faas_id))
 
@@ -108,44 +125,80 @@ class DispatchFunctionController:
         try:
             if function.metadata.deletion_timestamp:
                 await self._remove(function)
-            elif not self._is_done(function):
-                await self._deploy(function)
+            else:
+                await self._deploy_if_new(function)
         except NotFound:
             log.info("object was deleted while it was worked on", function=name)
 
-    def _is_done(self, function: Function) -> bool:
-        status = function.status
-        if status.observed_generation != function.metadata.generation or status.state not in {api.READY, api.ERROR}:
-            return False
-        return status.faas_id is None or status.faas_id in self._driver.deployments()
+    async def _deploy_if_new(self, function: Function) -> None:
+        try:
+            image = await self._image(function)
+        except FunctionError as error:
+            if not await self._is_done(function, "") or function.status.reason != [str(error)]:
+                outcome = _Outcome(function.status.faas_id, function.status.image, "", error)
+                await self._client.change_status(function, lambda found: self._tell(found, function, outcome))
+            return
+        if image and not await self._is_done(function, image):
+            await self._deploy(function, image)
 
-    async def _deploy(self, function: Function) -> None:
+    async def _image(self, function: Function) -> str:
+        """Return what a function is made from, as the driver names it; "" where it is being made.
+
+        Raises:
+            FunctionError: there is none, or it can't be made.
+        """
+        name = function.spec.image
+        image = await self._client.find(Image, name, namespace=function.namespace)
+        if image is None:
+            built_in = self._store.built_in(name)
+            if built_in is None:
+                raise FunctionError(f"Error when fetching image for function {function.name}: image {name} not found")
+            return built_in
+        if image.status.docker_url:
+            return image.status.docker_url
+        if image.status.state == api.ERROR:
+            raise FunctionError(
+                f"image in error status for function '{function.uid}', image name: '{name}', "
+                f"reason: [{'; '.join(image.status.reason or ())}]"
+            )
+        return ""
+
+    async def _is_done(self, function: Function, image: str) -> bool:
+        status = function.status
+        if (status.observed_generation, status.observed_image) != (function.metadata.generation, image):
+            return False
+        if status.state not in {api.READY, api.ERROR} or not is_settled(status.conditions):
+            return False
+        return status.faas_id is None or status.faas_id in await self._driver.deployments()
+
+    async def _deploy(self, function: Function, image: str) -> None:
         old = function.status.faas_id
         state: api.State = api.UPDATING if old else api.CREATING
         function = await self._client.change_status(function, lambda f: setattr(f.status, "state", state))
         faas_id = self._ids.uid()
         self._making.add(faas_id)
         try:
-            await self._make(function, faas_id)
-            await self._client.change_status(function, lambda f: self._tell(f, function, faas_id, ""))
+            await self._make(function, faas_id, image)
+            done = _Outcome(faas_id, image, image)
+            await self._client.change_status(function, lambda f: self._tell(f, function, done))
             if old:
                 await self._driver.delete(Deployed(function.name, faas_id=old))
         except (InvocationError, SchemaError) as error:
-            message = f"Driver error when creating a FaaS function: {error}"
-            log.info("function does not deploy", function=function.name, reason=message)
-            await self._client.change_status(function, lambda f: self._tell(f, function, old, message))
+            failed = _Outcome(old, function.status.image, image, _told(function, error))
+            log.info("function does not deploy", function=function.name, reason=str(failed.problem))
+            await self._client.change_status(function, lambda f: self._tell(f, function, failed))
             if isinstance(error, SystemError):
                 raise  # the system's fault: tried again, with backoff
         finally:
             self._making.discard(faas_id)
 
-    async def _make(self, function: Function, faas_id: str) -> None:
+    async def _make(self, function: Function, faas_id: str, image: str) -> None:
         spec = function.spec
         for schema in (spec.function_schema.in_, spec.function_schema.out) if spec.function_schema else ():
             if schema is not None:
                 check_schema(schema)
-        exec_ = Exec(await self._source(spec.source), spec.handler, spec.image, function.name)
-        await self._driver.create(Deployed(function.name, id=function.uid, faas_id=faas_id, image=spec.image), exec_)
+        exec_ = Exec(await self._source(spec.source), spec.handler, image, function.name)
+        await self._driver.create(Deployed(function.name, id=function.uid, faas_id=faas_id, image=image), exec_)
 
     async def _source(self, source: FunctionSource) -> bytes:
         if source.artifact is None:
@@ -155,27 +208,20 @@ class DispatchFunctionController:
         except (FileNotFoundError, LookupError, ValueError) as error:
             raise FunctionError(f"source {source.artifact} is not there: upload it again") from error
 
-    def _tell(self, found: Function, done: Function, faas_id: str | None, problem: str) -> None:
+    def _tell(self, found: Function, done: Function, outcome: "_Outcome") -> None:
         """Write down what serves, and why it is not the spec as it was in `done`, if it is not."""
-        status = found.status
-        status.faas_id = faas_id
-        status.state = api.READY if faas_id else api.ERROR
-        status.reason = [problem] if problem else None
-        status.observed_generation = done.metadata.generation
-        latest = ("False", "Failed", problem) if problem else ("True", "Deployed", "")
-        ready = latest if not faas_id else ("True", "Deployed", "")
-        for kind, (is_so, reason, message) in (("Ready", ready), ("Latest", latest)):
-            status.conditions = with_condition(
-                status.conditions,
-                Condition(
-                    type=kind,
-                    status="True" if is_so == "True" else "False",
-                    reason=reason,
-                    message=message,
-                    observed_generation=done.metadata.generation,
-                    last_transition_time=rfc3339(self._clock.now()),
-                ),
-            )
+        status, generation = found.status, done.metadata.generation
+        status.faas_id, status.image, status.observed_image = outcome.faas_id, outcome.image, outcome.observed_image
+        status.state = api.READY if outcome.faas_id else api.ERROR
+        status.reason = [str(outcome.problem)] if outcome.problem else None
+        status.observed_generation = generation
+        status.conditions = served(
+            status.conditions,
+            serves=outcome.faas_id is not None,
+            problem=outcome.problem,
+            generation=generation,
+            clock=self._clock,
+        )
 
     async def _remove(self, function: Function) -> None:
         if function.status.faas_id:
@@ -185,3 +231,28 @@ class DispatchFunctionController:
             found.metadata.finalizers = [f for f in found.metadata.finalizers or () if f != FINALIZER] or None
 
         await self._client.change(function, let_go)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of a deployment.
+
+    Attributes:
+        faas_id: what serves now.
+        image: what that was made from.
+        observed_image: what the newest was made from, or would have been; "" where there was nothing.
+        problem: why the newest does not serve.
+    """
+
+    faas_id: str | None
+    image: str | None
+    observed_image: str
+    problem: Exception | None = None
+
+
+def _told(function: Function, error: InvocationError | SchemaError) -> Exception:
+    """Put an error as Dispatch does."""
+    if isinstance(error, BuildError):
+        return FunctionError(f"Error building image for function '{function.uid}': {error}")
+    kind = SystemError if isinstance(error, SystemError) else FunctionError
+    return kind(f"Driver error when creating a FaaS function: {error}")

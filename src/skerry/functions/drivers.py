@@ -25,6 +25,10 @@ class FaaSDriver(Protocol):
         """Remove a deployment; one that is not there is no error."""
         ...
 
+    async def deployments(self) -> set[str]:
+        """Return the `faas_id` of every deployment of ours that is there and can be called."""
+        ...
+
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what calls the deployment `execution.faas_id`.
 
@@ -37,11 +41,20 @@ class FaaSDriver(Protocol):
 class NoopDriver:
     """Deploys nothing and echoes `{"context": ..., "input": ...}`, to try out everything around a function."""
 
-    async def create(self, function: Function, exec_: Exec) -> None:
-        """Do nothing."""
+    def __init__(self) -> None:
+        self._deployments: set[str] = set()
+
+    async def create(self, function: Function, exec_: Exec) -> None:  # noqa: ARG002
+        """Note that it is there."""
+        self._deployments.add(function.faas_id)
 
     async def delete(self, function: Function) -> None:
-        """Do nothing."""
+        """Forget it."""
+        self._deployments.discard(function.faas_id)
+
+    async def deployments(self) -> set[str]:
+        """Return what was created and not deleted."""
+        return set(self._deployments)
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:  # noqa: ARG002 - all functions are one
         """Give what returns its own context and input."""

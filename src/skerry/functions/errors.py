@@ -43,6 +43,10 @@ class FunctionError(InvocationError):
     type = "FunctionError"
 
 
+class BuildError(FunctionError):
+    """The function's image could not be built of its code."""
+
+
 class SystemError(InvocationError):  # noqa: A001 - Dispatch's name; Python's own SystemError is the interpreter's alone
     """Neither is: the function could not be reached, its process ended, its answer was no message."""
 

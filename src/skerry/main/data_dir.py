@@ -78,6 +78,11 @@ class DataDir:
         return self.root / "message-functions"
 
     @property
+    def images(self) -> Path:
+        """Packages that such functions share."""
+        return self.root / "images"
+
+    @property
     def egress_policies(self) -> Path:
         """Where the functions of this node may send requests."""
         return self.root / "egress.json"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.api.dispatch_endpoints import Endpoint
+from skerry.api.dispatch_images import BaseImage, Image
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
@@ -13,9 +14,12 @@ from skerry.client.informers import Informers
 from skerry.controllers.dispatch_calls import FunctionCalls
 from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
-from skerry.controllers.dispatch_functions import DispatchFunctionController, Driver
+from skerry.controllers.dispatch_functions import DeployedBy, DispatchFunctionController
+from skerry.controllers.dispatch_images import DispatchImageController
 from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
+from skerry.functions import FaaSDriver
+from skerry.functions.images import ImageStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.adapters import LateEvents, LateRuns, RecordedRuns
@@ -25,6 +29,7 @@ from skerry.server.dispatch.endpoint_app import EndpointApp
 from skerry.server.dispatch.endpoints import Endpoints
 from skerry.server.dispatch.events import EventEmission, Subscriptions
 from skerry.server.dispatch.functions import Functions
+from skerry.server.dispatch.images import BaseImages, Images
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
 from skerry.server.serve import serve_socket
@@ -48,23 +53,37 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         EventEmission(behind.events),
         Subscriptions(),
         Endpoints(),
+        Images(),
+        BaseImages(),
     )
     return DispatchDoor(verbs, access, [operation for each in handlers for operation in each.operations()])
 
 
 @asynccontextmanager
 async def dispatch_controllers(
-    driver: Driver, client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
+    on: tuple[FaaSDriver, ImageStore], client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
 ) -> AsyncIterator[None]:
-    """Deploy functions with a driver and execute their runs; what is `behind` the door is at hand once they do."""
+    """Deploy functions with a driver and execute their runs; what is `behind` the door is at hand once they do.
+
+    Args:
+        on: the driver, and what makes its images.
+        client: of the controllers.
+        keep: of uploaded sources.
+        verbs: store runs that their callers waited for.
+        behind: gets what the door asks of the controllers.
+    """
+    driver, store = on
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
     async with AsyncExitStack() as stack:
-        functions, runs = informers.of(Function), informers.of(Run)
-        deploying = DispatchFunctionController(client, functions, driver, keep, clock, ids)
+        functions, runs, images = informers.of(Function), informers.of(Run), informers.of(Image)
+        making = DispatchImageController(client, images, informers.of(BaseImage), store, clock)
+        by = DeployedBy(driver, images, store, keep)
+        deploying = DispatchFunctionController(client, functions, by, clock, ids)
         executing = DispatchRunController(client, runs, functions, driver, RecordedRuns(verbs), clock, ids)
         failures = DeadLetterController(client, runs, executing.require_room, clock)
         schedules = function_schedules(client, functions, executing.require_room, clock)
         for part in (
+            making.running(),
             deploying.running(),
             executing.running(),
             failures.running(),

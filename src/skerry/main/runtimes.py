@@ -9,10 +9,12 @@ from skerry.artifacts.errors import BuilderError, BuildError, FetchError
 from skerry.artifacts.sources import SOURCE_SUFFIXES
 from skerry.engine.messages.process import MessageWorkerSettings, run_message_worker
 from skerry.functions import FunctionError, SystemError  # noqa: A004 - see functions.errors
-from skerry.functions.local.driver import LocalDriver, Runtime
+from skerry.functions.local.driver import LocalDriver
+from skerry.functions.local.images import LocalImages
 from skerry.functions.local.javascript import ENTRY, JavaScriptRuntime, NeedsNodeError
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.python import PythonRuntime
+from skerry.functions.local.runtimes import Runtime
 from skerry.main.builders import Builders
 from skerry.main.building import component_of, engine_cache_of
 from skerry.main.configuration import Settings
@@ -51,8 +53,8 @@ class FunctionBundler:
 @asynccontextmanager
 async def local_driver(
     settings: Settings, data_dir: DataDir, sockets: Path, builders: Builders
-) -> AsyncIterator[LocalDriver]:
-    """Run functions on this machine for the length of the block."""
+) -> AsyncIterator[tuple[LocalDriver, LocalImages]]:
+    """Run functions on this machine for the length of the block; yield the driver, and what makes its images."""
     worker = MessageWorkerSettings(
         run_dir=sockets,
         functions_dir=data_dir.message_functions,
@@ -70,5 +72,6 @@ async def local_driver(
             "nodejs": JavaScriptRuntime(engine, FunctionBundler(builders), node),
             "nodejs-node": node,
         }
-        async with LocalDriver(data_dir.deployments, runtimes) as driver:
-            yield driver
+        images = LocalImages(data_dir.images, runtimes)
+        async with LocalDriver(data_dir.deployments, runtimes, environments=data_dir.images) as driver:
+            yield driver, images

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 #: What a function makes of a message: status and body.
 Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
@@ -64,6 +65,8 @@ class OpenFaas(FaasEngine):
                 return 202, ""
             case "GET", ["system", "function", name] if name in self.deployed:
                 return 200, {"name": name, "availableReplicas": int(self._is_ready(name))}
+            case "GET", ["system", "functions"]:
+                return 200, [{"name": name, "labels": body.get("labels")} for name, body in self.deployed.items()]
             case "DELETE", ["system", "functions"]:
                 return (202, "") if self.deployed.pop(body["functionName"], None) else (404, "not found")
             case "POST", ["function", name] if name in self.deployed:
@@ -78,6 +81,7 @@ class Knative(FaasEngine):
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: Any) -> Answer:
         """Answer a request of the API, or to a Service by its host."""
+        path, _, query = path.partition("?")
         parts = path.strip("/").split("/")
         if parts[:3] != ["apis", "serving.knative.dev", "v1"]:
             name = headers["host"].partition(".")[0]
@@ -86,6 +90,10 @@ class Knative(FaasEngine):
             case "POST", ["services"]:
                 self.deployed[body["metadata"]["name"]] = dict(body)
                 return 201, body
+            case "GET", ["services"]:
+                key, _, value = parse_qs(query)["labelSelector"][0].partition("=")
+                found = [body for body in self.deployed.values() if body["metadata"]["labels"].get(key, "") == value]
+                return 200, {"items": found}
             case "GET", ["services", name] if name in self.deployed:
                 return 200, self._service(name)
             case "DELETE", ["services", name]:
@@ -114,6 +122,8 @@ class OpenWhisk(FaasEngine):
                 return 409, {"error": "resource already exists"}
             self.deployed[name] = dict(body)
             return 200, {"name": name}
+        if method == "GET" and name == "actions":
+            return 200, [{"name": each, "annotations": body["annotations"]} for each, body in self.deployed.items()]
         if name not in self.deployed:
             return 404, {"error": "The requested resource does not exist."}
         if method == "DELETE":

@@ -69,6 +69,7 @@ def answering(context: Any, payload: Any = None, status: int = 200) -> Callable[
 async def test_a_function_is_deployed_called_and_removed(driver: FaaSDriver, engine: FaasEngine) -> None:
     await driver.create(FUNCTION, EXEC)
     assert "registry.example/hello:1" in str(engine.deployed)
+    assert await driver.deployments() == {"f1"}
     execution = FunctionExecution({"event": {"eventType": "t"}}, faas_id="f1")
     output = await Runner(driver).run(execution, {"name": "Jon"})
     sent = {"event": {"eventType": "t"}, "secrets": {}, "serviceBindings": {}}
@@ -76,6 +77,7 @@ async def test_a_function_is_deployed_called_and_removed(driver: FaaSDriver, eng
     assert logs_of(execution.context).stdout == ["called"]
     await driver.delete(FUNCTION)
     assert engine.deployed == {}
+    assert await driver.deployments() == set()
     await driver.delete(FUNCTION)
 
 

@@ -2,50 +2,21 @@
 
 import asyncio
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
-from skerry.functions.local.node import NodeRuntime
-from skerry.functions.local.pool import FunctionInstance, InstancePool, PoolSettings
-from skerry.functions.local.python import PythonRuntime
-from skerry.functions.local.source import write_source
+from skerry.functions.local.images import folder_of, language_of
+from skerry.functions.local.pool import InstancePool, PoolSettings
+from skerry.functions.local.runtimes import Runtime, default_runtimes
+from skerry.functions.local.source import ENVIRONMENT, write_source
 from skerry.functions.messages import Context, Runnable
 
-
-class Runtime(Protocol):
-    """Starts the instances of functions of one kind."""
-
-    def file_name(self, handler: str) -> str:
-        """Name the file of a one-file source, as its handler expects it."""
-        ...
-
-    async def prepare(self, folder: Path, handler: str) -> None:
-        """Make a deployment's folder ready, once, before it has its final name; raises InvocationError."""
-        ...
-
-    async def start(self, folder: Path, handler: str) -> FunctionInstance:
-        """Start an instance of a deployment.
-
-        Raises:
-            FunctionError: the function does not load.
-            SystemError: there is nothing to run it with, or its process does not start.
-        """
-        ...
-
-    async def discard(self, folder: Path) -> None:
-        """Let go of a deployment whose folder is about to be removed, and whose instances have ended."""
-        ...
-
-
-_DEPLOYMENT = re.compile(r"[\w-]{1,128}")
-_UNFINISHED = ".new"
 _DEPLOYMENT_FILE = "deployment.json"
 
 
@@ -69,6 +40,7 @@ class LocalDriver:
         directory: Path,
         runtimes: Mapping[str, Runtime] | None = None,
         settings: PoolSettings = PoolSettings(),  # noqa: B008 - frozen
+        environments: Path | None = None,
     ) -> None:
         """Make a driver of the deployments in a directory.
 
@@ -76,9 +48,11 @@ class LocalDriver:
             directory: one folder a deployment; made if it is not there.
             runtimes: image name to runtime; python3 and nodejs by default.
             settings: bounds of each deployment's processes.
+            environments: folder of what `LocalImages` made; None where there is none.
         """
         self._directory = directory
-        self._runtimes: dict[str, Runtime] = dict(runtimes or {"python3": PythonRuntime(), "nodejs": NodeRuntime()})
+        self._runtimes: Mapping[str, Runtime] = runtimes or default_runtimes()
+        self._environments = environments
         self._settings = settings
         self._pools: dict[str, InstancePool] = {}
         directory.mkdir(parents=True, exist_ok=True)
@@ -93,7 +67,7 @@ class LocalDriver:
     ) -> None:
         await self.close()
 
-    def deployments(self) -> set[str]:
+    async def deployments(self) -> set[str]:
         """Return the `faas_id` of every deployment that is there."""
         return {folder.name for folder in self._directory.iterdir() if not folder.name.endswith(_UNFINISHED)}
 
@@ -122,9 +96,10 @@ class LocalDriver:
             await self.delete(function)
             raise
 
-    @staticmethod
-    def _write(folder: Path, exec_: Exec, file_name: str) -> None:
+    def _write(self, folder: Path, exec_: Exec, file_name: str) -> None:
         (folder / "source").mkdir(parents=True)
+        if environment := self._environment(exec_.image):
+            (folder / ENVIRONMENT).symlink_to(environment.resolve())
         write_source(exec_.source, folder / "source", file_name)
         (folder / _DEPLOYMENT_FILE).write_text(json.dumps({"image": exec_.image, "handler": exec_.handler}))
 
@@ -134,7 +109,7 @@ class LocalDriver:
             await pool.close()
         folder = self._folder(function.faas_id)
         with suppress(FileNotFoundError):
-            if runtime := self._runtimes.get(_written(folder)[0]):
+            if runtime := self._runtimes.get(language_of(_written(folder)[0])):
                 await runtime.discard(folder)
         with suppress(FileNotFoundError):
             await asyncio.to_thread(shutil.rmtree, folder)
@@ -162,9 +137,18 @@ class LocalDriver:
 
     def _runtime(self, image: str) -> Runtime:
         try:
-            return self._runtimes[image]
+            return self._runtimes[language_of(image)]
         except KeyError:
             raise FunctionError(f"image {image!r} is none of: {', '.join(sorted(self._runtimes))}") from None
+
+    def _environment(self, image: str) -> Path | None:
+        """Return the folder of an image's packages; None where it has none."""
+        if image == language_of(image):
+            return None
+        environment = folder_of(self._environments, image) if self._environments else None
+        if environment is None or not environment.is_dir():
+            raise SystemError(f"image {image} is not there")
+        return environment
 
     def _folder(self, faas_id: str) -> Path:
         if not _DEPLOYMENT.fullmatch(faas_id):

@@ -14,6 +14,7 @@ from skerry.functions.errors import FunctionError
 from skerry.functions.local.engine import BINARY, Engine, EngineInstance, forget
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.pool import FunctionInstance
+from skerry.functions.local.source import ENVIRONMENT
 
 #: The module that stands between the engine and the function's own; no file of a function may be called so.
 ENTRY = "skerry-entry.js"
@@ -56,10 +57,14 @@ class JavaScriptRuntime:
         """Name the file of a one-file source, as its handler expects it."""
         return self.node.file_name(handler)
 
+    async def install(self, environment: Path, manifest: str) -> None:
+        """Install what a package.json asks for, as for Node.js."""
+        await self.node.install(environment, manifest)
+
     async def prepare(self, folder: Path, handler: str) -> None:
         """Write the function's binary, or none where it needs Node.js; raises InvocationError."""
         source = folder / "source"
-        files = _texts(source)
+        files = _texts(folder / ENVIRONMENT) | _texts(source)
         files[ENTRY] = _entry(_module(source, handler))
         try:
             binary = await self.bundler.bundle(files, ENTRY)

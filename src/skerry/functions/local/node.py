@@ -1,14 +1,23 @@
 """The runtime `nodejs`: functions of JavaScript on Node."""
 
+import asyncio
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skerry.functions.errors import SystemError  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
 from skerry.functions.local.process import FunctionProcess, Program
+from skerry.functions.local.source import ENVIRONMENT
+
+#: How long the packages of an image may take to install.
+INSTALL_SECONDS_MAX = 600.0
+#: How many characters of npm's last words are told.
+_SAID_CHARACTERS_MAX = 2000
+_NPM_FLAGS = ("--ignore-scripts", "--install-links", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error")
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _WORKER = Path(__file__).with_name("node_worker.cjs")
@@ -22,6 +31,7 @@ class NodeRuntime:
         node: the program; "" for the one on PATH.
         heap_mebibytes_max: of V8's heap; its address space can't be limited, as V8 reserves far more than it uses.
         rlimits: name of a limit in the module `resource` to its value, for each process.
+        install_environment: environment variables of npm: a registry of your own, a proxy.
     """
 
     node: str = ""
@@ -29,10 +39,49 @@ class NodeRuntime:
     rlimits: Mapping[str, int] = field(
         default_factory=lambda: {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_CORE": 0}
     )
+    install_environment: Mapping[str, str] = field(default_factory=dict)
 
     def file_name(self, handler: str) -> str:
         """Name the file of a one-file source, as its handler expects it."""
         return handler.removeprefix("./").rpartition("/")[2] or "function.js"
+
+    async def install(self, environment: Path, manifest: str) -> None:
+        """Install what a package.json asks for, for several functions to share; no script of a package is run.
+
+        Raises:
+            FunctionError: the manifest is no JSON object, or what npm says.
+            SystemError: there is no npm.
+        """
+        try:
+            is_object = isinstance(json.loads(manifest), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise FunctionError("package.json must be a JSON object")
+        (environment / "package.json").write_text(manifest)
+        await asyncio.to_thread(self._install, environment)
+
+    def _install(self, environment: Path) -> None:
+        npm = shutil.which("npm")
+        if not npm:
+            raise SystemError("packages of nodejs need npm: there is no `npm` on PATH")
+        try:
+            done = subprocess.run(
+                [npm, "install", *_NPM_FLAGS],
+                cwd=environment,
+                env={"PATH": f"{Path(npm).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(environment)}
+                | dict(self.install_environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FunctionError(f"package.json took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
+        if done.returncode:
+            said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
+            raise FunctionError(f"package.json could not be installed: {said}")
 
     async def prepare(self, folder: Path, handler: str) -> None:
         """Do nothing: an archive brings its `node_modules` along."""
@@ -66,5 +115,10 @@ class NodeRuntime:
                 handler,
             ),
             folder=source,
-            environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(source)},
+            environment={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "LANG": "C.UTF-8",
+                "HOME": str(source),
+                "NODE_PATH": str(folder / ENVIRONMENT / "node_modules"),
+            },
         )

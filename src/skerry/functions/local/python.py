@@ -12,12 +12,14 @@ from pathlib import Path
 
 from skerry.functions.errors import FunctionError
 from skerry.functions.local.process import FunctionProcess, Program
+from skerry.functions.local.source import ENVIRONMENT
 
 #: How long the packages of a function may take to install.
 INSTALL_SECONDS_MAX = 600.0
 #: How many characters of pip's last words are told.
 _SAID_CHARACTERS_MAX = 2000
 
+_REQUIREMENTS = "requirements.txt"
 _WORKER = Path(__file__).with_name("python_worker.py")
 
 
@@ -45,16 +47,29 @@ class PythonRuntime:
         module = handler.rpartition(".")[0] or "function"
         return f"{module.replace('.', '/').rpartition('/')[2]}.py"
 
+    async def install(self, environment: Path, manifest: str) -> None:
+        """Install what a requirements.txt asks for, for several functions to share.
+
+        Raises:
+            FunctionError: what pip says.
+        """
+        (environment / _REQUIREMENTS).write_text(manifest)
+        await asyncio.to_thread(self._install, environment, environment)
+
     async def prepare(self, folder: Path, handler: str) -> None:  # noqa: ARG002 - the packages are no matter of it
         """Install what `source/requirements.txt` of a deployment's folder asks for, if it is there.
 
         Raises:
             FunctionError: what pip says.
         """
-        if (folder / "source" / "requirements.txt").is_file():
-            await asyncio.to_thread(self._install, folder)
+        source = folder / "source"
+        if (source / _REQUIREMENTS).is_file():
+            await asyncio.to_thread(self._install, folder, source)
+            if (folder / ENVIRONMENT).exists():
+                _add_packages(folder, folder / ENVIRONMENT)
 
-    def _install(self, folder: Path) -> None:
+    def _install(self, folder: Path, source: Path) -> None:
+        """Install the requirements.txt of a source into an environment of a folder."""
         # A pip of its own would take longer to put there than most requirements.
         pip_is_here = find_spec("pip") is not None
         venv.create(folder / "venv", with_pip=not pip_is_here, symlinks=True)
@@ -63,8 +78,8 @@ class PythonRuntime:
         command = [*pip, "install", "--no-input", "--quiet", "--disable-pip-version-check"]
         try:
             done = subprocess.run(
-                [*command, "-r", "requirements.txt"],
-                cwd=folder / "source",
+                [*command, "-r", _REQUIREMENTS],
+                cwd=source,
                 env=dict(self.install_environment),
                 capture_output=True,
                 text=True,
@@ -72,10 +87,10 @@ class PythonRuntime:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise FunctionError(f"requirements.txt took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
+            raise FunctionError(f"{_REQUIREMENTS} took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
         if done.returncode:
             said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
-            raise FunctionError(f"requirements.txt could not be installed: {said}")
+            raise FunctionError(f"{_REQUIREMENTS} could not be installed: {said}")
 
     async def start(self, folder: Path, handler: str) -> FunctionProcess:
         """Start a process of a deployment."""
@@ -85,12 +100,19 @@ class PythonRuntime:
         """Do nothing: all of a deployment is in its folder."""
 
     def program(self, folder: Path, handler: str) -> Program:
-        """Tell how to start a process of a deployment."""
-        own = folder / "venv" / "bin" / "python"
-        python = str(own) if own.exists() else sys.executable
+        """Tell how to start a process of a deployment: on its own packages, else on those of its image."""
+        pythons = (place / "venv" / "bin" / "python" for place in (folder, folder / ENVIRONMENT))
+        python = next((str(own) for own in pythons if own.exists()), sys.executable)
         source = folder / "source"
         return Program(
             command=(python, "-I", "-B", str(_WORKER), "{fd}", str(source), handler, json.dumps(dict(self.rlimits))),
             folder=source,
             environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(source)},
         )
+
+
+def _add_packages(folder: Path, environment: Path) -> None:
+    """Let the environment of a folder see the packages of another, after its own."""
+    (own,) = (folder / "venv" / "lib").glob("python3*/site-packages")
+    (shared,) = (environment / "venv" / "lib").glob("python3*/site-packages")
+    (own / "image.pth").write_text(f"{shared.resolve()}\n")

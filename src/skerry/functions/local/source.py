@@ -10,6 +10,9 @@ from skerry.functions.errors import FunctionError
 SOURCE_BYTES_MAX = 64 << 20
 SOURCE_FILES_MAX = 10_000
 
+#: Among a deployment's own: leads to the packages that its image has, if it has any.
+ENVIRONMENT = "image"
+
 _GZIP = b"\x1f\x8b"
 
 

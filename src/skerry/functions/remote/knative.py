@@ -17,6 +17,8 @@ from skerry.functions.messages import Context, Message, Runnable
 from skerry.functions.remote.http import call, refused, request, until_ready
 
 _LABEL = "dispatch.skerry.dev/function"
+_OWNER = "dispatch.skerry.dev/owner"
+_PREFIX = "fn-"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class KnativeSettings:
         ingress: URL of the gateway that routes by host; "" to call each Service's own URL.
         service_account: of the functions; "" for the namespace's default.
         concurrency: requests that one container takes at once; 0 for Knative's default.
+        owner: tells our Services from others in the namespace.
     """
 
     api: str
@@ -36,6 +39,7 @@ class KnativeSettings:
     ingress: str = ""
     service_account: str = ""
     concurrency: int = 0
+    owner: str = ""
 
 
 class KnativeDriver:
@@ -81,7 +85,10 @@ class KnativeDriver:
         return {
             "apiVersion": "serving.knative.dev/v1",
             "kind": "Service",
-            "metadata": {"name": _name(function.faas_id), "labels": {_LABEL: function.name}},
+            "metadata": {
+                "name": _name(function.faas_id),
+                "labels": {_LABEL: function.name, _OWNER: self._settings.owner},
+            },
             "spec": {"template": {"spec": spec}},
         }
 
@@ -110,6 +117,16 @@ class KnativeDriver:
         status, answer = await request(self._client, "DELETE", self._services(name))
         if status not in {200, 202, 404}:
             raise refused(status, answer)
+        await self._images.remove_image(function.faas_id)
+
+    async def deployments(self) -> set[str]:
+        """Return what is deployed with our label."""
+        query = {"labelSelector": f"{_OWNER}={self._settings.owner}"}
+        status, answer = await request(self._client, "GET", self._services(), params=query)
+        if status != httpx.codes.OK:
+            raise refused(status, answer)
+        names = [service["metadata"]["name"] for service in orjson.loads(answer)["items"]]
+        return {name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)}
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what calls a deployment, by its own URL or through the ingress by its host."""
@@ -132,4 +149,4 @@ class KnativeDriver:
 
 
 def _name(faas_id: str) -> str:
-    return f"fn-{faas_id}"
+    return f"{_PREFIX}{faas_id}"

@@ -15,6 +15,8 @@ from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable
 from skerry.functions.remote.http import call, refused, request, until_ready
 
+_OWNER = "dispatch.skerry.dev/owner"
+_PREFIX = "of-"
 _CREATED = (200, 201, 202)
 _GONE = (*_CREATED, 404)
 
@@ -29,6 +31,7 @@ class OpenFaasSettings:
         image_pull_secret: name of the engine's secret with the registry's credentials; "" for none.
         limits: cpu and memory, in Kubernetes' quantities.
         requests: likewise.
+        owner: tells our functions from others on the same gateway.
     """
 
     gateway: str
@@ -36,6 +39,7 @@ class OpenFaasSettings:
     image_pull_secret: str = ""
     limits: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
 
 class OpenFaasDriver:
@@ -60,6 +64,7 @@ class OpenFaasDriver:
             "image": await self._images.build_image("openfaas", function.faas_id, exec_),
             "network": settings.network,
             "envVars": {},
+            "labels": {_OWNER: settings.owner},
             "secrets": [settings.image_pull_secret] if settings.image_pull_secret else [],
             "limits": dict(settings.limits) or None,
             "requests": dict(settings.requests) or None,
@@ -79,6 +84,15 @@ class OpenFaasDriver:
         status, answer = await request(self._client, "DELETE", self._url("system/functions"), json=body)
         if status not in _GONE:
             raise refused(status, answer)
+        await self._images.remove_image(function.faas_id)
+
+    async def deployments(self) -> set[str]:
+        """Return what is deployed with our label."""
+        status, answer = await request(self._client, "GET", self._url("system/functions"))
+        if status != httpx.codes.OK:
+            raise refused(status, answer)
+        ours = [f for f in orjson.loads(answer) or () if (f.get("labels") or {}).get(_OWNER) == self._settings.owner]
+        return {f["name"].removeprefix(_PREFIX) for f in ours if f["name"].startswith(_PREFIX)}
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what calls a deployment through the gateway."""
@@ -94,4 +108,4 @@ class OpenFaasDriver:
 
 
 def _name(faas_id: str) -> str:
-    return f"of-{faas_id}"
+    return f"{_PREFIX}{faas_id}"

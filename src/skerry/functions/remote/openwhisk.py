@@ -17,6 +17,9 @@ from skerry.functions.remote.http import output_of, refused, request
 
 #: What an action's failure is answered with: the developer's, and the platform's.
 _BAD_GATEWAY = 502
+_OWNER = "dispatch.skerry.dev/owner"
+#: Actions of one answer: the most that OpenWhisk gives.
+_PAGE_ACTIONS = 200
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class OpenWhiskSettings:
     Attributes:
         host: URL of the API.
         namespace: "_" for that of the credentials.
+        owner: tells our actions from others in the namespace.
     """
 
     host: str
     namespace: str = "_"
+    owner: str = ""
 
 
 class OpenWhiskDriver:
@@ -56,7 +61,8 @@ class OpenWhiskDriver:
                 "image": await self._images.build_image("openwhisk", function.faas_id, exec_),
                 "code": "",
                 "binary": False,
-            }
+            },
+            "annotations": [{"key": _OWNER, "value": self._settings.owner}],
         }
         if function.timeout_seconds:
             body["limits"] = {"timeout": round(function.timeout_seconds * 1000)}
@@ -70,6 +76,23 @@ class OpenWhiskDriver:
         status, answer = await request(self._client, "DELETE", self._action(function.faas_id))
         if status not in {200, 404}:
             raise refused(status, answer)
+        await self._images.remove_image(function.faas_id)
+
+    async def deployments(self) -> set[str]:
+        """Return what is deployed with our annotation."""
+        found: set[str] = set()
+        skip = 0
+        while True:
+            page = {"limit": str(_PAGE_ACTIONS), "skip": str(skip)}
+            status, answer = await request(self._client, "GET", self._action("").rstrip("/"), params=page)
+            if status != httpx.codes.OK:
+                raise refused(status, answer)
+            actions = orjson.loads(answer)
+            mine = {"key": _OWNER, "value": self._settings.owner}
+            found.update(action["name"] for action in actions if mine in (action.get("annotations") or ()))
+            if len(actions) < _PAGE_ACTIONS:
+                return found
+            skip += _PAGE_ACTIONS
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what invokes an action and waits for its result."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from skerry.api.core_v1 import SECRET
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
+from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
 from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
@@ -174,6 +175,8 @@ _WORDS = {
     SECRET.resource: "secret",
     SUBSCRIPTION.resource: "subscription",
     ENDPOINT.resource: "API",
+    IMAGE.resource: "image",
+    BASE_IMAGE.resource: "base image",
 }
 
 

@@ -1,0 +1,1 @@
+"""Functions in containers, through the API of Docker (podman serves it, too)."""
