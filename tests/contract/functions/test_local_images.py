@@ -32,7 +32,7 @@ def images(tmp_path: Path) -> LocalImages:
 
 
 @pytest.fixture
-async def driver(tmp_path: Path, images: LocalImages) -> AsyncIterator[LocalDriver]:
+async def driver(tmp_path: Path) -> AsyncIterator[LocalDriver]:
     async with LocalDriver(tmp_path / "functions", environments=tmp_path / "images") as driver:
         yield driver
 

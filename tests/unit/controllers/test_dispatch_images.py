@@ -32,6 +32,14 @@ class FakeStore:
     def __init__(self) -> None:
         self.images: set[str] = set()
         self.builds = 0
+        self.changed = asyncio.Event()
+
+    async def until(self, *images: str) -> None:
+        """Wait until these are what is there."""
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            while self.images != set(images):
+                self.changed.clear()
+                await self.changed.wait()
 
     def built_in(self, name: str) -> str | None:
         return name if name == "python3" else None
@@ -47,6 +55,7 @@ class FakeStore:
             raise FunctionError("no such package")
         image = f"{recipe.base}+{recipe.manifest}"
         self.images.add(image)
+        self.changed.set()
         return image
 
     async def has(self, image: str) -> bool:
@@ -57,6 +66,7 @@ class FakeStore:
 
     async def remove(self, image: str) -> None:
         self.images.discard(image)
+        self.changed.set()
 
 
 @pytest.fixture
@@ -99,7 +109,8 @@ async def make_function(client: Client, image: str = "image") -> Function:
     return await client.create(Function(metadata=ObjectMeta(name="f", namespace="default"), spec=spec))
 
 
-async def test_an_image_waits_for_its_base_and_a_function_for_its_image(client: Client, store: FakeStore) -> None:
+@pytest.mark.usefixtures("store")
+async def test_an_image_waits_for_its_base_and_a_function_for_its_image(client: Client) -> None:
     await make_function(client)
     missing = await until(client, Function, "f", lambda f: f.status.state == ERROR)
     assert missing.status.reason == ["Error when fetching image for function f: image image not found"]
@@ -107,10 +118,8 @@ async def test_an_image_waits_for_its_base_and_a_function_for_its_image(client: 
     without = await until(client, Image, "image", lambda i: i.status.state == ERROR)
     assert without.status.reason == ["Error fetching base image base"]
     failed = await until(client, Function, "f", lambda f: "in error status" in (f.status.reason or [""])[0])
-    assert failed.status.reason == [
-        f"image in error status for function '{failed.uid}', image name: 'image', "
-        "reason: [Error fetching base image base]"
-    ]
+    named = f"function '{failed.uid}', image name: 'image'"
+    assert failed.status.reason == [f"image in error status for {named}, reason: [Error fetching base image base]"]
     await make_base(client)
     ready = await until(client, Function, "f", lambda f: f.status.state == READY)
     assert (ready.status.image, ready.status.reason) == ("r/base:1+flask", None)
@@ -130,9 +139,7 @@ async def test_an_image_that_changes_is_made_anew_and_its_functions_follow(clien
     await client.change(image, lambda found: ask(found, "django"))
     second = await until(client, Function, "f", lambda f: f.status.image == "r/base:1+django")
     assert second.status.faas_id != first.status.faas_id
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while store.images != {"r/base:1+django"}:
-            await asyncio.sleep(0.01)
+    await store.until("r/base:1+django")
     await client.change(image, lambda found: ask(found, "bad"))
     broken = await until(client, Image, "image", lambda i: bool(i.status.reason))
     assert (broken.status.state, broken.status.docker_url) == (READY, "r/base:1+django")
@@ -145,9 +152,7 @@ async def test_an_image_that_was_lost_is_made_again(client: Client, store: FakeS
     await make_image(client, "flask")
     await until(client, Image, "image", lambda i: i.status.state == READY)
     store.images.clear()
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while not store.images:
-            await asyncio.sleep(0.01)
+    await store.until("r/base:1+flask")
 
 
 async def test_a_deleted_image_stays_as_long_as_a_function_is_made_from_it(client: Client, store: FakeStore) -> None:
@@ -160,9 +165,7 @@ async def test_a_deleted_image_stays_as_long_as_a_function_is_made_from_it(clien
     assert (served.status.state, served.status.image) == (READY, "r/base:1+flask")
     assert store.images == {"r/base:1+flask"}
     await client.delete(function)
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while store.images:
-            await asyncio.sleep(0.01)
+    await store.until()
 
 
 async def test_a_base_image_that_cannot_be_had_says_why_and_a_runtime_needs_no_image(

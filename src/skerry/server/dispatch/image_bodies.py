@@ -8,7 +8,7 @@ from pydantic import Field
 from skerry.api.dispatch_images import BaseImage, Image
 from skerry.api.dispatch_v1 import DELETING, INITIALIZED
 from skerry.api.model import Document
-from skerry.server.dispatch.bodies import Body, TagBody, seconds_of
+from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, tags_json
 
 
 class BaseImageBody(Body):
@@ -86,7 +86,7 @@ def _common(each: Image | BaseImage) -> Document:
         "name": each.name,
         "createdTime": seconds_of(each.metadata.creation_timestamp),
         "groups": each.spec.groups,
-        "tags": [tag.model_dump() for tag in each.spec.tags] if each.spec.tags else None,
+        "tags": tags_json(each.spec.tags),
         "reason": each.status.reason,
         "status": DELETING if each.metadata.deletion_timestamp else each.status.state or INITIALIZED,
     }

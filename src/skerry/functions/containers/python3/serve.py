@@ -259,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = self.workers.run(message_of(self.rfile.read(length)))
         except RunError as error:
             logs: dict[str, list[str]] = {"stdout": [], "stderr": []}
-            answer = {"context": {"error": error.as_object(), "logs": none}, "payload": None}
+            answer = {"context": {"error": error.as_object(), "logs": logs}, "payload": None}
         self._answer(200, answer)
 
     def _answer(self, status: int, document: Any) -> None:
