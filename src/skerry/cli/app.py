@@ -23,6 +23,7 @@ from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.dev import dev
 from skerry.cli.functions import functions
+from skerry.cli.images import base_images, images
 from skerry.cli.invoke import invoke
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
@@ -46,6 +47,8 @@ app = typer.Typer(
 )
 app.add_typer(plugins, name="plugin")
 app.add_typer(functions, name="function")
+app.add_typer(images, name="image")
+app.add_typer(base_images, name="base-image")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")

@@ -2,27 +2,24 @@
 
 import asyncio
 import base64
-import io
 import json
 import sys
-import tarfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 
 from skerry.api.dispatch_v1 import FUNCTION, RUN
 from skerry.api.model import Document
 from skerry.cli.connection import connected
+from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed
+from skerry.cli.packing import packed
 from skerry.cli.printing import out, print_objects
-from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, list_all, run
+from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
 
-#: How long `exec --wait` and `create --wait` wait: what the server takes for one request.
-WAIT_SECONDS_MAX = 50
 _FOLLOW_SECONDS = 0.2
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The function's name.")]
@@ -30,7 +27,9 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name,
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", exists=True, help="One source file, or a folder (then --handler is needed).")
 ]
-ImageFlag = Annotated[str, typer.Option("--image", "-i", metavar="IMAGE", help="The runtime: python3 or nodejs.")]
+ImageFlag = Annotated[
+    str, typer.Option("--image", "-i", metavar="IMAGE", help="An image, or a runtime of this machine: python3, nodejs.")
+]
 HandlerFlag = Annotated[
     str, typer.Option("--handler", metavar="MODULE.FUNCTION", help="Default: the function `handle` of the file.")
 ]
@@ -46,58 +45,8 @@ ServiceFlag = Annotated[
 ]
 TimeoutFlag = Annotated[int, typer.Option("--timeout", metavar="MS", min=0, help="Milliseconds that a run may take.")]
 ApplicationFlag = Annotated[str, typer.Option("--application", "-a", metavar="APP", help="Tag it with an application.")]
-NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; Dispatch's organization.")]
 
 functions = typer.Typer(help="Functions with typed input and output, and their runs.", no_args_is_help=True)
-
-
-class _Door:
-    """Dispatch's front door, for one organization."""
-
-    def __init__(self, http: httpx.AsyncClient, namespace: str) -> None:
-        self._http = http
-        self._organization = {"X-Dispatch-Org": namespace}
-
-    async def call(
-        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, **headers: str
-    ) -> Any:
-        """Send a request; return the answer's document. Raises SkerryError with the server's sentence."""
-        try:
-            answer = await self._http.request(
-                method,
-                f"/v1/{path}",
-                params=query,
-                json=body,
-                headers=self._organization | headers,
-                timeout=httpx.Timeout(WAIT_SECONDS_MAX + 15.0),
-            )
-        except httpx.HTTPError as error:
-            raise SkerryError(f"the server can't be reached: {error}") from error
-        document = answer.json() if answer.content else {}
-        if answer.is_error and "name" not in document:
-            raise SkerryError(f"[Code: {document.get('code', answer.status_code)}] {document.get('message', '')}")
-        return document
-
-
-def _ask(
-    kubeconfig: Path | None, data_dir: str | None, namespace: str, request: tuple[str, str], **more: Any
-) -> Document:
-    """Send one request, method and path; return the answer's document."""
-
-    async def send() -> Document:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            answer: Document = await _Door(http, namespace).call(*request, **more)
-            return answer
-
-    return run(send())
-
-
-def _list(kubeconfig: Path | None, data_dir: str | None, target: Target) -> list[Document]:
-    async def fetch() -> list[Document]:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            return await list_all(HttpTransport(http), target)
-
-    return run(fetch())
 
 
 def _read_json(path: Path | None, flag: str) -> Document | None:
@@ -110,18 +59,6 @@ def _read_json(path: Path | None, flag: str) -> Document | None:
     if not isinstance(document, dict):
         raise ConfigurationError(f"{flag}: {path} must hold a JSON object")
     return document
-
-
-def _packed(path: Path) -> bytes:
-    """Pack a file, at the root, or a folder's content."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        if path.is_file():
-            archive.add(path, path.name)
-        else:
-            for entry in sorted(path.iterdir()):
-                archive.add(entry, entry.name)
-    return packed.getvalue()
 
 
 @functions.command()
@@ -153,7 +90,7 @@ def create(
         "name": name,
         "image": image,
         "handler": handler,
-        "source": base64.b64encode(_packed(path)).decode(),
+        "source": base64.b64encode(packed(path)).decode(),
         "schema": {"in": _read_json(schema_in, "--schema-in"), "out": _read_json(schema_out, "--schema-out")},
         "secrets": secret,
         "services": service,
@@ -163,7 +100,7 @@ def create(
 
     async def send() -> Document:
         async with connected(access_of(kubeconfig, data_dir)) as http:
-            door = _Door(http, namespace)
+            door = Door(http, namespace)
             method, where = ("PUT", f"function/{name}") if update else ("POST", "function")
             await door.call(method, where, body)
             return await _deployed(HttpTransport(http), namespace, name)
@@ -202,7 +139,7 @@ def exec_(
         raise ConfigurationError(f"Error when parsing function parameters {input_!r}: {error}") from error
     body = {"blocking": wait, "input": payload, "secrets": secret, "services": service}
     query = {"functionName": name}
-    answer = _ask(kubeconfig, data_dir, namespace, ("POST", "runs"), body=body, query=query)
+    answer = ask(kubeconfig, data_dir, namespace, ("POST", "runs"), body=body, query=query)
     out.print_json(json.dumps(answer), indent=4)
     if answer["status"] == "ERROR":
         raise typer.Exit(1)
@@ -217,7 +154,7 @@ def runs(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """List runs, of one function or of all."""
-    found = _list(kubeconfig, data_dir, Target(RUN, namespace))
+    found = listed(kubeconfig, data_dir, Target(RUN, namespace))
     found = [item for item in found if name in {"", item["spec"]["functionName"]}]
     print_objects(RUN, found, output, single=False)
 
@@ -234,7 +171,7 @@ def logs(
 
     async def fetch() -> Document:
         async with connected(access_of(kubeconfig, data_dir)) as http:
-            door = _Door(http, namespace)
+            door = Door(http, namespace)
             while True:
                 found: Document = await door.call("GET", f"runs/{name}")
                 if not follow or found["status"] in {"READY", "ERROR"}:
@@ -256,7 +193,7 @@ def list_(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """List functions."""
-    print_objects(FUNCTION, _list(kubeconfig, data_dir, Target(FUNCTION, namespace)), output, single=False)
+    print_objects(FUNCTION, listed(kubeconfig, data_dir, Target(FUNCTION, namespace)), output, single=False)
 
 
 @functions.command()
@@ -267,7 +204,7 @@ def cancel(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Cancel a run that goes on; remove one that is over."""
-    answer = _ask(kubeconfig, data_dir, namespace, ("DELETE", f"runs/{name}"))
+    answer = ask(kubeconfig, data_dir, namespace, ("DELETE", f"runs/{name}"))
     done = "removed" if answer["status"] in {"READY", "ERROR"} else "cancelled"
     out.print(f"run {name} {done}", markup=False)
 
@@ -280,5 +217,5 @@ def delete(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Delete a function with its runs."""
-    _ask(kubeconfig, data_dir, namespace, ("DELETE", f"function/{name}"))
+    ask(kubeconfig, data_dir, namespace, ("DELETE", f"function/{name}"))
     out.print(f"Deleted function: {name}", markup=False)

@@ -26,6 +26,7 @@ NO_TIME = -62135596800
 HIDDEN = "<hidden>"
 
 _NAME = re.compile(r"\w[\w-]*", re.ASCII)
+_STORED = re.compile(r"es://(?:sha256:)?([0-9a-f]{64})")
 _GZIP = b"\x1f\x8b"
 _TEXT_FILE_MODULE = "function"
 
@@ -112,8 +113,6 @@ def source_of(body: FunctionBody) -> tuple[str | None, bytes | None]:
     if body.code:
         return body.code, None
     if not body.source:
-        if body.source_url:
-            raise BadRequest("sourceURL: functions are not brought from URLs; upload the code as source")
         raise BadRequest("either source or sourceURL must be specified")
     try:
         source = base64.b64decode(body.source, validate=True)
@@ -128,6 +127,21 @@ def spec_of(model: type[S], document: Document) -> S:
         return model.model_validate({k: v for k, v in document.items() if v is not None}, by_name=False)
     except ValidationError as error:
         raise of_model(error) from error
+
+
+def stored_source(url: str) -> str:
+    """Return the artifact that a `sourceURL` names: es:// and the sha256 of an archive that was uploaded before.
+
+    Raises:
+        BadRequest: it is another URL.
+    """
+    found = _STORED.fullmatch(url)
+    if not found:
+        raise BadRequest(
+            f"Received non-supported source url {url}: must be es:// and the sha256 of an archive that was uploaded "
+            "before; upload others as source"
+        )
+    return f"sha256:{found[1]}"
 
 
 def function_spec(body: FunctionBody, text: str | None, artifact: str | None) -> FunctionSpec:

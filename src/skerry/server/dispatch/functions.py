@@ -3,7 +3,14 @@
 from skerry.api.dispatch_v1 import FUNCTION, UPDATING, Function, FunctionSpec
 from skerry.api.errors import AlreadyExists
 from skerry.api.model import ObjectMeta
-from skerry.server.dispatch.bodies import FunctionBody, check_name, function_json, function_spec, source_of
+from skerry.server.dispatch.bodies import (
+    FunctionBody,
+    check_name,
+    function_json,
+    function_spec,
+    source_of,
+    stored_source,
+)
 from skerry.server.dispatch.door import Asked, Operation, Sources, json
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
@@ -65,6 +72,8 @@ class Functions:
         return json(function_json(await asked.objects.delete(Function, asked.names["name"])) | {"status": "DELETING"})
 
     async def _spec(self, body: FunctionBody) -> FunctionSpec:
+        if body.source_url and not body.code and not body.source:
+            return function_spec(body, None, stored_source(body.source_url))
         text, archive = source_of(body)
         artifact = await self._sources.keep(archive) if archive is not None else None
         return function_spec(body, text, artifact)

@@ -1,0 +1,70 @@
+"""Dispatch's front door, as the commands of functions and of what belongs to them reach it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from skerry.api.model import Document
+from skerry.cli.connection import connected
+from skerry.cli.session import access_of, list_all, run
+from skerry.client.http import HttpTransport
+from skerry.client.transport import Target
+from skerry.kit.errors import SkerryError
+
+#: How long `exec --wait` and `create` wait: what the server takes for one request.
+WAIT_SECONDS_MAX = 50
+
+NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; Dispatch's organization.")]
+
+
+class Door:
+    """Dispatch's front door, for one organization."""
+
+    def __init__(self, http: httpx.AsyncClient, namespace: str) -> None:
+        self._http = http
+        self._organization = {"X-Dispatch-Org": namespace}
+
+    async def call(
+        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, **headers: str
+    ) -> Any:
+        """Send a request; return the answer's document. Raises SkerryError with the server's sentence."""
+        try:
+            answer = await self._http.request(
+                method,
+                f"/v1/{path}",
+                params=query,
+                json=body,
+                headers=self._organization | headers,
+                timeout=httpx.Timeout(WAIT_SECONDS_MAX + 15.0),
+            )
+        except httpx.HTTPError as error:
+            raise SkerryError(f"the server can't be reached: {error}") from error
+        document = answer.json() if answer.content else {}
+        if answer.is_error and "name" not in document:
+            raise SkerryError(f"[Code: {document.get('code', answer.status_code)}] {document.get('message', '')}")
+        return document
+
+
+def ask(
+    kubeconfig: Path | None, data_dir: str | None, namespace: str, request: tuple[str, str], **more: Any
+) -> Document:
+    """Send one request, method and path; return the answer's document."""
+
+    async def send() -> Document:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
+            answer: Document = await Door(http, namespace).call(*request, **more)
+            return answer
+
+    return run(send())
+
+
+def listed(kubeconfig: Path | None, data_dir: str | None, target: Target) -> list[Document]:
+    """Return all objects of a kind, through the Kubernetes API."""
+
+    async def fetch() -> list[Document]:
+        async with connected(access_of(kubeconfig, data_dir)) as http:
+            return await list_all(HttpTransport(http), target)
+
+    return run(fetch())
