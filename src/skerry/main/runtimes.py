@@ -14,7 +14,7 @@ from skerry.functions.local.images import LocalImages
 from skerry.functions.local.javascript import ENTRY, JavaScriptRuntime, NeedsNodeError
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.python import PythonRuntime
-from skerry.functions.local.runtimes import Runtime
+from skerry.functions.local.runtimes import Runtime  # noqa: TC001 - used in an annotation of its own
 from skerry.main.builders import Builders
 from skerry.main.building import component_of, engine_cache_of
 from skerry.main.configuration import Settings

@@ -45,7 +45,7 @@ async def driver(data_dir: DataDir) -> AsyncIterator[LocalDriver]:
     settings = Settings(data_dir=data_dir.root, js_engine_dir=ROOT / "js-engine", cache_dir=ROOT / ".cache")
     async with (
         code_builders(settings, data_dir) as builders,
-        local_driver(settings, data_dir, data_dir.root, builders) as driver,
+        local_driver(settings, data_dir, data_dir.root, builders) as (driver, _),
     ):
         yield driver
 

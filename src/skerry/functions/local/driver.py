@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ from skerry.functions.local.runtimes import Runtime, default_runtimes
 from skerry.functions.local.source import ENVIRONMENT, write_source
 from skerry.functions.messages import Context, Runnable
 
+_DEPLOYMENT = re.compile(r"[\w-]{1,128}")
+_UNFINISHED = ".new"
 _DEPLOYMENT_FILE = "deployment.json"
 
 

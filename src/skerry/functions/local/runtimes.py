@@ -45,7 +45,3 @@ class Runtime(Protocol):
     async def discard(self, folder: Path) -> None:
         """Let go of a deployment whose folder is about to be removed, and whose instances have ended."""
         ...
-
-
-_DEPLOYMENT = re.compile(r"[\w-]{1,128}")
-_UNFINISHED = ".new"
