@@ -42,7 +42,10 @@ class Message:
 
 @dataclass
 class Logs:
-    """What a function printed in a run, by lines."""
+    """What a function prints in a run, by lines: drivers add them as they come.
+
+    To follow them, put an object of a class of your own, which overrides `extend`, into the context (`LOGS_KEY`).
+    """
 
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
@@ -60,7 +63,7 @@ class Logs:
 def logs_of(context: Context) -> Logs:
     """Give the logs of a context, to read or to add to; they are made where there are none.
 
-    A driver calls it with what the function printed, whether the run failed or not.
+    A driver calls it with what the function prints, whether the run fails or not.
     """
     logs = context.get(LOGS_KEY)
     if not isinstance(logs, Logs):

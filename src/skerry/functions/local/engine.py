@@ -12,7 +12,7 @@ import orjson
 
 from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed, framed_message, read_frame
-from skerry.functions.messages import Message
+from skerry.functions.messages import Logs, Message
 
 #: A deployment's Wasm binary, in its folder.
 BINARY = "function.wasm"
@@ -58,8 +58,6 @@ class EngineInstance:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_program: bool) -> None:
         self._reader, self._writer = reader, writer
         self._is_program = is_program
-        self._stdout: list[str] = []
-        self._stderr: list[str] = []
 
     @classmethod
     async def start(cls, engine: Engine, folder: Path, *, is_program: bool = False) -> Self:
@@ -99,13 +97,13 @@ class EngineInstance:
         """Whether the engine is still there."""
         return not (self._reader.at_eof() or self._writer.is_closing())
 
-    async def call(self, message: Message) -> Message:
+    async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer; see `pool.FunctionInstance`."""
         frame = await self._exchange(framed_message(message))
         while (line := frame.get("log")) is not None:
             level, text = line
-            is_error = level >= _WARN or self._is_program
-            (self._stderr if is_error else self._stdout).extend(text.splitlines() or [""])
+            lines = text.splitlines() or [""]
+            logs.extend(*((), lines) if level >= _WARN or self._is_program else (lines, ()))
             frame = await self._exchange(b"")
         answer = frame.get("answer")
         if not isinstance(answer, dict) or not isinstance(context := answer.get("context") or {}, dict):
@@ -119,12 +117,6 @@ class EngineInstance:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise SystemError("the Wasm engine's process ended") from error
         return read if isinstance(read, dict) else {}
-
-    def take_printed(self) -> tuple[list[str], list[str]]:
-        """Give the lines of stdout and stderr since the last call."""
-        printed = self._stdout, self._stderr
-        self._stdout, self._stderr = [], []
-        return printed
 
     async def kill(self) -> None:
         """Close the connection, which ends what runs."""

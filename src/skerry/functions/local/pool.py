@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.messages import ERROR_KEY, Context, Message, logs_of
+from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Logs, Message, logs_of
 
 #: How long the runs of a pool that closes may still take.
 CLOSE_SECONDS_MAX = 30.0
@@ -40,17 +40,15 @@ class FunctionInstance(Protocol):
         """Whether another message may be sent: it has not ended of itself."""
         ...
 
-    async def call(self, message: Message) -> Message:
-        """Send a message and wait for the answer. After any exception the instance is of no use, and to be killed.
+    async def call(self, message: Message, logs: Logs) -> Message:
+        """Send a message and wait for the answer; what is printed goes to the logs as it comes.
+
+        After any exception the instance is of no use, and to be killed.
 
         Raises:
             FunctionError: the answer is too large, or none.
             SystemError: the message is too large, or the instance ended.
         """
-        ...
-
-    def take_printed(self) -> tuple[list[str], list[str]]:
-        """Give the lines of stdout and stderr since the last call."""
         ...
 
     async def kill(self) -> None:
@@ -117,12 +115,11 @@ class InstancePool:
 
     async def _run_in(self, instance: FunctionInstance, context: Context, payload: object) -> object:
         try:
-            answer = await instance.call(Message({k: v for k, v in context.items() if k != "logs"}, payload))
+            told = {key: value for key, value in context.items() if key != LOGS_KEY}
+            answer = await instance.call(Message(told, payload), logs_of(context))
         except BaseException:
-            logs_of(context).extend(*instance.take_printed())
             await instance.kill()
             raise
-        logs_of(context).extend(*instance.take_printed())
         if self._closed:
             await instance.kill()
         else:

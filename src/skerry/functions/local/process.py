@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed_message, read_frame
-from skerry.functions.messages import Message
+from skerry.functions.messages import Logs, Message
 
 #: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
 OUTPUT_BYTES_MAX = 1 << 20
@@ -35,13 +35,18 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+#: Takes lines.
+Sink = Callable[[list[str]], None]
+
+
 class Printed:
     """What comes out of one descriptor of a process: read as it comes, so that the process never waits for us."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._bytes = bytearray()
-        self._dropped = 0
+        self._sink: Sink | None = None
+        self._rest = bytearray()  # of a line that has not ended
+        self._taken = self._dropped = 0
         os.set_blocking(descriptor, False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._read)
@@ -55,21 +60,41 @@ class Printed:
         if not more:
             self._loop.remove_reader(self._descriptor)
             return False
-        room = max(OUTPUT_BYTES_MAX - len(self._bytes), 0)
-        self._bytes += more[:room]
-        self._dropped += max(len(more) - room, 0)
+        if self._sink is not None:
+            self._take(more, self._sink)
         return True
 
-    def take(self) -> list[str]:
-        """Give the lines since the last call, with what the process has written by now."""
+    def _take(self, more: bytes, sink: Sink) -> None:
+        room = max(OUTPUT_BYTES_MAX - self._taken, 0)
+        self._taken += min(len(more), room)
+        self._dropped += max(len(more) - room, 0)
+        whole, newline, rest = more[:room].rpartition(b"\n")
+        if newline:
+            sink((bytes(self._rest) + whole).decode(errors="replace").splitlines() or [""])
+            self._rest.clear()
+        self._rest += rest
+
+    def begin(self, sink: Sink) -> None:
+        """Give lines to a sink as they come, from now on: what was printed between two runs is of neither."""
+        self._drain()
+        self._sink = sink
+
+    def end(self) -> None:
+        """Give the rest of what the process has written by now, and no more."""
+        self._drain()
+        if self._sink is None:
+            return
+        if self._rest:
+            self._sink(self._rest.decode(errors="replace").splitlines())
+        if self._dropped:
+            self._sink([f"[{self._dropped} more bytes were dropped: a run may print {OUTPUT_BYTES_MAX}]"])
+        self._sink = None
+        self._rest.clear()
+        self._taken = self._dropped = 0
+
+    def _drain(self) -> None:
         while self._read():
             pass
-        lines = self._bytes.decode(errors="replace").splitlines()
-        if self._dropped:
-            lines.append(f"[{self._dropped} more bytes were dropped: a run may print {OUTPUT_BYTES_MAX}]")
-        self._bytes.clear()
-        self._dropped = 0
-        return lines
 
     def close(self) -> None:
         """Stop reading."""
@@ -140,17 +165,26 @@ class FunctionProcess:
         """Whether another message may be sent: it has not ended of itself."""
         return self._process.returncode is None
 
-    async def call(self, message: Message) -> Message:
+    async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer. After any exception the process is of no use, and to be killed.
+
+        Args:
+            message: to the function.
+            logs: takes what the process prints meanwhile.
 
         Raises:
             FunctionError: the answer is over `MESSAGE_BYTES_MAX`.
             SystemError: the message is, or the process ended.
         """
         frame = framed_message(message)
-        self.take_printed()  # what a thread of the function printed between two runs is of neither
-        self._writer.write(frame)
-        answer = await self._receive()
+        self._stdout.begin(lambda lines: logs.extend(lines, ()))
+        self._stderr.begin(lambda lines: logs.extend((), lines))
+        try:
+            self._writer.write(frame)
+            answer = await self._receive()
+        finally:
+            self._stdout.end()
+            self._stderr.end()
         return Message(answer.get("context") or {}, answer.get("payload"))
 
     async def _receive(self) -> Any:
@@ -162,10 +196,6 @@ class FunctionProcess:
     async def _ending(self) -> str:
         code = await self._process.wait()
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-    def take_printed(self) -> tuple[list[str], list[str]]:
-        """Give the lines of stdout and stderr since the last call."""
-        return self._stdout.take(), self._stderr.take()
 
     async def kill(self) -> None:
         """End the process and all that it started, and wait until it has ended."""

@@ -14,6 +14,7 @@ import asyncio
 import ctypes
 import importlib
 import inspect
+import io
 import json
 import os
 import resource
@@ -101,6 +102,8 @@ def main(descriptor: int, folder: str, handler: str, limits: dict[str, int]) -> 
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
     worker = Worker(socket.socket(fileno=descriptor))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # whoever follows the run sees a line when it is printed
     sys.path.insert(0, folder)
     sys.argv = [folder]
     try:

@@ -1,0 +1,84 @@
+"""What runs print, for whoever follows it while they go on.
+
+Owns the lines of the runs that this process executes; of any other run there is what the log has: the lines of its last
+attempt that is over. Lines are told by their place, so who comes back gets what came after it, and nothing twice.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple
+
+from skerry.api.dispatch_v1 import Run, is_finished
+from skerry.api.errors import TooManyRequests
+from skerry.client.client import Client
+from skerry.client.informer import Informer, Key
+from skerry.functions.messages import Logs
+from skerry.kit.tasks import Wakeup
+
+#: Who follows runs of this process at once.
+FOLLOWERS_MAX = 1000
+#: So often a follower of a run that prints nothing is told that it still goes on.
+SILENCE_SECONDS_MAX = 15.0
+RETRY_AFTER_SECONDS = 5
+
+
+class Place(NamedTuple):
+    """How far a follower is: lines of stdout and stderr, of one attempt."""
+
+    attempt: int = 0
+    stdout: int = 0
+    stderr: int = 0
+
+
+class LogsPart(NamedTuple):
+    """Lines that came, and the place after them; of a run that is over, `state` is how it ended.
+
+    Without lines and without a state, the run goes on and has printed nothing for a while.
+    """
+
+    place: Place
+    stdout: Sequence[str] = ()
+    stderr: Sequence[str] = ()
+    state: str = ""
+
+
+class _LiveLogs(Logs):
+    """Lines of an attempt that goes on."""
+
+    def __init__(self, attempt: int, tell: Wakeup) -> None:
+        super().__init__()
+        self.attempt = attempt
+        self._tell = tell
+
+    def extend(self, stdout: Iterable[str], stderr: Iterable[str]) -> None:
+        super().extend(stdout, stderr)
+        self._tell.set()
+
+
+class RunLogFollowing:
+    """Has runs followed.
+
+    Args:
+        client: reads runs.
+        runs: the cache of runs; tells of changes.
+    """
+
+    def __init__(self, client: Client, runs: Informer[Run]) -> None:
+        self._client = client
+        self._live: dict[Key, _LiveLogs] = {}
+        self._followers: dict[Key, set[Wakeup]] = {}
+        self._count = 0
+        runs.on_change(self._wake)
+
+    def _wake(self, key: Key) -> None:
+        for wakeup in self._followers.get(key, ()):
+            wakeup.set()
+
+    @contextmanager
+    def attempt(self, key: Key, number: int) -> Iterator[Logs]:
+        """Give what takes the lines of an attempt, for the length of the block."""
+        self._live[key] = logs = _LiveLogs(number, lambda: self._wake(key))
+        try:
+            yield logs
+        finally:
+            del self._live[key]
