@@ -15,6 +15,7 @@ from skerry.cli.connection import connected
 from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed
 from skerry.cli.packing import packed
 from skerry.cli.printing import out, print_objects
+from skerry.cli.run_logs import print_logs
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
@@ -162,27 +163,13 @@ def runs(
 @functions.command()
 def logs(
     name: RunArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait until the run has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     namespace: NamespaceFlag = "default",
     data_dir: DataDirFlag = None,
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Print what a run printed: its standard output here, its standard error there."""
-
-    async def fetch() -> Document:
-        async with connected(access_of(kubeconfig, data_dir)) as http:
-            door = Door(http, namespace)
-            while True:
-                found: Document = await door.call("GET", f"runs/{name}")
-                if not follow or found["status"] in {"READY", "ERROR"}:
-                    return found
-                await asyncio.sleep(_FOLLOW_SECONDS)
-
-    printed = run(fetch()).get("logs") or {}
-    for line in printed.get("stdout") or ():
-        typer.echo(line)
-    for line in printed.get("stderr") or ():
-        typer.echo(line, err=True)
+    print_logs(name, follow=follow, namespace=namespace, data_dir=data_dir, kubeconfig=kubeconfig)
 
 
 @functions.command("list")

@@ -4,11 +4,11 @@ Owns the lines of the runs that this process executes; of any other run there is
 attempt that is over. Lines are told by their place, so who comes back gets what came after it, and nothing twice.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
-from skerry.api.dispatch_v1 import Run, is_finished
+from skerry.api.dispatch_v1 import DELETING, Run, is_finished
 from skerry.api.errors import TooManyRequests
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -45,14 +45,15 @@ class LogsPart(NamedTuple):
 class _LiveLogs(Logs):
     """Lines of an attempt that goes on."""
 
-    def __init__(self, attempt: int, tell: Wakeup) -> None:
+    def __init__(self, attempt: int, tell: Callable[[], None]) -> None:
         super().__init__()
         self.attempt = attempt
         self._tell = tell
 
     def extend(self, stdout: Iterable[str], stderr: Iterable[str]) -> None:
+        """Add lines, and wake who follows."""
         super().extend(stdout, stderr)
-        self._tell.set()
+        self._tell()
 
 
 class RunLogFollowing:
@@ -60,7 +61,7 @@ class RunLogFollowing:
 
     Args:
         client: reads runs.
-        runs: the cache of runs; tells of changes.
+        runs: the cache of runs, which tells of changes.
     """
 
     def __init__(self, client: Client, runs: Informer[Run]) -> None:
@@ -82,3 +83,61 @@ class RunLogFollowing:
             yield logs
         finally:
             del self._live[key]
+
+    @asynccontextmanager
+    async def follow(
+        self, namespace: str, run: str, place: tuple[int, int, int]
+    ) -> AsyncIterator[AsyncIterator[LogsPart]]:
+        """Follow a run from a place on, to its end.
+
+        Raises:
+            TooManyRequests: `FOLLOWERS_MAX` follow runs already.
+        """
+        if self._count >= FOLLOWERS_MAX:
+            message = f"{self._count} follow the logs of runs already, and no more than {FOLLOWERS_MAX} may"
+            raise TooManyRequests(message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
+        key, wakeup = (namespace, run), Wakeup()
+        followers = self._followers.setdefault(key, set())
+        followers.add(wakeup)
+        self._count += 1
+        try:
+            yield self._parts(key, Place(*place), wakeup)
+        finally:
+            self._count -= 1
+            followers.discard(wakeup)
+            if not followers:
+                self._followers.pop(key, None)
+
+    async def _parts(self, key: Key, place: Place, wakeup: Wakeup) -> AsyncIterator[LogsPart]:
+        while True:
+            part = await self.after(*key, place)
+            place = part.place
+            if part.stdout or part.stderr or part.state:
+                yield part
+            if part.state:
+                return
+            if not await wakeup.wait(SILENCE_SECONDS_MAX):
+                yield LogsPart(place)
+
+    async def after(self, namespace: str, run: str, place: tuple[int, int, int]) -> LogsPart:
+        """Return the lines after a place that are there now."""
+        place = Place(*place)
+        if live := self._live.get((namespace, run)):
+            return _part(place, live.attempt, live)
+        found = await self._client.find(Run, run, namespace=namespace)
+        if found is None:
+            return LogsPart(place, state=DELETING)
+        status = found.status
+        written = Logs(*(status.logs.stdout or (), status.logs.stderr or ()) if status.logs else ())
+        # While an attempt goes on, the lines in the log are those of the one before.
+        part = _part(place, status.attempts - (status.claim is not None), written)
+        return part._replace(state=status.state or "") if is_finished(found) else part
+
+
+def _part(place: Place, attempt: int, logs: Logs) -> LogsPart:
+    if attempt < place.attempt:
+        return LogsPart(place)
+    if attempt > place.attempt:
+        place = Place(attempt)
+    now = Place(attempt, len(logs.stdout), len(logs.stderr))
+    return LogsPart(now, logs.stdout[place.stdout :], logs.stderr[place.stderr :])

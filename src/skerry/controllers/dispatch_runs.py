@@ -27,6 +27,7 @@ from skerry.api.model import to_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.client.transport import Target
+from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.functions import (
     FaaSDriver,
     FunctionExecution,
@@ -35,11 +36,10 @@ from skerry.functions import (
     Runner,
     Schemas,
     SystemError,  # noqa: A004 - see functions.errors
-    logs_of,
     secret_injector,
 )
 from skerry.functions.local.pool import TooManyRuns
-from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, Context
+from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
@@ -93,6 +93,9 @@ class DispatchRunController:
         record: stores a run that is over.
         clock: for leases, deadlines and times.
         ids: names this process, and runs.
+
+    Attributes:
+        following: has runs followed.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its whole surroundings
@@ -107,6 +110,7 @@ class DispatchRunController:
     ) -> None:
         self._client = client
         self._runs = runs
+        self.following = RunLogFollowing(client, runs)
         self._functions = functions
         self._driver = driver
         self._record = record
@@ -308,7 +312,11 @@ class DispatchRunController:
         injector = secret_injector(partial(self._read_secret, run.namespace))
         error: InvocationError | None = None
         output = None
-        with RUN_SECONDS.labels(run.namespace, function.name).time():
+        with (
+            self.following.attempt((run.namespace, run.name), run.status.attempts) as logs,
+            RUN_SECONDS.labels(run.namespace, function.name).time(),
+        ):
+            execution.context[LOGS_KEY] = logs
             try:
                 output = await Runner(self._driver, secret_injector=injector).run(execution, run.spec.input)
                 api.check_payload(output)
@@ -317,7 +325,6 @@ class DispatchRunController:
             except ValueError as raised:
                 error, output = SystemError(str(raised)), None
         RUNS.labels(run.namespace, function.name, error.type if error else "success").inc()
-        logs = logs_of(execution.context)
         return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
 
     def _execution(self, run: Run, function: Function) -> FunctionExecution:

@@ -1,7 +1,7 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from skerry.api.model import from_document, to_document
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.controllers.dispatch_run_logs import LogsPart, RunLogFollowing
 from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.engine.check import BundleChecker
 from skerry.engine.errors import LoadError
@@ -88,6 +89,28 @@ class LateRuns:
     def require_room(self, namespace: str, function: str) -> None:
         """Refuse a run where too many wait."""
         self._present().require_room(namespace, function)
+
+
+class LateFollowing:
+    """`server.dispatch.run_logs.Following`, likewise; `following` is set then."""
+
+    def __init__(self) -> None:
+        self.following: RunLogFollowing | None = None
+
+    def _present(self) -> RunLogFollowing:
+        if self.following is None:
+            raise ServiceUnavailable("functions are not run yet: Skerry is starting")
+        return self.following
+
+    async def after(self, namespace: str, run: str, place: tuple[int, int, int]) -> LogsPart:
+        """Return the lines after a place."""
+        return await self._present().after(namespace, run, place)
+
+    def follow(
+        self, namespace: str, run: str, place: tuple[int, int, int]
+    ) -> AbstractAsyncContextManager[AsyncIterator[LogsPart]]:
+        """Follow a run."""
+        return self._present().follow(namespace, run, place)
 
 
 class LateEvents:

@@ -22,7 +22,7 @@ from skerry.functions import FaaSDriver
 from skerry.functions.images import ImageStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import LateEvents, LateRuns, RecordedRuns
+from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns
 from skerry.server.access import Access
 from skerry.server.dispatch.door import DispatchDoor, Sources
 from skerry.server.dispatch.endpoint_app import EndpointApp
@@ -30,6 +30,7 @@ from skerry.server.dispatch.endpoints import Endpoints
 from skerry.server.dispatch.events import EventEmission, Subscriptions
 from skerry.server.dispatch.functions import Functions
 from skerry.server.dispatch.images import BaseImages, Images
+from skerry.server.dispatch.run_logs import PrintedLines
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
 from skerry.server.serve import serve_socket
@@ -42,6 +43,7 @@ class Dispatching:
 
     runs: LateRuns = field(default_factory=LateRuns)
     events: LateEvents = field(default_factory=LateEvents)
+    logs: LateFollowing = field(default_factory=LateFollowing)
 
 
 def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
@@ -49,6 +51,7 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
     handlers = (
         Functions(sources),
         FunctionRuns(behind.runs),
+        PrintedLines(behind.logs),
         Secrets(),
         EventEmission(behind.events),
         Subscriptions(),
@@ -92,6 +95,7 @@ async def dispatch_controllers(
         ):
             await stack.enter_async_context(part)
         behind.runs.controller = executing
+        behind.logs.following = executing.following
         behind.events.deliveries = EventDeliveries(client, executing.require_room)
         yield
 

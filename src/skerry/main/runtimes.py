@@ -52,9 +52,17 @@ class FunctionBundler:
 
 @asynccontextmanager
 async def local_driver(
-    settings: Settings, data_dir: DataDir, sockets: Path, builders: Builders
+    settings: Settings, data_dir: DataDir, sockets: Path, builders: Builders, *, api_port: int = 0
 ) -> AsyncIterator[tuple[LocalDriver, LocalImages]]:
-    """Run functions on this machine for the length of the block; yield the driver, and what makes its images."""
+    """Run functions on this machine for the length of the block; yield the driver, and what makes its images.
+
+    Args:
+        settings: of the engine and its functions.
+        data_dir: has the deployments.
+        sockets: a folder for the engine's socket.
+        builders: bundle JavaScript.
+        api_port: where the API listens, which functions reach only where a rule names it.
+    """
     worker = MessageWorkerSettings(
         run_dir=sockets,
         functions_dir=data_dir.message_functions,
@@ -62,7 +70,7 @@ async def local_driver(
         component=component_of(settings),
         memory_bytes_max=settings.worker_memory_bytes_max,
         egress_allow=settings.egress_allow,
-        control_plane_ports=(settings.api_address.port,),
+        control_plane_ports=(api_port,),
         egress_ca_file=settings.egress_ca_file,
     )
     node = NodeRuntime()

@@ -190,7 +190,9 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         builders = await stack.enter_async_context(code_builders(settings, data_dir))
         await stack.enter_async_context(controllers(settings, builders, client, keep, verbs.kinds))
         sockets = stack.enter_context(directories.run_dir(data_dir))
-        functions = await stack.enter_async_context(local_driver(settings, data_dir, sockets, builders))
+        functions = await stack.enter_async_context(
+            local_driver(settings, data_dir, sockets, builders, api_port=api_address.port)
+        )
         await stack.enter_async_context(dispatch_controllers(functions, client, keep, verbs, ground.dispatching))
         endpoints = serve_endpoints(client, ground.dispatching, sockets / ENDPOINTS_SOCKET, drain_seconds(settings))
         await stack.enter_async_context(endpoints)

@@ -88,7 +88,7 @@ class Asked:
             raise errors.of_model(error) from error
 
 
-Handler = Callable[[Asked], Awaitable[Response]]
+Handler = Callable[[Asked], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)

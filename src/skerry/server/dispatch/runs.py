@@ -87,20 +87,21 @@ class FunctionRuns:
 
     async def get(self, asked: Asked) -> Response:
         """Return a run."""
-        run = await _named(asked)
+        run = await named_run(asked)
         if modified_seconds(run) <= since_seconds(asked.query("since")):
             raise NotFound("function run  not found")
         return json(run_json(run))
 
     async def delete(self, asked: Asked) -> Response:
         """Cancel a run that goes on (202), or remove one that is over (200)."""
-        run = await _named(asked)
+        run = await named_run(asked)
         if is_finished(run):
             return json(run_json(await asked.objects.delete(Run, run.name)))
         return json(run_json(await asked.objects.patch(Run, run.name, {"spec": {"cancelled": True}})), 202)
 
 
-async def _named(asked: Asked) -> Run:
+async def named_run(asked: Asked) -> Run:
+    """Return the run that a path names; raises RequestRefused where it is no UUID, and NotFound."""
     name = asked.names["name"]
     try:
         uuid.UUID(name)

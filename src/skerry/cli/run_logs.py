@@ -1,0 +1,82 @@
+"""`skerry function logs`: what a run printed, or prints, line by line."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import typer
+
+from skerry.api.model import Document
+from skerry.cli.connection import connected
+from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
+from skerry.kit.errors import SkerryError
+
+#: The server says every 15 seconds that a silent run goes on.
+_SILENCE_SECONDS_MAX = 45.0
+
+
+async def _events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+    """Read server-sent events: the fields of each, by name."""
+    fields: dict[str, str] = {}
+    async for line in lines:
+        name, _, value = line.partition(":")
+        if name:
+            fields[name] = value.removeprefix(" ")
+        elif not line and fields:
+            yield fields
+            fields = {}
+
+
+async def _follow(http: httpx.AsyncClient, namespace: str, name: str) -> None:
+    """Print lines until the run is over; a stream that the server ends sooner is taken up where it ended."""
+    place = ""
+    while True:
+        headers = {"X-Dispatch-Org": namespace, **({"Last-Event-ID": place} if place else {})}
+        timeout = httpx.Timeout(_SILENCE_SECONDS_MAX)
+        path, query = f"/v1/runs/{name}/logs", {"follow": "true"}
+        async with http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
+            if answer.is_error:
+                raise _refused(json.loads(await answer.aread()))
+            async for event in _events(answer.aiter_lines()):
+                place = event.get("id", place)
+                if event.get("event") == "end":
+                    return
+                _print(event.get("event", ""), json.loads(event["data"]))
+
+
+def _print(stream: str, data: dict[str, Any]) -> None:
+    typer.echo(data["line"], err=stream == "stderr")
+
+
+def _refused(document: Document) -> SkerryError:
+    return SkerryError(f"[Code: {document.get('code')}] {document.get('message', '')}")
+
+
+async def _printed(http: httpx.AsyncClient, namespace: str, name: str) -> Document:
+    answer = await http.get(f"/v1/runs/{name}/logs", headers={"X-Dispatch-Org": namespace})
+    document: Document = answer.json()
+    if answer.is_error:
+        raise _refused(document)
+    return document
+
+
+def print_logs(
+    name: str, *, follow: bool, namespace: str, data_dir: DataDirFlag = None, kubeconfig: KubeconfigFlag = None
+) -> None:
+    """Print the lines of a run: its standard output here, its standard error there; raises SkerryError."""
+
+    async def go() -> None:
+        try:
+            async with connected(access_of(kubeconfig, data_dir)) as http:
+                if follow:
+                    await _follow(http, namespace, name)
+                    return
+                found = await _printed(http, namespace, name)
+        except httpx.HTTPError as error:
+            raise SkerryError(f"the server can't be reached: {error}") from error
+        for stream in ("stdout", "stderr"):
+            for line in found[stream]:
+                _print(stream, {"line": line})
+
+    run(go())
