@@ -12,6 +12,7 @@ from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
+from skerry.api.dispatch_services import SERVICE_BROKER, SERVICE_CLASS, SERVICE_INSTANCE
 from skerry.api.dispatch_v1 import FUNCTION, RUN
 from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION
@@ -52,6 +53,9 @@ KINDS: tuple[Kind[Any], ...] = (
     ENDPOINT,
     BASE_IMAGE,
     IMAGE,
+    SERVICE_BROKER,
+    SERVICE_CLASS,
+    SERVICE_INSTANCE,
 )
 
 #: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes

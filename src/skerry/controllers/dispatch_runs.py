@@ -8,9 +8,8 @@ and `status.attempts` says how often. A run whose caller waits is this process' 
 """
 
 import asyncio
-import base64
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,6 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from skerry.api import dispatch_v1 as api
-from skerry.api.core_v1 import Secret
 from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunError, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
@@ -27,6 +25,7 @@ from skerry.api.model import to_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.client.transport import Target
+from skerry.controllers.dispatch_bindings import read_binding, read_secret
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.functions import (
     FaaSDriver,
@@ -37,6 +36,7 @@ from skerry.functions import (
     Schemas,
     SystemError,  # noqa: A004 - see functions.errors
     secret_injector,
+    service_injector,
 )
 from skerry.functions.local.pool import TooManyRuns
 from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context
@@ -309,7 +309,11 @@ class DispatchRunController:
 
     async def _executed(self, run: Run, function: Function) -> Outcome:
         execution = self._execution(run, function)
-        injector = secret_injector(partial(self._read_secret, run.namespace))
+        runner = Runner(
+            self._driver,
+            secret_injector=secret_injector(partial(read_secret, self._client, run.namespace)),
+            service_injector=service_injector(partial(read_binding, self._client, run.namespace)),
+        )
         error: InvocationError | None = None
         output = None
         with (
@@ -318,7 +322,7 @@ class DispatchRunController:
         ):
             execution.context[LOGS_KEY] = logs
             try:
-                output = await Runner(self._driver, secret_injector=injector).run(execution, run.spec.input)
+                output = await runner.run(execution, run.spec.input)
                 api.check_payload(output)
             except InvocationError as raised:
                 error = raised
@@ -348,12 +352,6 @@ class DispatchRunController:
             services=tuple(run.status.services or ()),
             timeout_seconds=milliseconds / 1000,
         )
-
-    async def _read_secret(self, namespace: str, name: str, _: str) -> Mapping[str, str]:
-        secret = await self._client.find(Secret, name, namespace=namespace)
-        if secret is None:
-            raise KeyError(name)
-        return {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.data or {}).items()}
 
     async def _run(self) -> None:
         await keep_running("dispatch-runs:trim", self.trim, wakeup=Wakeup(), resync_seconds=TRIM_SECONDS)

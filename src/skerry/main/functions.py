@@ -7,6 +7,7 @@ from pathlib import Path
 
 from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.dispatch_images import BaseImage, Image
+from skerry.api.dispatch_services import ServiceBroker, ServiceClass, ServiceInstance
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
@@ -18,6 +19,8 @@ from skerry.controllers.dispatch_functions import DeployedBy, DispatchFunctionCo
 from skerry.controllers.dispatch_images import DispatchImageController
 from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
+from skerry.controllers.dispatch_services import ServiceInstanceController
+from skerry.controllers.service_brokers import ServiceBrokerController
 from skerry.functions import FaaSDriver
 from skerry.functions.images import ImageStore
 from skerry.kit.clock import SystemClock
@@ -33,6 +36,7 @@ from skerry.server.dispatch.images import BaseImages, Images
 from skerry.server.dispatch.run_logs import PrintedLines
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
+from skerry.server.dispatch.services import Services
 from skerry.server.serve import serve_socket
 from skerry.server.verbs.verbs import Verbs
 
@@ -58,6 +62,7 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         Endpoints(),
         Images(),
         BaseImages(),
+        Services(),
     )
     return DispatchDoor(verbs, access, [operation for each in handlers for operation in each.operations()])
 
@@ -84,6 +89,8 @@ async def dispatch_controllers(
         deploying = DispatchFunctionController(client, functions, by, clock, ids)
         executing = DispatchRunController(client, runs, functions, driver, RecordedRuns(verbs), clock, ids)
         failures = DeadLetterController(client, runs, executing.require_room, clock)
+        instances, classes = informers.of(ServiceInstance), informers.of(ServiceClass)
+        services = ServiceInstanceController(client, instances, classes, clock)
         schedules = function_schedules(client, functions, executing.require_room, clock)
         for part in (
             making.running(),
@@ -91,6 +98,8 @@ async def dispatch_controllers(
             executing.running(),
             failures.running(),
             schedules.running(),
+            ServiceBrokerController(client, informers.of(ServiceBroker)).running(),
+            services.running(),
             informers.running(),
         ):
             await stack.enter_async_context(part)

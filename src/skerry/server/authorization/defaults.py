@@ -8,6 +8,7 @@ to whom stands in its declaration (`Kind.read_by`, `Kind.written_by`); one that 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from skerry.api.dispatch_v1 import GROUP as DISPATCH_GROUP
 from skerry.api.kinds import DefaultRole, Kind
 from skerry.api.label_selector import LabelSelector
 from skerry.api.model import ObjectMeta
@@ -120,10 +121,12 @@ def _node_rules() -> list[PolicyRule]:
         _rule(_READ, functions, ["directresponses", "edgefunctionrevisions", "edgefunctions"]),
         _rule(_READ, "extensions.skerry.dev", ["egresspolicies"]),
         _rule(_READ, core, ["backends"]),
+        _rule(_READ, DISPATCH_GROUP, ["endpoints"]),
         _rule(_READ, plugins, ["wasmplugins"]),
         _rule(_READ, security, ["authorizationpolicies", "requestauthentications"]),
         _rule(["patch", "update"], gateways, ["gatewayclasses/status", "gateways/status", "httproutes/status"]),
         _rule(["patch", "update"], functions, ["edgefunctions/status"]),
+        _rule(["patch", "update"], DISPATCH_GROUP, ["endpoints/status"]),
         _rule(["patch", "update"], plugins, ["wasmplugins/status"]),
         _rule(["patch", "update"], security, ["authorizationpolicies/status", "requestauthentications/status"]),
         _rule(["create", "patch"], "", ["events"]),

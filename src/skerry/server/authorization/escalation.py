@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
 from skerry.api.dispatch_events import Subscription
+from skerry.api.dispatch_services import ServiceBroker, ServiceClass, ServiceInstance, service_secrets
+from skerry.api.dispatch_v1 import GROUP as DISPATCH_GROUP
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
@@ -81,6 +83,12 @@ def check_named_secrets(change: Change, access: Access) -> None:
         return
     for namespace, name in names:
         require(access, user, Act("get", "", "secrets", namespace=namespace, name=name))
+    for name in _named_services(change.object):
+        require(
+            access,
+            user,
+            Act("update", DISPATCH_GROUP, "serviceinstances", namespace=change.object.namespace, name=name),
+        )
 
 
 def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
@@ -93,8 +101,15 @@ def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
             return obj.spec.code, list(secrets_of(obj.spec.code))
         case Function() | Run() | Subscription():
             return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
+        case ServiceInstance() | ServiceClass() | ServiceBroker():
+            return obj.spec, [(obj.namespace, name) for name in service_secrets(obj)]
         case _:
             return None, []
+
+
+def _named_services(obj: Any) -> list[str]:
+    """Return the service instances whose credentials code gets: who may change one may name it."""
+    return list(obj.spec.services or ()) if isinstance(obj, Function | Run) else []
 
 
 _CHECKED = (ClusterRole, Role, ClusterRoleBinding, RoleBinding)

@@ -16,6 +16,7 @@ from skerry.api.core_v1 import SECRET
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
+from skerry.api.dispatch_services import SERVICE_CLASS, SERVICE_INSTANCE
 from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
@@ -177,6 +178,8 @@ _WORDS = {
     ENDPOINT.resource: "API",
     IMAGE.resource: "image",
     BASE_IMAGE.resource: "base image",
+    SERVICE_CLASS.resource: "service class",
+    SERVICE_INSTANCE.resource: "service instance",
 }
 
 

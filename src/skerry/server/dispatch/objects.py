@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from skerry.api.dispatch_services import ServiceInstance
 from skerry.api.model import Document, R, from_document, to_document
 from skerry.api.registry import kind_of
 from skerry.server.access import Access, Act, require
@@ -42,6 +43,12 @@ class Objects:
         """Refuse, with Denied, a caller who names secrets that they may not read."""
         for name in names:
             require(self.access, self.user, Act("get", "", "secrets", namespace=self.namespace, name=name))
+
+    def require_services(self, names: Iterable[str]) -> None:
+        """Refuse, with Denied, a caller who names service instances that they may not change: code gets credentials."""
+        kind = kind_of(ServiceInstance)
+        for name in names:
+            require(self.access, self.user, Act("update", kind.group, kind.plural, namespace=self.namespace, name=name))
 
     async def get(self, model: type[R], name: str) -> R:
         """Return an object; raises NotFound."""

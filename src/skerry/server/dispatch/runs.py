@@ -69,6 +69,7 @@ class FunctionRuns:
                 return _answer(await asked.objects.get(Run, run_name), prefer)
         complete(kind_of(Run), run, None)
         asked.objects.require_secrets(run.spec.secrets or ())
+        asked.objects.require_services(run.spec.services or ())
         return _answer(await self._runs.run_now(function, run), prefer)
 
     async def list(self, asked: Asked) -> Response:
