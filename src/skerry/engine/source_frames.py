@@ -64,7 +64,7 @@ def _rewritten(frame: re.Match[str], source_map: SourceMap) -> str:
     if place is None:
         return frame[0]
     at = f"{place.file}:{place.line}:{place.column}"
-    name = frame["name"].replace("async*", "async ")
+    name = frame["name"]
     return f"{frame['indent']}    at {f'{name} ({at})' if name else at}"
 
 

@@ -388,6 +388,12 @@ def test_the_stack_of_an_exception_has_the_authors_frames_only(load: "Loader"):
     assert failed.value.stack.split("\n") == ["inner@function.js:4:29", "fetch@function.js:5:1"]
 
 
+def test_the_stack_of_an_exception_has_the_frames_that_run(load: "Loader"):
+    with pytest.raises(CallError) as failed:
+        load.handler("const inner = async () => { await 0; throw new Error('x'); };\nawait inner();").call()
+    assert failed.value.stack == "inner@function.js:4:44"
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -24,7 +24,6 @@ def frames(tmp_path: Path, source_map: str = MAP) -> SourceFrames:
     [
         ("fetch@function.js:2:5", "    at fetch (src/main.ts:3:7)"),
         ("@function.js:2:6", "    at src/main.ts:3:7"),
-        ("async*go@function.js:2:5", "    at async go (src/main.ts:3:7)"),
         ("Oh\n  a@function.js:2:5\nb@function.js:1:1", "Oh\n      at a (src/main.ts:3:7)\nb@function.js:1:1"),
         ("helper@function.js:2:9", "helper@function.js:2:9"),
         ("see me@function.js:2:5 in a sentence", "see me@function.js:2:5 in a sentence"),
