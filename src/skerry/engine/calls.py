@@ -18,6 +18,9 @@ from wasmtime import _ffi as ffi
 #: A raw value takes 16 bytes; the first four are an i32.
 _WORDS_PER_VALUE = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 4
 
+#: For functions that take less time than it takes to release Python's lock and to have it again.
+_briefly = ctypes.PyDLL(ffi.dll._name, handle=ffi.dll._handle)  # noqa: SLF001 - the library is loaded already
+
 #: `wasmtime_func_call_unchecked` with plain addresses: indexing the library gives a function object of our own,
 #: so the types that wasmtime-py set on its one stay as they are.
 _call_unchecked = ffi.dll["wasmtime_func_call_unchecked"]
@@ -119,7 +122,7 @@ Asked = Callable[[int], int | None]
 _DeadlineCallback = ctypes.CFUNCTYPE(
     *(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
 )
-_set_deadline = ffi.dll["wasmtime_context_set_epoch_deadline"]
+_set_deadline = _briefly["wasmtime_context_set_epoch_deadline"]
 _set_deadline.restype = None
 _set_deadline.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
 _set_deadline_callback = ffi.dll["wasmtime_store_epoch_deadline_callback"]
@@ -158,7 +161,7 @@ class EpochDeadline:
         _set_deadline(self._context_at, ticks)
 
 
-_data_size = ffi.dll["wasmtime_memory_data_size"]
+_data_size = _briefly["wasmtime_memory_data_size"]
 _data_size.restype = ctypes.c_size_t
 _data_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 

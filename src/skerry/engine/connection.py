@@ -146,24 +146,24 @@ class Connection:
             raise ConnectionResetError("the peer has asked for something else meanwhile")
         return message.data
 
-    def send(self, data: bytes) -> None:
+    def send(self, *parts: bytes) -> None:
         """Send what the peer takes now, and keep the rest for `flush`; where the peer has gone, the connection ends."""
         with self._sending:
-            self._send(data)
+            self._send(parts)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, parts: tuple[bytes, ...]) -> None:
         if self._unsent:
-            self._unsent = memoryview(self._unsent.tobytes() + data)
+            self._unsent = memoryview(b"".join((self._unsent, *parts)))
             return
         try:
-            sent = self._socket.send(data)
+            sent = self._socket.send(parts[0]) if len(parts) == 1 else self._socket.sendmsg(parts)
         except BlockingIOError:
             sent = 0
         except OSError:  # nobody is left to be told
             self.abandon()
             return
-        if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
+        if sent < sum(map(len, parts)):
+            self._unsent = _rest(parts, sent)
 
     def abandon(self) -> None:
         """Expect nothing more of the peer: `settle` will say that it is over."""
@@ -249,3 +249,11 @@ class Connection:
         """End the connection; never raises."""
         self.detach()
         self._socket.close()
+
+
+def _rest(parts: tuple[bytes, ...], sent: int) -> memoryview:
+    """Return what is left of the parts after so many bytes: without a copy where that is of the last one alone."""
+    before = sum(map(len, parts[:-1]))
+    if sent < before:
+        return memoryview(b"".join(parts))[sent:]
+    return memoryview(parts[-1])[sent - before :]

@@ -250,7 +250,7 @@ class _Passage:
 
     def _answer(self, message: bytes, *, last: bool) -> Answer:
         work, self._work = self._work, []
-        return Answer(self._stream.reply(message, last=last), _all_of(work) if work else None)
+        return Answer((self._stream.reply(message, last=last),), _all_of(work) if work else None)
 
 
 class _Body:

@@ -187,7 +187,7 @@ class Instance:
             self.event_room_at = self._exchange_at + EXCHANGE_BYTES
             self.event_at = self._exchange_at + _EVENT_OFFSET
             granted = _HAS_KV if self.key_values else 0
-            self._init(self._exchange_at, EXCHANGE_BYTES, *self._give(bundle), *self._give(env), granted)
+            self._init(self._exchange_at, EXCHANGE_BYTES, *self._give_away(bundle), *self._give_away(env), granted)
             told = self._answer().body
             problem = _loading_problem(told)
             self._init_done()
@@ -219,7 +219,7 @@ class Instance:
             CallError: the call failed; this instance is dead.
         """
         numbers = (len(head), len(body))
-        answer = self._call(self._handle, self._handle_done, head + body, numbers, timeout_seconds)
+        answer = self._call(self._handle, self._handle_done, (head, body), numbers, timeout_seconds)
         return Reply(answer.status, answer.head, answer.body, bool(answer.flags & _WORK_LEFT))
 
     @property
@@ -236,7 +236,7 @@ class Instance:
         """See a request; raises CallError. See `Filter`."""
         self.passing_body = body
         numbers = (len(head), body is not None)
-        answer = self._call(self._filter_request, self._filter_request_done, head, numbers, timeout_seconds)
+        answer = self._call(self._filter_request, self._filter_request_done, (head,), numbers, timeout_seconds)
         return _filter_reply(answer)
 
     def filter_response(
@@ -246,20 +246,20 @@ class Instance:
         self.passing_body = body
         numbers = (len(request_head), len(head), body is not None)
         call, done = self._filter_response, self._filter_response_done
-        return _filter_reply(self._call(call, done, request_head + head, numbers, timeout_seconds))
+        return _filter_reply(self._call(call, done, (request_head, head), numbers, timeout_seconds))
 
     def _call(
-        self, call: RawFunction, done: RawFunction, message: bytes, numbers: tuple[int, ...], timeout_seconds: float
+        self,
+        call: RawFunction,
+        done: RawFunction,
+        message: tuple[bytes, ...],
+        numbers: tuple[int, ...],
+        timeout_seconds: float,
     ) -> "_Answer":
-        """Call one of the exports with a message, whose parts have these lengths, and return what it answered."""
+        """Call one of the exports with the parts of a message and with numbers, and return what it answered."""
         try:
             self._enter(timeout_seconds, self._manifest.cpu_seconds_max)
-            at = self._exchange_at
-            if len(message) <= EXCHANGE_BYTES:
-                self.memory.write(at, message)
-            else:
-                at, _ = self._give(message)
-            call(at, *numbers)
+            call(self._give(message), *numbers)
             answer = self._answer()
             done()
         except (Trap, WasmtimeError) as error:
@@ -315,7 +315,16 @@ class Instance:
         self.cpu_ns = self.time.cpu_ns
         del entered.guest  # a thread that has nothing to do must not keep an instance alive
 
-    def _give(self, data: bytes) -> tuple[int, int]:
+    def _give(self, parts: tuple[bytes, ...]) -> int:
+        """Copy a message into the exchange, or into memory that the guest frees; return its address."""
+        length = sum(map(len, parts))
+        address = end = self._exchange_at if length <= EXCHANGE_BYTES else self.allocate(0, 0, 1, length)
+        for part in parts:
+            self.memory.write(end, part)
+            end += len(part)
+        return address
+
+    def _give_away(self, data: bytes) -> tuple[int, int]:
         """Copy bytes into memory that the guest frees; return their address and length."""
         address = self.allocate(0, 0, 1, len(data))
         self.memory.write(address, data)

@@ -12,6 +12,7 @@ import http
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -30,6 +31,9 @@ TARGET_BYTES_MAX = 16 * 1024
 #: refuses looks like a dead worker to it, so it would send the request again, and run the function each time.
 REPLY_HEADERS_MAX = 100
 REPLY_HEADER_BYTES_MAX = 60 * 1024
+#: Most functions answer with the same few heads, so what they come to is kept: of short ones, and of so many.
+KEPT_HEAD_BYTES_MAX = 512
+KEPT_HEADS_MAX = 1024
 #: In the answer to a request that failed; the function's log has more of the message.
 ERROR_MESSAGE_CHARACTERS_MAX = 1024
 
@@ -37,6 +41,17 @@ _HOST = re.compile(rb"[-A-Za-z0-9._:\[\]]{1,255}")
 #: Headers between Envoy and us, which are not the function's business; `x-skerry-*` likewise.
 HOP_BY_HOP = frozenset(
     (b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+)
+_NOTED = frozenset(
+    (
+        b"content-length",
+        b"expect",
+        b"host",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-forwarded-proto",
+        b"x-skerry-revision",
+    )
 )
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REPLY_HEAD = re.compile(rb"(?:" + _TOKEN + rb": [\t\x20-\x7e\x80-\xff]*\r\n)*")
@@ -51,6 +66,9 @@ _STATUS_LINE: Final = {
 }
 #: A response that ends with its head. 205 is none of them: it has no body, and says so by its length (RFC 9110).
 _NO_BODY_STATUS = frozenset((204, 304))
+_RESET_CONTENT = 205
+#: What is shorter is copied behind its head: that takes less time than to hand the system two places.
+JOINED_BODY_BYTES_MAX: Final = 32 * 1024
 #: When to try again what was refused for want of room: turns end in less than a second, mostly.
 RETRY_AFTER_SECONDS: Final = 1
 _RETRY_STATUS = frozenset((429, 503))
@@ -203,23 +221,22 @@ class RequestReader:
         if self._header_bytes > HEADER_BYTES_MAX or len(request.headers) >= 2 * HEADERS_MAX:
             self._fail(431, f"over {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them")
         name = name.lower()
-        if name.startswith(b"x-skerry-"):
-            if name == b"x-skerry-revision":
-                request.revision = value.decode("latin-1")
-        elif name not in HOP_BY_HOP:
-            if name == b"host":
-                request.host = value
-            elif name == b"x-forwarded-proto" and value == b"https":
-                request.scheme = b"https"
-            elif name == b"content-length":
-                self._length = int(value)  # llhttp has checked the digits
-            request.headers += (name, value)
-        else:
+        if name in _NOTED:
             self._note(name, value)
+        if name not in HOP_BY_HOP and not name.startswith(b"x-skerry-"):
+            request.headers += (name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
-        """Take a header that is between Envoy and us."""
-        if name == b"upgrade":
+        """Take a header that means something to us."""
+        if name == b"x-skerry-revision":
+            self._request.revision = value.decode("latin-1")
+        elif name == b"host":
+            self._request.host = value
+        elif name == b"x-forwarded-proto" and value == b"https":
+            self._request.scheme = b"https"
+        elif name == b"content-length":
+            self._length = int(value)  # llhttp has checked the digits
+        elif name == b"upgrade":
             self._request.is_websocket = value.lower() == b"websocket"
         elif name == b"transfer-encoding":
             self._is_chunked = True
@@ -276,6 +293,10 @@ def checked_head(head: bytes) -> bytes:
     Raises:
         CallError: they are over a limit, or no header lines.
     """
+    return _checked_again(head) if len(head) <= KEPT_HEAD_BYTES_MAX else _checked(head)
+
+
+def _checked(head: bytes) -> bytes:
     if len(head) > REPLY_HEADER_BYTES_MAX or head.count(b"\n") > REPLY_HEADERS_MAX:
         limits = f"{REPLY_HEADERS_MAX} headers or {REPLY_HEADER_BYTES_MAX} bytes of them"
         raise CallError(FailureKind.BAD_RESPONSE, f"the function's response has over {limits}")
@@ -288,8 +309,16 @@ def checked_head(head: bytes) -> bytes:
     return _REPLY_OURS.sub(b"", sent)
 
 
+_checked_again = lru_cache(KEPT_HEADS_MAX)(_checked)
+
+
 def response_bytes(request: Request | None, status: int, head: bytes, body: bytes) -> bytes:
-    """Write a whole response.
+    """Write a whole response, as `response_parts` does, in one piece."""
+    return b"".join(response_parts(request, status, head, body))
+
+
+def response_parts(request: Request | None, status: int, head: bytes, body: bytes) -> tuple[bytes, ...]:
+    """Write a whole response: in one part, or in two where its body is large, since that would be a copy of it.
 
     Args:
         request: what it answers; None for one that could not be read (the connection ends).
@@ -299,13 +328,15 @@ def response_bytes(request: Request | None, status: int, head: bytes, body: byte
     """
     closing = b"" if request is not None and request.keep_alive else b"connection: close\r\n"
     if status in _NO_BODY_STATUS:
-        return b"".join((_STATUS_LINE[status], head, closing, b"\r\n"))
-    if status == http.HTTPStatus.RESET_CONTENT:
+        return (b"".join((_STATUS_LINE[status], head, closing, b"\r\n")),)
+    if status == _RESET_CONTENT:
         body = b""
     length = b"content-length: %d\r\n" % len(body)
     if request is not None and request.method == b"HEAD":
         body = b""
-    return b"".join((_STATUS_LINE[status], head, length, closing, b"\r\n", body))
+    if len(body) > JOINED_BODY_BYTES_MAX:
+        return b"".join((_STATUS_LINE[status], head, length, closing, b"\r\n")), body
+    return (b"".join((_STATUS_LINE[status], head, length, closing, b"\r\n", body)),)
 
 
 def chunked_head_bytes(request: Request, status: int, head: bytes) -> bytes:

@@ -127,7 +127,7 @@ class Loop:
             request.keep_alive = False  # said in the response: the peer opens a new connection, others get a turn
         answer = self._server.answer(request, connection)
         connection.ends = connection.ends or not request.keep_alive or not request.is_whole
-        connection.send(answer.data)
+        connection.send(*answer.parts)
         return answer.work
 
     def _work(self, work: Callable[[], object]) -> bool:

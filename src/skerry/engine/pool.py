@@ -51,7 +51,7 @@ class PoolLimits:
 
     instances_max: int = 200
     memory_bytes_max: int = 1024 * 1024 * 1024
-    kept_bytes_max: int = 96 * 1024 * 1024
+    kept_bytes_max: int = 128 * 1024 * 1024
     threads_max: int = 256
     waiting_seconds_max: float = 10.0
     idle_seconds_max: float = 300.0

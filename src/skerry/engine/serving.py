@@ -28,7 +28,7 @@ from skerry.engine.errors import (
 from skerry.engine.exchange import Exchange, Peer, PeerGoneError
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes
+from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes, response_parts
 from skerry.engine.instances import (
     FunctionInstance,
     PooledInstance,
@@ -80,12 +80,12 @@ class Answer(NamedTuple):
     """What a request is answered with.
 
     Attributes:
-        data: the whole response.
+        parts: the whole response; mostly in one.
         work: what the function left to `ctx.waitUntil`; to be called once the response is on its way, since nobody
             waits for it. It holds the instance, and returns how it failed, if it did.
     """
 
-    data: bytes
+    parts: tuple[bytes, ...]
     work: Callable[[], CallError | None] | None = None
 
 
@@ -160,19 +160,19 @@ class FunctionServer:
             peer: has the rest of it, and takes what is sent before the answer is whole.
         """
         if request.revision is None and request.target != _SCHEDULED:
-            return Answer(self._own_endpoint(request))
+            return Answer((self._own_endpoint(request),))
         try:
             if request.revision:
                 return self._answered(request, request.revision, request.head_lines(), peer)
             return self._run(request, peer)
         except PeerGoneError:
             peer.abandon()
-            return Answer(b"")
+            return Answer(())
         except (EngineError, RequestError) as error:
-            return Answer(error_bytes(request, status_of(error), kind_of(error), sentence_of(error)))
+            return Answer((error_bytes(request, status_of(error), kind_of(error), sentence_of(error)),))
 
     def _answered(self, request: Request, revision: str, head: bytes, peer: Peer) -> Answer:
-        def ask(lease: Lease) -> Called[bytes]:
+        def ask(lease: Lease) -> "Called[tuple[bytes, ...]]":
             instance, manifest = lease.instance, lease.manifest
             if isinstance(instance, StreamingInstance):
                 return self._stream(lease, instance, head, Exchange(request, peer, manifest, self._step_aside))
@@ -247,7 +247,9 @@ class FunctionServer:
         self._step_aside()
         answer = self._answered(request, call.revision, call.head, peer)
         error = answer.work() if answer.work else None
-        return Answer(error_bytes(request, _STATUS[error.kind], error.kind, error.message) if error else answer.data)
+        if error is None:
+            return Answer(answer.parts)
+        return Answer((error_bytes(request, _STATUS[error.kind], error.kind, error.message),))
 
     def _call(
         self, use: Use, headers: Sequence[bytes], ask: Callable[[Lease], Called[T]]
@@ -278,7 +280,9 @@ class FunctionServer:
         if use.subrequests > lease.manifest.subrequests_max:
             self.measures.met(use.function, SUBREQUESTS_LIMIT)
 
-    def _stream(self, lease: Lease, instance: StreamingInstance, head: bytes, exchange: Exchange) -> Called[bytes]:
+    def _stream(
+        self, lease: Lease, instance: StreamingInstance, head: bytes, exchange: Exchange
+    ) -> Called[tuple[bytes, ...]]:
         """Have a request answered piece by piece; raises CallError where the answer has not begun."""
         try:
             instance.answer(head, exchange, lease.manifest.timeout_seconds)
@@ -290,7 +294,7 @@ class FunctionServer:
             lease.discard()
             if not exchange.is_answered:
                 exchange.abort()
-        return Called(b"", exchange.status)
+        return Called((), exchange.status)
 
     def _settle(self, lease: Lease, instance: FunctionInstance) -> CallError | None:
         manifest = lease.manifest
@@ -393,10 +397,10 @@ class FunctionServer:
         return error_bytes(request, 404, FailureKind.UNKNOWN_REVISION, message)
 
 
-def _written(request: Request, reply: Reply) -> bytes:
+def _written(request: Request, reply: Reply) -> tuple[bytes, ...]:
     if not 200 <= reply.status <= 599:
         raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
-    return response_bytes(request, reply.status, checked_head(reply.head), reply.body)
+    return response_parts(request, reply.status, checked_head(reply.head), reply.body)
 
 
 def kind_of(error: EngineError | RequestError) -> FailureKind:

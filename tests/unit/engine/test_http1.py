@@ -9,6 +9,8 @@ from skerry.engine.http1 import (
     CONTINUE,
     ERROR_MESSAGE_CHARACTERS_MAX,
     HEADER_BYTES_MAX,
+    JOINED_BODY_BYTES_MAX,
+    KEPT_HEAD_BYTES_MAX,
     REPLY_HEADER_BYTES_MAX,
     REPLY_HEADERS_MAX,
     TARGET_BYTES_MAX,
@@ -18,6 +20,7 @@ from skerry.engine.http1 import (
     checked_head,
     error_bytes,
     response_bytes,
+    response_parts,
 )
 
 
@@ -186,6 +189,26 @@ def test_a_status_without_a_body_has_no_length():
 def test_reset_content_has_no_body_and_says_so():
     expected = b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n"
     assert response_bytes(Request(), 205, b"", b"ignored") == expected
+
+
+@pytest.mark.parametrize("length", [0, JOINED_BODY_BYTES_MAX, JOINED_BODY_BYTES_MAX + 1])
+def test_the_parts_of_a_response_are_the_response(length: int):
+    parts = response_parts(Request(), 200, b"a: b\r\n", bytes(length))
+    expected = b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: %d\r\n\r\n" % length
+    assert b"".join(parts) == expected + bytes(length)
+
+
+def test_a_large_body_is_not_copied_behind_its_head():
+    body = bytes(JOINED_BODY_BYTES_MAX + 1)
+    assert response_parts(Request(), 200, b"", body)[-1] is body
+
+
+@pytest.mark.parametrize("value", [b"b", b"b" * KEPT_HEAD_BYTES_MAX])
+def test_a_head_is_checked_each_time(value: bytes):
+    for _ in range(2):
+        assert checked_head(b"a: %b\r\nte: c\r\n" % value) == b"a: %b\r\n" % value
+        with pytest.raises(CallError):
+            checked_head(b"a: %b\nte: c\r\n" % value)
 
 
 def test_an_answer_to_what_could_not_be_read_ends_the_connection():

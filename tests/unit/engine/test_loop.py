@@ -12,7 +12,7 @@ from skerry.engine import loop as loops
 from skerry.engine.connection import Asked
 from skerry.engine.errors import FailureKind
 from skerry.engine.exchange import Peer
-from skerry.engine.http1 import Request, RequestError, RequestReader, error_bytes, response_bytes
+from skerry.engine.http1 import Request, RequestError, RequestReader, error_bytes, response_bytes, response_parts
 from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
 from skerry.engine.serving import Answer
@@ -45,7 +45,7 @@ class Server:
             body = bytes(LARGE_BYTES)
         elif target == b"/defect":
             raise ZeroDivisionError
-        return Answer(response_bytes(request, 200, b"", body), self._work if target == b"/work" else None)
+        return Answer(response_parts(request, 200, b"", body), self._work if target == b"/work" else None)
 
     def _work(self) -> None:
         self.worked.set()
