@@ -255,9 +255,8 @@ function decided(call, tellResult) {
 }
 
 function received(head, hasBody) {
-  const lines = head.split("\n");
   const body = new Body(hasBody ? new Passing() : null, null);
-  return receivedResponse(lines, Number(lines[0]), body, { url: "", redirected: false });
+  return receivedResponse(head, body, { url: "", redirected: false });
 }
 
 function passOn(result, request, hasBody) {

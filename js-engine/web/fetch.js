@@ -5,7 +5,7 @@ import { cancelFetch, readFetch, startFetch, takeEvent } from "host";
 import { Body } from "./body.js";
 import { Headers } from "./headers.js";
 import { Request, requestParts, requestUrl } from "./request.js";
-import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse } from "./response.js";
+import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse, statusOf } from "./response.js";
 
 const HEAD = 1;
 const WHOLE = 2;
@@ -62,7 +62,9 @@ function started(input, init) {
   const { method, url, headers, body, signal, redirect } = requestParts(request);
   const sent = { method, url, headers: headers ?? request.headers, body: NOTHING, signal, redirect };
   if (body.source === null) return exchange(sent);
-  return body.bytes().then((bytes) => exchange({ ...sent, body: bytes }));
+  const bytes = body.bytes();
+  if (bytes instanceof Uint8Array) return exchange({ ...sent, body: bytes });
+  return bytes.then((all) => exchange({ ...sent, body: all }));
 }
 
 function exchange(sent) {
@@ -136,14 +138,13 @@ function withoutFragment(url) {
 }
 
 function received(id, event, { url, method, signal }, isRedirected, ending) {
-  const lines = event.text.split("\n");
-  const status = Number(lines[0]);
+  const status = statusOf(event.text);
   const bodiless = method === "HEAD" || NULL_BODY_STATUS.has(status);
   if (bodiless && event.kind === HEAD) cancelFetch(id);
   const streams = !bodiless && event.kind !== WHOLE;
   if (!streams) ending?.forget();
   const source = bodiless ? null : streams ? bodyStream(id, signal, ending) : event.data;
-  return receivedResponse(lines, status, new Body(source, null), { url: withoutFragment(url), redirected: isRedirected });
+  return receivedResponse(event.text, new Body(source, null), { url: withoutFragment(url), redirected: isRedirected });
 }
 
 function bodyStream(id, signal, ending) {

@@ -10,6 +10,10 @@ const HEAD_LINES = 2; // method and URL come before the headers
 
 const INCOMING = Symbol("incoming");
 
+const ADDRESSES_MAX = 64; // that are kept,
+const ADDRESS_LENGTH_MAX = 256; // each of so many code units
+const addresses = new Map(); // text of a URL -> the same, normalized
+
 let bodyOf;
 let partsOf;
 let isUntouched; // whether nobody has looked at the headers of a request that came over the wire, so that none changed
@@ -91,9 +95,15 @@ function parse({ head, bytes }) {
   return { method: lines[0], url: lines[1], lines, headers: null, body, signal: null, redirect: "follow" };
 }
 
+// Functions ask for few URLs again and again, and to read one takes the time of two promises.
 function address(input) {
-  const url = new URL(`${input}`);
+  const text = `${input}`;
+  const known = addresses.get(text);
+  if (known !== undefined) return known;
+  const url = new URL(text);
   if (url.username || url.password) throw new TypeError("Request: the URL has credentials: send an authorization header");
+  if (addresses.size === ADDRESSES_MAX) addresses.clear();
+  if (text.length <= ADDRESS_LENGTH_MAX) addresses.set(text, url.href);
   return url.href;
 }
 

@@ -8,7 +8,8 @@ export const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 let partsOf;
-const RECEIVED = Symbol("received");
+const PARTS = Symbol("parts"); // for a response that is made of its parts
+const STATUS_DIGITS = 3;
 const HEAD_LINES = 2; // status and reason come before the headers
 
 export class Response {
@@ -17,7 +18,7 @@ export class Response {
   #parts;
 
   constructor(body = null, init = undefined) {
-    if (body === RECEIVED) {
+    if (body === PARTS) {
       this.#parts = init;
       return;
     }
@@ -29,18 +30,20 @@ export class Response {
     partsOf = (response) => response.#parts;
   }
 
-  // What came over the wire. Its headers stay `lines` until somebody looks: status, reason, then name and value of each.
-  static received(lines, status, body, { url, redirected }) {
-    const parts = { status, statusText: lines[1], headers: null, lines, body, type: "basic", url, redirected };
-    return new Response(RECEIVED, parts);
+  // What came over the wire. Its head stays text until somebody looks: lines of status, reason, then name and value of
+  // each header.
+  static received(head, body, { url, redirected }) {
+    const status = statusOf(head);
+    return new Response(PARTS, { status, statusText: null, headers: null, head, body, type: "basic", url, redirected });
   }
 
   static json(data, init) {
     const text = JSON.stringify(data);
     if (text === undefined) throw new TypeError("Response.json: the value has no JSON form");
-    const headers = new Headers(init?.headers);
-    Headers.setDefault(headers, "content-type", "application/json");
-    return new Response(text, { ...init, headers });
+    const body = new Body(text, "application/json");
+    const response = new Response(PARTS, { status: 200, statusText: "", headers: null, body, type: "default" });
+    if (init) initialize(response.#parts, init);
+    return response;
   }
 
   static redirect(url, status = 302) {
@@ -59,7 +62,7 @@ export class Response {
   }
 
   get statusText() {
-    return this.#parts.statusText;
+    return (this.#parts.statusText ??= this.#parts.head.split("\n", HEAD_LINES)[1]);
   }
 
   get ok() {
@@ -69,7 +72,7 @@ export class Response {
   get headers() {
     const parts = this.#parts;
     if (parts.headers === null) {
-      parts.headers = parts.lines === undefined ? new Headers() : Headers.fromLines(parts.lines, HEAD_LINES);
+      parts.headers = parts.head === undefined ? new Headers() : Headers.fromLines(parts.head.split("\n"), HEAD_LINES);
       if (parts.body.type) Headers.setDefault(parts.headers, "content-type", parts.body.type);
     }
     return parts.headers;
@@ -111,10 +114,21 @@ function initialize(parts, init) {
 }
 
 // The header lines of a response for the host.
-export function headLines({ headers, lines, body }) {
-  if (headers === null && lines !== undefined) return Headers.toLines(Headers.fromLines(lines, HEAD_LINES));
+export function headLines({ headers, head, body }) {
   if (headers !== null) return Headers.toLines(headers);
+  if (head !== undefined) return receivedLines(head.split("\n"));
   return body.type === null ? "" : `content-type: ${body.type}\r\n`;
+}
+
+function receivedLines(lines) {
+  let text = "";
+  for (let i = HEAD_LINES; i + 1 < lines.length; i += 2) text += `${lines[i]}: ${lines[i + 1]}\r\n`;
+  return text;
+}
+
+// The status in a head that came over the wire.
+export function statusOf(head) {
+  return Number(head.slice(0, STATUS_DIGITS));
 }
 
 function statusNumber(status) {

@@ -114,6 +114,36 @@ def upstream() -> Iterator[Upstream]:
         thread.join()
 
 
+def test_a_response_that_is_handed_on_is_the_upstreams(load: "Loader", upstream: Upstream):
+    answer = load.handler("return fetch(request.url);").call("GET", f"{upstream.url}/status?404")
+    headers = [(name, value) for name, value in answer.headers if name not in {"server", "date"}]
+    assert (answer.status, headers, answer.body) == (404, [("content-length", "4")], b"body")
+
+
+def test_a_response_tells_its_reason_and_a_copy_tells_the_same(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        """const r = await fetch(request.url);
+           const copy = r.clone();
+           return Response.json([r.statusText, copy.statusText, copy.headers.get('content-length'), await copy.text()]);"""
+    )
+    assert json.loads(function.call("GET", f"{upstream.url}/status?404").body) == [
+        "Not Found",
+        "Not Found",
+        "4",
+        "body",
+    ]
+
+
+def test_a_url_that_was_refused_is_refused_again(load: "Loader"):
+    function = load.handler(
+        """const ask = () => fetch('http://user:word@example.test/').catch((error) => error.message);
+           return Response.json([await ask(), await ask()]);"""
+    )
+    first, second = json.loads(function.call().body)
+    assert "credentials" in first
+    assert first == second
+
+
 def test_a_fetch_carries_method_headers_and_body_both_ways(load: "Loader", upstream: Upstream):
     function = load.handler(
         """const r = await fetch(request.url, {method: 'POST', body: await request.text(), headers: {'X-Given': 'é'}});

@@ -213,6 +213,8 @@ def test_the_clock_and_randomness_are_real(load: "Loader"):
         ),
         ("await new Response(ReadableStream.from(['ü']).pipeThrough(new TextEncoderStream())).text()", "ü"),
         ("[...new Headers({b: '1', A: ' 2 '})]", [["a", "2"], ["b", "1"]]),
+        ("[...Response.json(1, {headers: {a: 'b'}}).headers]", [["a", "b"], ["content-type", "application/json"]]),
+        ("Response.json(1, {headers: {'content-type': 'a/b'}}).headers.get('content-type')", "a/b"),
         ("Response.redirect('https://a.test/', 303).headers.get('location')", "https://a.test/"),
         (
             "[new Request('https://a.test', {method: 'post', body: 'x'}).method, new Response() instanceof Response]",
@@ -233,6 +235,7 @@ def test_the_web_apis_work(load: "Loader", expression: str, value: object):
         "new Headers({a: 'b\\nc'})",
         "new Response('x', {status: 99})",
         "new Response('x', {status: 204})",
+        "Response.json('x', {status: 204})",
         "new Request('not a url')",
         "new Request('https://a.test', {method: 'GET', body: 'x'})",
         "new Response('x', {statusText: 'a\\nb'})",
