@@ -124,7 +124,8 @@ def test_a_response_tells_its_reason_and_a_copy_tells_the_same(load: "Loader", u
     function = load.handler(
         """const r = await fetch(request.url);
            const copy = r.clone();
-           return Response.json([r.statusText, copy.statusText, copy.headers.get('content-length'), await copy.text()]);"""
+           const length = copy.headers.get('content-length');
+           return Response.json([r.statusText, copy.statusText, length, await copy.text()]);"""
     )
     assert json.loads(function.call("GET", f"{upstream.url}/status?404").body) == [
         "Not Found",
