@@ -13,7 +13,7 @@ Envoy's traps that this module knows, each from its source or seen in a real one
 """
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutationRules
-from envoy.config.core.v3.base_pb2 import HeaderValue
+from envoy.config.core.v3.base_pb2 import HeaderValue, RetryPolicy
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from envoy.extensions.filters.http.ext_proc.v3.ext_proc_pb2 import (
     ExternalProcessor,
@@ -27,6 +27,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from skerry.api.extensions_v1alpha2 import TIMEOUT_SECONDS_MAX
 from skerry.gateway import ir
 from skerry.gateway.backends import ENGINE_FILTERS
+from skerry.gateway.envoy_retries import RETRY_RESET, RETRY_UNSENT, retry_policy
 from skerry.gateway.envoy_words import any_of, duration
 
 #: Names a rule's functions to the worker (`engine.filtering.FILTERS_METADATA`): each revision, and `;open` behind one
@@ -43,9 +44,7 @@ WINDOW_BYTES = 16 * 1024 * 1024
 def engine_place(place: ir.EnginePlace) -> HttpFilter:
     """Write the place among HTTP filters where requests are shown to functions."""
     message = ExternalProcessor(
-        grpc_service=GrpcService(
-            envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=ENGINE_FILTERS, skip_envoy_headers=True),
-        ),
+        grpc_service=_service(RETRY_UNSENT),
         processing_mode=ProcessingMode(
             request_header_mode=ProcessingMode.SEND,
             response_header_mode=ProcessingMode.SEND,
@@ -68,11 +67,21 @@ def _mutation_rules() -> HeaderMutationRules:
     return rules
 
 
-def engine_route(route: ir.EngineRoute) -> ExtProcPerRoute:
-    """Write which functions see the requests of a route."""
+def _service(retry_on: str) -> GrpcService:
+    """Write where requests are shown, and what is shown to another worker where one is gone."""
+    return GrpcService(
+        envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=ENGINE_FILTERS, skip_envoy_headers=True),
+        retry_policy=retry_policy(RetryPolicy, retry_on),
+    )
+
+
+def engine_route(route: ir.EngineRoute, retry_on: str) -> ExtProcPerRoute:
+    """Write which functions see the requests of a route, and what is shown to another worker; "" as of any route."""
     functions = route.filters
     named = ",".join(f"{each.revision};open" if each.fails_open else each.revision for each in functions)
     overrides = ExtProcOverrides(grpc_initial_metadata=[HeaderValue(key=FILTERS_METADATA, value=named)])
+    if retry_on == RETRY_RESET:
+        overrides.grpc_service.CopyFrom(_service(retry_on))
     overrides.failure_mode_allow.value = all(each.fails_open for each in functions)
     return ExtProcPerRoute(overrides=overrides)
 

@@ -17,7 +17,6 @@ from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutat
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent
 from envoy.config.route.v3 import route_components_pb2 as rc
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 from envoy.type.matcher.v3.regex_pb2 import RegexMatchAndSubstitute, RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import FractionalPercent
@@ -26,17 +25,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from skerry.gateway import ir
 from skerry.gateway.envoy_functions import engine_route
 from skerry.gateway.envoy_natives import native_route
+from skerry.gateway.envoy_retries import IDEMPOTENT_METHODS, RETRY_RESET, RETRY_UNSENT, retry_policy
 from skerry.gateway.envoy_words import any_of, duration
-
-#: Methods that RFC 9110 calls idempotent and that have a meaning here: a second try does no harm.
-IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-
-#: An engine worker that was killed is back within a second: twelve tries with the delays below span more than two.
-RETRIES_MAX = 12
-RETRY_DELAY_FIRST_SECONDS = 0.025
-RETRY_DELAY_MAX_SECONDS = 0.5
-#: How often another worker is drawn before the same one is taken again.
-RETRY_HOST_DRAWS_MAX = 3
 
 #: How long neither side of a request may send anything; a route that may take longer is given its own time.
 STREAM_IDLE_SECONDS_MAX = 300.0
@@ -46,11 +36,6 @@ RETRY_BODY_BYTES_MAX = 1024 * 1024
 
 #: A change usually touches one host of a table: the messages of the others are kept (some kilobytes each).
 VIRTUAL_HOSTS_KEPT_MAX = 4096
-
-#: Always safe: the request has not reached the worker. A reset tells nothing about that; nor what it was: to Envoy
-#: (`RetryStateImpl::wouldRetryFromReset`) a response that it refuses is as good a reason as a worker that died.
-_RETRY_UNSENT = "connect-failure,refused-stream,reset-before-request"
-_RETRY_RESET = f"{_RETRY_UNSENT},reset"
 
 _APPEND = HeaderValueOption.HeaderAppendAction
 _REDIRECT_CODES = {
@@ -81,17 +66,22 @@ def _virtual_host(host: ir.VirtualHost) -> rc.VirtualHost:
 
 def _routes(route: ir.Route) -> Iterator[rc.Route]:
     action = route.action
-    if not (isinstance(action, ir.Forward) and action.retries):
+    if not (isinstance(action, ir.Forward) and (action.retries or _is_shown_to_engine(route, action))):
         yield _route(route, action)
         return
     methods = (route.match.method,) if route.match.method else IDEMPOTENT_METHODS
     if set(methods) <= set(IDEMPOTENT_METHODS):
-        idempotent = _route(route, action, retry_on=_RETRY_RESET)
+        idempotent = _route(route, action, retry_on=RETRY_RESET)
         if not route.match.method:
             idempotent.match.headers.add(name=":method", string_match=_regex_text("|".join(methods)))
         yield idempotent
     if not set(methods) <= set(IDEMPOTENT_METHODS) or not route.match.method:
-        yield _route(route, action, retry_on=_RETRY_UNSENT)
+        yield _route(route, action, retry_on=RETRY_UNSENT)
+
+
+def _is_shown_to_engine(route: ir.Route, action: ir.Forward) -> bool:
+    uses = [*route.filters, *(use for destination in action.destinations for use in destination.filters)]
+    return any(isinstance(use.config, ir.EngineRoute) for use in uses)
 
 
 def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Route:
@@ -104,7 +94,7 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
         response_headers_to_remove=route.response_headers.remove,
     )
     for use in route.filters:
-        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use))
+        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use, retry_on))
     match action:
         case ir.Forward():
             message.route.CopyFrom(_forward(action, route.match.path, retry_on))
@@ -123,11 +113,11 @@ def _route(route: ir.Route, action: ir.Action, *, retry_on: str = "") -> rc.Rout
     return message
 
 
-def _turned_on(use: ir.FilterUse) -> AnyMessage:
+def _turned_on(use: ir.FilterUse, retry_on: str) -> AnyMessage:
     """Turn a filter on. The empty message must be there: Envoy refuses a configuration that is left out."""
     match use.config:
         case ir.EngineRoute():
-            return any_of(engine_route(use.config))
+            return any_of(engine_route(use.config, retry_on))
         case ir.NativeRoute():
             return any_of(rc.FilterConfig(config=any_of(native_route(use.config))))
         case None:
@@ -173,7 +163,7 @@ def _regex_text(pattern: str) -> StringMatcher:
 
 def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteAction:
     message = rc.RouteAction(
-        weighted_clusters=rc.WeightedCluster(clusters=[_destination(d) for d in action.destinations]),
+        weighted_clusters=rc.WeightedCluster(clusters=[_destination(d, retry_on) for d in action.destinations]),
         cluster_not_found_response_code=rc.RouteAction.INTERNAL_SERVER_ERROR,
         timeout=duration(action.timeout_seconds),
         request_mirror_policies=[_mirror(mirror) for mirror in action.mirrors],
@@ -184,30 +174,14 @@ def _forward(action: ir.Forward, path: ir.PathMatch, retry_on: str) -> rc.RouteA
         message.host_rewrite_literal = action.host
     if action.path:
         _set_path(message, action.path, path)
-    if retry_on:
-        message.retry_policy.CopyFrom(_retry_policy(retry_on))
+    if retry_on and action.retries:
+        message.retry_policy.CopyFrom(retry_policy(rc.RetryPolicy, retry_on))
     if action.try_timeout_seconds:
         message.retry_policy.per_try_timeout.CopyFrom(duration(action.try_timeout_seconds))
     return message
 
 
-def _retry_policy(retry_on: str) -> rc.RetryPolicy:
-    policy = rc.RetryPolicy(
-        retry_on=retry_on,
-        retry_host_predicate=[
-            rc.RetryPolicy.RetryHostPredicate(
-                name="envoy.retry_host_predicates.previous_hosts", typed_config=any_of(PreviousHostsPredicate())
-            )
-        ],
-        host_selection_retry_max_attempts=RETRY_HOST_DRAWS_MAX,
-    )
-    policy.num_retries.value = RETRIES_MAX
-    policy.retry_back_off.base_interval.CopyFrom(duration(RETRY_DELAY_FIRST_SECONDS))
-    policy.retry_back_off.max_interval.CopyFrom(duration(RETRY_DELAY_MAX_SECONDS))
-    return policy
-
-
-def _destination(destination: ir.Destination) -> rc.WeightedCluster.ClusterWeight:
+def _destination(destination: ir.Destination, retry_on: str) -> rc.WeightedCluster.ClusterWeight:
     message = rc.WeightedCluster.ClusterWeight(
         name=destination.cluster,
         request_headers_to_add=_header_options(destination.request_headers),
@@ -217,7 +191,7 @@ def _destination(destination: ir.Destination) -> rc.WeightedCluster.ClusterWeigh
     )
     message.weight.value = destination.weight
     for use in destination.filters:
-        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use))
+        message.typed_per_filter_config[use.filter].CopyFrom(_turned_on(use, retry_on))
     return message
 
 

@@ -86,11 +86,20 @@ status: {{liveRevision: {self.revision}}}
 """
 
 
+#: The first call of each method never ends; those after it do at once.
+FIRST_TIME_HANGS = """async fetch(request, env) {
+        if (await env.KV.get(request.method)) return;
+        await env.KV.put(request.method, "seen");
+        console.log(request.method);
+        await new Promise((done) => setTimeout(done, 90_000));
+    }"""
+
 FILTERS = {
     each.name: each
     for each in (
         Filter("nothing", "fetch() {}"),
         Filter("open", "fetch() {}", open=True),
+        Filter("hangs", FIRST_TIME_HANGS, timeout_seconds=100),
         Filter(
             "chained",
             'fetch(request) { request.headers.set("x-chain", `${request.headers.get("x-chain") ?? ""},function`); }',
@@ -416,6 +425,35 @@ async def test_a_worker_that_is_killed_fails_no_more_than_what_it_had_and_is_bac
     statuses = [status for task in closed for status in task.result()]
     assert set(statuses) <= {200, 502}
     assert statuses.count(502) <= len(closed)
+
+
+async def test_what_does_not_reach_a_worker_is_shown_to_another(world: World) -> None:
+    path = world.workers.socket_paths[0]
+    aside = path.with_name("aside")
+    path.rename(aside)
+    try:
+        for _ in range(10):
+            assert (await world.ask("nothing", method="POST")).status_code == 200
+    finally:
+        aside.rename(path)
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("DELETE", 200), ("POST", 502)])
+async def test_what_a_killed_worker_looked_at_is_shown_to_another_where_a_second_look_does_no_harm(
+    world: World, until: Any, method: str, status: int
+) -> None:
+    asked = asyncio.ensure_future(world.edge.get(f"{HOST}/hangs", method=method))
+
+    log = world.settings.logs_dir / "hangs.log"
+    await until(lambda: log.exists() and method in log.read_text())
+    statistics = await world.workers.statistics()
+    (index,) = [index for index, each in enumerate(statistics) if each["requests_running"]]
+    killed = world.workers.pids[index]
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    assert (await asked).status_code == status
+    await until(lambda: world.workers.pids[index] not in (None, killed))
+    await world.workers.statistics()  # it answers
 
 
 async def test_new_revisions_lose_no_request_and_leave_listeners_alone(world: World) -> None:
