@@ -8,8 +8,7 @@ as every other, and many changes at once are one turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from skerry.agent.plugins import PluginStage
 from skerry.agent.report import Reporter
 from skerry.agent.schedules import Scheduler, worker_runner
 from skerry.agent.slice import NodeSlice
+from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.function_limits import MOST, FunctionLimits
 from skerry.client.client import Client
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
@@ -36,7 +36,7 @@ from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import SnapshotBuilder
 from skerry.gateway.filter_trial import FilterTrial
-from skerry.gateway.ir import Ir, Wasm
+from skerry.gateway.ir import Ir, Plugin, Wasm
 from skerry.gateway.proven import Proven, ProvenPlugins
 from skerry.gateway.resources import NodeFacts
 from skerry.gateway.translate import Translator
@@ -44,6 +44,7 @@ from skerry.gateway.trial import Trial, trial_settings
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
 from skerry.kit.errors import StartError
+from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
 
@@ -118,10 +119,20 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """The code that traffic leads to since the last turn: names of revisions, and paths of plugins' modules."""
+    """What traffic leads to since the last turn."""
 
-    revisions: AbstractSet[str] = frozenset()
-    modules: AbstractSet[str] = frozenset()
+    functions: Sequence[EdgeFunction] = ()
+    plugins: ImmutableMap[str, Plugin] = field(default_factory=ImmutableMap)
+
+    @property
+    def revisions(self) -> set[str]:
+        """Names of the revisions that serve."""
+        return {target.revision for function in self.functions for target in function.status.targets}
+
+    @property
+    def modules(self) -> set[str]:
+        """Paths of the plugins' modules."""
+        return {plugin.filter.code for plugin in self.plugins.values() if isinstance(plugin.filter, Wasm)}
 
 
 class Agent:
@@ -171,15 +182,12 @@ class Agent:
             await self._stages.egress.stage()  # before functions are served that the policies are about
             await self._stages.filters.stage(self._slice.functions, wait_seconds=self._trial_seconds)
             functions = await self._stages.functions.stage(self._slice.functions, self._stages.filters)
-            plugins = await self._stages.plugins.stage(self._slice.plugins)
+            plugins = await self._stages.plugins.stage(self._slice.plugins.objects)
             filters = self._stages.filters.rule_filters(functions)
             resources = replace(self._slice.resources(functions, plugins, self._facts), filters=filters)
             translation = self._translator.translate(resources)
             proven = await self._prove(translation.ir)
-            self._in_use = InUse(
-                {target.revision for function in functions for target in function.status.targets},
-                {plugin.filter.code for plugin in proven.model.plugins if isinstance(plugin.filter, Wasm)},
-            )
+            self._in_use = InUse(functions, proven.model.plugins)
             generation = self._xds.set_snapshot(self._snapshots.build(proven.model))
             rejections = await self._xds.wait_until_applied(generation, timeout_seconds=APPLY_SECONDS_MAX)
         await self._reporter.report(

@@ -5,16 +5,19 @@ Does not own where code comes from, nor what a plugin means to traffic.
 Invariant: a plugin is run with the code of its own source, or as it was before, never half of each.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from skerry.agent.code_files import CodeFiles
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, code_source
 from skerry.api.model import condition_of
+from skerry.gateway.decisions import Key
 from skerry.gateway.plugins import CODE_UNAVAILABLE
 from skerry.gateway.resources import HeldPlugin
 from skerry.kit.errors import SkerryError
+from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
+from skerry.kit.memo import Memo, MemoMap
 
 log = get_logger(__name__)
 
@@ -31,23 +34,32 @@ class PluginStage:
 
     def __init__(self, files: CodeFiles) -> None:
         self._files = files
-        self._running: dict[str, HeldPlugin] = {}
+        self._seen: ImmutableMap[Key, WasmPlugin] = ImmutableMap()
+        self._held: ImmutableMap[Key, HeldPlugin] = ImmutableMap()
+        #: Those whose code is not here: each turn looks at them again, and else only at what changed.
+        self._unsettled: frozenset[Key] = frozenset()
+        self._ages: MemoMap[Key, WasmPlugin, tuple[str, str]] = MemoMap()
+        self._too_many: Memo[frozenset[Key]] = Memo()
 
-    async def stage(self, plugins: Iterable[WasmPlugin]) -> list[HeldPlugin]:
+    async def stage(self, plugins: ImmutableMap[Key, WasmPlugin]) -> ImmutableMap[Key, HeldPlugin]:
         """Bring every module here; return the plugins as this node can run them: the `PLUGINS_MAX` oldest."""
-        wanted = list(plugins)
-        if len(wanted) > PLUGINS_MAX:
-            wanted.sort(key=lambda plugin: (plugin.metadata.creation_timestamp or "", plugin.uid))
-        # The cache hands out the same object until it changes; of thousands, a turn looks no closer at those.
-        known = {id(item.plugin): item for item in self._running.values() if not item.waiting}
-        held = [known.get(id(plugin)) or await self._hold(plugin) for plugin in wanted[:PLUGINS_MAX]]
-        problem = f"a node runs at most {PLUGINS_MAX} plugins, and there are {len(wanted)}"
-        held += [HeldPlugin(plugin, problem=problem) for plugin in wanted[PLUGINS_MAX:]]
-        self._running = {item.plugin.uid: item for item in held if item.code is not None}
-        return held
+        ages = self._ages.map(plugins, _age)
+        too_many = self._too_many.get((ages,), lambda: frozenset(sorted(ages, key=ages.__getitem__)[PLUGINS_MAX:]))
+        problem = f"a node runs at most {PLUGINS_MAX} plugins, and there are {len(plugins)}"
+        changes = plugins.changes_since(self._seen)
+        held: dict[Key, HeldPlugin] = {}
+        for key in (changes.present.keys() | self._unsettled | too_many) - changes.gone:
+            plugin = plugins[key]
+            held[key] = HeldPlugin(plugin, problem=problem) if key in too_many else await self._hold(key, plugin)
+        self._held = self._held.with_changes(held, changes.gone)
+        self._unsettled = frozenset(key for key, item in held.items() if item.code is None or item.waiting)
+        self._seen = plugins
+        return self._held
 
-    async def _hold(self, plugin: WasmPlugin) -> HeldPlugin:
-        before = self._running.get(plugin.uid)
+    async def _hold(self, key: Key, plugin: WasmPlugin) -> HeldPlugin:
+        before: HeldPlugin | None = self._held.get(key)
+        if before is not None and (before.code is None or before.plugin.uid != plugin.uid):
+            before = None
         code = plugin.status.code
         if code is not None and code.source == code_source(plugin):
             try:
@@ -71,7 +83,11 @@ class PluginStage:
         Args:
             in_use: paths of the modules that Envoy runs; where it refused a newer one, that is the one before.
         """
-        await self._files.remove_idle([*in_use, *(item.code for item in self._running.values() if item.code)])
+        await self._files.remove_idle([*in_use, *(item.code for item in self._held.values() if item.code)])
+
+
+def _age(plugin: WasmPlugin) -> tuple[str, str]:
+    return (plugin.metadata.creation_timestamp or "", plugin.uid)
 
 
 def _failure(plugin: WasmPlugin) -> str:

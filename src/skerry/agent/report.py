@@ -4,7 +4,9 @@ Owns the writing, and nothing about the content: `gateway.status` says what a st
 the same again is not written.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,7 +31,9 @@ from skerry.gateway.status import class_status, gateway_status, route_status
 from skerry.gateway.translate import Translation
 from skerry.gateway.xds_stream import Rejection
 from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
+from skerry.kit.memo import Memo, MemoMap
 
 log = get_logger(__name__)
 
@@ -40,6 +44,28 @@ _PROGRAMMED = "Programmed"
 NOWHERE = "no listener of a Gateway with the label skerry.dev/default-functions=true takes its hosts"
 
 N = TypeVar("N")
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told of the objects of one kind.
+
+    Attributes:
+        objects: as they were when it was.
+        news: what was told of each.
+        untold: the keys of those that changed since, or of which there is other news, or whose status was not written.
+    """
+
+    objects: ImmutableMap[Key, Any] = field(default_factory=ImmutableMap)
+    news: ImmutableMap[Key, Any] = field(default_factory=ImmutableMap)
+    untold: set[Key] = field(default_factory=set)
+
+    def look(self, objects: ImmutableMap[Key, Any], news: ImmutableMap[Key, Any]) -> list[Key]:
+        """Take the present state, and return the keys of what is to be told."""
+        self.untold |= objects.changes_since(self.objects).keys | news.changes_since(self.news).keys
+        self.objects, self.news = objects, news
+        self.untold = {key for key in self.untold if key in objects and key in news}
+        return sorted(self.untold)
 
 
 class Reporter:
@@ -57,8 +83,9 @@ class Reporter:
         self._slice = node_slice
         self._clock = clock
         self._node = node
-        #: What was told last, by kind: of each object as it was then, the news about it.
-        self._told: dict[Informer[Any], dict[Key, object]] = {}
+        self._told: defaultdict[Informer[Any], Told] = defaultdict(Told)
+        self._routes: Memo[ImmutableMap[Key, Sequence[ParentReport]]] = Memo()
+        self._plugins: MemoMap[Key, PluginReport, tuple[PluginReport, Sequence[Rejection]]] = MemoMap()
 
     async def report(
         self,
@@ -79,35 +106,32 @@ class Reporter:
         functions = {
             ("", each.name): (each, _tags_of(each, found.addresses), filters.get(each.name)) for each in served
         }
-        await self._tell(objects.functions, functions, _set_function)
-        await self._tell(objects.endpoints, found.endpoints, _set_endpoint)
-        classes = {("", name): decision for name, decision in found.classes.items()}
+        await self._tell(objects.functions, ImmutableMap(functions), _set_function)
+        await self._tell(objects.endpoints, ImmutableMap(found.endpoints), _set_endpoint)
+        classes = ImmutableMap((("", name), decision) for name, decision in found.classes.items())
         await self._tell(objects.gateway_classes, classes, _set_class)
-        gateways = {key: (report, refused) for key, report in found.gateways.items()}
+        gateways = ImmutableMap((key, (report, refused)) for key, report in found.gateways.items())
         await self._tell(objects.gateways, gateways, _set_gateway)
-        routes = {key: found.routes.get(key, ()) for key, _ in objects.http_routes.items()}
-        await self._tell(objects.http_routes, routes, _set_route)
-        plugins = {key: (report, relevant(report, refused)) for key, report in found.plugins.items()}
+        routes = objects.http_routes.objects
+        # A route that names no Gateway of ours is told that, too: it may have named one before.
+        reports = self._routes.get(
+            (routes, found.routes), lambda: ImmutableMap((key, found.routes.get(key, ())) for key in routes)
+        )
+        await self._tell(objects.http_routes, reports, _set_route)
+        plugins = self._plugins.map(found.plugins, lambda each: (each, relevant(each, refused)), common=(refused,))
         await self._tell(objects.plugins, plugins, partial(_set_plugin, self._node))
         await self._tell(objects.authentications, _policies(found.authentications, refused), _set_policy)
         await self._tell(objects.policies, _policies(found.policies, refused), _set_policy)
 
     async def _tell(
-        self, informer: Informer[R], news: Mapping[Key, N], set_status: Callable[[N, str, R], None]
+        self, informer: Informer[R], news: ImmutableMap[Key, N], set_status: Callable[[N, str, R], None]
     ) -> None:
-        """Write the statuses of a kind, but for those of which the same news was told of this very object before.
-
-        There may be thousands, and each turn looks at all: tuples that hold the same objects are equal at a glance.
-        """
+        """Write the statuses of a kind, but for those of which the same news was told of this very object before."""
         now = rfc3339(self._clock.now())
-        before = self._told.get(informer, {})
-        all_news = {key: (obj, news[key]) for key, obj in informer.items() if key in news}
-        untold = {key: what for key, what in all_news.items() if before.get(key) != what}
-        told: dict[Key, object] = {key: what for key, what in all_news.items() if key not in untold}
-        self._told[informer] = told
-        for key, (obj, what) in untold.items():
-            if await self._write(obj, partial(set_status, what, now)):
-                told[key] = (obj, what)  # noqa: PERF403 - what was told stays so where a later write is cut off
+        objects, told = informer.objects, self._told[informer]
+        for key in told.look(objects, news):
+            if await self._write(objects[key], partial(set_status, news[key], now)):
+                told.untold.discard(key)
 
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> bool:
         """Write one status, and return whether it stands; a failure hurts no other object's, and is tried again."""
@@ -133,8 +157,8 @@ class Reporter:
 
 def _policies(
     reports: Mapping[Key, PolicyReport], rejections: Sequence[Rejection]
-) -> dict[Key, tuple[PolicyReport, Sequence[Rejection]]]:
-    return {key: (report, refusals_of(report, rejections)) for key, report in reports.items()}
+) -> ImmutableMap[Key, tuple[PolicyReport, Sequence[Rejection]]]:
+    return ImmutableMap((key, (report, refusals_of(report, rejections))) for key, report in reports.items())
 
 
 def _tags_of(function: EdgeFunction, addresses: Mapping[tuple[str, str], str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The part of the log that a node follows: everything that bears on its traffic."""
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,16 +10,18 @@ from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.egress_policy_v1alpha1 import EgressPolicy
-from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision, EdgeFunctionRevisionSpec
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
-from skerry.api.model import Resource
+from skerry.api.model import R, Resource
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.gateway.resources import HeldPlugin, NodeFacts, Resources
+from skerry.kit.immutable_map import ImmutableMap
+from skerry.kit.memo import Memo
 
 #: Writes whose event has not come yet are few; more only means a look too many.
 OWN_WRITES_KEPT_MAX = 4096
@@ -44,6 +46,9 @@ class NodeSlice:
         self.secrets = Informer(client, Secret)
         self.namespaces = Informer(client, Namespace)
         self._own: OrderedDict[str, None] = OrderedDict()
+        self._tuples: defaultdict[Informer[Any], Memo[tuple[Any, ...]]] = defaultdict(Memo)
+        self._specs: Memo[Mapping[str, EdgeFunctionRevisionSpec]] = Memo()
+        self._labels: Memo[Mapping[str, Mapping[str, str]]] = Memo()
         self._all: tuple[Informer[EdgeFunction], ...] = (  # type: ignore[assignment]  # each of another model
             self.functions,
             self.revisions,
@@ -95,21 +100,30 @@ class NodeSlice:
             known.get(function, set()).add(revision.name)
         return known
 
-    def resources(self, functions: Iterable[EdgeFunction], plugins: Iterable[HeldPlugin], node: NodeFacts) -> Resources:
+    def resources(
+        self, functions: Iterable[EdgeFunction], plugins: ImmutableMap[Key, HeldPlugin], node: NodeFacts
+    ) -> Resources:
         """Return what the translator reads, with functions and plugins as the node serves them."""
+        revisions, namespaces = self.revisions.objects, self.namespaces.objects
         return Resources(
-            gateway_classes=tuple(self.gateway_classes),
-            gateways=tuple(self.gateways),
-            http_routes=tuple(self.http_routes),
-            backends=tuple(self.backends),
-            direct_responses=tuple(self.direct_responses),
+            gateway_classes=self._all_of(self.gateway_classes),
+            gateways=self._all_of(self.gateways),
+            http_routes=self._all_of(self.http_routes),
+            backends=self._all_of(self.backends),
+            direct_responses=self._all_of(self.direct_responses),
             functions=tuple(functions),
-            endpoints=tuple(self.endpoints),
-            plugins=tuple(plugins),
-            authentications=tuple(self.authentications),
-            policies=tuple(self.policies),
-            secrets=tuple(self.secrets),
-            revisions={revision.name: revision.spec for revision in self.revisions},
-            namespace_labels={n.name: n.metadata.labels or {} for n in self.namespaces},
+            endpoints=self._all_of(self.endpoints),
+            plugins=plugins,
+            authentications=self._all_of(self.authentications),
+            policies=self._all_of(self.policies),
+            secrets=self._all_of(self.secrets),
+            revisions=self._specs.get((revisions,), lambda: {each.name: each.spec for each in revisions.values()}),
+            namespace_labels=self._labels.get(
+                (namespaces,), lambda: {each.name: each.metadata.labels or {} for each in namespaces.values()}
+            ),
             node=node,
         )
+
+    def _all_of(self, informer: Informer[R]) -> tuple[R, ...]:
+        """Return the objects of a kind: the very same tuple until one changes, so that nobody needs to compare them."""
+        return self._tuples[informer].get((informer.objects,), lambda: tuple(informer.objects.values()))

@@ -21,6 +21,7 @@ from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.partial import PartialObject, partial_object
 from skerry.client.transport import Target, WatchEvent
 from skerry.kit.backoff import Backoff
+from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
@@ -44,7 +45,7 @@ class Informer(Generic[R]):
         self._model = model
         self._kind = kind or kind_of(model)
         self._target = Target(self._kind)
-        self._objects: dict[Key, R] = {}
+        self._objects: ImmutableMap[Key, R] = ImmutableMap()
         self._listeners: list[Callable[[Key], None]] = []
         self._synced = asyncio.Event()
 
@@ -58,20 +59,22 @@ class Informer(Generic[R]):
 
     def end(self) -> None:
         """Let go of the collection, whose kind is gone, and of everyone who waits for it."""
-        self._objects.clear()
+        self._objects = ImmutableMap()
         self._synced.set()
+
+    @property
+    def objects(self) -> ImmutableMap[Key, R]:
+        """The cached objects as they stand. They are shared: copy before changing one."""
+        return self._objects
 
     def get(self, name: str, namespace: str = "") -> R | None:
         """Return the cached object, or None. It is shared: copy before changing it."""
-        return self._objects.get((namespace, name))
+        found: R | None = self._objects.get((namespace, name))
+        return found
 
     def __iter__(self) -> Iterator[R]:
         """Iterate over a snapshot of the cached objects."""
-        return iter(list(self._objects.values()))
-
-    def items(self) -> list[tuple[Key, R]]:
-        """Return a snapshot of the cached objects, with their keys."""
-        return list(self._objects.items())
+        return iter(self._objects.values())
 
     def __len__(self) -> int:
         """Return the number of cached objects."""
@@ -107,11 +110,10 @@ class Informer(Generic[R]):
             token = page["metadata"].get("continue", "")
             if not token:
                 break
-        before, self._objects = self._objects, found
+        before, self._objects = self._objects, ImmutableMap(found)
         self._synced.set()
-        for key in before.keys() | found.keys():
-            if before.get(key) != found.get(key):
-                self._tell(key)
+        for key in self._objects.changes_since(before).keys:
+            self._tell(key)
         return revision
 
     async def _watch(self, revision: str) -> None:
@@ -129,9 +131,9 @@ class Informer(Generic[R]):
             return
         key = (obj.namespace, obj.name)
         if event.type == "DELETED":
-            self._objects.pop(key, None)
+            self._objects = self._objects.with_changes({}, [key])
         else:
-            self._objects[key] = obj
+            self._objects = self._objects.with_changes({key: obj})
         self._tell(key)
 
     def _read(self, document: Document) -> R | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from skerry.api.gateway_v1 import ParentReference
+from skerry.kit.immutable_map import ImmutableMap
 
 ConditionStatus = Literal["True", "False"]
 
@@ -119,7 +120,7 @@ class Conditions:
     classes: Mapping[str, Decision] = field(default_factory=dict)
     gateways: Mapping[Key, GatewayReport] = field(default_factory=dict)
     routes: Mapping[Key, tuple[ParentReport, ...]] = field(default_factory=dict)
-    plugins: Mapping[Key, PluginReport] = field(default_factory=dict)
+    plugins: ImmutableMap[Key, PluginReport] = field(default_factory=ImmutableMap)
     authentications: Mapping[Key, PolicyReport] = field(default_factory=dict)
     policies: Mapping[Key, PolicyReport] = field(default_factory=dict)
     addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)

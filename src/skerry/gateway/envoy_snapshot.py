@@ -4,7 +4,7 @@ Invariant: equal models give equal snapshots, whatever was written before; a res
 object of the snapshot before, so that the xDS server tells at a glance what changed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -24,10 +24,11 @@ from skerry.gateway.snapshot import (
     XdsResource,
     pack,
 )
+from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.memo import Memo, MemoMap
 
 #: A part of the model that becomes a resource of its own.
-M = TypeVar("M", bound=ir.Binding | ir.RouteTable | ir.Cluster | ir.Certificate | ir.Plugin)
+M = TypeVar("M", bound=ir.Binding | ir.RouteTable | ir.Cluster | ir.Certificate)
 
 
 class SnapshotBuilder:
@@ -38,7 +39,7 @@ class SnapshotBuilder:
         self._tables = _Section[ir.RouteTable](route_configuration)
         self._clusters = _Section[ir.Cluster](lambda model: cluster(model, settings))
         self._certificates = _Section[ir.Certificate](secret)
-        self._plugins = _Section[ir.Plugin](extension)
+        self._plugins: MemoMap[str, ir.Plugin, XdsResource] = MemoMap()
         self._users: Memo[Users] = Memo()
 
     def build(self, model: ir.Ir) -> Snapshot:
@@ -48,7 +49,7 @@ class SnapshotBuilder:
                 CLUSTER_TYPE: self._clusters.write(model.clusters),
                 SECRET_TYPE: self._certificates.write(model.certificates),
                 LISTENER_TYPE: self._listeners.write(model.bindings),
-                EXTENSION_TYPE: self._plugins.write(model.plugins),
+                EXTENSION_TYPE: self._plugins.map(model.plugins, _packed_extension),
                 ROUTE_TYPE: self._tables.write(model.tables),
             },
             self._users.get((model.bindings,), lambda: _users(model.bindings)),
@@ -56,17 +57,23 @@ class SnapshotBuilder:
 
 
 class _Section(Generic[M]):
-    """The resources of one type: written, and packed."""
+    """The resources of one type, of which there are few, or which change together: written, and packed."""
 
     def __init__(self, message: Callable[[M], Message]) -> None:
         self._message = message
+        self._parts: Memo[ImmutableMap[str, M]] = Memo()
         self._packed: MemoMap[str, M, XdsResource] = MemoMap()
 
-    def write(self, parts: Iterable[M]) -> Mapping[str, XdsResource]:
-        return self._packed.map({part.name: part for part in parts}, self._pack)
+    def write(self, parts: tuple[M, ...]) -> ImmutableMap[str, XdsResource]:
+        by_name = self._parts.get((parts,), lambda: ImmutableMap((part.name, part) for part in parts))
+        return self._packed.map(by_name, self._pack)
 
     def _pack(self, part: M) -> XdsResource:
         return pack(part.name, self._message(part))
+
+
+def _packed_extension(plugin: ir.Plugin) -> XdsResource:
+    return pack(plugin.name, extension(plugin))
 
 
 def build_snapshot(model: ir.Ir, settings: EdgeSettings) -> Snapshot:

@@ -6,10 +6,12 @@ Gateway API nor Envoy, so that each side changes alone.
 Invariant: everything is a value (frozen, hashable, in a fixed order), so equal inputs give equal configurations.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from skerry.gateway.ir_access import Authentication, Authorization
+from skerry.kit.immutable_map import ImmutableMap
 
 PathKind = Literal["exact", "prefix", "regex"]
 Protocol = Literal["http1", "h2c", "tls", "h2"]
@@ -478,10 +480,19 @@ Cluster: TypeAlias = NetworkCluster | EngineCluster | EmptyCluster
 
 @dataclass(frozen=True, slots=True)
 class Ir:
-    """Everything the proxy shall do; each tuple is ordered by name."""
+    """Everything the proxy shall do; each tuple is ordered by name.
+
+    Attributes:
+        plugins: by name; often many, of which few change at once.
+    """
 
     bindings: tuple[Binding, ...] = ()
     tables: tuple[RouteTable, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     certificates: tuple[Certificate, ...] = ()
-    plugins: tuple[Plugin, ...] = ()
+    plugins: ImmutableMap[str, Plugin] = field(default_factory=ImmutableMap)
+
+
+def plugins_by_name(plugins: Iterable[Plugin]) -> ImmutableMap[str, Plugin]:
+    """Return plugins as an `Ir` holds them."""
+    return ImmutableMap({plugin.name: plugin for plugin in plugins})

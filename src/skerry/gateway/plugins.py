@@ -9,7 +9,7 @@ Invariant: listeners and plugins come from this one selection, so that no listen
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Literal
@@ -22,7 +22,8 @@ from skerry.gateway.decisions import Decision, Key, PluginReport, no
 from skerry.gateway.gateways import GatewayPlan, binding_name
 from skerry.gateway.resources import HeldPlugin, NodeFacts
 from skerry.gateway.selection import accepted_attachment, selected
-from skerry.kit.memo import Memo, MemoMap
+from skerry.kit.immutable_map import ImmutableMap
+from skerry.kit.memo import Memo, MemoEntries, MemoMap
 
 #: The reason of Programmed where a stand-in has taken a plugin's place.
 CODE_UNAVAILABLE = "CodeUnavailable"
@@ -56,9 +57,9 @@ class Placement:
         reports: of every plugin.
     """
 
-    uses: Mapping[str, Uses] = field(default_factory=dict)
-    plugins: tuple[ir.Plugin, ...] = ()
-    reports: Mapping[Key, PluginReport] = field(default_factory=dict)
+    uses: Mapping[str, Uses]
+    plugins: ImmutableMap[str, ir.Plugin]
+    reports: ImmutableMap[Key, PluginReport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +93,19 @@ class PluginPlacer:
 
     def __init__(self) -> None:
         self._placed: MemoMap[Key, HeldPlugin, _Placed] = MemoMap()
+        self._spots: MemoMap[Key, _Placed, _Spot] = MemoMap()
         self._uses: Memo[Mapping[str, Uses]] = Memo()
-        self._placement: Memo[Placement] = Memo()
+        self._used: MemoEntries[Key, _Placed, str, ir.Plugin] = MemoEntries()
+        self._reports: MemoMap[Key, _Placed, PluginReport] = MemoMap()
 
-    def place(self, held: Iterable[HeldPlugin], plans: Sequence[GatewayPlan], node: NodeFacts) -> Placement:
+    def place(self, held: ImmutableMap[Key, HeldPlugin], plans: Sequence[GatewayPlan], node: NodeFacts) -> Placement:
         """Decide for every plugin which bindings run it, in which order, and what it is to the proxy."""
-        items = {((of := item.plugin.metadata).namespace or "", of.name or ""): item for item in held}
-        placed = self._placed.map(items, partial(_place, plans=plans, node=node), common=(plans, node))
-        return self._placement.get((placed,), partial(self._gather, placed))
-
-    def _gather(self, placed: Mapping[Key, _Placed]) -> Placement:
-        spots = tuple(each.spot for each in placed.values())
-        used = {each.resource.name: each.resource for each in placed.values() if each.spot.bindings}
+        placed = self._placed.map(held, partial(_place, plans=plans, node=node), common=(plans, node))
+        spots = self._spots.map(placed, attrgetter("spot"))
         return Placement(
-            uses=self._uses.get((spots,), partial(_uses, spots)),
-            plugins=tuple(used[name] for name in sorted(used)),
-            reports={key: each.report for key, each in placed.items()},
+            uses=self._uses.get((spots,), lambda: _uses(spots.values())),
+            plugins=self._used.map(placed, _used),
+            reports=self._reports.map(placed, attrgetter("report")),
         )
 
 
@@ -124,7 +122,12 @@ def _place(item: HeldPlugin, plans: Sequence[GatewayPlan], node: NodeFacts) -> _
     return _Placed(spot, _resource(item), _report(item, gateways, plans, node))
 
 
-def _uses(spots: Sequence[_Spot]) -> dict[str, Uses]:
+def _used(placed: _Placed) -> dict[str, ir.Plugin]:
+    """Return what a plugin is to the proxy, by its name; nothing where no binding names it."""
+    return {placed.resource.name: placed.resource} if placed.spot.bindings else {}
+
+
+def _uses(spots: Iterable[_Spot]) -> dict[str, Uses]:
     """Put the plugins of each binding in order."""
     found: dict[str, dict[str, list[ir.PluginUse]]] = {}
     for spot in sorted(spots, key=attrgetter("rank")):

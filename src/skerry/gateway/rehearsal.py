@@ -194,7 +194,7 @@ def _snapshot(
         bindings=tuple(ir.Binding(name, _NAME, "127.0.0.1", 0, (chain,)) for name, chain in chains.items()),
         tables=(ir.RouteTable(_NAME, (host,)),),
         clusters=(ir.EngineCluster(_NAME, (str(upstream),)),),
-        plugins=(plugin,),
+        plugins=ir.plugins_by_name([plugin]),
     )
     return build_snapshot(model, EdgeSettings(access_log=str(settings.access_log)))
 

@@ -1,6 +1,6 @@
 """What the translator reads: objects of the log, and facts of the node it translates for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
@@ -13,7 +13,9 @@ from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
+from skerry.gateway.decisions import Key
 from skerry.gateway.route_filters import RuleFilter
+from skerry.kit.immutable_map import ImmutableMap
 
 #: A Gateway with this label at "true" gives every backend function a host of its own.
 DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
@@ -57,12 +59,17 @@ class HeldPlugin:
     problem: str = ""
 
 
+def plugins_by_key(held: Iterable[HeldPlugin]) -> ImmutableMap[Key, HeldPlugin]:
+    """Return plugins as `Resources` hold them."""
+    return ImmutableMap({(item.plugin.namespace, item.plugin.name): item for item in held})
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """Everything that bears on traffic, as it stands at one moment; the order within the tuples does not matter.
 
     Attributes:
-        plugins: as this node can run them.
+        plugins: as this node can run them, by namespace and name.
         filters: what those functions of mode filter are that the proxy itself runs, each named `filter_name(function)`;
             any other that has a live revision is run by the engine.
         secrets: only those of type kubernetes.io/tls matter.
@@ -78,7 +85,7 @@ class Resources:
     direct_responses: tuple[DirectResponse, ...] = ()
     functions: tuple[EdgeFunction, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
-    plugins: tuple[HeldPlugin, ...] = ()
+    plugins: ImmutableMap[Key, HeldPlugin] = field(default_factory=ImmutableMap)
     filters: tuple[RuleFilter, ...] = ()
     authentications: tuple[RequestAuthentication, ...] = ()
     policies: tuple[AuthorizationPolicy, ...] = ()

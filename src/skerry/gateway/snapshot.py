@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import TypeAlias
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+
+from skerry.kit.immutable_map import ImmutableMap
 
 _ENVOY = "type.googleapis.com/envoy."
 CLUSTER_TYPE = f"{_ENVOY}config.cluster.v3.Cluster"
@@ -61,16 +62,16 @@ class Snapshot:
         users: what names them.
     """
 
-    resources: Mapping[str, Mapping[str, XdsResource]]
+    resources: Mapping[str, ImmutableMap[str, XdsResource]]
     users: Users = field(default_factory=dict)
 
     @classmethod
     def of(cls, resources: Iterable[XdsResource], users: Users | None = None) -> "Snapshot":
         """Build a snapshot of single resources."""
         by_type: dict[str, dict[str, XdsResource]] = {type_url: {} for type_url in PUSH_ORDER}
-        for resource in sorted(resources, key=attrgetter("name")):
+        for resource in resources:
             by_type[resource.type_url][resource.name] = resource
-        return cls(by_type, users or {})
+        return cls({type_url: ImmutableMap(found) for type_url, found in by_type.items()}, users or {})
 
 
 EMPTY = Snapshot.of(())

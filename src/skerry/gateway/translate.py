@@ -38,7 +38,8 @@ from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resourc
 from skerry.gateway.rules import Rule, TranslatedRoute, error_response, translate_route
 from skerry.gateway.security import Guards, Security, http_filters, place_security
 from skerry.gateway.tables import Attached, Built, build_table
-from skerry.kit.memo import Memo
+from skerry.kit.immutable_map import ImmutableMap
+from skerry.kit.memo import Memo, MemoUnion
 
 __all__ = ["NodeFacts", "Resources", "Translation", "Translator", "translate"]
 
@@ -80,16 +81,17 @@ class Translator:
         self._plugins = PluginPlacer()
         self._traffic: Memo[_Traffic] = Memo()
         self._bindings: Memo[tuple[ir.Binding, ...]] = Memo()
+        self._all_plugins: MemoUnion[str, ir.Plugin] = MemoUnion()
 
     def translate(self, resources: Resources) -> Translation:
         """Translate everything; the result depends on nothing that was translated before."""
-        rest = replace(resources, plugins=())
+        rest = replace(resources, plugins=ImmutableMap())
         traffic = self._traffic.get((rest,), partial(_translate_traffic, rest))
         placement = self._plugins.place(resources.plugins, traffic.plans, resources.node)
         model = replace(
             traffic.model,
             bindings=self._bindings.get((traffic, placement.uses), partial(_all_bindings, traffic, placement.uses)),
-            plugins=tuple(sorted((*traffic.model.plugins, *placement.plugins), key=attrgetter("name"))),
+            plugins=self._all_plugins.of(traffic.model.plugins, placement.plugins),
         )
         return Translation(model, replace(traffic.conditions, plugins=placement.reports))
 
@@ -282,12 +284,11 @@ def _model_without_bindings(
 ) -> ir.Ir:
     served = (listener for plan in plans for listener in plan.listeners if listener.usable)
     certificates = {found.name: found for listener in served for found in listener.certificates}
-    discovered = {plugin.name: plugin for built in tables.values() for plugin in built.filters.plugins}
     return ir.Ir(
         tables=tuple(tables[name].table for name in sorted(tables)),
         clusters=tuple(clusters[name] for name in sorted(clusters)),
         certificates=tuple(certificates[name] for name in sorted(certificates)),
-        plugins=tuple(discovered[name] for name in sorted(discovered)),
+        plugins=ir.plugins_by_name(plugin for built in tables.values() for plugin in built.filters.plugins),
     )
 
 

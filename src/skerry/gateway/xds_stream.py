@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource
 
-from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, Snapshot, Users, XdsResource
+from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, Snapshot, XdsResource
+from skerry.kit.immutable_map import ImmutableMap
 
 _Key = tuple[str, str]
 
@@ -50,6 +51,9 @@ class Stream:
         self._offered: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._held: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._refused: dict[_Key, Rejection] = {}
+        #: By type, what was looked at last, and the names of what Envoy does not hold as it is there.
+        self._seen: dict[str, ImmutableMap[str, XdsResource]] = {}
+        self._lacking: defaultdict[str, set[str]] = defaultdict(set)
         self._flying: dict[str, tuple[_Key, str]] = {}
 
     def receive(self, request: DeltaDiscoveryRequest) -> None:
@@ -67,6 +71,7 @@ class Stream:
         if first:
             for name, version in request.initial_resource_versions.items():
                 self._offered[type_url][name] = self._held[type_url][name] = version
+                self._lacking[type_url].add(name)
 
     def _acknowledge(self, request: DeltaDiscoveryRequest) -> None:
         if request.response_nonce not in self._flying:
@@ -88,43 +93,62 @@ class Stream:
             self._offered[type_url].pop(name, None)
             self._held[type_url].pop(name, None)
             self._refused.pop(key, None)
+            self._lacking[type_url].add(name)
 
     def due(self, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
         """Yield what Envoy lacks of a snapshot, one resource a response: additions in order, then removals.
 
         Each yielded response counts as sent. What was refused is not sent again until it changes or `retry` is called.
         """
+        self._look(snapshot)
         for type_url in PUSH_ORDER:
             if type_url in self._subscribed:
                 yield from self._additions(type_url, snapshot)
         for type_url in reversed(PUSH_ORDER):
             if type_url in WILDCARD_TYPES:
-                for key in self._gone(type_url, snapshot):
-                    yield self._response(key, None)
+                for name in sorted(self._lacking[type_url]):
+                    if self._is_to_go(type_url, name, snapshot):
+                        yield self._response((type_url, name), None)
+
+    def _look(self, snapshot: Snapshot) -> None:
+        """Note what Envoy lacks of a snapshot; what it does not lack, and has not changed since, is not looked at."""
+        for type_url, present in snapshot.resources.items():
+            seen = self._seen.get(type_url)
+            if present is not seen:
+                changes = present.changes_since(seen if seen is not None else ImmutableMap())
+                self._lacking[type_url] |= changes.keys
+                self._seen[type_url] = present
+            self._lacking[type_url] = {
+                name for name in self._lacking[type_url] if self._lacks(type_url, name, present.get(name))
+            }
+
+    def _lacks(self, type_url: str, name: str, resource: XdsResource | None) -> bool:
+        version = resource.version if resource else _ABSENT
+        if self._held[type_url].get(name, _ABSENT) != version:
+            return True
+        is_asked_for = type_url not in WILDCARD_TYPES and self._wants((type_url, name))
+        return self._offered[type_url].get(name, None if is_asked_for else _ABSENT) != version
 
     def _additions(self, type_url: str, snapshot: Snapshot) -> Iterator[DeltaDiscoveryResponse]:
-        present = snapshot.resources[type_url]
-        offered = self._offered[type_url]
-        changed = [each for each in present.values() if offered.get(each.name) != each.version]
-        for resource in changed:
-            key = (type_url, resource.name)
-            if self._wants(key):
+        present, offered = snapshot.resources[type_url], self._offered[type_url]
+        for name in sorted(self._lacking[type_url]):
+            key, resource = (type_url, name), present.get(name)
+            if resource is not None:
+                is_due = offered.get(name) != resource.version
+            else:
+                # Asked for and not there: say so, or Envoy waits for it until its own timeout.
+                is_due = type_url not in WILDCARD_TYPES and name not in offered
+            if is_due and self._wants(key):
                 yield self._response(key, resource)
-        if type_url in WILDCARD_TYPES:
-            if type_url not in self._greeted:
-                # Nothing to send is an answer too: without one Envoy waits for its timeout of 15 s before it goes on.
-                self._greeted.add(type_url)
-                yield DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
-            return
-        for name in sorted(self._subscribed[type_url] - present.keys()):
-            # Asked for and not there: say so, or Envoy waits for it until its own timeout.
-            if name not in offered:
-                yield self._response((type_url, name), None)
+        if type_url in WILDCARD_TYPES and type_url not in self._greeted:
+            # Nothing to send is an answer too: without one Envoy waits for its timeout of 15 s before it goes on.
+            self._greeted.add(type_url)
+            yield DeltaDiscoveryResponse(type_url=type_url, nonce=str(next(self._nonces)))
 
-    def _gone(self, type_url: str, snapshot: Snapshot) -> list[_Key]:
-        offered = self._offered[type_url]
-        gone = offered.keys() - snapshot.resources[type_url].keys()
-        return [(type_url, name) for name in sorted(gone) if offered[name] != _ABSENT]
+    def _is_to_go(self, type_url: str, name: str, snapshot: Snapshot) -> bool:
+        """Tell whether Envoy was offered what it shall not have any more."""
+        is_offered = self._offered[type_url].get(name, _ABSENT) != _ABSENT
+        return is_offered and name not in snapshot.resources[type_url]
 
     def _wants(self, key: _Key) -> bool:
         names = self._subscribed.get(key[0])
@@ -157,22 +181,24 @@ class Stream:
         """Tell whether Envoy has taken or refused everything of a snapshot that it needs."""
         if self._flying:
             return False
-        for type_url, present in snapshot.resources.items():
-            held = self._held[type_url]
-            untaken = [each for each in present.values() if held.get(each.name) != each.version]
-            if not all(self._is_answered(each, snapshot.users) for each in untaken):
-                return False
-        return not any(self._gone(type_url, snapshot) for type_url in WILDCARD_TYPES)
+        self._look(snapshot)
+        return all(
+            self._is_answered(type_url, name, snapshot)
+            for type_url in snapshot.resources
+            for name in self._lacking[type_url]
+        )
 
-    def _is_answered(self, resource: XdsResource, users: Users) -> bool:
+    def _is_answered(self, type_url: str, name: str, snapshot: Snapshot) -> bool:
         """Tell whether Envoy refused what it has not taken, or does not need it."""
-        key = (resource.type_url, resource.name)
+        key, resource = (type_url, name), snapshot.resources[type_url].get(name)
+        if resource is None:
+            return type_url not in WILDCARD_TYPES or not self._is_to_go(type_url, name, snapshot)
         refused = self._refused.get(key)
         if refused and refused.version == resource.version:
             return True
         # Envoy asks for route tables, secrets and plugins only once it has taken a listener that names them.
-        needed = resource.type_url in WILDCARD_TYPES or any(
-            (LISTENER_TYPE, user) not in self._refused for user in users.get(key, ())
+        needed = type_url in WILDCARD_TYPES or any(
+            (LISTENER_TYPE, user) not in self._refused for user in snapshot.users.get(key, ())
         )
         return not needed and not self._wants(key)
 

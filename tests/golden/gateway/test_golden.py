@@ -13,12 +13,11 @@ from google.protobuf import symbol_database
 from google.protobuf.json_format import MessageToJson
 
 from skerry.api.decoding import complete, decode
-from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
 from skerry.gateway.decisions import Conditions, Decision, PluginReport, PolicyReport
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
-from skerry.gateway.resources import NodeFacts, Resources
+from skerry.gateway.resources import NodeFacts, Resources, plugins_by_key
 from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
 from skerry.gateway.translate import translate
 from skerry.testing.plugins import held
@@ -65,9 +64,10 @@ def read(path: Path) -> Resources:
         complete(kind, obj, None)
         if kind.namespaced and not obj.namespace:
             obj.metadata.namespace = "default"
-        found[FIELD_OF_KIND[document["kind"]]].append(held(obj) if isinstance(obj, WasmPlugin) else obj)
+        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+    plugins = plugins_by_key(map(held, found.pop("plugins")))
     lists: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
-    return Resources(**lists, namespace_labels=labels, node=NODE)
+    return Resources(**lists, plugins=plugins, namespace_labels=labels, node=NODE)
 
 
 def told(decision: Decision) -> str:
@@ -136,7 +136,7 @@ def envoy_document(snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
         message_class = symbol_database.Default().GetSymbol(name)
         kind = name.rpartition(".")[2]
         document[kind] = {}
-        for resource in resources.values():
+        for _, resource in sorted(resources.items()):
             message = message_class()
             resource.body.Unpack(message)
             shown = json.loads(MessageToJson(message, preserving_proto_field_name=True, sort_keys=True))

@@ -18,13 +18,12 @@ import wasmtime
 import yaml
 
 from skerry.api.decoding import complete, decode
-from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.registry import find_kind
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
-from skerry.gateway.resources import NodeFacts, Resources
+from skerry.gateway.resources import NodeFacts, Resources, plugins_by_key
 from skerry.gateway.translate import Translation, translate
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
@@ -58,9 +57,10 @@ def load(text: str, node: NodeFacts) -> Resources:
         if kind.namespaced and not obj.namespace:
             obj.metadata.namespace = "default"
         complete(kind, obj, None)
-        found[FIELD_OF_KIND[document["kind"]]].append(held(obj) if isinstance(obj, WasmPlugin) else obj)
+        found[FIELD_OF_KIND[document["kind"]]].append(obj)
+    plugins = plugins_by_key(map(held, found.pop("plugins")))
     given: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
-    return Resources(**given, node=node)
+    return Resources(**given, plugins=plugins, node=node)
 
 
 def free_port() -> int:

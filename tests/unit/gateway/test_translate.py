@@ -18,7 +18,7 @@ from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.kinds import Kind
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import SnapshotBuilder, build_snapshot
-from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources
+from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources, plugins_by_key
 from skerry.gateway.snapshot import Snapshot
 from skerry.gateway.translate import Translator, translate
 
@@ -195,7 +195,9 @@ POLICIES = optional(action=st.sampled_from(["ALLOW", "DENY", "AUDIT", "CUSTOM"])
 def held_plugins() -> st.SearchStrategy[Any]:
     ways = st.sampled_from([{"code": "/a.wasm"}, {"code": "/a.wasm", "waiting": True}, {"waiting": True}, {}])
     plugin = st.builds(lambda plugin, way: HeldPlugin(plugin, **way), objects_of(WASM_PLUGIN, PLUGINS), ways)
-    return st.lists(plugin, max_size=3, unique_by=lambda held: (held.plugin.namespace, held.plugin.name)).map(tuple)
+    return st.lists(plugin, max_size=3, unique_by=lambda held: (held.plugin.namespace, held.plugin.name)).map(
+        plugins_by_key
+    )
 
 
 def objects(kind: Kind[Any], spec: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -243,7 +245,7 @@ def test_any_resources_translate_and_can_be_written_for_envoy(resources: Resourc
     assert named == {table.name for table in translation.ir.tables}
     chains = [chain for binding in translation.ir.bindings for chain in binding.chains]
     uses = {use.plugin for chain in chains for use in chain.plugins}
-    assert uses == {plugin.name for plugin in translation.ir.plugins}
+    assert uses == translation.ir.plugins.keys()
     for destination in _destinations(translation.ir):
         assert destination == "broken" or destination in clusters
 
@@ -277,7 +279,7 @@ def test_the_order_of_resources_does_not_matter(resources: Resources, random: An
     turned: dict[str, Any] = {name: shuffled(items) for name, items in distinct.items()}
     same: dict[str, Any] = {"gateway_classes": CLASSES, "node": resources.node}
     one = Resources(**distinct, plugins=resources.plugins, **same)
-    other = Resources(**turned, plugins=shuffled(resources.plugins), **same)
+    other = Resources(**turned, plugins=plugins_by_key(shuffled(tuple(resources.plugins.values()))), **same)
     assert translate(one) == translate(other)
 
 
@@ -310,7 +312,9 @@ def test_a_changed_plugin_leaves_everything_else_the_very_same() -> None:
     translator, builder = Translator(), SnapshotBuilder(EDGE)
 
     def turn(header: str) -> Snapshot:
-        return builder.build(translator.translate(replace(resources, plugins=(plugin("a", header), other))).ir)
+        return builder.build(
+            translator.translate(replace(resources, plugins=plugins_by_key([plugin("a", header), other]))).ir
+        )
 
     one, two = turn("1"), turn("2")
     changed = [

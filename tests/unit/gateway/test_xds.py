@@ -19,7 +19,6 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.snapshot import CLUSTER_TYPE, EXTENSION_TYPE, LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
 from skerry.gateway.xds import XdsServer, serve_xds
-from skerry.gateway.xds_stream import Stream
 from skerry.kit.errors import StartError
 
 SECONDS = 10.0
@@ -182,19 +181,6 @@ async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_els
         assert (await client.take())[0] == "RouteConfiguration"
         [rejection] = await xds.wait_until_applied(generation, timeout_seconds=SECONDS)
         assert rejection.name == "c"
-
-
-async def test_a_refused_listener_is_not_offered_twice_before_envoy_has_answered() -> None:
-    stream, snapshot = Stream(), Snapshot.of([pack("l", Listener(name="l"))])
-    stream.receive(DeltaDiscoveryRequest(type_url=LISTENER_TYPE))
-    [offer] = stream.due(snapshot)
-    refusal = DeltaDiscoveryRequest(type_url=LISTENER_TYPE, response_nonce=offer.nonce)
-    refusal.error_detail.message = "port taken"
-    stream.receive(refusal)
-    stream.retry()
-    assert len(list(stream.due(snapshot))) == 1
-    stream.retry()
-    assert list(stream.due(snapshot)) == []
 
 
 async def test_a_changed_plugin_is_one_response_and_a_refused_one_is_told(tmp_path: Path) -> None:
