@@ -96,7 +96,7 @@ class ServiceInstanceController:
             await self._turns.stop()
 
     def _look_at_instances_of(self, offered: Key) -> None:
-        for key, instance in self._instances.items():
+        for key, instance in self._instances.objects.items():
             if (instance.namespace, instance.spec.service_class) == offered and instance.status.state == "INITIALIZED":
                 self._turns.add(key)
 

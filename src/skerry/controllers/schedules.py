@@ -76,7 +76,7 @@ class Schedules(Generic[R]):
         """Look at every schedule once: adopt those that are new, and fire those that are due."""
         await self._objects.synced()
         seen = set()
-        for key, obj in self._objects.items():
+        for key, obj in self._objects.objects.items():
             schedules = {each.key: each for each in self._wanted(obj)}
             status: Scheduled = obj.status  # type: ignore[attr-defined]  # every kind that is scheduled has one
             if not (schedules or status.schedules) or obj.metadata.deletion_timestamp:
