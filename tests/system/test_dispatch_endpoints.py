@@ -144,6 +144,15 @@ def test_endpoints_are_listed_moved_and_removed(skerry: SkerryProcess, dispatch:
     assert dispatch.http.get("/v1/api/moved").json() == {"code": 404, "message": "API moved not found"}
 
 
+@pytest.mark.usefixtures("dispatch")
+def test_the_command_makes_an_endpoint_and_prints_where_it_answers(skerry: SkerryProcess) -> None:
+    printed = skerry.skerry("endpoint", "create", "by-command", "echo", "--path", "/by-command", "--method", "post")
+    assert printed == f"Created endpoint: by-command\n{skerry.http}/default/by-command\n"
+    assert ask(skerry, "POST", "/default/by-command", json=1).json()["input"] == 1
+    assert "by-command" in skerry.skerry("endpoint", "list")
+    assert "Deleted endpoint: by-command" in skerry.skerry("endpoint", "delete", "by-command")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "told"),
     [

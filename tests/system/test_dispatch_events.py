@@ -185,6 +185,23 @@ def test_a_subscription_that_is_none_is_refused(
     assert dispatch.http.get("/v1/event/subscriptions/x").status_code == 404
 
 
+def test_the_command_subscribes_and_emits(dispatch: DispatchClient, skerry: SkerryProcess) -> None:
+    flags = ("--name", "by-command", "--prefix", "source=/shop/", "--on-failure", "echo", "--retries", "0")
+    told = skerry.skerry("subscription", "create", "echo", "--event-type", "by.command", *flags)
+    assert told == "Created subscription: by-command\n"
+    assert "by.command" in skerry.skerry("subscription", "list")
+    assert '"retries": 0' in skerry.skerry("subscription", "get", "by-command")
+    sent = ("event", "emit", "by.command", "--source-id", "/shop/north", "--event-id", "7", "--data", '{"n": 1}')
+    printed = skerry.skerry(*sent)
+    assert "event emitted: 7" in printed
+    assert skerry.skerry(*sent) == printed
+    run = printed.splitlines()[1].removeprefix("run ")
+    assert ended(dispatch, run)["output"]["payload"] == {"n": 1}
+    assert "--data is no JSON" in skerry.skerry("event", "emit", "by.command", "--data", "{", fails=True)
+    assert "ATTRIBUTE=VALUE" in skerry.skerry("subscription", "create", "echo", "--exact", "x", fails=True)
+    assert "Deleted subscription: by-command" in skerry.skerry("subscription", "delete", "by-command")
+
+
 def test_a_tag_filter_without_an_equals_sign_is_refused(dispatch: DispatchClient) -> None:
     answer = dispatch.http.get("/v1/event/subscriptions", params={"tags": "shop"})
     assert answer.json() == {"code": 400, "message": "error parsing tag 'shop': invalid format"}

@@ -141,6 +141,16 @@ def test_what_a_broker_refuses_is_the_instances_reason_and_it_can_be_deleted(
     gone(dispatch, "refused")
 
 
+@pytest.mark.usefixtures("dispatch")
+def test_the_command_makes_an_instance(skerry: SkerryProcess) -> None:
+    assert "mail" in skerry.skerry("service", "classes")
+    made = skerry.skerry("service", "create", "by-command", "mail", "--parameters", '{"user": "jon"}')
+    assert made == "Created service instance: by-command\n"
+    assert "READY" in skerry.skerry("service", "list")
+    assert "must be a JSON object" in skerry.skerry("service", "create", "x", "mail", "-p", "[]", fails=True)
+    assert "Deleted service instance: by-command" in skerry.skerry("service", "delete", "by-command")
+
+
 def test_an_instance_that_is_none_is_refused(dispatch: DispatchClient) -> None:
     def said(**body: Any) -> tuple[int, str]:
         answer = dispatch.http.post("/v1/serviceinstance", json=body)

@@ -22,6 +22,8 @@ from skerry.cli import run_notes
 from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.dev import dev
+from skerry.cli.endpoints import endpoints
+from skerry.cli.events import events, subscriptions
 from skerry.cli.functions import functions
 from skerry.cli.images import base_images, images
 from skerry.cli.invoke import invoke
@@ -31,6 +33,7 @@ from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
 from skerry.cli.secrets import secrets
+from skerry.cli.services import services
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, pairs, run
 from skerry.cli.starting import init
 from skerry.cli.tokens import tokens
@@ -49,6 +52,10 @@ app.add_typer(plugins, name="plugin")
 app.add_typer(functions, name="function")
 app.add_typer(images, name="image")
 app.add_typer(base_images, name="base-image")
+app.add_typer(events, name="event")
+app.add_typer(subscriptions, name="subscription")
+app.add_typer(endpoints, name="endpoint")
+app.add_typer(services, name="service")
 app.add_typer(secrets, name="secrets")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
