@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from skerry.api.dispatch_events import SUBSCRIPTION
-from skerry.api.model import Document
 from skerry.cli.dispatch import NamespaceFlag, ask
 from skerry.cli.dispatch_objects import ApplicationFlag, add_commands, make, tags_of
 from skerry.cli.printing import out
@@ -62,7 +61,7 @@ def emit(
     """
     if data and data_from_file:
         raise ConfigurationError("--data, --data-from-file: only one of them may be given")
-    event: Document = {
+    event: dict[str, Any] = {
         "specversion": "1.0",
         "type": event_type,
         "source": source_id,
@@ -122,7 +121,7 @@ def create(
 
     Attributes are those of CloudEvents 1.0, such as source and subject, and extensions.
     """
-    body: Document = {
+    body: dict[str, Any] = {
         "name": name or f"{function}-{uuid.uuid4().hex[:8]}",
         "function": function,
         "eventType": event_type,
