@@ -1,7 +1,7 @@
 # Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
 #
 # A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv (Python's, and
-# links to node, npm, kubectl, docker-registry, wrk and gcc), so no target depends on what else is on the PATH.
+# links to node, npm, kubectl, docker-registry, wrk, gcc and postgres), so no target depends on what else is on the PATH.
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,8 +50,8 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(ASC_MODULES) $(C_MODULES) \
-		$(FUNCTION_MODULES)  ## setup, and what the tests need
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/postgres \
+		$(ASC_MODULES) $(C_MODULES) $(FUNCTION_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
@@ -149,6 +149,11 @@ $(STAMPS)/wrk: $(STAMPS)/venv scripts/wrk.sh scripts/debian.sh
 $(STAMPS)/gcc: $(STAMPS)/venv scripts/gcc.sh scripts/debian.sh
 	$(call say,gcc)
 	@scripts/gcc.sh $(BIN)/gcc
+	@touch $@
+
+$(STAMPS)/postgres: $(STAMPS)/venv scripts/postgres.sh scripts/debian.sh
+	$(call say,PostgreSQL)
+	@scripts/postgres.sh $(BIN)
 	@touch $@
 
 # ---- run -------------------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@ suite that every driver passes.
 
 The hard invariant: **an event is visible only when every event of a lower revision is final.** A watcher
 that was given revision n never looks below n again, so an event that became visible later with a lower
-revision would be lost for good. SQLite gets this from its single writer. A driver with concurrent writers
-(PostgreSQL, where a sequence hands out numbers in one order and transactions commit in another) must hold
-`events_after`, `bounds` and `page` back at the first gap until that gap is filled or known to stay empty.
+revision would be lost for good. SQLite gets this from its single writer, PostgreSQL from a lock that every
+group of writes takes before it is given its numbers (`postgres/writes.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -118,7 +117,7 @@ class HeldValues(Protocol):
         """Replace values, in one transaction, that are still as they were read.
 
         It happens after every change that `append` was called for before, even with nothing to replace. What is
-        replaced leaves no trace in the database.
+        replaced leaves no trace that the database lets us remove.
         """
         ...
 

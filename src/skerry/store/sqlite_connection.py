@@ -6,27 +6,16 @@ acknowledged transaction survives the loss of power; readers work on a snapshot 
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Histogram
-
 from skerry.kit.errors import StartError
+from skerry.store.queries import Query, timed
 from skerry.store.settings import require_positive
-from skerry.store.sqlite_queries import Query
 from skerry.store.sqlite_schema import migrate
-
-QUERY_SECONDS = Histogram(
-    "skerry_store_query_seconds",
-    "Time of one named statement of the store.",
-    ["driver", "query"],
-    buckets=(0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +59,18 @@ class Connection:
 
     def row(self, query: Query, **parameters: Any) -> Any:
         """Return the first row as a tuple, or None."""
-        with _timed(query):
+        with timed("sqlite", query):
             return self._raw.execute(query.sql, parameters).fetchone()
 
     def rows(self, query: Query, **parameters: Any) -> list[Any]:
         """Return all rows; the statement itself bounds their number."""
-        with _timed(query):
+        with timed("sqlite", query):
             return self._raw.execute(query.sql, parameters).fetchall()
 
     @contextmanager
     def open_rows(self, query: Query, **parameters: Any) -> Iterator[Iterator[Any]]:
         """Yield rows as they are read; leaving the block ends the statement."""
-        with _timed(query):
+        with timed("sqlite", query):
             cursor = self._raw.execute(query.sql, parameters)
             try:
                 yield cursor
@@ -90,7 +79,7 @@ class Connection:
 
     def run(self, query: Query, **parameters: Any) -> None:
         """Run a statement that changes something."""
-        with _timed(query):
+        with timed("sqlite", query):
             self._raw.execute(query.sql, parameters)
 
     @contextmanager
@@ -112,19 +101,6 @@ class Connection:
     def close(self) -> None:
         """Close the connection; the last one of a file writes the log back into it."""
         self._raw.close()
-
-
-@contextmanager
-def _timed(query: Query) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    _seconds_of(query.name).observe(time.perf_counter() - started)
-
-
-@cache
-def _seconds_of(query_name: str) -> Histogram:
-    """Return the times of a statement; their names are a closed set."""
-    return QUERY_SECONDS.labels("sqlite", query_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,7 @@ Tables (see sqlite_schema.py): `revisions` holds each change once; `current` poi
 its newest revision, so the present is read without a look at history; `state` is one row of counters.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A named statement."""
-
-    name: str
-    sql: str
-
+from skerry.store.queries import Query
 
 STATE = Query("state", "SELECT revision, compacted_revision, swept_revision FROM state")
 SET_REVISION = Query("set_revision", "UPDATE state SET revision = :revision")

@@ -9,6 +9,7 @@ from skerry.store import sqlite_queries as queries
 from skerry.store.driver import check_revision
 from skerry.store.errors import Compacted, Unavailable
 from skerry.store.lane import Outcome
+from skerry.store.queries import Query
 from skerry.store.records import Batch, Bounds, Entry, Event, HeldValue, Key, ListQuery, Page, Scope
 from skerry.store.sqlite_connection import Connection
 
@@ -84,7 +85,7 @@ def page(connection: Connection, *, query: ListQuery) -> Page:
     return Page(entries, revision, more=remaining > 0, remaining=remaining)
 
 
-def _list_queries(query: ListQuery, *, present: bool) -> tuple[queries.Query, queries.Query]:
+def _list_queries(query: ListQuery, *, present: bool) -> tuple[Query, Query]:
     if query.namespace is None:
         if present:
             return queries.LIST_CURRENT, queries.COUNT_CURRENT

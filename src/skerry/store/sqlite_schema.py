@@ -1,15 +1,12 @@
 """The SQLite schema and how it changes.
 
-A migration has two parts. *Pre* only adds (tables, columns, indexes), so that the version before still works
-on the result; *post* takes away what no running version uses any more. `migrate` applies both in order, which
-suits a database that one process opens; the split is kept for replicas that are upgraded one by one.
-The table `schema_migrations` records each applied part; a part is applied in one transaction with its record.
+`migrate` applies both parts of every migration in order, which suits a database that one process opens.
 """
 
 import sqlite3
-from dataclasses import dataclass
 
 from skerry.kit.errors import StartError
+from skerry.store.migration import Migration
 
 _RECORDS = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -19,22 +16,6 @@ _RECORDS = """
         PRIMARY KEY (version, part)
     ) STRICT
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step of the schema.
-
-    Attributes:
-        version: rising by one from 1.
-        pre: statements that only add.
-        post: statements that remove.
-    """
-
-    version: int
-    title: str
-    pre: tuple[str, ...] = ()
-    post: tuple[str, ...] = ()
 
 
 MIGRATIONS = (

@@ -10,6 +10,7 @@ from skerry.kit.clock import SystemClock
 from skerry.store.driver import Driver, RewritableDriver
 from skerry.store.log import LogSettings, RevisionLog, open_log
 from skerry.store.memory import open_memory
+from skerry.store.postgres.driver import open_postgres
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import open_sealed
 from skerry.store.sqlite import SqliteSettings, open_sqlite
@@ -21,26 +22,37 @@ OpenHeld = Callable[[], AbstractAsyncContextManager[RewritableDriver]]
 NEVER_SECONDS = 3_600.0
 
 
-def open_raw(name: str, directory: Path, *, sole_writer: bool = False) -> AbstractAsyncContextManager[RewritableDriver]:
-    """Open the same database again, where it is a durable one."""
-    settings = SqliteSettings(sole_writer=sole_writer)
-    return open_memory() if name == "memory" else open_sqlite(directory / "skerry.db", settings)
+def raw_opener(request: pytest.FixtureRequest, name: str) -> OpenHeld:
+    """Return how to open a database of a kind, the same one again where it is a durable one."""
+    match name:
+        case "memory":
+            return open_memory
+        case "postgres":
+            url = request.getfixturevalue("postgres").create_schema()
+            return lambda: open_postgres(url)
+        case _:
+            path: Path = request.getfixturevalue("tmp_path") / "skerry.db"
+            settings = SqliteSettings(sole_writer=name == "sole-writer-sqlite")
+            return lambda: open_sqlite(path, settings)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def open_held(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHeld:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def open_held(request: pytest.FixtureRequest) -> OpenHeld:
     """How to open a driver of each kind that keeps values itself."""
-    return lambda: open_raw(request.param, tmp_path)
+    return raw_opener(request, request.param)
 
 
-@pytest.fixture(params=["memory", "sqlite", "sole-writer sqlite", "sealed memory", "sealed sqlite"])
+@pytest.fixture(
+    params=["memory", "sqlite", "sole-writer-sqlite", "postgres", "sealed memory", "sealed sqlite", "sealed postgres"]
+)
 def open_driver(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDriver:
     """How to open a driver of each kind."""
     variant, _, name = request.param.rpartition(" ")
+    open_raw = raw_opener(request, name)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Driver]:
-        async with open_raw(name, tmp_path, sole_writer=variant == "sole-writer") as driver:
+        async with open_raw() as driver:
             if variant != "sealed":
                 yield driver
                 return

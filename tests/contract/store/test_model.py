@@ -13,10 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from skerry.store.driver import Driver
 from skerry.store.errors import Compacted, Conflict
 from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
 from skerry.store.memory import open_memory
+from skerry.store.postgres.driver import open_postgres
 from skerry.store.sqlite import SqliteSettings, open_sqlite
+from skerry.testing.postgres_process import PostgresProcess
 
 SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001, recent_events_max=3, batch_events=2)
 KEYS = st.builds(Key, st.sampled_from(["secrets", "pods"]), st.sampled_from(["", "a", "b"]), st.sampled_from("xyz"))
@@ -27,7 +30,7 @@ SHARES = st.floats(min_value=0, max_value=1)
 class LogMachine(RuleBasedStateMachine):
     """The log beside its model: the list of all events, from which everything else follows."""
 
-    durable: ClassVar[bool]
+    durable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,17 +44,16 @@ class LogMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        driver = (
-            open_sqlite(self.directory / "log.db", SqliteSettings(sole_writer=True)) if self.durable else open_memory()
-        )
-
         @asynccontextmanager
         async def both() -> Any:
-            async with driver as opened, open_log(opened, SETTINGS) as log:
+            async with self.open_driver() as opened, open_log(opened, SETTINGS) as log:
                 yield log
 
         self.log: RevisionLog = self.enter(both())
         self.follow(self.latest)
+
+    def open_driver(self) -> AbstractAsyncContextManager[Driver]:
+        raise NotImplementedError
 
     def enter(self, manager: AbstractAsyncContextManager[Any]) -> Any:
         return self.opened.enter_context(self.portal.wrap_async_context_manager(manager))
@@ -189,9 +191,29 @@ class LogMachine(RuleBasedStateMachine):
 class MemoryMachine(LogMachine):
     durable = False
 
+    def open_driver(self) -> AbstractAsyncContextManager[Driver]:
+        return open_memory()
+
 
 class SqliteMachine(LogMachine):
-    durable = True
+    def open_driver(self) -> AbstractAsyncContextManager[Driver]:
+        return open_sqlite(self.directory / "log.db", SqliteSettings(sole_writer=True))
+
+
+class PostgresMachine(LogMachine):
+    server: ClassVar[PostgresProcess]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url = self.server.create_schema()
+
+    def open_driver(self) -> AbstractAsyncContextManager[Driver]:
+        return open_postgres(self.url)
+
+
+@pytest.fixture(scope="class")
+def _server(postgres: PostgresProcess) -> None:
+    PostgresMachine.server = postgres
 
 
 BUDGET = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -199,3 +221,5 @@ TestMemory = MemoryMachine.TestCase
 TestMemory.settings = BUDGET
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = BUDGET
+TestPostgres = pytest.mark.usefixtures("_server")(PostgresMachine.TestCase)
+TestPostgres.settings = settings(BUDGET, max_examples=20)

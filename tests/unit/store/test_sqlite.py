@@ -12,8 +12,9 @@ import pytest
 from skerry.kit.errors import StartError
 from skerry.store.errors import Overloaded, StoreError, Unavailable
 from skerry.store.log import Key, LogSettings, Progress, open_log
+from skerry.store.migration import Migration
 from skerry.store.sqlite import SqliteSettings, open_sqlite
-from skerry.store.sqlite_schema import MIGRATIONS, Migration, migrate
+from skerry.store.sqlite_schema import MIGRATIONS, migrate
 
 WRITER = """
 import asyncio, sys
