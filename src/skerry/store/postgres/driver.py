@@ -134,6 +134,7 @@ class PostgresDriver:
         async with AsyncExitStack() as stack:
             for session in (self._writing, self._getting, *self._scanning, self._listening):
                 stack.push_async_callback(session.close)
+            await self._check_listening()  # what is committed from now on is heard of
             await stack.enter_async_context(background(("store.listening", self._keep_listening)))
             scans = [partial(self._scan, session) for session in self._scanning]
             await stack.enter_async_context(open_lane(self._scanner, *scans))
@@ -145,10 +146,13 @@ class PostgresDriver:
         """Keep a session that hears of other replicas' commits."""
         await keep_running(
             "store.listening",
-            lambda: self._listening.run(lambda connection: connection.row(queries.PING)),
+            self._check_listening,
             wakeup=self._deaf,
             resync_seconds=LISTENING_CHECK_SECONDS,
         )
+
+    async def _check_listening(self) -> None:
+        await self._listening.run(lambda connection: connection.row(queries.PING))
 
     async def _listen(self, connection: Connection) -> None:
         connection.raw.add_termination_listener(lambda _: self._deaf.set())
