@@ -15,6 +15,7 @@ from wasmtime import FuncType, MemoryType, Module
 from wasmtime.component import Component
 
 from skerry.engine.compiled import load_function
+from skerry.engine.components.command_component import COMMAND, COMMAND_VERSIONS, CommandComponent
 from skerry.engine.components.function_component import (
     FUNCTION_FILTERING,
     FUNCTION_HANDLER,
@@ -37,7 +38,7 @@ _NAMED_MAX = 10
 _PROXY_EXPORT = "proxy_abi_version_"
 ANSWERS_ACCEPTED = (
     "a WASI preview 1 command (it imports wasi_snapshot_preview1 alone and exports _start and memory), "
-    f"a component that exports {HTTP_HANDLER}@0.2 or {FUNCTION_HANDLER}@0.1, "
+    f"a component that exports {HTTP_HANDLER}@0.2, {COMMAND}@0.2 or {FUNCTION_HANDLER}@0.1, "
     "or what `jsSource` is built into"
 )
 FILTERS_ACCEPTED = f"a component that exports {FUNCTION_FILTERING}@0.1, a Proxy-Wasm module, or JavaScript"
@@ -133,6 +134,10 @@ def _read_component(engine: WasmEngine, component: Component) -> Code:
         handler, _, version = name.partition("@")
         if handler == HTTP_HANDLER and HTTP_VERSIONS.fullmatch(version):
             return HttpComponent(engine, component, name)
+    for name in exports:
+        interface, _, version = name.partition("@")
+        if interface == COMMAND and COMMAND_VERSIONS.fullmatch(version):
+            return CommandComponent(engine, component, name)
     found = f"exports {', '.join(exports[:_NAMED_MAX])}" if exports else "exports nothing"
     raise LoadError(f"the function's binary is a component that {found}; accepted is {ACCEPTED}")
 

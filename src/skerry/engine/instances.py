@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from skerry.engine.errors import CallError
 from skerry.engine.exchange import Exchange
@@ -170,6 +170,19 @@ class StreamingInstance(ABC):
             CallError: the call failed, maybe with the answer begun; this instance is dead.
             PeerGoneError: nobody is left to take the answer.
         """
+
+
+@runtime_checkable
+class ProgramInstance(FunctionInstance, Protocol):
+    """What runs a program, once for each request or message."""
+
+    def run(self, environment: dict[str, str], given: bytes, timeout_seconds: float) -> bytes:
+        """Run the program with something on standard input; return what it wrote to standard output.
+
+        Raises:
+            CallError: it failed, or wrote too much.
+        """
+        ...
 
 
 #: What a revision has for instances.

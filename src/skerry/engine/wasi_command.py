@@ -106,7 +106,7 @@ class CommandInstance:
 
     def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
         """Run the program for one request; raises CallError. See `FunctionInstance`."""
-        reply = _reply(self.run(_environment(head, body, self._manifest.env), body, timeout_seconds))
+        reply = cgi_reply(self.run(cgi_environment(head, body, self._manifest.env), body, timeout_seconds))
         if len(reply.body) > self._manifest.response_body_bytes_max:
             raise response_too_large(self._manifest)
         return reply
@@ -315,7 +315,7 @@ def _give_input(configuration: WasiConfig, body: bytes) -> None:
     ffi.wasi_config_set_stdin_bytes(configuration.ptr(), ctypes.byref(vector))
 
 
-def _environment(head: bytes, body: bytes, variables: dict[str, str]) -> dict[str, str]:
+def cgi_environment(head: bytes, body: bytes, variables: dict[str, str]) -> dict[str, str]:
     """Return the variables of a run: those of RFC 3875, one for each header, and the function's own."""
     method, url, *pairs = head.decode().split("\n")
     address = urlsplit(url)
@@ -346,7 +346,7 @@ def _environment(head: bytes, body: bytes, variables: dict[str, str]) -> dict[st
     return {**headers, **meta, **variables}
 
 
-def _reply(output: bytes) -> Reply:
+def cgi_reply(output: bytes) -> Reply:
     """Read a program's output: header lines ended by LF or CR LF, an empty line, the body."""
     status, lines, at = 200, [], 0
     while True:

@@ -15,6 +15,7 @@ from skerry.functions.local.javascript import ENTRY, JavaScriptRuntime, NeedsNod
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.runtimes import Runtime  # noqa: TC001 - used in an annotation of its own
+from skerry.functions.local.wasm import WasmRuntime
 from skerry.main.builders import Builders
 from skerry.main.building import component_of, engine_cache_of
 from skerry.main.configuration import Settings
@@ -79,6 +80,7 @@ async def local_driver(
             "python3": PythonRuntime(),
             "nodejs": JavaScriptRuntime(engine, FunctionBundler(builders), node),
             "nodejs-node": node,
+            "wasm": WasmRuntime(engine),
         }
         images = LocalImages(data_dir.images, runtimes)
         async with LocalDriver(data_dir.deployments, runtimes, environments=data_dir.images) as driver:

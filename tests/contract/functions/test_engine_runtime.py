@@ -1,4 +1,4 @@
-"""JavaScript functions within the Wasm engine, in a real worker, bundled by the real bundler."""
+"""JavaScript functions and Wasm binaries within the Wasm engine, in a real worker, bundled by the real bundler."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wasmtime import wat2wasm
 
 from skerry.functions import (
     Exec,
@@ -27,6 +28,7 @@ from skerry.main.builders import code_builders
 from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
 from skerry.main.runtimes import local_driver
+from skerry.testing.plugins import built
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -257,3 +259,82 @@ async def test_a_function_may_not_reach_this_machine(driver: LocalDriver) -> Non
     await deploy(driver, "module.exports = async () => (await fetch('http://127.0.0.1:1/')).status")
     with pytest.raises(InvocationError, match=r"127\.0\.0\.1 is not a public address"):
         await run(driver)
+
+
+def program(text: str) -> bytes:
+    return bytes(wat2wasm(text))
+
+
+def command(body: str, data: str = "") -> bytes:
+    """Return a WASI preview 1 command; its text is written with `$say`."""
+    return program(f"""(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (data (i32.const 64) "{data}")
+      (func $say
+        (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {len(data)}))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+      (func (export "_start") {body}))""")
+
+
+@pytest.mark.parametrize("name", ["echo", "echo-command"])
+async def test_a_program_reads_a_message_and_writes_one_and_its_errors_are_the_log(
+    driver: LocalDriver, name: str
+) -> None:
+    wasm = program((ROOT / "tests" / "wasm" / "functions" / f"{name}.wat").read_text())
+    await deploy(driver, wasm, image="wasm")
+    for payload in ({"name": "Jon"}, None, "x" * 200_000):
+        execution = FunctionExecution(faas_id="f")
+        assert await Runner(driver).run(execution, payload) == payload
+        assert logs_of(execution.context).as_object() == {"stdout": [], "stderr": ["said by the program"]}
+
+
+@pytest.mark.parametrize(
+    ("wasm", "kind", "told"),
+    [
+        (command("unreachable"), SystemError, "trapped: .*unreachable"),
+        (command("(call $exit (i32.const 3))"), FunctionError, "exited with status 3"),
+        (command("(call $say)", "hello"), FunctionError, "output is no JSON"),
+        (command("(call $say)", "[1]"), FunctionError, "output is no message"),
+        (command("nop"), FunctionError, "output is no JSON"),
+    ],
+)
+async def test_who_is_to_blame_for_a_program_is_told_each_time(
+    driver: LocalDriver, wasm: bytes, kind: type[InvocationError], told: str
+) -> None:
+    await deploy(driver, wasm, image="wasm")
+    for _ in range(2):
+        with pytest.raises(InvocationError, match=told) as caught:
+            await run(driver)
+        assert type(caught.value) is kind
+
+
+async def test_a_program_that_takes_too_long_is_ended(driver: LocalDriver) -> None:
+    await deploy(driver, command("(loop $again (br $again))"), image="wasm")
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await run(driver, timeout_seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "told"),
+    [
+        (b"module.exports = 1", "", "the source is no WebAssembly"),
+        (b"\0asm\1\0\0\0", "", "does not export _start and memory"),
+        (archive(**{"a.txt": ""}), "", "Exactly 1 source file needed"),
+        (archive(**{"a.wasm": ""}), "b.wasm", "there is no file b.wasm"),
+        (built(ROOT, "http-js").read_bytes(), "", "takes requests and no messages"),
+    ],
+)
+async def test_a_binary_that_takes_no_messages_is_refused(
+    driver: LocalDriver, source: bytes, handler: str, told: str
+) -> None:
+    with pytest.raises(FunctionError, match=told):
+        await deploy(driver, source, handler, image="wasm")
+
+
+async def test_a_component_of_our_own_world_takes_a_message_as_a_request(driver: LocalDriver) -> None:
+    await deploy(driver, built(ROOT, "function-python").read_bytes(), image="wasm")
+    execution = FunctionExecution(faas_id="f")
+    with pytest.raises(SystemError, match="trapped"):  # it looks for a variable that it has not
+        await Runner(driver).run(execution, None)
+    assert "said by python" in logs_of(execution.context).stderr

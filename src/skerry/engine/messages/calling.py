@@ -13,12 +13,15 @@ import orjson
 
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError
 from skerry.engine.host import Instance as JavaScriptInstance
-from skerry.engine.instances import RevisionInstance, StreamingInstance
+from skerry.engine.instances import ProgramInstance, RevisionInstance, StreamingInstance
 from skerry.engine.messages.frames import failure
-from skerry.engine.wasi_command import CommandInstance
 
 _HEAD = b"POST\nhttp://function/\ncontent-type\napplication/json"
 _OK = 200
+_NO_MESSAGES = (
+    "the function's binary is a component of wasi:http, which takes requests and no messages; accepted is a WASI "
+    "preview 1 command, or a component that exports wasi:cli/run@0.2 or skerry:function/handler@0.1"
+)
 #: Frames of what stands between the engine and the function: they say nothing to its author.
 _NOT_THE_AUTHORS = re.compile(r"\bskerry-entry\.js\b|@(?:engine|bindings)\.js:")
 _FUNCTIONS_FAULT = frozenset((
@@ -42,14 +45,20 @@ def call(instance: RevisionInstance, message: bytes, timeout_seconds: float) -> 
     Raises:
         CallError: it did not answer; the instance is dead.
     """
-    if isinstance(instance, CommandInstance):
+    if isinstance(instance, ProgramInstance):
         return instance.run({}, message, timeout_seconds)
     if isinstance(instance, StreamingInstance):
-        raise CallError(FailureKind.LOAD, "the function's binary answers requests in pieces, which no message comes in")
+        raise CallError(FailureKind.LOAD, _NO_MESSAGES)
     reply = instance.handle(_HEAD, message, timeout_seconds)
     if reply.status != _OK and isinstance(instance, JavaScriptInstance):
         return _in_source(instance, reply.body)
     return reply.body
+
+
+def check(instance: RevisionInstance) -> None:
+    """Refuse what can't be asked with messages; raises LoadError."""
+    if isinstance(instance, StreamingInstance):
+        raise LoadError(_NO_MESSAGES)
 
 
 def _in_source(instance: JavaScriptInstance, body: bytes) -> bytes:

@@ -109,8 +109,8 @@ class MessageServer:
             return
         deployment = orjson.loads(first)["deployment"]
         try:
-            with self._functions.pool.lease(deployment):
-                pass
+            with self._functions.pool.lease(deployment) as lease:
+                calling.check(lease.instance)
         except EngineError as error:
             frames.send(connection, frames.hello(orjson.loads(calling.failed(error))["context"]["error"]))
             return
