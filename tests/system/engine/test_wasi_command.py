@@ -12,6 +12,7 @@ from skerry.engine.host import JavaScriptEngine
 from skerry.engine.instances import FunctionInstance, StreamingInstance, Surroundings
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LOG_LINES_MAX
 from skerry.engine.manifest import FunctionManifest
+from tests.system.engine.conftest import ROOT
 
 HEAD = b"POST\nhttps://f.test:8443/a/b%20c?x=1&y\nhost\nf.test:8443\nx-two\na\nx-two\nb\nproxy\nevil\ncontent-type\ntext/plain"
 OK = "content-type: text/plain\n\n"
@@ -198,10 +199,17 @@ def test_a_good_exit_is_a_good_end(start: Run):
     assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
 
 
+def test_a_component_that_is_a_program_answers_requests_as_a_command_does(start: Run, lines: list[tuple[int, bytes]]):
+    echo = ROOT / "tests" / "wasm" / "functions" / "echo.wat"
+    answer = start(bytes(wat2wasm(echo.read_text()))).handle(HEAD, b"content-type: text/plain\n\nhello", 5)
+    assert (answer.status, answer.head, answer.body) == (200, b"content-type: text/plain\r\n", b"hello")
+    assert lines == [(1, b"said by the program")]
+
+
 COMMAND_COMPONENT = """(component
   (core module $m (func (export "run") (result i32) i32.const 0)) (core instance $i (instantiate $m))
   (func $run (result (result)) (canon lift (core func $i "run")))
-  (instance $command (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $command)))"""
+  (instance $command (export "run" (func $run))) (export "wasi:cli/run@0.3.0" (instance $command)))"""
 
 
 @pytest.mark.parametrize(
@@ -209,7 +217,7 @@ COMMAND_COMPONENT = """(component
     [
         (b"#!/bin/sh", "no WebAssembly"),
         (b"\0asm\x0d\0\x01\0", "a component that exports nothing; accepted is"),
-        (bytes(wat2wasm(COMMAND_COMPONENT)), "a component that exports wasi:cli/run@0.2.0; accepted is"),
+        (bytes(wat2wasm(COMMAND_COMPONENT)), "a component that exports wasi:cli/run@0.3.0; accepted is"),
         (b"\0asm\x01\0\0\0rubbish", "not a valid WebAssembly module"),
         (bytes(wat2wasm("(module)")), "imports nothing and does not export _start and memory"),
         (
