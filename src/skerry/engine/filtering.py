@@ -18,8 +18,8 @@ from skerry.engine.filter_heads import NO_RESPONSE, Changes, Fields, RequestHead
 from skerry.engine.http1 import RequestError, error_fields, error_text
 from skerry.engine.http2 import Stream, StreamMessage
 from skerry.engine.instances import NOT_A_FILTER, BodySource, Filter, FilterReply, StreamingInstance
+from skerry.engine.leases import Lease
 from skerry.engine.measures import Use
-from skerry.engine.pool import Lease
 from skerry.engine.serving import Answer, Called, FunctionServer, kind_of, status_of
 
 #: A body that a filter takes, or gives. Envoy holds it back until the filter has answered, and so buffers it: this is

@@ -8,22 +8,30 @@ is dead and must be dropped; its memory is in an unknown state.
 """
 
 import itertools
-import struct
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict
+from typing import TYPE_CHECKING, Self
 
 import orjson
 from wasmtime import Instance as WasmInstance
 from wasmtime import Linker, Store, Trap, WasiConfig, WasmtimeError
 
 from skerry.engine import platform_calls
+from skerry.engine.answers import (
+    ANSWER_BYTES,
+    Answer,
+    Problem,
+    loading_problem,
+    problem_of,
+    read_answer,
+    sees_responses,
+    sentence_of,
+)
 from skerry.engine.call_time import TICK_SECONDS, CallTime
 from skerry.engine.calls import RawFunction, exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
-from skerry.engine.exchange import response_too_large
 from skerry.engine.fetching import Subrequests
 from skerry.engine.instances import BodySource, FilterReply, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest
@@ -46,20 +54,9 @@ _TABLE_ELEMENTS_MAX = 100_000
 #: fits three times is encoded straight into it, which takes a tenth of the time. What is not used takes no memory.
 EXCHANGE_BYTES = 64 * 1024
 
-_ANSWER = struct.Struct("<5I")  # at the exchange's start: status, address and length of head and of body
-_EVENT_OFFSET = _ANSWER.size  # of what `platform_calls` tells of subrequests
-_STATUS_BITS = 0xFFFF
-_WORK_LEFT = 0x10000  # this and the next two are flags beside the status, as world.wit has them
-_BODY_STAYS = 0x20000
-_LET_PASS = 0x40000
-_FAILED = 0
-_GOES_ON = 2
-_GOES_ON_CHANGED = 3
-_NO_ANSWER = 1  # a status that no answer has: there was none
 _HAS_KV = 1  # of what `init` grants
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
 _LOADING = "functions fetch while they handle a request, not while they load"
-_NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
 _NEVER_MARK = b"event loop error"
 _IMPORT_MESSAGE = "the function imports a module while it runs: only what the build finds is in its bundle"
 #: Where the component, which has no files, traps: its module loader is all that ever looks for one.
@@ -185,11 +182,11 @@ class Instance:
             self._enter(LOAD_SECONDS_MAX, LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 4, EXCHANGE_BYTES + EVENT_ROOM_BYTES)
             self.event_room_at = self._exchange_at + EXCHANGE_BYTES
-            self.event_at = self._exchange_at + _EVENT_OFFSET
+            self.event_at = self._exchange_at + ANSWER_BYTES  # of what `platform_calls` tells of subrequests
             granted = _HAS_KV if self.key_values else 0
             self._init(self._exchange_at, EXCHANGE_BYTES, *self._give_away(bundle), *self._give_away(env), granted)
             told = self._answer().body
-            problem = _loading_problem(told)
+            problem = loading_problem(told)
             self._init_done()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
@@ -202,8 +199,8 @@ class Instance:
             self._leave()
         if problem is not None:
             stack = self._surroundings.frames(problem["stack"])
-            raise LoadError(_sentence(problem), line=problem["line"], column=problem["column"], stack=stack)
-        self.sees_responses = _sees_responses(told)
+            raise LoadError(sentence_of(problem), line=problem["line"], column=problem["column"], stack=stack)
+        self.sees_responses = sees_responses(told)
         fetcher = self._surroundings.fetcher
         self.subrequests = Subrequests(fetcher, subrequests_max=self._manifest.subrequests_max)
 
@@ -220,7 +217,7 @@ class Instance:
         """
         numbers = (len(head), len(body))
         answer = self._call(self._handle, self._handle_done, (head, body), numbers, timeout_seconds)
-        return Reply(answer.status, answer.head, answer.body, bool(answer.flags & _WORK_LEFT))
+        return Reply(answer.status, answer.head, answer.body, answer.work_left)
 
     @property
     def frames(self) -> "Callable[[str], str]":
@@ -237,7 +234,7 @@ class Instance:
         self.passing_body = body
         numbers = (len(head), body is not None)
         answer = self._call(self._filter_request, self._filter_request_done, (head,), numbers, timeout_seconds)
-        return _filter_reply(answer)
+        return answer.filter_reply()
 
     def filter_response(
         self, request_head: bytes, head: bytes, body: BodySource | None, timeout_seconds: float
@@ -246,7 +243,7 @@ class Instance:
         self.passing_body = body
         numbers = (len(request_head), len(head), body is not None)
         call, done = self._filter_response, self._filter_response_done
-        return _filter_reply(self._call(call, done, (request_head, head), numbers, timeout_seconds))
+        return self._call(call, done, (request_head, head), numbers, timeout_seconds).filter_reply()
 
     def _call(
         self,
@@ -255,7 +252,7 @@ class Instance:
         message: tuple[bytes, ...],
         numbers: tuple[int, ...],
         timeout_seconds: float,
-    ) -> "_Answer":
+    ) -> Answer:
         """Call one of the exports with the parts of a message and with numbers, and return what it answered."""
         try:
             self._enter(timeout_seconds, self._manifest.cpu_seconds_max)
@@ -271,10 +268,10 @@ class Instance:
         finally:
             self.passing_body = None
             self._leave()
-        if not answer.flags & _WORK_LEFT:
+        if not answer.work_left:
             self.subrequests.end()
-        if answer.status == _FAILED:
-            raise self._thrown(_problem(answer.body), lets_pass=bool(answer.flags & _LET_PASS))
+        if answer.has_failed:
+            raise self._thrown(problem_of(answer.body), lets_pass=answer.lets_pass)
         return answer
 
     def before_wait(self) -> None:
@@ -330,18 +327,8 @@ class Instance:
         self.memory.write(address, data)
         return address, len(data)
 
-    def _answer(self) -> "_Answer":
-        read = self.memory.read
-        told, head_at, head_length, body_at, body_length = _ANSWER.unpack(read(self._exchange_at, _ANSWER.size))
-        if told == _NO_ANSWER:
-            raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
-        if body_length > self._manifest.response_body_bytes_max:
-            raise response_too_large(self._manifest)
-        try:
-            head, body = read(head_at, head_length), read(body_at, body_length)
-        except IndexError as error:
-            raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE) from error
-        return _Answer(told & _STATUS_BITS, told & ~_STATUS_BITS, head, body)
+    def _answer(self) -> Answer:
+        return read_answer(self.memory, self._exchange_at, self._manifest)
 
     def _failure(self, error: Trap | WasmtimeError) -> CallError:
         if stopped := self.time.take_stopped():
@@ -358,73 +345,12 @@ class Instance:
         detail = f"{told.decode(errors='replace')}\n{error}"
         return CallError(FailureKind.TRAP, f"the function's code trapped: {reason}", stack=detail)
 
-    def _thrown(self, problem: "_Problem", *, lets_pass: bool) -> CallError:
+    def _thrown(self, problem: Problem, *, lets_pass: bool) -> CallError:
         stack = self._surroundings.frames(problem["stack"])
         if problem["message"] == _OUT_OF_MEMORY:
             return self.memory_failure(stack)
-        return CallError(FailureKind.EXCEPTION, _sentence(problem), stack=stack, lets_pass=lets_pass)
+        return CallError(FailureKind.EXCEPTION, sentence_of(problem), stack=stack, lets_pass=lets_pass)
 
     def memory_failure(self, stack: str = "") -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""
         return memory_failure(self._manifest, stack)
-
-
-class _Answer(NamedTuple):
-    """What the engine has answered: a status, the flags beside it, head and body."""
-
-    status: int
-    flags: int
-    head: bytes
-    body: bytes
-
-
-def _filter_reply(answer: _Answer) -> FilterReply:
-    body = None if answer.flags & _BODY_STAYS else answer.body
-    work_left = bool(answer.flags & _WORK_LEFT)
-    if answer.status == _GOES_ON:
-        return FilterReply("pass", 200, b"", None, work_left)
-    if answer.status == _GOES_ON_CHANGED:
-        return FilterReply("request", 200, answer.head, body, work_left)
-    return FilterReply("response", answer.status, answer.head, body, work_left)
-
-
-class _Problem(TypedDict):
-    name: str
-    message: str
-    stack: str
-    line: int | None
-    column: int | None
-
-
-def _problem(body: bytes) -> _Problem:
-    """Read what was thrown, as JSON that was written by code that the function may have tampered with."""
-    try:
-        told = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        told = None
-    if not isinstance(told, dict) or "message" not in told:
-        return {"name": "", "message": _NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
-    name, message, stack = (str(told.get(each) or "") for each in ("name", "message", "stack"))
-    line, column = (each if isinstance(each, int) else None for each in (told.get("line"), told.get("column")))
-    return {"name": name, "message": message, "stack": stack, "line": line, "column": column}
-
-
-def _loading_problem(body: bytes) -> _Problem | None:
-    try:
-        told = orjson.loads(body)["error"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        told = {}
-    return None if told is None else _problem(orjson.dumps(told))
-
-
-def _sees_responses(told: bytes) -> bool:
-    """Tell whether the bundle has a hook for responses; what it says is as tampered with as in `_problem`."""
-    try:
-        document = orjson.loads(told)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(document, dict) and document.get("seesResponses") is True
-
-
-def _sentence(problem: _Problem) -> str:
-    return f"{problem['name']}: {problem['message']}" if problem["name"] else problem["message"]

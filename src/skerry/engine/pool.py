@@ -15,18 +15,17 @@ its share gives it back, and one below its share is not refused.
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, OverloadedError
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.instances import PooledInstance, RevisionInstance
-from skerry.engine.manifest import FunctionManifest, ManifestVersion, manifest_version
+from skerry.engine.leases import FunctionUse, Lease, PooledRevision
+from skerry.engine.manifest import FunctionManifest, manifest_version
 
 StartInstance = Callable[[FunctionManifest, Code], RevisionInstance]
 LoadRevision = Callable[[str], tuple[FunctionManifest, Code]]
@@ -42,8 +41,9 @@ class PoolLimits:
     Attributes:
         instances_max: all revisions together.
         memory_bytes_max: all instances together (their `memory_bytes`); see above for what happens over it.
-        kept_bytes_max: an instance that takes more is dropped after its request. A busy one grows by up to 80 MiB
-            before SpiderMonkey collects its heap; what is above has kept something large.
+        kept_bytes_max: an instance that takes more is dropped after its request. A busy one grows by 80 MiB before
+            SpiderMonkey collects its heap, by 112 MiB where it handles bodies of 1 MB; what is above has kept something
+            large. A new one costs more than its start: each of its pages is cleared again.
         threads_max: each request that runs or waits may hold one.
         waiting_seconds_max: how long a request waits for its turn.
         idle_seconds_max: an instance without a request for so long is dropped.
@@ -55,76 +55,6 @@ class PoolLimits:
     threads_max: int = 256
     waiting_seconds_max: float = 10.0
     idle_seconds_max: float = 300.0
-
-
-@dataclass(slots=True)
-class _Function:
-    """What the revisions of one function have together."""
-
-    running: int = 0
-    waiting: int = 0
-    instances: int = 0
-    memory_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Revision:
-    manifest: FunctionManifest
-    version: ManifestVersion | None
-    code: Code
-    function: _Function
-    idle: deque[tuple[RevisionInstance, float]] = field(default_factory=deque)  # newest last, with the time of return
-    instances: int = 0
-    is_slow: bool = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the function has as many requests as it may."""
-        return self.function.running >= self.manifest.concurrency_max
-
-
-class Lease:
-    """An instance for the length of one request.
-
-    A context manager: the instance goes back to the pool at the block's end, or is gone where an exception ends it.
-
-    Attributes:
-        manifest: of the revision.
-        instance: no one else has it.
-        goes_on: set in the block: it does not end the lease, a second block will.
-    """
-
-    __slots__ = ("_keep", "_pool", "_revision", "goes_on", "instance", "manifest")
-
-    def __init__(self, pool: "InstancePool", revision: _Revision, instance: RevisionInstance) -> None:
-        self._pool = pool
-        self._revision = revision
-        self._keep = True
-        self.manifest = revision.manifest
-        self.instance = instance
-
-    def __enter__(self) -> Self:
-        self.goes_on = False
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None or not self.goes_on:
-            self._pool.give_back(self._revision, self.instance, keep=self._keep and kind is None)
-
-    def discard(self) -> None:
-        """Say that the instance must not be used again."""
-        self._keep = False
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the revision's last call took long, as the caller has said here."""
-        return self._revision.is_slow
-
-    @is_slow.setter
-    def is_slow(self, slow: bool) -> None:
-        self._revision.is_slow = slow
 
 
 class InstancePool:
@@ -152,8 +82,8 @@ class InstancePool:
         self._start = start
         self._limits = limits
         self._before_wait = before_wait
-        self._revisions: OrderedDict[str, _Revision] = OrderedDict()  # least recently used first
-        self._functions: dict[str, _Function] = {}
+        self._revisions: OrderedDict[str, PooledRevision] = OrderedDict()  # least recently used first
+        self._functions: dict[str, FunctionUse] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._instances = 0
@@ -194,14 +124,14 @@ class InstancePool:
             revision = self._revisions.get(revision_name)
         return revision is None or revision.code.streams
 
-    def _loaded(self, name: str) -> _Revision:
+    def _loaded(self, name: str) -> PooledRevision:
         version = manifest_version(self._functions_dir, name)  # before it is read: else a newer one could pass for it
         manifest, code = self._load(name)  # two threads may both load it: the first one's stays
         with self._lock:
-            function = self._functions.setdefault(manifest.function, _Function())
-            return self._revisions.setdefault(name, _Revision(manifest, version, code, function))
+            function = self._functions.setdefault(manifest.function, FunctionUse())
+            return self._revisions.setdefault(name, PooledRevision(manifest, version, code, function))
 
-    def _take(self, revision: _Revision) -> RevisionInstance | None:
+    def _take(self, revision: PooledRevision) -> RevisionInstance | None:
         """Return an idle instance, or None with the right to start one; either way the request runs from here on."""
         with self._lock:
             if not self._may_run(revision):
@@ -216,7 +146,7 @@ class InstancePool:
             self._cold_starts += 1
             return None
 
-    def _started(self, revision: _Revision) -> RevisionInstance:
+    def _started(self, revision: PooledRevision) -> RevisionInstance:
         try:
             instance = self._start(revision.manifest, revision.code)
         except BaseException:
@@ -228,7 +158,7 @@ class InstancePool:
         self.measure(instance, revision.manifest.function)
         return instance
 
-    def _may_run(self, revision: _Revision) -> bool:
+    def _may_run(self, revision: PooledRevision) -> bool:
         if revision.is_full or self._lacks_threads(revision.function):
             return False
         return bool(revision.idle) or self._has_room(revision.function)
@@ -236,14 +166,14 @@ class InstancePool:
     def _is_short_of_threads(self) -> bool:
         return 2 * (self._running + self._waiting) > self._limits.threads_max
 
-    def _lacks_threads(self, function: _Function) -> bool:
+    def _lacks_threads(self, function: FunctionUse) -> bool:
         """Tell whether threads are scarce and a function has its share. One share always stays for a newcomer."""
         if not self._is_short_of_threads():
             return False
         active = sum(1 for each in self._functions.values() if each.running or each.waiting)
         return function.running + function.waiting >= self._limits.threads_max // (active + 1)
 
-    def _has_room(self, function: _Function) -> bool:
+    def _has_room(self, function: FunctionUse) -> bool:
         while self._instances >= self._limits.instances_max:
             if not self._evict_one(lambda _: True):
                 return False
@@ -255,11 +185,11 @@ class InstancePool:
     def _is_memory_full(self) -> bool:
         return self._memory_bytes + INSTANCE_BYTES > self._limits.memory_bytes_max
 
-    def _is_over_share(self, function: _Function) -> bool:
+    def _is_over_share(self, function: FunctionUse) -> bool:
         holders = sum(1 for each in self._functions.values() if each.instances or each is function)
         return (function.memory_bytes + INSTANCE_BYTES) * max(1, holders) > self._limits.memory_bytes_max
 
-    def _wait(self, revision: _Revision) -> None:
+    def _wait(self, revision: PooledRevision) -> None:
         function, limits = revision.function, self._limits
         if self._lacks_threads(function):
             raise ConcurrencyError(f"of the worker's {limits.threads_max} threads the function has its share already")
@@ -283,7 +213,7 @@ class InstancePool:
         if not may_run:
             raise OverloadedError(f"no instance became free within {limits.waiting_seconds_max:g} s")
 
-    def _evict_one(self, of: Callable[[_Function], bool]) -> bool:
+    def _evict_one(self, of: Callable[[FunctionUse], bool]) -> bool:
         """Drop the idle instance of the revision that was asked for least recently; False where all are busy."""
         for revision in self._revisions.values():
             if revision.idle and of(revision.function):
@@ -291,16 +221,16 @@ class InstancePool:
                 return True
         return False
 
-    def _drop_oldest(self, revision: _Revision) -> None:
+    def _drop_oldest(self, revision: PooledRevision) -> None:
         self._forget(revision, revision.idle.popleft()[0].counted_bytes)
 
-    def _forget(self, revision: _Revision, counted_bytes: int) -> None:
+    def _forget(self, revision: PooledRevision, counted_bytes: int) -> None:
         revision.instances -= 1
         revision.function.instances -= 1
         self._instances -= 1
         self._charge(revision.function, -counted_bytes)
 
-    def _charge(self, function: _Function, change_bytes: int) -> None:
+    def _charge(self, function: FunctionUse, change_bytes: int) -> None:
         function.memory_bytes += change_bytes
         self._memory_bytes += change_bytes
 
@@ -319,7 +249,7 @@ class InstancePool:
             self._tell_waiting()
             return self._memory_bytes > self._limits.memory_bytes_max and self._is_over_share(function)
 
-    def give_back(self, revision: _Revision, instance: RevisionInstance, *, keep: bool) -> None:
+    def give_back(self, revision: PooledRevision, instance: RevisionInstance, *, keep: bool) -> None:
         """Take an instance back; without `keep`, it is gone. `Lease` calls it."""
         now_bytes = instance.memory_bytes
         keep = keep and now_bytes <= self._limits.kept_bytes_max and revision.manifest.isolation == "instance"
@@ -332,16 +262,16 @@ class InstancePool:
             self._shrink()
             self._end_turn(revision)
 
-    def _begin_turn(self, revision: _Revision) -> None:
+    def _begin_turn(self, revision: PooledRevision) -> None:
         revision.function.running += 1
         self._running += 1
 
-    def _end_turn(self, revision: _Revision) -> None:
+    def _end_turn(self, revision: PooledRevision) -> None:
         revision.function.running -= 1
         self._running -= 1
         self._tell_waiting()
 
-    def _count(self, function: _Function, instance: PooledInstance, now_bytes: int) -> None:
+    def _count(self, function: FunctionUse, instance: PooledInstance, now_bytes: int) -> None:
         self._charge(function, now_bytes - instance.counted_bytes)
         instance.counted_bytes = now_bytes
 
@@ -402,6 +332,6 @@ class InstancePool:
             }
 
 
-def _concurrency(revision: _Revision) -> str:
+def _concurrency(revision: PooledRevision) -> str:
     limit = f"{revision.manifest.concurrency_max} in one worker (runtime.limits.concurrency)"
     return f"the function has as many requests at once as it may, {limit}"

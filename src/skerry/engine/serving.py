@@ -41,9 +41,10 @@ from skerry.engine.invocation import Invocation, abandoned
 from skerry.engine.key_values import KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
+from skerry.engine.leases import Lease
 from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
 from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeasures
-from skerry.engine.pool import InstancePool, Lease, PoolLimits
+from skerry.engine.pool import InstancePool, PoolLimits
 from skerry.engine.scheduled import SCHEDULED_TARGET, ScheduledCall
 
 #: How long what was given to `ctx.waitUntil` may go on after the answer, as in Workers; or `runtime.timeout`.

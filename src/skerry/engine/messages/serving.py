@@ -15,10 +15,10 @@ from contextlib import suppress
 import orjson
 
 from skerry.engine.errors import EngineError, OverloadedError
+from skerry.engine.leases import Lease
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.measures import Use
 from skerry.engine.messages import calling, frames
-from skerry.engine.pool import Lease
 from skerry.engine.serving import Called, FunctionServer
 
 #: What one run may write to its log; what is over it is dropped, and a line tells so.

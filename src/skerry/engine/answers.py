@@ -1,0 +1,124 @@
+"""What the JavaScript engine has answered, read: status, flags, head and body, or what was thrown.
+
+Source: js-engine/world.wit. It is written by code that the function may have tampered with, so nothing of it is taken
+for granted.
+"""
+
+import struct
+from typing import Final, NamedTuple, TypedDict
+
+import orjson
+
+from skerry.engine.calls import GuestMemory
+from skerry.engine.errors import CallError, FailureKind
+from skerry.engine.exchange import response_too_large
+from skerry.engine.instances import FilterReply
+from skerry.engine.manifest import FunctionManifest
+
+_NUMBERS = struct.Struct("<5I")  # status, address and length of head and of body
+#: What an answer begins with, at the exchange's start.
+ANSWER_BYTES: Final = _NUMBERS.size
+
+_STATUS_BITS = 0xFFFF
+_WORK_LEFT = 0x10000  # this and the next two are flags beside the status
+_BODY_STAYS = 0x20000
+_LET_PASS = 0x40000
+_FAILED = 0
+_NO_ANSWER = 1  # a status that no answer has: there was none
+_GOES_ON = 2
+_GOES_ON_CHANGED = 3
+_NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
+
+
+class Answer(NamedTuple):
+    """What the engine has answered: a status, the flags beside it, head and body."""
+
+    status: int
+    flags: int
+    head: bytes
+    body: bytes
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the body is what was thrown; see `problem_of`."""
+        return self.status == _FAILED
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether a filter that has failed had asked for that to be passed over."""
+        return bool(self.flags & _LET_PASS)
+
+    @property
+    def work_left(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self.flags & _WORK_LEFT)
+
+    def filter_reply(self) -> FilterReply:
+        """Return it as that of a filter."""
+        body = None if self.flags & _BODY_STAYS else self.body
+        if self.status == _GOES_ON:
+            return FilterReply("pass", 200, b"", None, self.work_left)
+        if self.status == _GOES_ON_CHANGED:
+            return FilterReply("request", 200, self.head, body, self.work_left)
+        return FilterReply("response", self.status, self.head, body, self.work_left)
+
+
+def read_answer(memory: GuestMemory, at: int, manifest: FunctionManifest) -> Answer:
+    """Read the answer that begins at an address; raises CallError where there is none, or one over a limit."""
+    read = memory.read
+    told, head_at, head_length, body_at, body_length = _NUMBERS.unpack(read(at, ANSWER_BYTES))
+    if told == _NO_ANSWER:
+        raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
+    if body_length > manifest.response_body_bytes_max:
+        raise response_too_large(manifest)
+    try:
+        head, body = read(head_at, head_length), read(body_at, body_length)
+    except IndexError as error:
+        raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE) from error
+    return Answer(told & _STATUS_BITS, told & ~_STATUS_BITS, head, body)
+
+
+class Problem(TypedDict):
+    """What was thrown."""
+
+    name: str
+    message: str
+    stack: str
+    line: int | None
+    column: int | None
+
+
+def problem_of(body: bytes) -> Problem:
+    """Read what was thrown."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        told = None
+    if not isinstance(told, dict) or "message" not in told:
+        return {"name": "", "message": _NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
+    name, message, stack = (str(told.get(each) or "") for each in ("name", "message", "stack"))
+    line, column = (each if isinstance(each, int) else None for each in (told.get("line"), told.get("column")))
+    return {"name": name, "message": message, "stack": stack, "line": line, "column": column}
+
+
+def loading_problem(body: bytes) -> Problem | None:
+    """Read why a bundle did not load; None where it did."""
+    try:
+        told = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        told = {}
+    return None if told is None else problem_of(orjson.dumps(told))
+
+
+def sees_responses(told: bytes) -> bool:
+    """Tell whether a bundle that has loaded has a hook for responses."""
+    try:
+        document = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and document.get("seesResponses") is True
+
+
+def sentence_of(problem: Problem) -> str:
+    """Return what was thrown, in a sentence."""
+    return f"{problem['name']}: {problem['message']}" if problem["name"] else problem["message"]
