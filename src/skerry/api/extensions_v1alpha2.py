@@ -246,6 +246,8 @@ class EdgeFunctionRevisionStatus(Model):
     """The built code."""
     source: ResolvedSource | None = None
     """What the source stood for when the code was built; Skerry's own addition."""
+    toolchain: str | None = None
+    """What built the code last, or failed to; another tries what failed again. Skerry's own addition."""
     conditions: Conditions = None
     """Ready: the code is built, checked and stored."""
 

@@ -65,6 +65,7 @@ class EdgeFunctionController:
         revisions: the cache of their revisions.
         builder: makes a revision's artifact.
         clock: stamps conditions.
+        toolchain: names what builds, and what it allows: a source that failed may not fail with another.
     """
 
     def __init__(
@@ -74,12 +75,15 @@ class EdgeFunctionController:
         revisions: Informer[EdgeFunctionRevision],
         builder: CodeBuilder,
         clock: Clock,
+        *,
+        toolchain: str,
     ) -> None:
         self._client = client
         self._functions = functions
         self._revisions = revisions
         self._builder = builder
         self._clock = clock
+        self._toolchain = toolchain
         self._turns = KeyedWorkers("edge-functions", self.reconcile, concurrency=CONCURRENCY)
         self._builds = KeyedWorkers(
             "edge-function-builds", self._build, concurrency=CONCURRENCY, first_retry_seconds=FIRST_RETRY_SECONDS
@@ -148,8 +152,10 @@ class EdgeFunctionController:
         ready = condition_of(revision.status.conditions, "Ready")
         if ready is None or ready.status == "Unknown":
             return False
+        if ready.status == "False":
+            return revision.status.toolchain == self._toolchain
         artifact = revision.status.artifact
-        return ready.status == "False" or (artifact is not None and await self._builder.is_stored(artifact))
+        return artifact is not None and await self._builder.is_stored(artifact)
 
     async def _latest_revision(self, function: EdgeFunction) -> EdgeFunctionRevision:
         """Return the revision of the present template, created where it is new (or its owner is)."""
@@ -182,7 +188,7 @@ class EdgeFunctionController:
 
     async def _ingest(self, revision: EdgeFunctionRevision) -> None:
         """Build a revision's code and write down how that went."""
-        revision = await self._client.change_status(revision, lambda r: tell_ingesting(r, self._now()))
+        revision = await self._client.change_status(revision, lambda r: tell_ingesting(r, self._toolchain, self._now()))
         started = self._clock.monotonic_seconds()
         try:
             built = await self._builder.build(revision)

@@ -20,8 +20,9 @@ MESSAGE_CHARACTERS_MAX = 4096
 _UNDER_WAY = frozenset(("Building", "Retrying"))
 
 
-def tell_ingesting(revision: EdgeFunctionRevision, now: str) -> None:
-    """Say that a revision is being built. One whose last try failed goes on to say why, until that has changed."""
+def tell_ingesting(revision: EdgeFunctionRevision, toolchain: str, now: str) -> None:
+    """Say that a revision is being built, and by what; one whose last try failed goes on to say why."""
+    revision.status.toolchain = toolchain
     _set(revision, now, "Ingest", "True", "InProgress")
     ready = condition_of(revision.status.conditions, "Ready")
     if ready is None or ready.reason != "Retrying":

@@ -1,10 +1,12 @@
 """What bringing and building code takes, of the settings: shared by `up` and `dev`, and light to import."""
 
+import hashlib
 import ipaddress
 import shutil
 import sys
 from pathlib import Path
 
+from skerry import __version__
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.javascript import JavaScriptSettings
 from skerry.artifacts.npm.installing import NpmSettings
@@ -41,6 +43,12 @@ def npm_settings(settings: Settings, build: JavaScriptSettings) -> NpmSettings:
 def component_of(settings: Settings) -> Path:
     """Return the JavaScript engine component."""
     return settings.js_engine_dir / "dist" / "skerry-js-engine.wasm"
+
+
+def toolchain_of(settings: Settings) -> str:
+    """Return a name of what decides whether a function builds: this Skerry, its engine, and what may run natively."""
+    engine = hashlib.sha256(component_of(settings).read_bytes()).hexdigest()[:12]
+    return f"skerry {__version__}, engine {engine}" + (", native plugins" if settings.native_plugins else "")
 
 
 def engine_cache_of(settings: Settings, data_dir: DataDir) -> Path:

@@ -62,7 +62,7 @@ from skerry.main.adapters import (
 )
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
 from skerry.main.builders import Builders, code_builders
-from skerry.main.building import component_of, engine_cache_of, fetch_settings
+from skerry.main.building import component_of, engine_cache_of, fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, serve_endpoints
@@ -280,7 +280,9 @@ async def controllers(
         in_engine = FunctionCodeBuilder(builders.functions, repositories, fetcher, builders.check, keep, secrets)
         ways = EnvoyCodeWays(fetcher, keep, secrets, tried, natives=settings.native_plugins)
         builder = EnvoyCodeBuilder(ways, in_engine)
-        controller = EdgeFunctionController(client, functions, revisions, builder, clock)
+        controller = EdgeFunctionController(
+            client, functions, revisions, builder, clock, toolchain=toolchain_of(settings)
+        )
         plugin_controller = WasmPluginController(client, plugins, secrets, fetcher, clock)
         reconciling = (
             controller.running(),

@@ -157,14 +157,16 @@ async def running(builder: FakeBuilder | None = None) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def controlled(client: Client, builder: FakeBuilder | None = None) -> AsyncIterator[World]:
+async def controlled(
+    client: Client, builder: FakeBuilder | None = None, toolchain: str = "skerry 1"
+) -> AsyncIterator[World]:
     """One life of the controller."""
     functions, revisions = Informer(client, EdgeFunction), Informer(client, EdgeFunctionRevision)
     builder = builder or FakeBuilder()
     world = World(client, functions, revisions, builder, asyncio.Event())
     functions.on_change(lambda _: world.changed.set())
     revisions.on_change(lambda _: world.changed.set())
-    controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock())
+    controller = EdgeFunctionController(client, functions, revisions, builder, SystemClock(), toolchain=toolchain)
     async with background(("revisions", revisions.run), ("functions", functions.run)), controller.running():
         yield world
 
@@ -242,6 +244,20 @@ async def test_a_failure_of_the_builder_is_tried_again_and_one_of_the_source_is_
         await world.until("b", lambda f: latest_reason(f) == "Failed")
         assert sum("later" in text for text in builder.built) == 2
         assert sum("never" in text for text in builder.built) == 1
+
+
+async def test_what_failed_is_tried_again_by_another_toolchain_and_by_the_same_it_is_not():
+    async with memory_control_plane() as client:
+        async with controlled(client, FakeBuilder(failures={"never": SourceError("no")})) as world:
+            await world.apply("a", "never")
+            await world.until("a", lambda f: latest_reason(f) == "Failed")
+        same = FakeBuilder()
+        async with controlled(client, same) as world:
+            await world.apply("b", "other")
+            await world.until("b", lambda f: latest_reason(f) == "Live")
+            assert not any("never" in text for text in same.built)
+        async with controlled(client, toolchain="skerry 2") as world:
+            await world.until("a", lambda f: latest_reason(f) == "Live")
 
 
 async def test_while_a_build_is_tried_again_its_function_goes_on_to_say_what_failed(monkeypatch: pytest.MonkeyPatch):
