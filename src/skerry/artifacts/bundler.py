@@ -148,7 +148,7 @@ class _Bundler:
             line = await process.stdout.readline()
         except ValueError as error:  # asyncio's word for a line over the limit
             raise BuilderError(f"a bundle exceeds its limit of {self._settings.answer_bytes_max} bytes") from error
-        except ConnectionError:
+        except (ConnectionError, RuntimeError):  # the latter is uvloop's, which has found the pipe closed
             line = b""
         if not line.endswith(b"\n"):
             raise BuilderError(

@@ -51,7 +51,7 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
             *arguments,
             cwd=tool.directory,
             env=dict(tool.environment),
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # a process group of its own, so that its children end with it
@@ -84,7 +84,9 @@ async def _talk(process: asyncio.subprocess.Process, given: bytes, output_bytes_
 async def _write(stream: asyncio.StreamWriter | None, given: bytes) -> None:
     if stream is None:
         return
-    with contextlib.suppress(ConnectionError):  # it has ended, or wants no more: its exit code says what that means
+    # It has ended, or wants no more: its exit code says what that means. RuntimeError is uvloop's, which has found the
+    # pipe closed.
+    with contextlib.suppress(ConnectionError, RuntimeError):
         stream.write(given)
         await stream.drain()
     stream.close()

@@ -30,6 +30,15 @@ async def test_a_tool_that_reads_nothing_of_what_it_is_given_is_fine() -> None:
     assert await child.run(tool, given=b"y" * 10**6) == b"done\n"
 
 
+async def test_a_pipe_that_uvloop_has_found_closed_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_writer: asyncio.StreamWriter, _data: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <WriteUnixTransport closed=True>; the handler is closed")
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", closed)
+    tool = child.Tool([PYTHON, "-c", "print('done')"], Path("/"), 60, 100)
+    assert await child.run(tool, given=b"input") == b"done\n"
+
+
 async def test_a_failed_tool_is_told_with_its_complaint() -> None:
     with pytest.raises(BuilderError, match="exit code 3") as raised:
         await run("import sys; sys.stderr.write('broken pipe dream'); sys.exit(3)")
