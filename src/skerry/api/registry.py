@@ -9,6 +9,7 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
+from skerry.api.dispatch_drivers import EVENT_DRIVER, EVENT_DRIVER_TYPE
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
@@ -50,6 +51,8 @@ KINDS: tuple[Kind[Any], ...] = (
     FUNCTION,
     RUN,
     SUBSCRIPTION,
+    EVENT_DRIVER,
+    EVENT_DRIVER_TYPE,
     ENDPOINT,
     BASE_IMAGE,
     IMAGE,

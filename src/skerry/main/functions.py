@@ -28,6 +28,7 @@ from skerry.kit.ids import RandomIds
 from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns
 from skerry.server.access import Access
 from skerry.server.dispatch.door import DispatchDoor, Sources
+from skerry.server.dispatch.drivers import Drivers
 from skerry.server.dispatch.endpoint_app import EndpointApp
 from skerry.server.dispatch.endpoints import Endpoints
 from skerry.server.dispatch.events import EventEmission, Subscriptions
@@ -59,6 +60,7 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         Secrets(),
         EventEmission(behind.events),
         Subscriptions(),
+        Drivers(),
         Endpoints(),
         Images(),
         BaseImages(),

@@ -65,6 +65,7 @@ from skerry.main.builders import Builders, code_builders
 from skerry.main.building import component_of, engine_cache_of, fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
+from skerry.main.event_drivers import event_drivers
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, serve_endpoints
 from skerry.main.ports import free_address
 from skerry.main.runtimes import local_driver
@@ -194,6 +195,8 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
             local_driver(settings, data_dir, sockets, builders, api_port=api_address.port)
         )
         await stack.enter_async_context(dispatch_controllers(functions, client, keep, verbs, ground.dispatching))
+        events = ground.dispatching.events
+        await stack.enter_async_context(event_drivers(client, events, data_dir.logs, drain_seconds(settings)))
         endpoints = serve_endpoints(client, ground.dispatching, sockets / ENDPOINTS_SOCKET, drain_seconds(settings))
         await stack.enter_async_context(endpoints)
         agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)

@@ -102,6 +102,15 @@ async def serve_socket(app: Asgi, path: Path, *, drain_seconds: int) -> AsyncIte
 
 
 @asynccontextmanager
+async def serve_loopback(app: Asgi, *, drain_seconds: int) -> AsyncIterator[str]:
+    """Serve an application without TLS on any free port of loopback for the length of the block; yields its URL."""
+    settings = ServeSettings(port=0, drain_seconds=drain_seconds)
+    listener = _bind(settings)
+    async with _listening(_configuration(app, settings), [listener]):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
 async def _listening(config: uvicorn.Config, listeners: list[socket.socket] | None) -> AsyncIterator[None]:
     server = _Server(config)
     stopped = asyncio.Event()

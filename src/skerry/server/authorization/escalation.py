@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
+from skerry.api.dispatch_drivers import EventDriver
 from skerry.api.dispatch_events import Subscription
 from skerry.api.dispatch_services import ServiceBroker, ServiceClass, ServiceInstance, service_secrets
 from skerry.api.dispatch_v1 import GROUP as DISPATCH_GROUP
@@ -99,7 +100,7 @@ def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
             return code, list(secrets_of(code))
         case EdgeFunctionRevision():
             return obj.spec.code, list(secrets_of(obj.spec.code))
-        case Function() | Run() | Subscription():
+        case Function() | Run() | Subscription() | EventDriver():
             return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
         case ServiceInstance() | ServiceClass() | ServiceBroker():
             return obj.spec, [(obj.namespace, name) for name in service_secrets(obj)]

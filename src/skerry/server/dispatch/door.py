@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from skerry.api.core_v1 import SECRET
+from skerry.api.dispatch_drivers import EVENT_DRIVER, EVENT_DRIVER_TYPE
 from skerry.api.dispatch_endpoints import ENDPOINT
 from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
@@ -175,6 +176,8 @@ _WORDS = {
     RUN.resource: "function run",
     SECRET.resource: "secret",
     SUBSCRIPTION.resource: "subscription",
+    EVENT_DRIVER.resource: "driver",
+    EVENT_DRIVER_TYPE.resource: "driver type",
     ENDPOINT.resource: "API",
     IMAGE.resource: "image",
     BASE_IMAGE.resource: "base image",

@@ -1,0 +1,222 @@
+"""Runs event drivers: programs that post events, and clocks.
+
+Owns the drivers' processes and `EventDriver.status`. Does not own what becomes of an event (`dispatch_events`), nor the
+address that programs post to: whoever has it gives each driver one of its own.
+
+Invariant: of all processes of Skerry, the one that holds a driver's claim runs its program. Each looks every few
+seconds, renews what it holds, and lets the program go where it lost the claim, or where another state is wanted.
+"""
+
+import datetime as dt
+import shutil
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_calls import run_name
+from skerry.api.dispatch_drivers import CRON, CRON_EVENT_TYPE, EventDriver, EventDriverType, schedules_of
+from skerry.api.dispatch_events import Event, own_event
+from skerry.api.dispatch_v1 import RunClaim
+from skerry.api.errors import ApiError, Conflict
+from skerry.client.client import Client
+from skerry.client.informer import Informer, Key
+from skerry.controllers.dispatch_bindings import read_secret
+from skerry.controllers.schedules import Schedules
+from skerry.kit.clock import Clock, from_rfc3339, rfc3339
+from skerry.kit.ids import Ids
+from skerry.kit.logs import get_logger
+from skerry.kit.processes import Command, Supervised, supervise
+from skerry.kit.tasks import Loops, Wakeup, keep_running, run_blocking
+
+log = get_logger(__name__)
+
+#: How often a driver is looked at: how soon a changed Secret is noticed, and a claim renewed.
+LOOK_SECONDS = 5.0
+#: How long a claim holds: so long a driver of a dead process is without its program.
+LEASE_SECONDS = 20.0
+#: What is kept of a program's output; the same again is kept of what was before.
+LOG_BYTES_MAX = 1 << 20
+#: The variable that has the address for events, as Knative names it.
+SINK_VARIABLE = "K_SINK"
+
+
+class Events(Protocol):
+    """Delivers events."""
+
+    async def deliver(self, namespace: str, event: Event) -> list[str]:
+        """Begin, on disk, the run of each subscription; return their names. Raises TooManyRequests."""
+        ...
+
+
+class DriverError(Exception):
+    """A driver's program can't be started; the sentence says why."""
+
+
+def cron_drivers(
+    client: Client, drivers: Informer[EventDriver], events: Events, clock: Clock
+) -> Schedules[EventDriver]:
+    """Return what emits the events of cron drivers."""
+
+    async def fire(driver: EventDriver, _: object, due: dt.datetime) -> None:
+        time = rfc3339(due)
+        event = own_event(
+            driver.spec.setting("event-type") or CRON_EVENT_TYPE,
+            source=f"/namespaces/{driver.namespace}/eventdrivers/{driver.name}",
+            event_id=run_name("cron", driver.uid, time),
+            time=time,
+            data={"time": time},
+        )
+        await events.deliver(driver.namespace, event)
+
+    return Schedules(client, drivers, schedules_of, fire, clock)
+
+
+class EventDriverController:
+    """Runs the programs of drivers; `running()` is its life.
+
+    Args:
+        client: reads types and Secrets, writes statuses.
+        drivers: the cache of drivers.
+        sink_of: gives a driver (namespace, name) the address that its program posts to.
+        log_dir: takes what programs print, a file each.
+        clock: for claims.
+        ids: names this process.
+        executor: for files.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - its whole surroundings
+        self,
+        client: Client,
+        drivers: Informer[EventDriver],
+        sink_of: Callable[[Key], str],
+        log_dir: Path,
+        clock: Clock,
+        ids: Ids,
+        executor: Executor,
+    ) -> None:
+        self._client = client
+        self._drivers = drivers
+        self._sink_of = sink_of
+        self._log_dir = log_dir
+        self._clock = clock
+        self._holder = ids.uid()
+        self._executor = executor
+        self._loops = Loops()
+        self._wakeups: dict[Key, Wakeup] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run programs for the length of the block."""
+        await run_blocking(self._executor, partial(self._log_dir.mkdir, parents=True, exist_ok=True))
+        async with self._loops.running():
+            self._drivers.on_change(self._look_at)
+            yield
+
+    def _look_at(self, key: Key) -> None:
+        driver = self._drivers.get(key[1], key[0])
+        name = "/".join(key)
+        if driver is None or driver.spec.type == CRON:
+            if self._wakeups.pop(key, None) is not None:
+                self._loops.stop(name)
+        elif key in self._wakeups:
+            self._wakeups[key].set()
+        else:
+            changed = self._wakeups[key] = Wakeup()
+            life = partial(self._live, key, changed)
+            self._loops.start(
+                name, partial(keep_running, "event-driver", life, wakeup=changed, resync_seconds=LOOK_SECONDS)
+            )
+
+    async def _live(self, key: Key, changed: Wakeup) -> None:
+        """Run a driver's program as it is wanted now, until something else is."""
+        command = await self._wanted(key)
+        if command is None:
+            return  # looked at again, soon
+        async with supervise(command) as process:
+            known = 0
+            while await self._wanted(key) == command:
+                await self._tell_running(key, process, is_well=process.restarts == known)
+                known = process.restarts
+                await changed.wait(LOOK_SECONDS)
+                if command.output is not None:
+                    await run_blocking(self._executor, partial(_bound, command.output))
+
+    async def _wanted(self, key: Key) -> Command | None:
+        """Return what is to be run here; None where nothing is: it can't be, or another process of Skerry does it."""
+        driver = await self._client.find(EventDriver, key[1], namespace=key[0])
+        if driver is None or driver.metadata.deletion_timestamp or not await self._claimed(driver):
+            return None
+        try:
+            return await self._command(driver)
+        except DriverError as error:
+            await self._tell(driver, api.ERROR, [str(error)])
+            return None
+
+    async def _claimed(self, driver: EventDriver) -> bool:
+        """Take or renew a driver's claim, by compare-and-swap; tell whether it is this process'."""
+        claim, now = driver.status.claim, self._clock.now()
+        mine = claim is not None and claim.holder == self._holder
+        if claim is not None and not mine and from_rfc3339(claim.until) > now:
+            return False
+        if mine and claim and (from_rfc3339(claim.until) - now).total_seconds() > LEASE_SECONDS / 2:
+            return True
+        taken = RunClaim(holder=self._holder, until=rfc3339(now + dt.timedelta(seconds=LEASE_SECONDS)))
+
+        def take(found: EventDriver) -> None:
+            if found.status.claim != claim:
+                raise Conflict("another process took the driver")
+            found.status.claim = taken
+
+        try:
+            await self._client.change_status(driver, take)
+        except ApiError as error:
+            log.info("a driver's claim was not taken", driver=driver.name, reason=error.public)
+            return False
+        return True
+
+    async def _command(self, driver: EventDriver) -> Command:
+        spec, namespace = driver.spec, driver.namespace
+        kind = await self._client.find(EventDriverType, spec.type, namespace=namespace)
+        if kind is None:
+            raise DriverError(f"event driver type {spec.type} not found")
+        settings = {each.key: each.value for each in (*(kind.spec.config or ()), *(spec.config or ()))}
+        environment = {SINK_VARIABLE: self._sink_of((namespace, driver.name))}
+        for name in spec.secrets or ():
+            try:
+                environment |= await read_secret(self._client, namespace, name)
+            except KeyError as error:
+                raise DriverError(f"secret {name} not found") from error
+        if wrong := [key for key, value in environment.items() if "=" in key or "\0" in key + value]:
+            raise DriverError(f"the value of {wrong[0]} can't be in an environment")
+        return Command(
+            name=f"event-driver:{namespace}/{driver.name}",
+            arguments=(*kind.spec.command, *(f"--{key}={value}" for key, value in settings.items())),
+            output=self._log_dir / f"{namespace}.{driver.name}.log",
+            environment=tuple(environment.items()),
+        )
+
+    async def _tell_running(self, key: Key, process: Supervised, *, is_well: bool) -> None:
+        """Tell that a program runs; it is not well where it has ended since the last look."""
+        driver = await self._client.find(EventDriver, key[1], namespace=key[0])
+        if driver is None:
+            return
+        restarts = process.restarts
+        ended = [f"its program ended, and was started again {restarts} times: its log tells more"] if restarts else None
+        await self._tell(driver, api.READY if is_well else api.ERROR, ended, restarts)
+
+    async def _tell(self, driver: EventDriver, state: api.State, reason: list[str] | None, restarts: int = 0) -> None:
+        def tell(found: EventDriver) -> None:
+            found.status.state, found.status.reason, found.status.restarts = state, reason, restarts
+
+        await self._client.change_status(driver, tell)
+
+
+def _bound(path: Path) -> None:
+    """Keep a log, and the one before it, to their bounds. A program appends, so it goes on in a log that is emptied."""
+    if path.stat().st_size > LOG_BYTES_MAX:
+        shutil.copyfile(path, path.with_suffix(".log.1"))
+        path.open("r+b").truncate(0)
