@@ -25,6 +25,7 @@ export default {
   async fetch(request: Request, env: { WHO: string }): Promise<Response> {
     console.log("asked for", new URL(request.url).pathname);
     if (request.url.endsWith("/boom")) explode();
+    if (request.url.endsWith("/fetch")) return await fetch(await request.text());
     return new Response(`${word} ${env.WHO} ${await request.text()}`, { headers: { "x-made-by": "dev" } });
   },
 };
@@ -32,6 +33,12 @@ export default {
 function explode(): never {
   throw new Error("oh dear");
 }
+"""
+
+EGRESS_POLICY = """apiVersion: extensions.skerry.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: local}
+spec: {functions: [greeter], allow: [{cidrs: [127.0.0.1/32]}]}
 """
 
 
@@ -88,7 +95,9 @@ def development(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> It
     folder = tmp_path_factory.mktemp("develop") / "greeter"
     write_template("ts", folder)
     (folder / ".dev.vars").write_text("WHO=nobody\n")
-    running = start(folder, cache_dir, "--env", "WHO=you")
+    policy = folder.parent / "policy.yaml"
+    policy.write_text(EGRESS_POLICY)
+    running = start(folder, cache_dir, "--env", "WHO=you", "--egress-policy", str(policy))
     try:
         running.until(lambda: "ready: http://" in running.printed())
         running.url = running.printed().partition("ready: ")[2].split()[0]
@@ -114,6 +123,13 @@ def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(de
     assert "POST /some/path 200" in development.printed()
 
 
+def test_it_reaches_what_a_policy_of_the_command_line_allows(development: Development):
+    with httpx.Client(base_url=development.url, trust_env=False, timeout=30) as http:
+        assert http.post("/fetch", content=f"{development.url}/again").text.startswith("one you")
+        refused = http.post("/fetch", content=development.url.replace("127.0.0.1", "127.0.0.2"))
+    assert "127.0.0.2 is not a public address" in refused.text
+
+
 def test_a_save_changes_the_answer_and_a_broken_one_says_where(development: Development):
     word = development.folder / "src" / "word.ts"
     word.write_text('export const word: string = "two";')
@@ -131,12 +147,12 @@ def test_an_exception_is_told_in_the_authors_lines_to_browsers_as_a_page(develop
     development.until(lambda: development.get().status_code == 200)
     answer = development.get("/boom")
     assert (answer.status_code, answer.headers["x-skerry-error"]) == (500, "exception")
-    assert "at explode (src/index.ts:12:" in answer.text
-    assert '> 12 |   throw new Error("oh dear");' in answer.text
+    assert "at explode (src/index.ts:13:" in answer.text
+    assert '> 13 |   throw new Error("oh dear");' in answer.text
     page = development.get("/boom", headers={"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert "<h1>Error: oh dear</h1>" in page.text
-    development.until(lambda: "at explode (src/index.ts:12:" in development.printed())
+    development.until(lambda: "at explode (src/index.ts:13:" in development.printed())
 
 
 def go() -> str | None:

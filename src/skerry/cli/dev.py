@@ -49,12 +49,16 @@ def dev(
     name: Annotated[str | None, typer.Option(help="Name of the function.")] = None,
     entrypoint: Annotated[str | None, typer.Option(metavar="PATH", help="Default: index.ts, index.js, ...")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="Repeatable.")] = None,
+    egress_policy: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="EgressPolicies to obey, YAML. Repeatable.")
+    ] = None,
     data_dir: DataDirFlag = None,
 ) -> None:
     """Run the function of a folder on this machine, and build it again at every save.
 
-    Needs no running Skerry. Takes env and runtime from edgefunction.yaml, and variables from .dev.vars. Prints the URL,
-    what the function writes to its console, and why it fails; the answer says so too. Ctrl-C stops it.
+    Needs no running Skerry. Runs functions of mode backend: what a filter does shows at a gateway (`skerry up`). Takes
+    env and runtime from edgefunction.yaml, and variables from .dev.vars. Prints the URL, what the function writes to
+    its console, and why it fails; the answer says so too. Ctrl-C stops it.
     """
     from skerry.main.configuration import Address, load_settings
     from skerry.main.dev import run_dev
@@ -64,7 +68,7 @@ def dev(
         place = Address.parse(address)
     except ValueError as error:
         raise ConfigurationError(f"--address: {address!r} {error}") from error
-    wishes = Wishes(name, entrypoint, pairs(env or []))
+    wishes = Wishes(name, entrypoint, pairs(env or []), egress_policies=tuple(egress_policy or ()))
 
     def when_ready(url: str) -> None:
         out.print(f"ready: {url} (Ctrl-C stops)")

@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from skerry.agent.development.front import DevelopmentFront, listening
-from skerry.agent.development.project import Wishes, read_project
+from skerry.agent.development.project import Wishes, read_egress_policies, read_project
 from skerry.agent.development.session import DevelopmentSession, Places, Reporter
 from skerry.agent.development.watching import Watcher
+from skerry.agent.egress import EgressStage
 from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
@@ -34,6 +35,8 @@ from skerry.main.data_dir import DataDir
 
 #: The bundler stays while the author thinks.
 BUNDLER_IDLE_SECONDS_MAX = 24 * 3600.0
+#: The egress policies for the worker, beside its socket.
+_EGRESS_FILE = "egress.json"
 
 
 async def run_dev(
@@ -63,13 +66,14 @@ async def run_dev(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     os.umask(0o077)
-    name = read_project(folder, wishes).name
+    function, policies = read_project(folder, wishes), read_egress_policies(wishes.egress_policies)
     async with AsyncExitStack() as stack:
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-dev-")))
-        state = settings.data_dir.absolute() / "dev" / name
+        state = settings.data_dir.absolute() / "dev" / function.name
         worker = _worker_settings(settings, sockets, state)
         builder, checker = await _builder(stack, settings, sockets)
         executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="watching"))
+        await EgressStage(sockets / _EGRESS_FILE, policies, [function], executor).stage()
         places = Places(worker.functions_dir, sockets / "binaries")
         session = DevelopmentSession(folder, wishes, builder, checker, places, reporter)
         workers = await stack.enter_async_context(run_workers(worker))
@@ -83,7 +87,7 @@ async def run_dev(
         when_ready(url)
         loops = (
             ("development", lambda: session.run(watcher, stamp)),
-            ("development-log", lambda: _tell_log(function_logs, name, reporter)),
+            ("development-log", lambda: _tell_log(function_logs, function.name, reporter)),
         )
         await stack.enter_async_context(background(*loops))
         await stopping.wait()
@@ -120,6 +124,7 @@ def _worker_settings(settings: Settings, sockets: Path, state: Path) -> WorkerSe
         component=component_of(settings),
         count=1,
         egress_allow=settings.egress_allow,
+        egress_file=sockets / _EGRESS_FILE,
         egress_ca_file=settings.egress_ca_file,
         memory_bytes_max=settings.worker_memory_bytes_max,
         drain_seconds=1.0,

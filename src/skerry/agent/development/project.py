@@ -9,6 +9,7 @@ Owns how a folder is read. The same reading is deployed and developed with.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from skerry.api.decoding import complete, decode
+from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY, EgressPolicy
 from skerry.api.errors import ApiError
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction, EnvVar
 from skerry.api.model import Document
@@ -46,6 +48,7 @@ class Wishes:
     entrypoint: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     timeout: str | None = None
+    egress_policies: tuple[Path, ...] = ()
 
 
 def read_project(folder: Path, wishes: Wishes) -> EdgeFunction:
@@ -73,6 +76,34 @@ def read_project(folder: Path, wishes: Wishes) -> EdgeFunction:
     if decoded.unknown:
         raise ConfigurationError(f"{folder / MANIFEST}: unknown fields {', '.join(decoded.unknown)}")
     return function
+
+
+def read_egress_policies(files: Iterable[Path]) -> list[EgressPolicy]:
+    """Read EgressPolicies, any number a file; raises ConfigurationError that says what is wrong."""
+    policies = []
+    for path in files:
+        if not path.is_file():
+            raise ConfigurationError(f"{path} is not a file")
+        try:
+            documents = [document for document in yaml.safe_load_all(_text(path)) if document is not None]
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+        policies += [_egress_policy(path, document) for document in documents]
+    return policies
+
+
+def _egress_policy(path: Path, document: object) -> EgressPolicy:
+    wanted = {"apiVersion": EGRESS_POLICY.api_version, "kind": EGRESS_POLICY.kind}
+    if not isinstance(document, dict) or {name: document.get(name) for name in wanted} != wanted:
+        raise ConfigurationError(f"{path}: must hold {EGRESS_POLICY.kind} of {EGRESS_POLICY.api_version} alone")
+    try:
+        decoded = decode(EGRESS_POLICY, document)
+        complete(EGRESS_POLICY, decoded.object, None)
+    except ApiError as error:
+        raise ConfigurationError(f"{path}: {error.public}") from error
+    if decoded.unknown:
+        raise ConfigurationError(f"{path}: unknown fields {', '.join(decoded.unknown)}")
+    return decoded.object
 
 
 def read_sources(folder: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ but the reason.
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -133,8 +133,7 @@ class DevelopmentSession:
 
     def _read(self) -> EdgeFunction:
         env = {**read_variables(self._folder), **self._wishes.env}
-        wishes = Wishes(self._wishes.name, self._wishes.entrypoint, env, self._wishes.timeout)
-        return read_project(self._folder, wishes)
+        return read_project(self._folder, replace(self._wishes, env=env))
 
     async def _build(self, function: EdgeFunction, watcher: Watcher) -> tuple[str, ...]:
         template = function.spec.template

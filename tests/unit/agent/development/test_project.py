@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from skerry.agent.development.project import Wishes, read_project, read_sources, read_variables
+from skerry.agent.development.project import Wishes, read_egress_policies, read_project, read_sources, read_variables
 from skerry.kit.errors import ConfigurationError
 
 HEAD = "apiVersion: extensions.apoxy.dev/v1alpha2\nkind: EdgeFunction\n"
@@ -52,6 +52,21 @@ def test_a_folder_without_sources_or_entrypoint_says_what_was_looked_for(tmp_pat
     (tmp_path / "other.js").write_text("1")
     with pytest.raises(ConfigurationError, match=r"no entrypoint found \(looked for index.ts.*give --entrypoint"):
         read_project(tmp_path, Wishes())
+
+
+def test_egress_policies_are_read_any_number_a_file_and_nothing_else_beside_them(tmp_path: Path):
+    policy = "apiVersion: extensions.skerry.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {name: %s}\nspec: {%s}\n"
+    write(tmp_path, **{"two.yaml": policy % ("a", "functions: [f]") + "---\n" + policy % ("b", "defaultAction: Deny")})
+    assert [each.name for each in read_egress_policies([tmp_path / "two.yaml"])] == ["a", "b"]
+    for text, told in (
+        (HEAD, "must hold EgressPolicy of extensions.skerry.dev/v1alpha1 alone"),
+        (policy % ("a", "allow: [{cidrs: [here]}]"), "spec.allow"),
+        (policy % ("a", "alow: []"), "unknown fields spec.alow"),
+        ("a: [", "not valid YAML"),
+    ):
+        write(tmp_path, **{"wrong.yaml": text})
+        with pytest.raises(ConfigurationError, match=told):
+            read_egress_policies([tmp_path / "wrong.yaml"])
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path):
