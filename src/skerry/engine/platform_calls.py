@@ -85,8 +85,8 @@ def bind(linker: Linker, module: Module) -> list[object]:
 
     Returns what must live as long as the linker's instances.
 
-    `clock_time_get` is wasmtime's own: SpiderMonkey reads the clock for every promise it makes, and a call
-    into Python costs 15 µs. The rest of wasmtime's WASI is never reached: `module` imports none of it.
+    `clock_time_get` is wasmtime's own: SpiderMonkey reads the clock again and again, and a call into Python costs more
+    than that. The rest of wasmtime's WASI is never reached: `module` imports none of it.
     """
     linker.allow_shadowing = True
     linker.define_wasi()
