@@ -3,8 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevisionSpec
+from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.function_limits import MOST, FunctionLimits
+from skerry.api.function_template import EdgeFunctionRevisionSpec
 from skerry.engine.manifest import FunctionManifest
 
 

@@ -3,14 +3,14 @@
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.egress_policy_v1alpha1 import EgressPolicy
-from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision, EdgeFunctionRevisionSpec
+from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
@@ -22,6 +22,9 @@ from skerry.client.informer import Informer, Key
 from skerry.gateway.resources import HeldPlugin, NodeFacts, Resources
 from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.memo import Memo
+
+if TYPE_CHECKING:
+    from skerry.api.function_template import EdgeFunctionRevisionSpec
 
 #: Writes whose event has not come yet are few; more only means a look too many.
 OWN_WRITES_KEPT_MAX = 4096

@@ -19,14 +19,8 @@ from skerry.api.apoxy_function_code import GoPluginSource, OCIImageRef, password
 from skerry.api.code_urls import CodeUrl, OciReference
 from skerry.api.config_text import config_json
 from skerry.api.core_v1 import Secret
-from skerry.api.extensions_v1alpha2 import (
-    FILTER,
-    FUNCTION_LABEL,
-    Artifact,
-    EdgeFunctionRevision,
-    EnvoyLoader,
-    plugin_name,
-)
+from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, Artifact, EdgeFunctionRevision, EnvoyLoader, plugin_name
+from skerry.api.function_template import FILTER
 from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.downloads import Source
 from skerry.artifacts.fetching.fetcher import CodeFetcher, Fetched

@@ -18,7 +18,8 @@ from skerry.api.apoxy_function_code import (
     repository_place,
 )
 from skerry.api.core_v1 import Secret
-from skerry.api.extensions_v1alpha2 import FILTER, Artifact, EdgeFunctionRevision, ResolvedSource
+from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunctionRevision, ResolvedSource
+from skerry.api.function_template import FILTER
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
     ArtifactCorruptError,

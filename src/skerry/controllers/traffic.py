@@ -13,7 +13,8 @@ by what is kept.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skerry.api.extensions_v1alpha2 import FILTER, EdgeFunction, EdgeFunctionRevision
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
+from skerry.api.function_template import FILTER
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficEntry, TrafficTarget, scaled, wanted_traffic
 from skerry.api.model import condition_of, is_true
 

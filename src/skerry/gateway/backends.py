@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
-from skerry.api.extensions_v1alpha2 import FILTER, EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.function_template import FILTER
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget
 from skerry.api.gateway_v1 import BackendObjectReference
 from skerry.gateway import ir

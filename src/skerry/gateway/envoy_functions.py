@@ -24,7 +24,7 @@ from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import Proces
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
-from skerry.api.extensions_v1alpha2 import TIMEOUT_SECONDS_MAX
+from skerry.api.function_template import TIMEOUT_SECONDS_MAX
 from skerry.gateway import ir
 from skerry.gateway.backends import ENGINE_FILTERS
 from skerry.gateway.envoy_retries import RETRY_RESET, RETRY_UNSENT, retry_policy

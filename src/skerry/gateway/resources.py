@@ -7,7 +7,8 @@ from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.core_v1 import Secret
 from skerry.api.dispatch_endpoints import Endpoint
-from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevisionSpec
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.function_template import EdgeFunctionRevisionSpec
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.api.gateway_v1 import Gateway, GatewayClass
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy

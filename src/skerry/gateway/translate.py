@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 
-from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.function_template import BACKEND
 from skerry.api.function_traffic import tag_label
 from skerry.api.gateway_http_route_v1 import HTTPRoute
 from skerry.gateway import ir

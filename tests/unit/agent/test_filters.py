@@ -11,13 +11,8 @@ import pytest
 from skerry.agent.code_files import CodeFiles
 from skerry.agent.filters import NATIVES_OFF, ON_TRIAL, FilterStage
 from skerry.agent.idle import GRACE_SECONDS
-from skerry.api.extensions_v1alpha2 import (
-    Artifact,
-    EdgeFunction,
-    EdgeFunctionRevision,
-    EdgeFunctionRuntime,
-    EnvoyLoader,
-)
+from skerry.api.extensions_v1alpha2 import Artifact, EdgeFunction, EdgeFunctionRevision, EnvoyLoader
+from skerry.api.function_template import EdgeFunctionRuntime
 from skerry.api.model import OwnerReference, from_document
 from skerry.gateway import ir
 from skerry.gateway.filter_slots import FilterContent

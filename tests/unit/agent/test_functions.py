@@ -8,13 +8,8 @@ from pathlib import Path
 
 from skerry.agent.functions import FunctionStage
 from skerry.agent.idle import GRACE_SECONDS
-from skerry.api.extensions_v1alpha2 import (
-    EDGE_FUNCTION,
-    Artifact,
-    EdgeFunction,
-    EdgeFunctionRevision,
-    RuntimeCapabilities,
-)
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, Artifact, EdgeFunction, EdgeFunctionRevision
+from skerry.api.function_template import RuntimeCapabilities
 from skerry.api.function_traffic import TrafficTarget
 from skerry.api.model import ObjectMeta, OwnerReference, from_document
 from skerry.client.client import Client

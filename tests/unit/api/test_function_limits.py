@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, ENV_BYTES_MAX, EdgeFunction, EnvVar
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction
 from skerry.api.function_limits import (
     MIB,
     MOST,
@@ -11,6 +11,7 @@ from skerry.api.function_limits import (
     limits_of,
     validate_limits,
 )
+from skerry.api.function_template import ENV_BYTES_MAX, EnvVar
 from skerry.api.model import from_document
 
 NAMES = ("memory", "cpuTime", "requestBody", "responseBody", "subrequests", "concurrency")

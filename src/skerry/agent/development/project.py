@@ -19,7 +19,8 @@ import yaml
 from skerry.api.decoding import complete, decode
 from skerry.api.egress_policy_v1alpha1 import EGRESS_POLICY, EgressPolicy
 from skerry.api.errors import ApiError
-from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction, EnvVar
+from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction
+from skerry.api.function_template import EnvVar
 from skerry.api.model import Document
 from skerry.artifacts.sources import SOURCE_SUFFIXES
 from skerry.kit.errors import ConfigurationError

@@ -19,7 +19,8 @@ from skerry.agent.development.watching import Stamp, Watcher
 from skerry.agent.manifests import function_manifest
 from skerry.api.apoxy_function_code import pinned_place
 from skerry.api.code_urls import FileUrl
-from skerry.api.extensions_v1alpha2 import BACKEND, EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.function_template import BACKEND
 from skerry.artifacts.errors import BuildError, BundleRefusedError
 from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.javascript import BundleCheck
