@@ -105,6 +105,14 @@ def up(
         str | None, typer.Option(metavar="HOST:PORT", help="Where the gateway listens. Default: 127.0.0.1:8080")
     ] = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="Engine processes. Default: one a core.")] = None,
+    faas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DRIVER",
+            help="Where functions with typed input and output run: local (default), docker, openfaas, knative, "
+            "openwhisk or noop. More of each: the settings faas_...",
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
     apply: Annotated[list[str] | None, typer.Option(metavar="FILE|DIR", help="Apply these objects once ready.")] = None,
@@ -124,6 +132,7 @@ def up(
         "api_address": api_address,
         "http_address": http_address,
         "workers": workers,
+        "faas": faas,
         "log_level": log_level,
     }
     settings = load_settings(flags, os.environ, file=config)

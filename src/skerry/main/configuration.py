@@ -20,6 +20,7 @@ import skerry
 from skerry.api.function_limits import LEAST, MOST, FunctionLimits
 from skerry.api.names import is_label, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
+from skerry.main.faas_settings import FaasSettings
 from skerry.server.oidc import OidcSettings
 
 FILE_NAME = "skerry.toml"
@@ -176,6 +177,28 @@ class Settings:
     """Authorities of the issuer's certificate, in PEM, instead of the system's."""
     oidc_required_claims: tuple[str, ...] = ()
     """What a token must say, NAME=VALUE with commas between."""
+    faas: str = "local"
+    """Where functions with typed input and output run: local, docker, openfaas, knative, openwhisk or noop."""
+    faas_docker_host: str = "unix:///var/run/docker.sock"
+    """Socket of the container engine (Docker's, or podman's) that builds images, and with docker runs them."""
+    faas_docker_network: str = ""
+    """Its network for containers of functions; empty for its default."""
+    faas_memory_bytes_max: int = 256 * 1024 * 1024
+    """Memory of one container."""
+    faas_cpus_max: float = 1.0
+    """Cores of one container."""
+    faas_registry: str = ""
+    """Where images of functions are pushed to; empty where they stay on the engine, or are built elsewhere."""
+    faas_url: str = ""
+    """Where openfaas, knative (its Kubernetes API) or openwhisk is reached."""
+    faas_namespace: str = ""
+    """The namespace there; empty for its default."""
+    faas_ingress_url: str = ""
+    """Of Knative's gateway; empty to call each Service's own URL."""
+    faas_credentials_file: Path | None = None
+    """A file with NAME:PASSWORD for openfaas and openwhisk, with a bearer token for knative."""
+    faas_ca_file: Path | None = None
+    """Authorities of that engine's certificate, in PEM, instead of the system's."""
     js_engine_dir: Path = field(default_factory=_bundled_js_engine)
     """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
 
@@ -213,6 +236,7 @@ class Settings:
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
             *_limits_problems(self),
             _oidc_problem(self),
+            _faas_problem(self),
         ]
         if any(wrong):
             raise ConfigurationError("; ".join(filter(None, wrong)))
@@ -246,6 +270,19 @@ def oidc_settings(settings: Settings) -> OidcSettings | None:
     if all(values[item.name] == item.default for item in dataclasses.fields(Settings) if item.name in values):
         return None
     return OidcSettings(**values)
+
+
+def faas_settings(settings: Settings) -> FaasSettings:
+    """Return where functions with typed input and output run. Raises ConfigurationError."""
+    return FaasSettings(**{item.name: getattr(settings, item.name) for item in dataclasses.fields(FaasSettings)})
+
+
+def _faas_problem(settings: Settings) -> str:
+    try:
+        faas_settings(settings)
+    except ConfigurationError as error:
+        return error.public
+    return ""
 
 
 def _oidc_problem(settings: Settings) -> str:
@@ -314,6 +351,17 @@ _READERS: dict[str, Any] = {
     "function_subrequests_max": int,
     "function_concurrency_max": int,
     "js_engine_dir": Path,
+    "faas": str.lower,
+    "faas_docker_host": str,
+    "faas_docker_network": str,
+    "faas_memory_bytes_max": int,
+    "faas_cpus_max": float,
+    "faas_registry": str,
+    "faas_url": _url,
+    "faas_namespace": str,
+    "faas_ingress_url": _url,
+    "faas_credentials_file": Path,
+    "faas_ca_file": Path,
     "max_requests_inflight": int,
     "max_mutating_requests_inflight": int,
     "audit_reads": _boolean,

@@ -66,6 +66,7 @@ from skerry.main.building import component_of, engine_cache_of, fetch_settings, 
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
+from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, serve_endpoints
 from skerry.main.ports import free_address
 from skerry.main.runtimes import local_driver
@@ -191,9 +192,8 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         builders = await stack.enter_async_context(code_builders(settings, data_dir))
         await stack.enter_async_context(controllers(settings, builders, client, keep, verbs.kinds))
         sockets = stack.enter_context(directories.run_dir(data_dir))
-        functions = await stack.enter_async_context(
-            local_driver(settings, data_dir, sockets, builders, api_port=api_address.port)
-        )
+        local = local_driver(settings, data_dir, sockets, builders, api_port=api_address.port)
+        functions = await stack.enter_async_context(deploying(settings, client, local))
         await stack.enter_async_context(dispatch_controllers(functions, client, keep, verbs, ground.dispatching))
         events = ground.dispatching.events
         await stack.enter_async_context(event_drivers(client, events, data_dir.logs, drain_seconds(settings)))

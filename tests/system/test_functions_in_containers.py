@@ -1,0 +1,270 @@
+"""Functions in containers: the driver `docker`, its builder, and `skerry up --faas docker`, on a real podman.
+
+Skipped, with the reason, where podman runs no containers.
+"""
+
+import datetime as dt
+import io
+import json
+import tarfile
+import time
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pip
+import pytest
+
+from skerry.functions import (
+    Exec,
+    Function,
+    FunctionError,
+    FunctionExecution,
+    InputError,
+    InvocationError,
+    Runner,
+    SystemError,  # noqa: A004
+    logs_of,
+)
+from skerry.functions.containers.driver import DockerDriver, DockerSettings
+from skerry.functions.containers.engine import ContainerEngine, connected
+from skerry.functions.containers.images import DockerImageBuilder, DockerImages, DockerImageSettings
+from skerry.functions.errors import BuildError
+from skerry.functions.images import Recipe
+from skerry.kit.clock import rfc3339
+from skerry.testing.podman import NETWORK, Podman, PodmanMissingError, build_python_base, serving_podman
+from skerry.testing.skerry_process import SkerryProcess
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+
+BASE = "localhost/python3-base:1"
+STATE_SECONDS_MAX = 120.0
+IMAGES = DockerImageSettings(owner="test")
+SOURCE = b"""
+import os, sys, time
+
+def run(context, payload):
+    return globals()[payload["do"]](context, payload.get("with"))
+
+def echo(context, payload):
+    return payload
+
+def see(context, payload):
+    return context
+
+def refuse(context, payload):
+    raise ValueError("no such person")
+
+def fail(context, payload):
+    raise RuntimeError("it broke")
+
+def die(context, payload):
+    os._exit(7)
+
+def slow(context, payload):
+    print("begun", flush=True)
+    time.sleep(payload)
+
+def show(context, payload):
+    print("out", payload)
+    print("err", payload, file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def podman(repository: Path) -> Iterator[Podman]:
+    try:
+        with serving_podman(repository / ".cache" / "python-rootfs") as podman:
+            build_python_base(podman, BASE)
+            yield podman
+    except PodmanMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def engine(podman: Podman) -> AsyncIterator[ContainerEngine]:
+    async with connected(podman.host) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def driver(engine: ContainerEngine) -> AsyncIterator[DockerDriver]:
+    settings = DockerSettings(owner="test", network=NETWORK)
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
+        yield DockerDriver(settings, DockerImageBuilder(IMAGES, engine), engine, client)
+
+
+async def deploy(
+    driver: DockerDriver, handler: str, source: bytes = SOURCE, image: str = BASE, name: str = "f"
+) -> Function:
+    function = Function(name, id=name, faas_id=name)
+    await driver.create(function, Exec(source, handler, image, name))
+    return function
+
+
+async def run(driver: DockerDriver, do: str, payload: Any = None, **more: Any) -> Any:
+    return await Runner(driver).run(FunctionExecution(faas_id="f", **more), {"do": do, "with": payload})
+
+
+async def test_a_function_in_a_container_keeps_to_the_protocol_and_goes_without_a_trace(
+    driver: DockerDriver, engine: ContainerEngine, podman: Podman
+) -> None:
+    function = await deploy(driver, "f.run")
+    assert await run(driver, "echo", {"a": [1, None, "é"]}) == {"a": [1, None, "é"]}
+    seen = await run(driver, "see", context={"event": {"eventType": "t"}})
+    assert seen == {"event": {"eventType": "t"}, "secrets": {}, "serviceBindings": {}}
+    for do, kind, message in (
+        ("refuse", InputError, "no such person"),
+        ("fail", FunctionError, "it broke"),
+        ("die", SystemError, "exit code 7"),
+    ):
+        with pytest.raises(InvocationError, match=message) as caught:
+            await run(driver, do)
+        assert type(caught.value) is kind
+        assert await run(driver, "echo", 1) == 1, "the next run works"
+    execution = FunctionExecution(faas_id="f")
+    await Runner(driver).run(execution, {"do": "show", "with": 5})
+    assert logs_of(execution.context).as_object() == {"stdout": ["out 5"], "stderr": ["err 5"]}
+    soon = rfc3339(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1))
+    execution = FunctionExecution({"deadline": soon}, faas_id="f")
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await Runner(driver).run(execution, {"do": "slow", "with": 300})
+    with pytest.raises(FunctionError, match="Did not invoke"):
+        await run(driver, "echo", context={"deadline": soon})
+    client = podman.client()
+    container = client.containers.list(filters={"label": "dispatch-function-revision=f"})[0]
+    assert container.name == "dispatch-f-f"
+    assert container.attrs["HostConfig"]["Memory"] == 256 << 20
+    assert [at["HostIp"] for at in container.ports["8080/tcp"] or ()] == ["127.0.0.1"]
+    assert await driver.deployments() == {"f"}
+    container.stop(timeout=1)
+    client.close()
+    answered = None
+    for _ in range(2):  # the first run may find out that it has ended
+        try:
+            answered = await run(driver, "echo", 3)
+        except SystemError:
+            continue
+    assert answered == 3, "a container that has ended is started again"
+    await driver.delete(function)
+    await driver.delete(function)
+    assert await driver.deployments() == set()
+    assert await engine.images({"dev.skerry.owner": "test", "dev.skerry.role": "function"}) == {}
+    with pytest.raises(SystemError, match="missing container for function f"):
+        await run(driver, "echo")
+
+
+async def test_code_that_does_not_load_is_told_by_the_build_and_leaves_nothing(driver: DockerDriver) -> None:
+    with pytest.raises(BuildError, match="has no attribute 'missing'"):
+        await deploy(driver, "f.missing")
+    assert await driver.deployments() == set()
+    await driver.remove_leftovers()
+
+
+async def test_what_can_not_be_built_at_all_is_told(driver: DockerDriver) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../f.py"))
+    with pytest.raises(BuildError, match="outside"):
+        await deploy(driver, "f.run", content.getvalue())
+    with pytest.raises(FunctionError, match="is no base image: it has no folder /function-template"):
+        await deploy(driver, "f.run", image="localhost/rootfs:1")
+    with pytest.raises(SystemError, match="localhost/none:1 is not there"):
+        await deploy(driver, "f.run", image="localhost/none:1")
+
+
+@pytest.fixture(scope="module")
+def base_with_pip(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base image with an installer, and a package for it to find."""
+    content = io.BytesIO()
+    wheel = tmp_path_factory.mktemp("wheels") / "sigil-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.writestr("sigil.py", "NAME = 'direwolf'")
+        packed.writestr("sigil-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: sigil\nVersion: 1\n")
+        packed.writestr("sigil-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr("sigil-1.dist-info/RECORD", "sigil.py,,\n")
+    dockerfile = f"FROM {BASE}\nCOPY files /\n".encode()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.add(Path(pip.__file__).parent, "files/usr/lib/python3/dist-packages/pip")
+        archive.add(wheel, f"files/wheels/{wheel.name}")
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(dockerfile)
+        archive.addfile(member, io.BytesIO(dockerfile))
+    content.seek(0)
+    client = podman.client()
+    client.images.build(fileobj=content, custom_context=True, tag="localhost/python3-pip:1", rm=True)
+    client.close()
+    return "localhost/python3-pip:1"
+
+
+async def test_an_image_has_packages_and_functions_are_built_from_it(
+    driver: DockerDriver, engine: ContainerEngine, base_with_pip: str
+) -> None:
+    images = DockerImages(IMAGES, engine)
+    base = await images.base(base_with_pip, "python3")
+    assert await images.build(Recipe(base, "python3")) == base
+    recipe = Recipe(base, "python3", "--no-index\n--find-links /wheels\nsigil\n")
+    image = await images.build(recipe)
+    assert await images.build(recipe) == image
+    assert await images.built() == {image}
+    source = b"from sigil import NAME\ndef run(context, payload): return NAME"
+    function = await deploy(driver, "f.run", source, image)
+    assert await run(driver, "") == "direwolf"
+    await driver.delete(function)
+    await images.remove(image)
+    assert (await images.built(), await images.has(image)) == (set(), False)
+    with pytest.raises(BuildError, match="No matching distribution found for none-such"):
+        await images.build(Recipe(base, "python3", "--no-index\nnone-such\n"))
+    with pytest.raises(BuildError, match="has no apt-get"):
+        await images.build(Recipe(base, "python3", "", (("libpq5", "15"),)))
+
+
+def until(http: httpx.Client, name: str, *states: str) -> dict[str, Any]:
+    deadline = time.monotonic() + STATE_SECONDS_MAX
+    while (found := http.get(f"/v1/function/{name}").json())["status"] not in states:
+        assert time.monotonic() < deadline, found
+    return dict(found)
+
+
+def test_skerry_runs_functions_in_containers_and_updates_them_without_a_gap(
+    podman: Podman, cache_dir: Path, tmp_path: Path
+) -> None:
+    settings = f"faas_docker_host = '{podman.host}'\nfaas_docker_network = '{NETWORK}'\n"
+    code, data_dir = tmp_path / "hello.py", tmp_path / "data"
+    code.write_text("def handle(context, payload):\n    print('seen')\n    return 'first'\n")
+    with (
+        SkerryProcess.started(data_dir, "--faas", "docker", cache_dir=cache_dir, settings=settings) as skerry,
+        skerry.api_client() as http,
+    ):
+        http.headers["x-dispatch-org"] = "default"
+        skerry.skerry("base-image", "create", "base", BASE, "--language", "python3")
+        skerry.skerry("image", "create", "python3", "base")
+        skerry.skerry("function", "create", "hello", str(code), "--image", "python3")
+        done = json.loads(skerry.skerry("function", "exec", "hello", "--wait"))
+        assert (done["output"], done["logs"]["stdout"]) == ("first", ["seen"])
+        code.write_text("def handle(context, payload):\n    return 'second'\n")
+        skerry.skerry("function", "create", "hello", str(code), "--image", "python3", "--update")
+        assert json.loads(skerry.skerry("function", "exec", "hello", "--wait"))["output"] == "second"
+        code.write_text("handle = 1\n")
+        told = skerry.skerry("function", "create", "hello", str(code), "--image", "python3", "--update", fails=True)
+        assert "Error building image for function" in told
+        assert "cannot be called" in told
+        assert json.loads(skerry.skerry("function", "exec", "hello", "--wait"))["output"] == "second"
+        assert until(http, "hello", "READY")["reason"], "why the newest is not what runs"
+        http.post("/v1/function", json={"name": "lost", "image": "cobol", "code": "x"})
+        assert until(http, "lost", "ERROR")["reason"] == [
+            "Error when fetching image for function lost: image cobol not found"
+        ]
+        client = podman.client()
+        assert len(client.containers.list(all=True)) == 1, "of updates, the old and the failed are gone"
+        skerry.skerry("function", "delete", "hello")
+        deadline = time.monotonic() + STATE_SECONDS_MAX
+        while client.containers.list(all=True, ignore_removed=True) or _function_images(client):
+            assert time.monotonic() < deadline
+        client.close()
+
+
+def _function_images(client: Any) -> list[str]:
+    return [tag for image in client.images.list() for tag in image.tags if "/func-" in tag]
