@@ -1,7 +1,8 @@
 # Everything that is done with this tree is a target here, and CI runs the same ones. `make help` lists them.
 #
 # A step that succeeded leaves a stamp, so that a second `make setup` does nothing. All tools live in .venv (Python's, and
-# links to node, npm, kubectl, docker-registry, wrk, gcc and postgres), so no target depends on what else is on the PATH.
+# links to node, npm, kubectl, docker-registry, wrk, gcc, podman and postgres), so no target depends on what else is on
+# the PATH.
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,7 +51,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/postgres \
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/podman $(STAMPS)/postgres \
 		$(ASC_MODULES) $(C_MODULES) $(FUNCTION_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
@@ -154,6 +155,11 @@ $(STAMPS)/gcc: $(STAMPS)/venv scripts/gcc.sh scripts/debian.sh
 $(STAMPS)/postgres: $(STAMPS)/venv scripts/postgres.sh scripts/debian.sh
 	$(call say,PostgreSQL)
 	@scripts/postgres.sh $(BIN)
+	@touch $@
+
+$(STAMPS)/podman: $(STAMPS)/venv scripts/podman.sh scripts/debian.sh
+	$(call say,podman)
+	@scripts/podman.sh $(BIN)/podman
 	@touch $@
 
 # ---- run -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ esac
 
 rootfs=$PWD/.cache/python-rootfs
 if unpack_from_debian "$suite" "$rootfs" python3-minimal "python$version-minimal" "libpython$version-minimal" \
-  "libpython$version-stdlib" libc6 zlib1g libexpat1 libbz2-1.0 liblzma5 libffi8 "libssl3$t64"; then
+  "libpython$version-stdlib" libc6 zlib1g libexpat1 libbz2-1.0 liblzma5 libffi8; then
   (
     cd "$rootfs"
     rm -rf ./*.deb state cache status sources.list usr/share usr/lib/*/gconv usr/lib/python3*/EXTERNALLY-MANAGED \

@@ -58,22 +58,23 @@ def ask(http: httpx.Client, name: str) -> Any:
 def test_a_function_has_the_packages_of_its_image_and_those_of_an_update(
     skerry: SkerryProcess, http: httpx.Client, tmp_path: Path
 ) -> None:
-    manifest, code = tmp_path / "requirements.txt", tmp_path / "hello.py"
+    manifest = tmp_path / "requirements.txt"
     manifest.write_text(wheel(tmp_path / "1", "NAME = 'direwolf'"))
-    code.write_text(SOURCE)
-    assert skerry.skerry("base-image", "create", "base", "r/python3:1", "-l", "python3") == "Created base image: base\n"
+    made = skerry.skerry("base-image", "create", "base", "r/python3:1", "-l", "python3")
+    assert made == "Created base image: base\n"
     made = skerry.skerry("image", "create", "web", "base", "--runtime-deps", str(manifest))
     assert made == "Created image: web\n"
-    skerry.skerry("function", "create", "hello", str(code), "--image", "web")
+    body = {"name": "hello", "image": "web", "code": SOURCE, "main": "handle"}
+    assert http.post("/v1/function", json=body).status_code == 201
     assert ask(http, "hello") == "direwolf"
     image = http.get("/v1/image/web").json()
     assert image["dockerUrl"].startswith("python3@sha256:")
     assert (image["language"], image["status"], image["baseImageName"]) == ("python3", "READY", "base")
-    assert "READY" in skerry.skerry("image", "list")
     columns = skerry.kubectl("get", "images.dispatch.skerry.dev", "web").split()
     assert {"URL", "BASEIMAGE", "STATUS", "web", "base", "READY"} <= set(columns)
-    manifest.write_text(wheel(tmp_path / "2", "NAME = 'lion'"))
-    skerry.skerry("image", "create", "web", "base", "--runtime-deps", str(manifest), "--update")
+    change = {"name": "web", "baseImageName": "base"}
+    newer = {"runtimeDependencies": {"manifest": wheel(tmp_path / "2", "NAME = 'lion'")}}
+    assert http.put("/v1/image/web", json=change | newer).json()["status"] == "UPDATING"
     deadline = time.monotonic() + STATE_SECONDS_MAX
     while (seen := ask(http, "hello")) != "lion":
         assert seen == "direwolf", "the old deployment serves until the new one does"
@@ -82,7 +83,7 @@ def test_a_function_has_the_packages_of_its_image_and_those_of_an_update(
     told = skerry.skerry("image", "create", "web", "base", "--runtime-deps", str(manifest), "--update", fails=True)
     assert "could not be installed" in told
     assert ask(http, "hello") == "lion"
-    assert skerry.skerry("image", "delete", "web") == "Deleted image: web\n"
+    assert http.delete("/v1/image/web").status_code == 200
     assert ask(http, "hello") == "lion"
 
 
