@@ -1,6 +1,7 @@
 """Endpoints: functions that answer HTTP requests through the real gateway."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -142,6 +143,19 @@ def test_endpoints_are_listed_moved_and_removed(skerry: SkerryProcess, dispatch:
     assert "READY" in skerry.kubectl("get", "endpoints.dispatch.skerry.dev", "moved")
     assert dispatch.http.delete("/v1/api/moved").json()["status"] == "DELETING"
     assert dispatch.http.get("/v1/api/moved").json() == {"code": 404, "message": "API moved not found"}
+
+
+def test_the_shop_of_the_examples_ships_what_it_is_told_to(
+    skerry: SkerryProcess, dispatch: DispatchClient, repository: Path
+) -> None:
+    skerry.kubectl("apply", "-f", str(repository / "examples/events/shop.yaml"))
+    for path in ("function/ship", "serviceinstance/carrier", "api/orders"):
+        dispatch.until(f"/v1/{path}", lambda found: found["status"] == "READY")
+    shipped = {"shipped": "boots", "by": "Raven Post"}
+    assert ask(skerry, "POST", "/default/orders", data={"item": "boots"}).json() == shipped
+    printed = skerry.skerry("event", "emit", "order.placed", "--data", '{"item": "boots"}')
+    run = printed.splitlines()[1].removeprefix("run ")
+    assert dispatch.until(f"/v1/runs/{run}", lambda found: found["status"] == "READY")["output"] == shipped
 
 
 @pytest.mark.usefixtures("dispatch")
