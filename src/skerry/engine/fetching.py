@@ -30,6 +30,7 @@ from skerry.engine.upstream.waits import ASKED, WOKEN, Steps, Wait, Waker
 __all__ = [
     "CONCURRENT_MAX",
     "NOT_GRANTED",
+    "SENDING_BYTES_MAX",
     "SUBREQUESTS_MAX",
     "Event",
     "EventKind",
@@ -42,6 +43,9 @@ __all__ = [
 SUBREQUESTS_MAX = 1_000
 #: Of one instance at once.
 CONCURRENT_MAX = 64
+#: Of the bodies that the subrequests of one instance send at once: each is the host's own copy, which no limit of the
+#: guest's memory holds, and which is kept for as long as it may have to be sent again.
+SENDING_BYTES_MAX = 32 * 1024 * 1024
 #: An upstream that answered in this time the last time is waited for so long before another thread is asked to take
 #: the event loop over: for a near one that costs more than the wait.
 PATIENCE_SECONDS = 0.001
@@ -119,10 +123,11 @@ class FunctionFetcher:
 class _Running:
     """A subrequest that waits: its steps, what for, and until when."""
 
-    __slots__ = ("steps", "until", "wait")
+    __slots__ = ("body_bytes", "steps", "until", "wait")
 
-    def __init__(self, steps: Steps[None]) -> None:
+    def __init__(self, steps: Steps[None], body_bytes: int) -> None:
         self.steps = steps
+        self.body_bytes = body_bytes
         self.wait = Wait(WOKEN)
         self.until = 0.0
 
@@ -164,7 +169,7 @@ class Subrequests:
         number = next(self._numbers)
         self._started += 1
         try:
-            running = _Running(self._exchange(number, head, body))
+            running = _Running(self._exchange(number, head, body), len(body))
         except FetchRefusedError as error:
             self._tell(Event(number, EventKind.FAILED, str(error).encode(), is_refused=True))
             return number
@@ -179,6 +184,9 @@ class Subrequests:
             raise FetchRefusedError(f"a request may cause {self._subrequests_max} subrequests, and this one has")
         if len(self._open) >= CONCURRENT_MAX:
             raise FetchRefusedError(f"{CONCURRENT_MAX} subrequests run already: wait for some of them")
+        if body and len(body) + sum(each.body_bytes for each in self._open.values()) > SENDING_BYTES_MAX:
+            limit = f"{SENDING_BYTES_MAX >> 20} MiB"
+            raise FetchRefusedError(f"the bodies of subrequests may take {limit} together while they run")
         return self._fetcher.exchange(number, head, body, self._tell, partial(self._wake, number))
 
     def _wake(self, number: int) -> None:

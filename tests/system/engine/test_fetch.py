@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from skerry.engine import fetching
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import CONCURRENT_MAX, SUBREQUESTS_MAX
 from skerry.engine.upstream.limits import FetchLimits
@@ -386,6 +387,20 @@ def test_the_time_limit_counts_while_a_fetch_waits(load: "Loader", upstream: Ups
     with pytest.raises(CallError) as failed:  # the server holds its answer for as long as the test runs
         function.call(timeout_seconds=0.2)
     assert failed.value.kind is FailureKind.TIMEOUT
+
+
+def test_what_bodies_of_subrequests_take_together_is_bounded(
+    load: "Loader", upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fetching, "SENDING_BYTES_MAX", 2 << 20)
+    function = load.handler(
+        f"""const send = () => fetch('{upstream.url}/status?200', {{method: 'POST', body: 'x'.repeat(1 << 20)}})
+                .then((r) => r.text(), (e) => e.message);
+            return Response.json([await Promise.all([send(), send(), send()]), await send()]);"""
+    )
+    together, after = json.loads(function.call().body)
+    refused = "fetch: the bodies of subrequests may take 2 MiB together while they run"
+    assert (sorted(together), after) == (["body", "body", refused], "body")
 
 
 def test_subrequests_are_bounded_at_once_and_in_all(load: "Loader", upstream: Upstream):
