@@ -9,15 +9,20 @@ import pytest
 
 from skerry.engine.key_values import KEY_BYTES_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX, KeyValueStore
 from skerry.engine.kv_operations import FunctionKeyValues
-from skerry.kit.clock import SystemClock
+from skerry.testing.clock import FakeClock
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
 
 
 @pytest.fixture
-def store(tmp_path: Path, load: "Loader") -> Iterator[KeyValueStore]:
-    store = KeyValueStore(tmp_path / "kv.db", SystemClock())
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, load: "Loader", clock: FakeClock) -> Iterator[KeyValueStore]:
+    store = KeyValueStore(tmp_path / "kv.db", clock)
     load.key_values = FunctionKeyValues(store, "hello")
     yield store
     store.close()
@@ -65,17 +70,19 @@ def test_keys_are_listed_by_prefix_and_in_pages(load: "Loader"):
     assert [key for page in pages for key in page] == [{"name": f"user:{n:02}", "metadata": n} for n in numbers]
 
 
-def test_an_entry_ends_when_it_expires(load: "Loader", store: KeyValueStore):
+def test_an_entry_ends_when_it_expires(load: "Loader", store: KeyValueStore, clock: FakeClock):
     function = load.handler(
-        """await env.KV.put('soon', 'v', {expirationTtl: 1}); await env.KV.put('later', 'v', {expirationTtl: 1000});
-           const before = (await env.KV.list()).keys;
-           while (await env.KV.get('soon') !== null) await new Promise((done) => setTimeout(done, 20));
-           const after = (await env.KV.list()).keys;
-           return Response.json([before.map((key) => [key.name, key.expiration > 1e9]), after.length]);"""
+        """if (request.method === 'PUT') {
+               await env.KV.put('soon', 'v', {expirationTtl: 1}); await env.KV.put('later', 'v', {expirationTtl: 1000});
+           }
+           const kept = (await env.KV.list()).keys.map((key) => [key.name, key.expiration > 1e9]);
+           return Response.json([kept, await env.KV.get('soon')]);"""
     )
-    assert json.loads(function.call().body) == [[["later", True], ["soon", True]], 1]
+    assert json.loads(function.call("PUT").body) == [[["later", True], ["soon", True]], "v"]
+    clock.advance(2)
+    assert json.loads(function.call().body) == [[["later", True]], None]
     store.sweep()
-    assert function.call().status == 200
+    assert json.loads(function.call().body) == [[["later", True]], None]
 
 
 @pytest.mark.parametrize(

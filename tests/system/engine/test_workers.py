@@ -210,12 +210,17 @@ async def test_the_limits_of_a_function_are_its_own(node: "Node"):
 
 
 async def test_over_its_concurrency_a_function_is_429_and_says_when_to_try_again(node: "Node"):
-    node.deploy(
-        "busy-1", "await new Promise((done) => setTimeout(done, 500)); return new Response('ok');", concurrency_max=1
-    )
-    node.deploy("hello-1", HELLO)
+    held = """while (await env.KV.get("go") === null) await new Promise((done) => setTimeout(done, 20));
+        return new Response("ok");"""
+    node.deploy("busy-1", held, concurrency_max=1, shared_kv="both")
+    node.deploy("hello-1", f"await env.KV.put('go', ''); {HELLO}", shared_kv="both")
     with ThreadPoolExecutor(6) as threads:
         asked = [threads.submit(node.request, "busy-1") for _ in range(6)]
+
+        async def three_are_refused() -> bool:
+            return sum(each.done() for each in asked) == 3
+
+        await node.until(three_are_refused)
         assert (await ask(node, "hello-1")).body == b"hello"
         answers = [await anyio.to_thread.run_sync(each.result) for each in asked]
     assert sorted(answer.status for answer in answers) == [200, 200, 200, 429, 429, 429]
@@ -266,7 +271,7 @@ async def test_a_killed_worker_is_back_and_answers_what_was_sent_meanwhile(node:
 
 
 async def test_a_running_request_finishes_when_its_worker_is_told_to_stop(node: "Node"):
-    node.deploy("slow-1", "await new Promise((done) => setTimeout(done, 500)); return new Response('done');")
+    node.deploy("slow-1", "await new Promise((done) => setTimeout(done, 3000)); return new Response('done');")
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(node.request, "slow-1")
 
