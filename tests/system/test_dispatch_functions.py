@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from skerry.testing.described import Described
 from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = pytest.mark.system
@@ -58,7 +59,19 @@ WAIT = {"prefer": "wait=20"}
 def http(skerry: SkerryProcess) -> Iterator[httpx.Client]:
     with skerry.api_client() as client:
         client.headers["x-dispatch-org"] = "default"
+        Described.watch(client)
         yield client
+
+
+def test_the_api_describes_itself_to_anybody(skerry: SkerryProcess) -> None:
+    with skerry.api_client() as anybody:
+        del anybody.headers["authorization"]
+        document = anybody.get("/v1/openapi.json")
+        assert (document.status_code, document.json()["openapi"]) == (200, "3.1.0")
+        page = anybody.get("/docs")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "/v1/runs/{name}/logs" in page.text
+        assert anybody.get("/v1/runs").status_code == 401
 
 
 def packed(**files: str) -> str:

@@ -27,17 +27,20 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns
 from skerry.server.access import Access
-from skerry.server.dispatch.door import DispatchDoor, Sources
+from skerry.server.dispatch.docs_page import DOCS_PATH, docs_page
+from skerry.server.dispatch.door import DispatchDoor, Sources, json
 from skerry.server.dispatch.drivers import Drivers
 from skerry.server.dispatch.endpoint_app import EndpointApp
 from skerry.server.dispatch.endpoints import Endpoints
 from skerry.server.dispatch.events import EventEmission, Subscriptions
 from skerry.server.dispatch.functions import Functions
 from skerry.server.dispatch.images import BaseImages, Images
+from skerry.server.dispatch.openapi import OPENAPI_PATH, openapi_document
 from skerry.server.dispatch.run_logs import PrintedLines
 from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
 from skerry.server.dispatch.services import Services
+from skerry.server.http import Response
 from skerry.server.serve import serve_socket
 from skerry.server.verbs.verbs import Verbs
 
@@ -66,7 +69,13 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         BaseImages(),
         Services(),
     )
-    return DispatchDoor(verbs, access, [operation for each in handlers for operation in each.operations()])
+    operations = [operation for each in handlers for operation in each.operations()]
+    document = openapi_document(operations)
+    pages = {
+        OPENAPI_PATH: json(document),
+        DOCS_PATH: Response(docs_page(document), content_type="text/html; charset=utf-8"),
+    }
+    return DispatchDoor(verbs, access, operations, pages)
 
 
 @asynccontextmanager

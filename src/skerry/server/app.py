@@ -21,6 +21,7 @@ from skerry.server import health
 from skerry.server.access import Access, Denied, path_act, require
 from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
+from skerry.server.authorization.defaults import PUBLIC_DOCUMENTS
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
 from skerry.server.impersonation import impersonated
@@ -31,7 +32,7 @@ log = get_logger(__name__)
 
 _METRICS = "/metrics"
 #: Paths that may be asked without a credential, as the anonymous user.
-_ANONYMOUS_PATHS = health.PATHS | {"/version"}
+_ANONYMOUS_PATHS = health.PATHS | {"/version", *PUBLIC_DOCUMENTS}
 #: How long an answer may take, streams aside; Kubernetes' own time.
 REQUEST_SECONDS = 60.0
 #: What is answered is true now; the few documents that may be kept say so themselves.

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from skerry.testing.described import Described
 from skerry.testing.skerry_process import SkerryProcess
 
 #: How long a state may take to come on a busy machine.
@@ -19,11 +20,15 @@ class DispatchClient:
 
     Args:
         http: with a credential.
+
+    Attributes:
+        described: holds every answer to the door's own description of it.
     """
 
     def __init__(self, http: httpx.Client) -> None:
         self.http = http
         self.http.headers["x-dispatch-org"] = "default"
+        self.described = Described.watch(http)
 
     @classmethod
     @contextmanager

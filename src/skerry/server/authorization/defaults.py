@@ -38,6 +38,8 @@ _WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _UNAUTHENTICATED = ANONYMOUS.groups[0]
 
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version")
+#: What describes an API to people and tools, and nothing else.
+PUBLIC_DOCUMENTS = ("/docs", "/v1/openapi.json")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH)
 _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 
@@ -47,7 +49,7 @@ def default_roles(kinds: Sequence[Kind[Any]]) -> list[ClusterRole]:
     apart = [
         _role("cluster-admin", EVERYTHING),
         _role("system:discovery", [_paths(_DISCOVERY)]),
-        _role("system:public-info-viewer", [_paths(_HEALTH)]),
+        _role("system:public-info-viewer", [_paths((*_HEALTH, *PUBLIC_DOCUMENTS))]),
         _role("system:monitoring", [_paths(("/metrics", *_HEALTH))]),
         _role(
             "system:basic-user",

@@ -115,20 +115,26 @@ class DispatchDoor:
         verbs: what is done with objects.
         access: who may.
         operations: everything that may be asked.
+        pages: what is the same for everybody, by path.
     """
 
-    prefixes = ("/v1",)
+    prefixes = ("/v1", "/docs")
 
-    def __init__(self, verbs: Verbs, access: Access, operations: Iterable[Operation]) -> None:
+    def __init__(
+        self, verbs: Verbs, access: Access, operations: Iterable[Operation], pages: Mapping[str, Response]
+    ) -> None:
         self._verbs = verbs
         self._access = access
         self._operations = [(_pattern(operation.path), operation) for operation in operations]
+        self._pages = pages
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
         for _, operation in self._operations:
             name = "x" if "{name}" in operation.path else ""
             yield Route(operation.method, operation.path, act=operation.act(_DEFAULT_ORGANIZATION, name))
+        for path in self._pages:
+            yield Route("GET", path)
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`. Errors are of Dispatch's form."""
@@ -146,6 +152,8 @@ class DispatchDoor:
         act = operation.act(namespace, names.get("name", "")) if operation else path_act(request.method, request.path)
         request.decision = require(self._access, request.user, act)
         if operation is None:
+            if request.method == "GET" and (page := self._pages.get(request.path)):
+                return page
             raise self._unknown(request)
         if not organization:
             raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
@@ -162,6 +170,8 @@ class DispatchDoor:
 
     def _unknown(self, request: Request) -> ApiError:
         allowed = sorted({o.method for pattern, o in self._operations if pattern.fullmatch(request.path)})
+        if request.path in self._pages:
+            allowed = ["GET"]
         if allowed:
             return MethodNotAllowed(f"method {request.method} is not allowed, but [{','.join(allowed)}] are")
         return NotFound(f"path {request.path} was not found")
