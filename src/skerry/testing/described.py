@@ -35,7 +35,7 @@ class Described:
     def check(self, response: httpx.Response) -> None:
         """Insist that an answer is one that the document tells; raises AssertionError."""
         request = response.request
-        told = next((path for pattern, path in self._paths if pattern.fullmatch(request.url.path)), None)
+        told = next((path for pattern, path in self._paths if pattern.fullmatch(request.url.path.rstrip("/"))), None)
         operation = self._document["paths"].get(told, {}).get(request.method.lower()) if told else None
         if response.headers.get("content-type") == "text/event-stream":
             return
