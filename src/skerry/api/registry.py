@@ -7,6 +7,7 @@ from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.apoxy_core_v1alpha2 import BACKEND
 from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
+from skerry.api.coordination_v1 import LEASE
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
 from skerry.api.dispatch_drivers import EVENT_DRIVER, EVENT_DRIVER_TYPE
@@ -31,6 +32,7 @@ KINDS: tuple[Kind[Any], ...] = (
     CONFIG_MAP,
     EVENT,
     SERVICE_ACCOUNT,
+    LEASE,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     ROLE,

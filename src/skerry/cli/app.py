@@ -95,6 +95,15 @@ def _fail(error: SkerryError) -> NoReturn:
     sys.exit(2 if isinstance(error, ConfigurationError) else 1)
 
 
+DatabaseFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="postgresql://USER@HOST/NAME or sqlite:///FILE; a password is better told by SKERRY_DATABASE.",
+    ),
+]
+
+
 @app.command()
 def up(
     data_dir: DataDirFlag = None,
@@ -115,6 +124,7 @@ def up(
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    database: DatabaseFlag = None,
     apply: Annotated[list[str] | None, typer.Option(metavar="FILE|DIR", help="Apply these objects once ready.")] = None,
 ) -> None:
     """Run everything on this machine: API, controllers, gateway and engine.
@@ -125,7 +135,8 @@ def up(
     # gRPC reads this when it is imported: what it does around a fork is of no use to us, since every fork is an exec.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from skerry.main.configuration import load_settings
-    from skerry.main.up import Running, run_up
+    from skerry.main.process import Running, run_process
+    from skerry.main.up import everything
 
     flags = {
         "data_dir": data_dir,
@@ -134,6 +145,7 @@ def up(
         "workers": workers,
         "faas": faas,
         "log_level": log_level,
+        "database": database,
     }
     settings = load_settings(flags, os.environ, file=config)
     manifests = [manifest for path in apply or () for manifest in read_manifests(path, sys.stdin)]
@@ -148,7 +160,39 @@ def up(
             await apply_and_wait(access, manifests, running.http_url)
         sys.stdout.flush()
 
-    uvloop.run(run_up(settings, when_ready))
+    uvloop.run(run_process(settings, everything, when_ready))
+
+
+@app.command()
+def serve(
+    data_dir: DataDirFlag = None,
+    database: DatabaseFlag = None,
+    api_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the API listens. Default: 127.0.0.1:6443")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
+) -> None:
+    """Run the control plane alone, as one of any number of replicas on a PostgreSQL database.
+
+    Every replica answers the API; the one that holds the lease kube-system/skerry-controllers runs the controllers.
+    Prints `ready` as `skerry up` does, and stops likewise. Another replica's data directory begins as a copy of `pki/`
+    and `kubeconfig` of the first one's.
+    """
+    from skerry.main.configuration import load_settings
+    from skerry.main.process import Running, run_process
+    from skerry.main.serve import replica
+
+    flags = {"data_dir": data_dir, "database": database, "api_address": api_address, "log_level": log_level}
+    settings = load_settings(flags, os.environ, file=config)
+
+    async def when_ready(running: Running) -> None:
+        out.print("ready")
+        out.print(f"  API         {running.api_url}")
+        out.print(f"  kubeconfig  {running.kubeconfig}")
+        sys.stdout.flush()
+
+    uvloop.run(run_process(settings, replica, when_ready))
 
 
 @app.command()

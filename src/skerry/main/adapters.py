@@ -1,5 +1,6 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -23,11 +24,15 @@ from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
+from skerry.store.errors import StoreError
+from skerry.store.log import RevisionLog
 
 if TYPE_CHECKING:
     from skerry.agent.agent import Agent
     from skerry.controllers.dispatch_events import EventDeliveries
 
+#: How long a database may take to answer one question, where a replica is said to be ready.
+READY_SECONDS_MAX = 2.0
 #: Further back than any log is kept; a bound, because dates have one.
 SINCE_SECONDS_MAX = 10 * 365 * 86400
 
@@ -79,7 +84,7 @@ class LateRuns:
 
     def _present(self) -> DispatchRunController:
         if self.controller is None:
-            raise ServiceUnavailable("functions are not run yet: Skerry is starting")
+            raise ServiceUnavailable("functions are not run here: Skerry is starting, or another replica leads")
         return self.controller
 
     async def run_now(self, function: Function, run: Run) -> Run:
@@ -99,7 +104,7 @@ class LateFollowing:
 
     def _present(self) -> RunLogFollowing:
         if self.following is None:
-            raise ServiceUnavailable("functions are not run yet: Skerry is starting")
+            raise ServiceUnavailable("functions are not run here: Skerry is starting, or another replica leads")
         return self.following
 
     async def after(self, namespace: str, run: str, place: tuple[int, int, int]) -> LogsPart:
@@ -122,7 +127,7 @@ class LateEvents:
     async def deliver(self, namespace: str, event: Event) -> list[str]:
         """Begin the runs of an event."""
         if self.deliveries is None:
-            raise ServiceUnavailable("events are not delivered yet: Skerry is starting")
+            raise ServiceUnavailable("events are not delivered here: Skerry is starting, or another replica leads")
         return await self.deliveries.deliver(namespace, event)
 
 
@@ -178,3 +183,24 @@ class NodeReadiness:
         """Ask the node what its functions' metrics are now (`server.metrics.Measured`)."""
         if self.agent:
             await self.agent.metrics.refresh()
+
+
+class DatabaseReadiness:
+    """The database as the server sees it (`server.health.ReadinessCheck`), for a replica without a node."""
+
+    name = "database"
+
+    def __init__(self, revision_log: RevisionLog) -> None:
+        self._log = revision_log
+
+    async def ready(self) -> str:
+        """Return "" where a request would be answered, else what is missing."""
+        try:
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                await self._log.revision()
+        except (StoreError, TimeoutError) as error:
+            return f"the database does not answer: {error}"
+        return ""
+
+    async def refresh(self) -> None:
+        """Do nothing: what is measured is measured here (`server.metrics.Measured`)."""

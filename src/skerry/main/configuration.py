@@ -22,6 +22,7 @@ from skerry.api.names import is_label, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
 from skerry.main.faas_settings import FaasSettings
 from skerry.server.oidc import OidcSettings
+from skerry.store.postgres.session import redacted
 
 FILE_NAME = "skerry.toml"
 ENVIRONMENT_PREFIX = "SKERRY_"
@@ -95,6 +96,8 @@ class Settings:
 
     data_dir: Path = Path(".skerry")
     """Where everything is kept: the log, keys, artifacts, logs, the kubeconfig."""
+    database: str = ""
+    """The log: postgresql://USER:PASSWORD@HOST/NAME, sqlite:///FILE; empty for skerry.db in the data directory."""
     api_address: Address = Address("127.0.0.1", 6443)
     """Where the API listens, with TLS."""
     http_address: Address = Address("127.0.0.1", 8080)
@@ -242,8 +245,9 @@ class Settings:
             raise ConfigurationError("; ".join(filter(None, wrong)))
 
     def as_text(self) -> dict[str, str]:
-        """Return every setting as text. None of them is a secret."""
+        """Return every setting as text, without the password of the database."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values["database"] = redacted(self.database)
         return {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
 
 
@@ -313,6 +317,20 @@ def _url(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    # None of the messages repeats the text, which may hold a password.
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"postgresql", "postgres"} or (
+            parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1
+        )
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ConfigurationError("database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE")
+    return text
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError("must be true or false")
@@ -321,6 +339,7 @@ def _boolean(text: str) -> bool:
 
 _READERS: dict[str, Any] = {
     "data_dir": Path,
+    "database": _database,
     "api_address": Address.parse,
     "http_address": Address.parse,
     "workers": int,

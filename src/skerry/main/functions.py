@@ -117,7 +117,10 @@ async def dispatch_controllers(
         behind.runs.controller = executing
         behind.logs.following = executing.following
         behind.events.deliveries = EventDeliveries(client, executing.require_room)
-        yield
+        try:
+            yield
+        finally:
+            behind.runs.controller = behind.logs.following = behind.events.deliveries = None
 
 
 @asynccontextmanager

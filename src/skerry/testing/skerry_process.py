@@ -39,11 +39,12 @@ class CommandFailedError(AssertionError):
 
 @dataclass
 class SkerryProcess:
-    """A running `skerry up` on free ports."""
+    """A running `skerry up`, or `skerry serve`, on free ports."""
 
     data_dir: Path
     flags: tuple[str, ...] = ()
     cache_dir: Path | None = None
+    command: str = "up"
     process: subprocess.Popen[bytes] | None = None
     api: str = ""
     http: str = ""
@@ -51,17 +52,18 @@ class SkerryProcess:
     @classmethod
     @contextmanager
     def started(
-        cls, data_dir: Path, *flags: str, cache_dir: Path | None = None, settings: str = ""
+        cls, data_dir: Path, *flags: str, cache_dir: Path | None = None, settings: str = "", command: str = "up"
     ) -> Iterator["SkerryProcess"]:
         """Run one for the length of the block.
 
         Args:
             data_dir: where it keeps its data; may be one that an earlier one left.
-            flags: of `skerry up`.
+            flags: of the command.
             cache_dir: one that is shared spares each the compiling of the engine.
             settings: its `skerry.toml`; "" leaves that as it is.
+            command: up or serve.
         """
-        skerry = cls(data_dir, flags, cache_dir)
+        skerry = cls(data_dir, flags, cache_dir, command)
         if settings:
             data_dir.mkdir(parents=True, exist_ok=True)
             (data_dir / "skerry.toml").write_text(settings)
@@ -77,8 +79,10 @@ class SkerryProcess:
         with (self.data_dir.parent / f"{self.data_dir.name}.output").open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "skerry", "up", "--data-dir", str(self.data_dir)),
-                    *("--api-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", *self.flags),
+                    *(sys.executable, "-m", "skerry", self.command, "--data-dir", str(self.data_dir)),
+                    *("--api-address", "127.0.0.1:0"),
+                    *(("--http-address", "127.0.0.1:0") if self.command == "up" else ()),
+                    *self.flags,
                 ],
                 stdout=output,
                 stderr=output,
@@ -89,14 +93,16 @@ class SkerryProcess:
         note_path = self.data_dir / "run.json"
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise CommandFailedError(f"skerry up ended with {self.process.returncode}:\n{self.output()}")
+                raise CommandFailedError(
+                    f"skerry {self.command} ended with {self.process.returncode}:\n{self.output()}"
+                )
             if note_path.exists():
                 note = orjson.loads(note_path.read_bytes())
                 if note["pid"] == self.process.pid:
                     self.api, self.http = note["api"], note["http"]
                     return
             time.sleep(POLL_SECONDS)
-        raise CommandFailedError(f"skerry up was not ready within {START_SECONDS_MAX} s:\n{self.output()}")
+        raise CommandFailedError(f"skerry {self.command} was not ready within {START_SECONDS_MAX} s:\n{self.output()}")
 
     def output(self) -> str:
         """Return what it printed, over all its lives."""
@@ -118,7 +124,9 @@ class SkerryProcess:
             code = self.process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise CommandFailedError(f"skerry up did not stop within {STOP_SECONDS_MAX} s:\n{self.output()}") from None
+            raise CommandFailedError(
+                f"skerry {self.command} did not stop within {STOP_SECONDS_MAX} s:\n{self.output()}"
+            ) from None
         self.process = None
         return code
 

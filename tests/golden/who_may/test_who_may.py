@@ -18,11 +18,10 @@ from skerry.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import KeptSources
-from skerry.main.functions import Dispatching
-from skerry.main.up import Ground, front_doors
+from skerry.main.control_plane import Ground, front_doors
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticTokens, TokenRecord, User, digest_of
@@ -34,6 +33,7 @@ from skerry.server.http import Route
 from skerry.server.kube.acts import resource_act
 from skerry.server.kube.paths import ResourcePath, parse_path
 from skerry.server.kube.tokens import Tokens
+from skerry.server.local import LocalTransport
 from skerry.server.service_accounts import AccountTokens, open_signing_key
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
@@ -69,7 +69,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         accounts = AccountTokens(verbs, open_signing_key(tmp_path / "sa.key"), clock, RandomIds())
         tokens = Tokens(verbs, clock, accounts, (known,))
         keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
-        ground = Ground(verbs, access, sealed.resealer, KeptSources(keep), Dispatching())
+        client = Client(LocalTransport(verbs, manager="test"))
+        ground = Ground(log, verbs, access, sealed.resealer, keep, client, is_shared=False)
         doors = front_doors(ground, LogLines(), clock, tokens)
         yield App(doors, Guards((known,), access), Health([]), clock)
 

@@ -1,0 +1,77 @@
+"""A process of Skerry that runs until it is told to stop.
+
+Owns signals, the data directory's lock and note. Does not own what runs.
+
+Invariant: `when_ready` is called once every port is bound and a request would be answered; a start that fails raises
+StartError after everything that had started is stopped again.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.kit import logs
+from skerry.kit.errors import StartError
+from skerry.main import data_dir as directories
+from skerry.main.configuration import Settings
+from skerry.main.data_dir import DataDir
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a ready Skerry is reached.
+
+    Attributes:
+        http_url: its gateway; "" without one.
+    """
+
+    api_url: str
+    http_url: str
+    kubeconfig: Path
+
+
+#: Starts what runs, and stops it.
+Parts = Callable[[Settings, DataDir], AbstractAsyncContextManager[Running]]
+
+
+async def run_process(settings: Settings, parts: Parts, when_ready: Callable[[Running], Awaitable[None]]) -> None:
+    """Run until SIGTERM or SIGINT; then drain and return.
+
+    Args:
+        settings: what is set.
+        parts: what runs.
+        when_ready: called once, when everything is ready.
+
+    Raises:
+        StartError: a part could not start.
+    """
+    logs.configure(style="json" if settings.log_style == "json" else "text", level=settings.log_level)
+    life = asyncio.current_task()
+    assert life is not None  # noqa: S101 - a coroutine runs in a task
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        life.cancel()
+
+    os.umask(0o077)  # what is kept here is nobody else's business: env values, logs, artifacts
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        with directories.opened(settings.data_dir) as data_dir:
+            async with parts(settings, data_dir) as running:
+                directories.write_run_note(data_dir, api=running.api_url, http=running.http_url)
+                try:
+                    await when_ready(running)
+                    await asyncio.Event().wait()
+                finally:
+                    data_dir.run_note.unlink(missing_ok=True)
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+    except OSError as error:
+        raise StartError(f"a file or a socket can't be used: {error}") from error

@@ -1,0 +1,37 @@
+"""`skerry serve`: the control plane without a node, one of any number of replicas on one database.
+
+Owns the wiring and the order of start and stop. Every replica answers every request of the API; one of them runs the
+controllers.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from skerry.kit.clock import SystemClock
+from skerry.kit.cycles import look_for_cycles_rarely
+from skerry.kit.ids import RandomIds
+from skerry.main import data_dir as directories
+from skerry.main.adapters import DatabaseReadiness
+from skerry.main.configuration import Settings
+from skerry.main.control_plane import api_server, duties, laid_ground
+from skerry.main.data_dir import DataDir
+from skerry.main.leading import one_of_all
+from skerry.main.ports import free_address
+from skerry.main.process import Running
+
+
+@asynccontextmanager
+async def replica(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
+    """Start all parts, lowest first; stop them in the opposite order."""
+    address = await free_address(settings.api_address, "--api-address")
+    async with AsyncExitStack() as stack:
+        ground = await stack.enter_async_context(laid_ground(settings, data_dir))
+        health = DatabaseReadiness(ground.revision_log)
+        api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, address, health))
+        sockets = stack.enter_context(directories.run_dir(data_dir))
+        lead = partial(duties, settings, data_dir, ground, sockets, api_port=address.port)
+        alone = not ground.is_shared
+        await stack.enter_async_context(one_of_all(lead, ground.client, SystemClock(), RandomIds(), alone=alone))
+        look_for_cycles_rarely()
+        yield Running(api_url, "", data_dir.kubeconfig)

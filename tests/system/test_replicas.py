@@ -1,0 +1,136 @@
+"""Two control planes on one PostgreSQL: each answers everything, one leads, and the death of it loses nothing."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from skerry.testing.postgres_process import PostgresProcess
+from skerry.testing.skerry_process import SkerryProcess
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/skerry-controllers"
+#: A lease is taken 15 s after its holder's death, and duties begin some seconds later.
+STATE_SECONDS_MAX = 120.0
+LAST = "last"
+
+
+@pytest.fixture
+def replicas(
+    tmp_path: Path, cache_dir: Path, postgres: PostgresProcess
+) -> Iterator[tuple[SkerryProcess, SkerryProcess]]:
+    """Two replicas; the first one leads."""
+    database = ("--database", postgres.create_schema())
+    with SkerryProcess.started(tmp_path / "a", *database, cache_dir=cache_dir, command="serve") as first:
+        with first.api_client() as client:
+            holder_of(client, other_than="")
+        shutil.copytree(tmp_path / "a" / "pki", tmp_path / "b" / "pki")
+        shutil.copy(tmp_path / "a" / "kubeconfig", tmp_path / "b" / "kubeconfig")
+        with SkerryProcess.started(tmp_path / "b", *database, cache_dir=cache_dir, command="serve") as second:
+            yield first, second
+
+
+def holder_of(client: httpx.Client, *, other_than: str) -> str:
+    """Wait until the lease has another holder, and return it."""
+    deadline = time.monotonic() + STATE_SECONDS_MAX
+    while time.monotonic() < deadline:
+        answer = client.get(LEASE)
+        holder = answer.json()["spec"].get("holderIdentity", "") if answer.is_success else ""
+        if holder not in {"", other_than}:
+            return str(holder)
+        time.sleep(0.1)
+    raise AssertionError("nobody else holds the lease")
+
+
+@dataclass
+class Watcher:
+    """Watches ConfigMaps at one replica, goes on at the next where it dies, and keeps what it was told."""
+
+    clients: list[httpx.Client]
+    position: str
+    seen: list[tuple[int, str]] = field(default_factory=list)
+    watching: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> list[tuple[int, str]]:
+        for client in self.clients:
+            try:
+                if self._follow(client):
+                    return self.seen
+            except httpx.TransportError:
+                continue  # as any client does: on from the last revision it knows
+        raise AssertionError("every replica ended the watch")
+
+    def _follow(self, client: httpx.Client) -> bool:
+        query = {"watch": "1", "resourceVersion": self.position, "allowWatchBookmarks": "true"}
+        with client.stream("GET", CONFIG_MAPS, params=query) as answer:
+            self.watching.set()
+            for line in answer.iter_lines():
+                event = orjson.loads(line)
+                assert event["type"] in {"ADDED", "BOOKMARK"}, event
+                metadata = event["object"]["metadata"]
+                self.position = metadata["resourceVersion"]
+                if event["type"] == "ADDED":
+                    self.seen.append((int(self.position), metadata["name"]))
+                    if metadata["name"] == LAST:
+                        return True
+        return False
+
+
+def create(client: httpx.Client, name: str) -> int:
+    answer = client.post(CONFIG_MAPS, json={"metadata": {"name": name}})
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["metadata"]["resourceVersion"])
+
+
+def write_until_it_dies(client: httpx.Client, ledger: dict[str, int], replica: SkerryProcess) -> None:
+    """Create objects at a replica, note which it acknowledged, and kill it in the middle."""
+    with ThreadPoolExecutor(1) as killer:
+        for number in range(100_000):
+            name = f"a-{number}"
+            try:
+                ledger[name] = create(client, name)
+            except httpx.TransportError:
+                return
+            if number == 50:
+                killer.submit(replica.kill)
+    raise AssertionError("the replica outlived its SIGKILL")
+
+
+def test_the_death_of_the_leader_loses_no_acknowledged_write_and_no_event_and_the_other_leads(
+    replicas: tuple[SkerryProcess, SkerryProcess],
+):
+    first, second = replicas
+    ledger: dict[str, int] = {}
+    with first.api_client() as at_first, second.api_client() as at_second, ThreadPoolExecutor(2) as threads:
+        leader = holder_of(at_second, other_than="")
+        # Read at once where it was not written.
+        revision = create(at_first, "begin")
+        assert at_second.get(f"{CONFIG_MAPS}/begin").json()["metadata"]["resourceVersion"] == str(revision)
+        watchers = [Watcher([at_second], str(revision)), Watcher([at_first, at_second], str(revision))]
+        watching = [threads.submit(watcher.run) for watcher in watchers]
+        for watcher in watchers:
+            assert watcher.watching.wait(STATE_SECONDS_MAX)
+
+        write_until_it_dies(at_first, ledger, first)
+        for number in range(20):
+            ledger[f"b-{number}"] = create(at_second, f"b-{number}")
+        ledger[LAST] = create(at_second, LAST)
+
+        seen, resumed = (task.result(STATE_SECONDS_MAX) for task in watching)
+        assert seen == resumed
+        assert [revision for revision, _ in seen] == sorted({revision for revision, _ in seen})
+        assert len({name for _, name in seen}) == len(seen)
+        assert {(revision, name) for name, revision in ledger.items()} <= set(seen)
+        listed = at_second.get(CONFIG_MAPS).json()["items"]
+        assert ledger.keys() <= {item["metadata"]["name"] for item in listed}
+
+        assert holder_of(at_second, other_than=leader)
+        second.kubectl("create", "namespace", "after")
+        second.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "after", "--timeout=60s")
