@@ -4,7 +4,7 @@ import asyncio
 import io
 import os
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from skerry.functions import (
 )
 from skerry.functions.local.driver import LocalDriver
 from skerry.functions.local.engine import BINARY
+from skerry.functions.messages import LOGS_KEY, Logs
 from skerry.main.builders import code_builders
 from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
@@ -137,19 +138,42 @@ async def test_a_stack_trace_names_the_functions_own_files_and_lines(driver: Loc
     assert ["lib/deeper.js:2:" in frames[0], "main.js:2:" in frames[1], len(frames)] == [True, True, 2]
 
 
-@pytest.mark.parametrize("wait", ["for (;;) {}", "await new Promise((done) => setTimeout(done, 1e8))"])
-async def test_a_function_that_takes_too_long_is_ended_and_what_it_printed_is_kept(
+FOR_EVER = ["for (;;) {}", "await new Promise((done) => setTimeout(done, 1e8))"]
+
+
+@pytest.mark.parametrize("wait", FOR_EVER)
+async def test_a_function_that_takes_too_long_is_ended_and_the_next_run_works(driver: LocalDriver, wait: str) -> None:
+    await deploy(driver, f"module.exports = async (_, payload) => {{ if (payload) {wait} }}")
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await run(driver, 1, timeout_seconds=0.5)
+    assert await run(driver, 0) is None
+
+
+class Followed(Logs):
+    """Tells when both streams have a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_both = asyncio.Event()
+
+    def extend(self, stdout: Iterable[str], stderr: Iterable[str]) -> None:
+        super().extend(stdout, stderr)
+        if self.stdout and self.stderr:
+            self.has_both.set()
+
+
+@pytest.mark.parametrize("wait", FOR_EVER)
+async def test_lines_come_while_a_run_goes_on_and_one_that_is_cancelled_keeps_them(
     driver: LocalDriver, wait: str
 ) -> None:
-    source = (
-        f"module.exports = async (_, payload) => {{ console.log('out'); console.error('err'); if (payload) {wait} }}"
-    )
-    await deploy(driver, source)
-    execution = FunctionExecution(faas_id="f", timeout_seconds=0.5)
-    with pytest.raises(FunctionError, match="exceeded the timeout"):
-        await Runner(driver).run(execution, 1)
-    assert logs_of(execution.context).as_object() == {"stdout": ["out"], "stderr": ["err"]}
-    assert await run(driver, 0) is None
+    await deploy(driver, f"module.exports = async () => {{ console.log('out'); console.error('err'); {wait} }}")
+    logs = Followed()
+    running = asyncio.ensure_future(run(driver, context={LOGS_KEY: logs}))
+    await logs.has_both.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert logs.as_object() == {"stdout": ["out"], "stderr": ["err"]}
 
 
 async def test_what_is_printed_is_told_by_run(driver: LocalDriver) -> None:
@@ -200,9 +224,11 @@ def processor_ticks(pid: int) -> int:
 
 def worker_pid() -> int:
     """Find the worker among this process' children."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    children = " ".join(task.read_text() for task in Path("/proc/self/task").glob("*/children"))
     (found,) = [
-        int(pid) for pid in children if b"skerry.engine.messages.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        int(pid)
+        for pid in children.split()
+        if b"skerry.engine.messages.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     return found
 
