@@ -1,6 +1,7 @@
 """How fast the store is alone: `python bench/store.py [DIRECTORY]`, the directory on the disk to measure.
 
-Prints one line a figure. Puts are durable (synced) when counted.
+Prints one line a figure, for SQLite and for a PostgreSQL of its own, side by side on the same disk. Puts are durable
+(synced) when counted.
 """
 
 import asyncio
@@ -8,10 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from skerry.store.driver import Driver
 from skerry.store.log import Key, Progress, RevisionLog, open_log
+from skerry.store.postgres.driver import open_postgres
 from skerry.store.sqlite import open_sqlite
+from skerry.testing.postgres_process import PostgresProcess
 
 VALUE = b"x" * 1_000
 RESOURCE = "edgefunctions.extensions.apoxy.dev"
@@ -83,12 +88,21 @@ async def measure_watches(log: RevisionLog) -> None:
     print(f"events/s, 100 watches:{watchers * count / seconds:8.0f}  (while {count / seconds:.0f} puts/s)")
 
 
-async def main() -> None:
-    parent = sys.argv[1] if len(sys.argv) > 1 else None
-    with tempfile.TemporaryDirectory(dir=parent) as directory:
-        async with open_sqlite(Path(directory) / "bench.db") as driver, open_log(driver) as log:
-            await measure(log)
+async def measure_driver(name: str, opening: AbstractAsyncContextManager[Driver]) -> None:
+    print(name)
+    async with opening as driver, open_log(driver) as log:
+        await measure(log)
+
+
+async def main(directory: Path, postgres: PostgresProcess) -> None:
+    await measure_driver("SQLite", open_sqlite(directory / "bench.db"))
+    await measure_driver("PostgreSQL", open_postgres(postgres.create_schema()))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parent = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with (
+        tempfile.TemporaryDirectory(dir=parent) as folder,
+        PostgresProcess.started(parent=parent, fsync=True) as server,
+    ):
+        asyncio.run(main(Path(folder), server))
