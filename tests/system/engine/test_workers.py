@@ -63,12 +63,14 @@ async def test_a_failure_is_answered_with_its_kind_and_the_next_request_with_a_f
 
 
 async def test_a_looping_function_hurts_no_other(node: "Node"):
-    node.deploy("loop-1", "for (;;) {}", timeout_seconds=2)
+    node.deploy("loop-1", "for (;;) {}", timeout_seconds=3)
     node.deploy("hello-1", HELLO)
     with ThreadPoolExecutor(4) as threads:
         loops = [threads.submit(node.request, "loop-1") for _ in range(4)]
-        answers = [await ask(node, "hello-1") for _ in range(20)]
-        assert not any(loop.done() for loop in loops)
+        answers = []
+        while not any(loop.done() for loop in loops):
+            answers.append(await ask(node, "hello-1"))
+        assert len(answers) > 3, "they waited for the loops"
         assert {answer.body for answer in answers} == {b"hello"}
         assert {loop.result().status for loop in loops} == {504}
 
@@ -77,8 +79,9 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
     node.deploy("hello-1", HELLO)
     node.deploy("loop-1", "for (const end = Date.now() + 500; Date.now() < end;); return new Response('looped');")
     for number in range(10):
-        body = "await new Promise((done) => setTimeout(done, 5000)); return new Response('waited');"
-        node.deploy(f"wait{number}-1", body)
+        wait = "while (await env.KV.get('go') === null) await new Promise((done) => setTimeout(done, 500));"
+        node.deploy(f"wait{number}-1", f"{wait} return new Response('waited');", shared_kv="all")
+    node.deploy("go-1", "await env.KV.put('go', ''); return new Response('gone');", shared_kv="all")
     with ThreadPoolExecutor(101) as threads:
         waiting = [threads.submit(node.request, f"wait{number % 10}-1") for number in range(100)]
 
@@ -91,6 +94,7 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
         looping = threads.submit(node.request, "loop-1")
         assert {(await ask(node, "hello-1")).body for _ in range(20)} == {b"hello"}
         assert (await anyio.to_thread.run_sync(looping.result)).body == b"looped"
+        assert (await ask(node, "go-1")).body == b"gone"
         assert {each.result().body for each in waiting} == {b"waited"}
     (statistics,) = await node.workers.statistics()
     assert statistics["handovers_total"] >= 100
@@ -332,7 +336,7 @@ async def test_what_a_function_used_is_counted_for_it_alone(node: "Node"):
     wait = "await new Promise((done) => setTimeout(done, 200));"
     node.deploy("busy-1", f"{burn} {wait} ctx.waitUntil(fetch('http://127.0.0.1:9').catch(() => {{}})); {HELLO}")
     node.deploy("loop-1", "for (;;) {}", cpu_seconds_max=0.1)
-    node.deploy("flood-1", f"for (let n = 0; n < 1500; n++) console.log(n); {HELLO}")
+    node.deploy("flood-1", f"for (let n = 0; n < 20_000; n++) console.log(n); {HELLO}")
     node.deploy("small-1", HELLO, request_body_bytes_max=1, subrequests_max=0)
     for name in ("busy", "loop", "flood", "small"):
         await ask(node, f"{name}-1")
@@ -351,7 +355,7 @@ async def test_what_a_function_used_is_counted_for_it_alone(node: "Node"):
     assert told["busy"]["present"]["instances"] == 1
     assert told["loop"]["counts"]["limits"] == {"cpuTime": 1}
     assert told["loop"]["counts"]["cpuSeconds"] >= 0.1
-    assert told["flood"]["counts"]["limits"]["log"] > 100
+    assert told["flood"]["counts"]["limits"]["log"] > 100  # of a thousand a second, however slow the machine
     assert told["small"]["counts"]["limits"] == {"requestBody": 1}
 
 
