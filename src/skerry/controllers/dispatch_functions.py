@@ -131,15 +131,17 @@ class DispatchFunctionController:
             log.info("object was deleted while it was worked on", function=name)
 
     async def _deploy_if_new(self, function: Function) -> None:
+        named = function.status.faas_id
+        old = named if named and named in await self._driver.deployments() else None
         try:
             image = await self._image(function)
         except FunctionError as error:
-            if not await self._is_done(function, "") or function.status.reason != [str(error)]:
-                outcome = _Outcome(function.status.faas_id, function.status.image, "", error)
+            if not self._is_done(function, "", old) or function.status.reason != [str(error)]:
+                outcome = _Outcome(old, function.status.image if old else None, "", error)
                 await self._client.change_status(function, lambda found: self._tell(found, function, outcome))
             return
-        if image and not await self._is_done(function, image):
-            await self._deploy(function, image)
+        if image and not self._is_done(function, image, old):
+            await self._deploy(function, image, old)
 
     async def _image(self, function: Function) -> str:
         """Return what a function is made from, as the driver names it; "" where it is being made.
@@ -163,16 +165,15 @@ class DispatchFunctionController:
             )
         return ""
 
-    async def _is_done(self, function: Function, image: str) -> bool:
+    @staticmethod
+    def _is_done(function: Function, image: str, old: str | None) -> bool:
+        """Tell whether nothing is to be done for an image; `old` is the deployment that is there."""
         status = function.status
-        if (status.observed_generation, status.observed_image) != (function.metadata.generation, image):
-            return False
-        if status.state not in {api.READY, api.ERROR} or not is_settled(status.conditions):
-            return False
-        return status.faas_id is None or status.faas_id in await self._driver.deployments()
+        told = (status.observed_generation, status.observed_image, status.faas_id)
+        settled = status.state in {api.READY, api.ERROR} and is_settled(status.conditions)
+        return settled and told == (function.metadata.generation, image, old)
 
-    async def _deploy(self, function: Function, image: str) -> None:
-        old = function.status.faas_id
+    async def _deploy(self, function: Function, image: str, old: str | None) -> None:
         state: api.State = api.UPDATING if old else api.CREATING
         function = await self._client.change_status(function, lambda f: setattr(f.status, "state", state))
         faas_id = self._ids.uid()
@@ -181,14 +182,15 @@ class DispatchFunctionController:
             await self._make(function, faas_id, image)
             done = _Outcome(faas_id, image, image)
             await self._client.change_status(function, lambda f: self._tell(f, function, done))
-            if old:
-                await self._driver.delete(Deployed(function.name, faas_id=old))
         except (InvocationError, SchemaError) as error:
-            failed = _Outcome(old, function.status.image, image, _told(function, error))
+            failed = _Outcome(old, function.status.image if old else None, image, _told(function, error))
             log.info("function does not deploy", function=function.name, reason=str(failed.problem))
             await self._client.change_status(function, lambda f: self._tell(f, function, failed))
             if isinstance(error, SystemError):
                 raise  # the system's fault: tried again, with backoff
+        else:
+            if old:  # one that can't be removed now is removed with those of no function
+                await self._driver.delete(Deployed(function.name, faas_id=old))
         finally:
             self._making.discard(faas_id)
 

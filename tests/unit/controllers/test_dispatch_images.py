@@ -180,3 +180,15 @@ async def test_a_base_image_that_cannot_be_had_says_why_and_a_runtime_needs_no_i
     assert store.builds == 0
     await make_function(client, "python3")
     assert (await until(client, Function, "f", lambda f: f.status.state == READY)).status.image == "python3"
+
+
+async def test_a_deployment_that_is_not_there_is_never_said_to_serve(client: Client, store: FakeStore) -> None:
+    """As after a change of the driver: what the one before deployed is not there for this one."""
+    store.images.add("r/base:1+flask")
+    await make_base(client)
+    await make_image(client, "flask")
+    function = await make_function(client)
+    served = await until(client, Function, "f", lambda f: f.status.state == READY)
+    await client.change_status(function, lambda found: setattr(found.status, "faas_id", "gone"))
+    again = await until(client, Function, "f", lambda f: f.status.faas_id not in {"gone", served.status.faas_id})
+    assert again.status.state in {READY, "CREATING"}
