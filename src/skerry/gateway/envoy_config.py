@@ -32,6 +32,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
+from skerry.gateway.chain_tables import served_name
 from skerry.gateway.envoy_functions import FILTER_CONNECTIONS_MAX, engine_place, filter_protocol
 from skerry.gateway.envoy_plugins import network_filters, plugin_filter
 from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX
@@ -167,7 +168,7 @@ def _connection_manager(chain: ir.Chain, settings: EdgeSettings) -> hcm.HttpConn
     """
     manager = hcm.HttpConnectionManager(
         stat_prefix=chain.table,
-        rds=hcm.Rds(config_source=ads(), route_config_name=chain.table),
+        rds=hcm.Rds(config_source=ads(), route_config_name=served_name(chain)),
         http_filters=_http_filters(chain),
         server_name="skerry",
         server_header_transformation=hcm.HttpConnectionManager.APPEND_IF_ABSENT,

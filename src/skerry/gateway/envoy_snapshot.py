@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from skerry.gateway import ir
+from skerry.gateway.chain_tables import served_name, served_tables
 from skerry.gateway.envoy_config import EdgeSettings, cluster, listener, secret
 from skerry.gateway.envoy_plugins import extension
 from skerry.gateway.envoy_routes import route_configuration
@@ -40,17 +41,21 @@ class SnapshotBuilder:
         self._clusters = _Section[ir.Cluster](lambda model: cluster(model, settings))
         self._certificates = _Section[ir.Certificate](secret)
         self._plugins: MemoMap[str, ir.Plugin, XdsResource] = MemoMap()
+        self._served_tables: Memo[tuple[ir.RouteTable, ...]] = Memo()
         self._users: Memo[Users] = Memo()
 
     def build(self, model: ir.Ir) -> Snapshot:
         """Write a whole model; the result depends on nothing that was written before."""
+        tables = self._served_tables.get(
+            (model.bindings, model.tables), lambda: served_tables(model.bindings, model.tables)
+        )
         return Snapshot(
             {
                 CLUSTER_TYPE: self._clusters.write(model.clusters),
                 SECRET_TYPE: self._certificates.write(model.certificates),
                 LISTENER_TYPE: self._listeners.write(model.bindings),
                 EXTENSION_TYPE: self._plugins.map(model.plugins, _packed_extension),
-                ROUTE_TYPE: self._tables.write(model.tables),
+                ROUTE_TYPE: self._tables.write(tables),
             },
             self._users.get((model.bindings,), lambda: _users(model.bindings)),
         )
@@ -87,7 +92,7 @@ def _users(bindings: Iterable[ir.Binding]) -> Users:
     for binding in bindings:
         for chain in binding.chains:
             named = [
-                (ROUTE_TYPE, chain.table),
+                (ROUTE_TYPE, served_name(chain)),
                 *((SECRET_TYPE, name) for name in chain.certificates),
                 *((EXTENSION_TYPE, use.plugin) for use in chain.plugins),
             ]

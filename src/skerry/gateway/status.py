@@ -20,6 +20,7 @@ from skerry.api.gateway_v1 import (
     SupportedFeature,
 )
 from skerry.api.model import Condition, with_condition
+from skerry.gateway.chain_tables import table_name
 from skerry.gateway.decisions import Decision, GatewayReport, ListenerReport, ParentReport, no, yes
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE
 from skerry.gateway.xds_stream import Rejection
@@ -72,7 +73,7 @@ def gateway_status(gateway: Gateway, report: GatewayReport, rejections: Sequence
         now: RFC 3339.
     """
     generation = gateway.metadata.generation
-    refused = {rejection.name: rejection.message for rejection in rejections if rejection.type_url in _PROGRAMS}
+    refused = {_asked_for(rejection): rejection.message for rejection in rejections if rejection.type_url in _PROGRAMS}
     old = {listener.name: listener for listener in gateway.status.listeners or ()}
     programmed = [_listener_programmed(report, listener, refused) for listener in report.listeners]
     listeners = [
@@ -95,6 +96,11 @@ def gateway_status(gateway: Gateway, report: GatewayReport, rejections: Sequence
         conditions=_merged(gateway.status.conditions, decisions, generation, now),
         listeners=listeners,
     )
+
+
+def _asked_for(rejection: Rejection) -> str:
+    """Return the name of what was refused, as reports have it."""
+    return table_name(rejection.name) if rejection.type_url == ROUTE_TYPE else rejection.name
 
 
 def _listener_programmed(report: GatewayReport, listener: ListenerReport, refused: dict[str, str]) -> Decision:

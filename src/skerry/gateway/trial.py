@@ -20,6 +20,7 @@ from typing import TypeAlias
 from prometheus_client import Counter
 
 from skerry.gateway import ir
+from skerry.gateway.chain_tables import served_name
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings, listener
@@ -159,7 +160,8 @@ def _snapshot(subject: Subject | None, settings: EnvoySettings) -> Snapshot:
     plugins = [
         ir.Plugin(uses[layer], layer, subject[1] if subject and subject[0] == layer else "deny") for layer in layers
     ]
-    named = [pack(_NAME, route_configuration(ir.RouteTable(_NAME, ()))), *(pack(p.name, extension(p)) for p in plugins)]
+    table = ir.RouteTable(served_name(chain), ())
+    named = [pack(table.name, route_configuration(table)), *(pack(p.name, extension(p)) for p in plugins)]
     users = {(resource.type_url, resource.name): frozenset({_NAME}) for resource in named}
     return Snapshot.of([pack(_NAME, message), *named], users)
 

@@ -12,15 +12,13 @@ import yaml
 from google.protobuf import symbol_database
 from google.protobuf.json_format import MessageToJson
 
-from skerry.api.decoding import complete, decode
-from skerry.api.registry import find_kind
 from skerry.gateway.decisions import Conditions, Decision, PluginReport, PolicyReport
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
-from skerry.gateway.resources import NodeFacts, Resources, plugins_by_key
+from skerry.gateway.resources import NodeFacts
 from skerry.gateway.snapshot import EXTENSION_TYPE, Snapshot
 from skerry.gateway.translate import translate
-from skerry.testing.plugins import held
+from skerry.testing.gateway_resources import read_resources
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/input.yaml"))
 NODE = NodeFacts(
@@ -28,46 +26,15 @@ NODE = NodeFacts(
     labels={"zone": "a", "team": "node"},
     endpoints_socket="/run/endpoints.sock",
 )
-FIELD_OF_KIND = {
-    "GatewayClass": "gateway_classes",
-    "Gateway": "gateways",
-    "HTTPRoute": "http_routes",
-    "Backend": "backends",
-    "DirectResponse": "direct_responses",
-    "EdgeFunction": "functions",
-    "Endpoint": "endpoints",
-    "Secret": "secrets",
-    "WasmPlugin": "plugins",
-    "RequestAuthentication": "authentications",
-    "AuthorizationPolicy": "policies",
-}
 #: Cases whose messages are shown in full; the others show of listeners and plugins what differs between cases.
 WHOLE = {"http", "plugins-config", "security-policies"}
-CLASS = {
-    "apiVersion": "gateway.networking.k8s.io/v1",
-    "kind": "GatewayClass",
-    "metadata": {"name": "skerry"},
-    "spec": {"controllerName": "skerry.dev/gateway-controller"},
-}
-
-
-def read(path: Path) -> Resources:
-    found: dict[str, Any] = {name: [] for name in FIELD_OF_KIND.values()}
-    labels: dict[str, dict[str, str]] = {"default": {}}
-    for document in [CLASS, *yaml.safe_load_all(path.read_text())]:
-        if document["kind"] == "Namespace":
-            labels[document["metadata"]["name"]] = document["metadata"].get("labels", {})
-            continue
-        kind = find_kind(document["apiVersion"], document["kind"])
-        assert kind is not None, document
-        obj = decode(kind, document).object
-        complete(kind, obj, None)
-        if kind.namespaced and not obj.namespace:
-            obj.metadata.namespace = "default"
-        found[FIELD_OF_KIND[document["kind"]]].append(obj)
-    plugins = plugins_by_key(map(held, found.pop("plugins")))
-    lists: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
-    return Resources(**lists, plugins=plugins, namespace_labels=labels, node=NODE)
+CLASS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: skerry}
+spec: {controllerName: skerry.dev/gateway-controller}
+---
+"""
 
 
 def told(decision: Decision) -> str:
@@ -163,7 +130,7 @@ def _place(plugin: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_translation_is_as_recorded(case: Path, request: pytest.FixtureRequest) -> None:
-    translation = translate(read(case / "input.yaml"))
+    translation = translate(read_resources(CLASS + (case / "input.yaml").read_text(), NODE))
     snapshot = build_snapshot(translation.ir, EdgeSettings(access_log="/logs/access.log"))
     output = {
         "conditions": conditions_document(translation.conditions),

@@ -15,52 +15,21 @@ from typing import Any
 import httpx
 import pytest
 import wasmtime
-import yaml
 
-from skerry.api.decoding import complete, decode
-from skerry.api.registry import find_kind
 from skerry.gateway.envoy import Envoy, run_envoy
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
-from skerry.gateway.resources import NodeFacts, Resources, plugins_by_key
+from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.translate import Translation, translate
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
-from skerry.testing.plugins import built, held
+from skerry.testing.gateway_resources import read_resources
+from skerry.testing.plugins import built
 
 TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.005
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
-
-FIELD_OF_KIND = {
-    "GatewayClass": "gateway_classes",
-    "Gateway": "gateways",
-    "HTTPRoute": "http_routes",
-    "Backend": "backends",
-    "DirectResponse": "direct_responses",
-    "EdgeFunction": "functions",
-    "Secret": "secrets",
-    "WasmPlugin": "plugins",
-    "RequestAuthentication": "authentications",
-    "AuthorizationPolicy": "policies",
-}
-
-
-def load(text: str, node: NodeFacts) -> Resources:
-    """Read YAML documents as checked resources."""
-    found: dict[str, list[Any]] = {name: [] for name in FIELD_OF_KIND.values()}
-    for document in yaml.safe_load_all(text):
-        kind = find_kind(document["apiVersion"], document["kind"])
-        assert kind is not None, document
-        obj = decode(kind, document).object
-        if kind.namespaced and not obj.namespace:
-            obj.metadata.namespace = "default"
-        complete(kind, obj, None)
-        found[FIELD_OF_KIND[document["kind"]]].append(obj)
-    plugins = plugins_by_key(map(held, found.pop("plugins")))
-    given: dict[str, Any] = {name: tuple(items) for name, items in found.items()}
-    return Resources(**given, plugins=plugins, node=node)
 
 
 def free_port() -> int:
@@ -176,7 +145,7 @@ class Edge:
 
     def load(self, text: str) -> Resources:
         """Read resources; PORT in their text is the port of this Envoy."""
-        return load(text.replace("PORT", str(self.port)), self.node)
+        return read_resources(text.replace("PORT", str(self.port)), self.node)
 
     async def apply(self, text: str) -> tuple[Translation, tuple[Rejection, ...]]:
         """Translate resources and wait until Envoy has taken them."""
@@ -202,7 +171,7 @@ async def start_edge(
     port = port or free_port()
     client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
     async with serve_xds(socket_path) as xds, client:
-        translation = translate(load(text.replace("PORT", str(port)), node or NodeFacts()))
+        translation = translate(read_resources(text.replace("PORT", str(port)), node or NodeFacts()))
         generation = xds.set_snapshot(build_snapshot(translation.ir, edge_settings))
         async with run_envoy(settings) as envoy:
             edge = Edge(envoy, xds, client, port, node or NodeFacts(), settings, edge_settings)
@@ -314,9 +283,3 @@ def assembled(repository: Path, directory: Path, name: str) -> Path:
     path = directory / f"{name}.wasm"
     path.write_bytes(wasmtime.wat2wasm((repository / "tests" / "wasm" / f"{name}.wat").read_text()))
     return path
-
-
-@pytest.fixture
-def load_resources() -> Callable[[str, NodeFacts], Resources]:
-    """Read YAML documents as checked resources."""
-    return load

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
+from skerry.gateway.chain_tables import table_name
 from skerry.gateway.envoy import OUTPUT_BYTES_MAX
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import Resources
@@ -116,7 +117,7 @@ async def test_a_refused_update_leaves_the_last_good_one_serving(edge_with: Any,
         good = build_snapshot(translation.ir, edge.edge_settings)
         bad = _with_bad_route_table(good)
         [rejection] = await edge.xds.wait_until_applied(edge.xds.set_snapshot(bad), timeout_seconds=10)
-        assert rejection.name == f"default/edge/{edge.port}"
+        assert table_name(rejection.name) == f"default/edge/{edge.port}"
         assert rejection.message
         told = (await edge.get("f.functions.localhost/")).json()
         assert told["headers"]["x-skerry-revision"] == "f-2"

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import NodeFacts
 from skerry.gateway.snapshot import LISTENER_TYPE, Snapshot, XdsResource, pack
 from skerry.gateway.translate import translate
+from skerry.testing.gateway_resources import read_resources
 
 pytestmark = pytest.mark.system
 
@@ -41,15 +41,14 @@ def _with_a_module(text: str, module: Path) -> str:
 
 
 async def test_envoy_refuses_nothing_of_any_golden_case(
-    edge_with: Any, load_resources: Any, environment_module: Path, tmp_path: Path
+    edge_with: Any, environment_module: Path, tmp_path: Path
 ) -> None:
-    node = NodeFacts(engine_sockets=(str(tmp_path / "worker.sock"),))
+    node = NodeFacts(engine_sockets=(str(tmp_path / "worker.sock"),), endpoints_socket=str(tmp_path / "endpoints.sock"))
     assert CASES
     async with edge_with(CLASS.rstrip("-\n"), node) as edge:
         for case in CASES:
-            kept = [d for d in yaml.safe_load_all(case.read_text()) if d["kind"] != "Namespace"]
-            text = CLASS + yaml.safe_dump_all(kept)
-            model = translate(load_resources(_with_a_module(text, environment_module), node)).ir
+            text = CLASS + case.read_text()
+            model = translate(read_resources(_with_a_module(text, environment_module), node)).ir
             snapshot = build_snapshot(model, edge.edge_settings)
             moved = [at_any_port(r) for by_name in snapshot.resources.values() for r in by_name.values()]
             generation = edge.xds.set_snapshot(Snapshot.of(moved))

@@ -41,6 +41,7 @@ status: {{liveRevision: f-1}}
 """
 
 
+FUNCTION = "{group: extensions.apoxy.dev, kind: EdgeFunction, name: f}"
 GATEWAY = CLASS + gateway("PORT")
 
 
@@ -336,6 +337,43 @@ async def test_plugins_that_come_and_go_under_load_fail_no_request(
             await until(lambda: len(seen) >= before + 20)  # noqa: B023 - awaited within the turn
         running = False
     assert set(seen) <= {(200, "stays"), (200, "x,stays")}
+
+
+async def test_no_request_of_a_new_route_passes_without_the_plugin_that_came_with_it(
+    edge_with: Any, engine_with: Any, probe: Path, until: Any
+) -> None:
+    """Connections that are open may stay with the listener that they began with; then they have its routes, too."""
+    hosts = [f"guarded{number}.test" for number in range(5)]
+    seen: set[tuple[int, bool]] = set()
+    met: set[str] = set()
+    running = True
+
+    async def load(edge: Any, connection: str) -> None:
+        while running:
+            for host in hosts:
+                response = await edge.get(f"{host}/", headers={"connection": connection})
+                chain = response.json()["headers"].get("x-chain", "") if response.status_code == 200 else ""
+                seen.add((response.status_code, host in chain.split(",")))
+                if response.status_code == 200 and connection == "close":
+                    met.add(host)
+
+    def guarded(host: str) -> str:
+        spec = f'parentRefs: [{{name: edge}}], hostnames: ["{host}"], rules: [{{backendRefs: [{FUNCTION}]}}]'
+        route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": host}}
+        return plugin(probe, host, config={"append": host}, priority=hosts.index(host)) + (
+            "\n---\n" + json.dumps(route)[:-1] + f", spec: {{{spec}}}}}"
+        )
+
+    async with engine_with() as (_, node), edge_with(GATEWAY, node) as edge, asyncio.TaskGroup() as group:
+        for connection in ("keep-alive", "close") * 2:
+            group.create_task(load(edge, connection))
+        text = GATEWAY
+        for host in hosts:
+            text += guarded(host)
+            await edge.apply(text)
+            await until(lambda: host in met)  # noqa: B023 - awaited within the turn
+        running = False
+    assert seen == {(404, False), (200, True)}
 
 
 async def test_a_module_of_c_adds_headers_changes_bodies_denies_traps_and_refuses(

@@ -63,7 +63,7 @@ def test_a_refused_binding_is_told_in_envoys_words_at_its_listener() -> None:
 
 
 def test_a_refused_route_table_is_told_at_its_listener() -> None:
-    rejection = Rejection(ROUTE_TYPE, "default/edge/81", "v", "bad table")
+    rejection = Rejection(ROUTE_TYPE, "default/edge/81#1f", "v", "bad table")
     status = gateway_status(gateway(), translated().conditions.gateways[KEY], (rejection,), FIRST)
     assert [found(listener.conditions, "Programmed").status for listener in status.listeners or ()] == ["True", "False"]
 
