@@ -1,8 +1,13 @@
 """Time as a parameter: no other module of Skerry asks the operating system what time it is."""
 
 import datetime as dt
+import math
 import time
+from functools import lru_cache
 from typing import Protocol
+
+#: Seconds whose text is at hand: of what is written, most is of now.
+_SECONDS_REMEMBERED = 64
 
 
 class Clock(Protocol):
@@ -31,7 +36,15 @@ class SystemClock:
 
 def rfc3339(moment: dt.datetime) -> str:
     """Write a moment as Kubernetes does: UTC, whole seconds, a trailing Z."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(math.floor(moment.timestamp()))
+
+
+@lru_cache(_SECONDS_REMEMBERED)
+def _second(since_1970: int) -> str:
+    return (_BEGINNING + dt.timedelta(seconds=since_1970)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def from_rfc3339(text: str) -> dt.datetime:

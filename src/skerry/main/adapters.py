@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from skerry.api.dispatch_events import Event
 from skerry.api.dispatch_v1 import RUN, Function, Run
 from skerry.api.errors import ServiceUnavailable
-from skerry.api.model import from_document, to_document
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
@@ -22,7 +21,7 @@ from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
 from skerry.engine.manifest import log_name
 from skerry.kit.clock import Clock
 from skerry.server.kube.logs import LogLine, LogQuery
-from skerry.server.verbs.requests import Target, WriteOptions
+from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.errors import StoreError
 from skerry.store.log import RevisionLog
@@ -71,9 +70,7 @@ class RecordedRuns:
     async def __call__(self, run: Run) -> Run:
         """Store a run with its status."""
         run.api_version, run.kind = RUN.api_version, RUN.kind
-        options = WriteOptions(manager="skerry", with_status=True)
-        written = await self._verbs.create(Target(RUN, run.namespace), to_document(run), options)
-        return from_document(Run, written.object.document)
+        return await self._verbs.record(Target(RUN, run.namespace, run.name), run)
 
 
 class LateRuns:

@@ -55,7 +55,6 @@ class WriteOptions:
         duplicates: paths of fields that stood twice in the body; the door that parsed it knows them.
         force: an apply takes fields from other managers instead of being refused.
         user: for whom; what they may grant is checked. None for Skerry's own writes.
-        with_status: a new object keeps the status that it is given: it tells of what is over already.
     """
 
     dry_run: bool = False
@@ -64,7 +63,6 @@ class WriteOptions:
     duplicates: tuple[str, ...] = ()
     force: bool = False
     user: User | None = None
-    with_status: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 from skerry.api.catalogue import Catalogue
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.kinds import Kind
-from skerry.api.model import Document
+from skerry.api.model import Document, R
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.server.verbs.admission import SYSTEM_NAMESPACES, NoPolicy, Policy, Surroundings, refuse_built_in
@@ -91,6 +91,26 @@ class Verbs:
         """
         with store_errors():
             return await self._in_force(target, await self._writer.create(target, document, options))
+
+    async def record(self, target: Target, obj: R) -> R:
+        """Store a new object of Skerry's own making, with its status: what was over before it was written.
+
+        It is taken as it is, complete and valid; nobody is its manager, so there are no managedFields to work out.
+
+        Args:
+            target: the object, by its name.
+            obj: is given its identity and its resourceVersion, and returned; a creationTimestamp is kept.
+
+        Raises:
+            NotFound: the namespace does not exist.
+            Forbidden: the namespace is ending.
+            AlreadyExists: the name is taken.
+            RequestEntityTooLarge: it is over `OBJECT_BYTES_MAX`.
+        """
+        with store_errors():
+            recorded = await self._writer.record(target, obj)
+            await self._policy.in_force(target, int(recorded.metadata.resource_version or 0))
+            return recorded
 
     async def get(self, target: Target, resource_version: str = "") -> Stored:
         """Return an object.

@@ -18,7 +18,7 @@ from skerry.api.decoding import decode
 from skerry.api.errors import AlreadyExists, BadRequest, Invalid
 from skerry.api.fields import FieldError
 from skerry.api.kinds import Kind
-from skerry.api.model import Document, ObjectMeta, from_document, to_document
+from skerry.api.model import Document, ObjectMeta, R, from_document, to_document
 from skerry.kit.clock import rfc3339
 from skerry.server.verbs import answers, metadata
 from skerry.server.verbs.admission import Change, Surroundings, admit
@@ -69,7 +69,7 @@ class Writer:
         """Create an object; `owners` are given where it is applied."""
         kind = target.kind
         document, _ = without_managed_fields(document)
-        if kind.has_status and not options.with_status:
+        if kind.has_status:
             document = {key: value for key, value in document.items() if key != "status"}
         metadata.check_type(kind, document)
         obj, warnings = _decode(target, document, options)
@@ -90,6 +90,22 @@ class Writer:
         except store.Conflict as error:
             raise answers.already_exists(target, deleting=_deleting(error.current)) from error
         return Written(Stored(value, revision), created=True, warnings=tuple(change.warnings))
+
+    async def record(self, target: Target, obj: R) -> R:
+        """Store a new object that is Skerry's own and complete; see `Verbs.record`."""
+        await metadata.require_active_namespace(target, self._log.get)
+        begun = obj.metadata.creation_timestamp
+        metadata.give_identity(obj.metadata, target, self._surroundings.clock, self._surroundings.ids)
+        obj.metadata.creation_timestamp = begun or obj.metadata.creation_timestamp
+        value = encode(to_document(obj))
+        if len(value) > OBJECT_BYTES_MAX:
+            raise too_large()
+        try:
+            revision = await self._log.put(target.key, value, expected_revision=0)
+        except store.Conflict as error:
+            raise answers.already_exists(target, deleting=_deleting(error.current)) from error
+        obj.metadata.resource_version = str(revision)
+        return obj
 
     async def _require_absent(self, target: Target) -> None:
         entry = await self._log.get(target.key)
