@@ -41,6 +41,8 @@ TAGS_MAX = 100
 #: Bytes of a run's input, of its output, its event and its HTTP context, each as JSON: all are kept with the run.
 PAYLOAD_BYTES_MAX = 1 << 20
 TIMEOUT_MILLISECONDS_MAX = 3_600_000
+#: Runs of one function at once, on one machine.
+CONCURRENCY_MAX = 64
 RETRIES_MAX = 100
 BACKOFF_SECONDS_MAX = 3600.0
 
@@ -111,6 +113,8 @@ class FunctionSpec(Model):
     """When it is run by the clock; Skerry's own addition."""
     on_failure: FailureTarget | None = None
     """Who is told of a run that failed for good, unless the run says so itself; Skerry's own addition."""
+    concurrency: Annotated[int, Field(ge=1, le=CONCURRENCY_MAX)] = 4
+    """Runs that go on at once on one machine; others wait. Skerry's own addition."""
 
 
 class FunctionStatus(Model):
@@ -269,7 +273,11 @@ def _names(names: list[str] | None, path: str) -> Iterator[FieldError]:
 
 def check_payload(value: Any) -> None:
     """Refuse what can't be kept as a run's input or output; raises ValueError."""
-    if (size := len(orjson.dumps(value))) > PAYLOAD_BYTES_MAX:
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError as error:  # a number beyond 64 bits, half of a surrogate pair
+        raise ValueError(f"no JSON that can be kept: {error}") from error
+    if size > PAYLOAD_BYTES_MAX:
         raise ValueError(f"{size} bytes of JSON, and at most {PAYLOAD_BYTES_MAX} are kept")
 
 

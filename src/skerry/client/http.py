@@ -40,7 +40,12 @@ class HttpTransport:
 
     async def list(self, target: Target, *, label_selector: str, limit: int, continue_token: str) -> Document:
         """Return one page: a List document."""
-        query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
+        query = {
+            "limit": str(limit),
+            "labelSelector": label_selector,
+            "fieldSelector": target.field_selector,
+            "continue": continue_token,
+        }
         return await self._send("GET", target, query={key: value for key, value in query.items() if value})
 
     async def create(self, target: Target, document: Document) -> Document:
@@ -68,6 +73,8 @@ class HttpTransport:
     async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Watch a collection from a resource version on."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        if target.field_selector:
+            query["fieldSelector"] = target.field_selector
         timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS_MAX)
         try:
             async with self._http.stream(

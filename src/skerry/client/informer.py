@@ -38,13 +38,16 @@ class Informer(Generic[R]):
         client: where it is read from.
         model: what the objects are read as.
         kind: the kind; None for the one that the model declares.
+        field_selector: which objects it holds; "" for all.
     """
 
-    def __init__(self, client: Client, model: type[R], kind: Kind[R] | None = None) -> None:
+    def __init__(
+        self, client: Client, model: type[R], kind: Kind[R] | None = None, *, field_selector: str = ""
+    ) -> None:
         self._client = client
         self._model = model
         self._kind = kind or kind_of(model)
-        self._target = Target(self._kind)
+        self._target = Target(self._kind, field_selector=field_selector)
         self._objects: ImmutableMap[Key, R] = ImmutableMap()
         self._listeners: list[Callable[[Key], None]] = []
         self._synced = asyncio.Event()

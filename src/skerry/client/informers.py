@@ -29,11 +29,12 @@ class Informers:
         self._by_name: dict[str, Informer[Any]] = {}
         self._loops: Loops | None = None
 
-    def of(self, model: type[R]) -> Informer[R]:
-        """Return the informer of a kind that is declared by a model."""
-        name = kind_of(model).resource
+    def of(self, model: type[R], field_selector: str = "") -> Informer[R]:
+        """Return the informer of a kind that is declared by a model, or of the selected ones of its objects."""
+        resource = kind_of(model).resource
+        name = f"{resource}:{field_selector}" if field_selector else resource
         if name not in self._by_name:
-            self._add(name, Informer(self._client, model))
+            self._add(name, Informer(self._client, model, field_selector=field_selector))
         return cast("Informer[R]", self._by_name[name])
 
     def partial_of(self, kind: Kind[Any]) -> PartialInformer:

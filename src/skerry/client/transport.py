@@ -32,6 +32,7 @@ class Target:
         namespace: "" for cluster scope, or all.
         name: "" for the collection.
         metadata_only: what is listed or watched comes as its metadata alone.
+        field_selector: which objects of a collection are listed or watched; "" for all.
     """
 
     kind: Kind[Any]
@@ -39,6 +40,7 @@ class Target:
     name: str = ""
     subresource: str = ""
     metadata_only: bool = False
+    field_selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)

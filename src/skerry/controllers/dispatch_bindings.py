@@ -19,6 +19,11 @@ async def read_secret(client: Client, namespace: str, name: str, _: str = "") ->
     secret = await client.find(Secret, name, namespace=namespace)
     if secret is None:
         raise KeyError(name)
+    return values_of(secret)
+
+
+def values_of(secret: Secret) -> Mapping[str, str]:
+    """Return the values of a Secret as text."""
     return {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.data or {}).items()}
 
 

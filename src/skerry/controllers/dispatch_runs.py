@@ -1,144 +1,147 @@
-"""Runs the functions of dispatch.skerry.dev: those that wait in the log, and those whose caller waits.
+"""Executes the runs of dispatch.skerry.dev: those that wait in the log, and those whose caller waits.
 
-Owns `Run.status`. Does not own what a run goes through (`functions.Runner`).
+Owns which runs are attempted, when and how often. Does not own an attempt itself (`dispatch_attempts`), nor how long
+finished runs are kept (`dispatch_retention`).
 
 A run that waits is claimed by compare-and-swap before it is begun, with a lease that is renewed while it goes on; so
 of several processes one runs it, and what a process had begun when it died is begun again by another: at least once,
-and `status.attempts` says how often. A run whose caller waits is this process' own, and recorded at its end.
+and `status.attempts` says how often. Whoever holds the claim tells the outcome, and nobody else. A run whose caller
+waits is this process' own, and recorded at its end.
 """
 
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
 from skerry.api import dispatch_v1 as api
-from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunError, RunLogs, RunStatus, is_finished
+from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
-from skerry.api.model import to_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
-from skerry.client.transport import Target
-from skerry.controllers.dispatch_bindings import read_binding, read_secret
-from skerry.controllers.dispatch_run_logs import RunLogFollowing
-from skerry.functions import (
-    FaaSDriver,
-    FunctionExecution,
-    InputError,
-    InvocationError,
-    Runner,
-    Schemas,
-    SystemError,  # noqa: A004 - see functions.errors
-    secret_injector,
-    service_injector,
-)
+from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, reason
+from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
-from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
-from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
 log = get_logger(__name__)
 
-RUNS = Counter("skerry_function_runs_total", "Attempts of runs that ended.", ["namespace", "function", "result"])
-RUN_SECONDS = Histogram("skerry_function_run_seconds", "How long an attempt took.", ["namespace", "function"])
 QUEUE_SECONDS = Histogram("skerry_function_queue_seconds", "From the request to the first attempt.")
 
+#: Selects the runs that are not over; what is over needs no place in memory.
+UNFINISHED = f"status.state!={api.READY},status.state!={api.ERROR}"
+#: Selects the runs that failed.
+FAILED = f"status.state={api.ERROR}"
 #: Runs of this process that were taken from the log and go on at once.
 RUNS_AT_ONCE = 64
 #: How long a claim holds unless it is renewed: so long a dead process' runs wait to be taken over.
 LEASE_SECONDS = 10.0
 #: How often a run is begun again because the process that ran it ended; a run that kills its process must not for ever.
 TAKEOVERS_MAX = 3
-#: Runs of one function that wait in the log.
+#: Runs that wait in the log: of one function, and of all of them.
 WAITING_RUNS_MAX = 10_000
+ALL_WAITING_RUNS_MAX = 50_000
 #: What those are told who come when there are as many.
 RETRY_AFTER_SECONDS = 1
 #: The longest wait between two attempts.
 BACKOFF_SECONDS_MAX = 3600.0
-#: How long finished runs are kept, and how many of one function.
-KEPT_SECONDS = 7 * 86400.0
-KEPT_RUNS_MAX = 1000
-TRIM_SECONDS = 60.0
+#: How often the state of a run is told again because somebody else wrote it meanwhile.
+RACES_MAX = 10
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one attempt."""
-
-    output: Any
-    logs: RunLogs
-    error: InvocationError | None
-
-
-#: Stores a run with its status: one that is over when it is first written.
+#: Stores a run with its status: a new one, or in place of the very state that was read. Raises Conflict, NotFound.
 RecordRun = Callable[[Run], Awaitable[Run]]
+
+
+@dataclass
+class Ongoing:
+    """A run that goes on here.
+
+    Attributes:
+        run: as it was last written.
+        end: moved to now, it cancels the attempt.
+    """
+
+    run: Run
+    end: asyncio.Timeout
 
 
 class DispatchRunController:
     """Executes runs; `running()` is its life.
 
     Args:
-        client: reads and writes.
-        runs: the cache of runs.
+        client: reads.
+        runs: the cache of the runs that are not over (`UNFINISHED`).
         functions: the cache of functions.
-        driver: where functions run.
-        record: stores a run that is over.
-        clock: for leases, deadlines and times.
-        ids: names this process, and runs.
-
-    Attributes:
-        following: has runs followed.
+        attempts: makes attempts.
+        record: writes runs.
+        clock: for leases and times.
+        holder: names this process in its claims; unique.
+        alone: nobody else executes runs of this log, so a claim that is not ours is of a life before, and void.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - its whole surroundings
+    def __init__(  # noqa: PLR0913 - its whole surroundings
         self,
         client: Client,
         runs: Informer[Run],
         functions: Informer[Function],
-        driver: FaaSDriver,
+        attempts: Attempts,
+        *,
         record: RecordRun,
         clock: Clock,
-        ids: Ids,
+        holder: str,
+        alone: bool = False,
     ) -> None:
         self._client = client
         self._runs = runs
-        self.following = RunLogFollowing(client, runs)
         self._functions = functions
-        self._driver = driver
+        self._attempts = attempts
         self._record = record
         self._clock = clock
-        self._ids = ids
-        self._holder = ids.uid()
-        self._attempts: dict[Key, asyncio.Task[Outcome]] = {}
+        self._holder = holder
+        self._alone = alone
+        self._ongoing: dict[Key, Ongoing] = {}
         #: The runs that wait or go on, by their function; and of each, its function.
         self._unfinished: dict[Key, set[Key]] = {}
         self._function_of: dict[Key, Key] = {}
-        self._turns = KeyedWorkers[Key]("dispatch-runs", self.reconcile, concurrency=RUNS_AT_ONCE)
+        #: Each run that is not over has a worker, which waits here for its turn; the eldest is first.
+        self._places = asyncio.Semaphore(RUNS_AT_ONCE)
+        self._function_places: dict[Key, tuple[int, asyncio.Semaphore]] = {}
+        self._turns = KeyedWorkers[Key]("dispatch-runs", self.reconcile, concurrency=ALL_WAITING_RUNS_MAX)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Execute runs for the length of the block."""
         self._runs.on_change(self._look_at)
         self._functions.on_change(self._look_at_runs_of)
-        async with background(("dispatch-runs:trim", self._run)):
+        async with background(("dispatch-runs:renew", self._renew_for_ever)):
             try:
                 yield
             finally:
                 await self._turns.stop()
 
+    async def synced(self) -> None:
+        """Wait until every run is known that is not over."""
+        await self._runs.synced()
+
+    def goes_on(self, key: Key) -> bool:
+        """Tell whether a run is not over, as far as this process knows."""
+        return key in self._function_of
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many runs wait or go on, and how many of them go on here."""
+        return {"unfinished": len(self._function_of), "ongoing": len(self._ongoing)}
+
     def _look_at(self, key: Key) -> None:
         run = self._runs.get(key[1], key[0])
-        if (run is None or run.spec.cancelled) and (attempt := self._attempts.get(key)):
-            attempt.cancel()
-        if run is None or is_finished(run):
+        if (run is None or run.spec.cancelled) and (ongoing := self._ongoing.get(key)):
+            _cancel(ongoing)
+        if run is None:
             self._forget(key)
             return
         function = (run.namespace, run.spec.function_name)
@@ -152,6 +155,7 @@ class DispatchRunController:
             unfinished.discard(key)
             if not unfinished:
                 del self._unfinished[function]
+                self._function_places.pop(function, None)
 
     def _look_at_runs_of(self, function: Key) -> None:
         for key in self._unfinished.get(function, ()):
@@ -159,124 +163,152 @@ class DispatchRunController:
 
     async def reconcile(self, key: Key) -> None:
         """Begin one run, if it is due and nobody else's."""
-        namespace, name = key
-        run = await self._client.find(Run, name, namespace=namespace)
-        if run is None or is_finished(run):
+        run = self._runs.get(key[1], key[0])
+        if run is None:
             return
-        with suppress(NotFound):  # it was deleted meanwhile, which ends it
-            if run.spec.cancelled:
-                await self._finish(run, SystemError("the run was cancelled"))
-            elif (seconds := self._seconds_to_wait(run)) > 0:
-                asyncio.get_running_loop().call_later(seconds, self._turns.add, key)
-            else:
-                await self._begin(key, run)
+        if run.spec.cancelled:
+            await self._fail(run, SystemError("the run was cancelled"))
+        elif (seconds := self._seconds_to_wait(run)) > 0:
+            asyncio.get_running_loop().call_later(seconds, self._turns.add, key)
+        elif function := await self._callable(run):
+            async with self._places_of(function), self._places:
+                await self._begin(key, function)
+
+    def _places_of(self, function: Function) -> asyncio.Semaphore:
+        key, most = (function.namespace, function.name), function.spec.concurrency
+        known = self._function_places.get(key)
+        if known is None or known[0] != most:
+            known = self._function_places[key] = most, asyncio.Semaphore(most)
+        return known[1]
 
     def _seconds_to_wait(self, run: Run) -> float:
         """Tell how long another one's claim holds, or how long it is until the next attempt."""
         claim = run.status.claim
-        times = [claim.until if claim else None, run.status.not_before]
-        until = max((from_rfc3339(time) for time in times if time), default=self._clock.now())
+        held = claim and claim.until if claim and not (self._alone and claim.holder != self._holder) else None
+        until = max((from_rfc3339(time) for time in (held, run.status.not_before) if time), default=self._clock.now())
         return (until - self._clock.now()).total_seconds()
 
-    async def _begin(self, key: Key, run: Run) -> None:
-        function = await self._client.find(Function, run.spec.function_name, namespace=run.namespace)
+    async def _callable(self, run: Run) -> Function | None:
+        """Return a run's function if it can be called now; a run that never can be is ended."""
+        function = self._functions.get(run.spec.function_name, run.namespace) or await self._client.find(
+            Function, run.spec.function_name, namespace=run.namespace
+        )
         if function is None:
-            await self._finish(run, None, f"Error getting function from store: '{run.spec.function_name}': not found")
-            return
-        if function.status.faas_id is None:
-            if function.status.state == api.ERROR:
-                await self._finish(run, None, f"function {function.name} is not READY")
-            return  # its next change brings another turn
+            await self._fail(run, None, f"Error getting function from store: '{run.spec.function_name}': not found")
+            return None
+        if function.status.faas_id is None and function.status.state == api.ERROR:
+            await self._fail(run, None, f"function {function.name} is not READY")
+            return None
+        return function if function.status.faas_id else None  # its next change brings another turn
+
+    async def _begin(self, key: Key, function: Function) -> None:
+        run = self._runs.get(key[1], key[0])
+        if run is None or run.spec.cancelled or self._seconds_to_wait(run) > 0:
+            return  # while it waited for its turn; its change brings another one
+        function = self._functions.get(function.name, function.namespace) or function
         if run.status.attempts > run.spec.retries + TAKEOVERS_MAX:
             message = f"the run was begun {run.status.attempts} times, and each time the process that ran it ended"
-            await self._finish(run, SystemError(message))
+            await self._fail(run, SystemError(message))
             return
         claimed = await self._claim(run, function)
-        if claimed is None:
-            return
-        if claimed.status.attempts == 1 and run.metadata.creation_timestamp:
-            waited = self._clock.now() - from_rfc3339(run.metadata.creation_timestamp)
-            QUEUE_SECONDS.observe(max(waited.total_seconds(), 0.0))
-        outcome = await self._attempt(key, claimed, function)
-        if outcome is not None:
-            await self._end_attempt(claimed, outcome)
+        if claimed is not None:
+            if claimed.status.attempts == 1 and run.metadata.creation_timestamp:
+                waited = self._clock.now() - from_rfc3339(run.metadata.creation_timestamp)
+                QUEUE_SECONDS.observe(max(waited.total_seconds(), 0.0))
+            await self._attempt(key, claimed, function)
 
     async def _claim(self, run: Run, function: Function) -> Run | None:
         """Take a run by compare-and-swap; None where another one was quicker."""
-        run = run.model_copy(deep=True)
-        status = run.status
+        claimed = _changeable(run)
+        status = claimed.status
         status.state, status.claim, status.not_before = api.CREATING, self._lease(), None
         status.attempts += 1
-        _give(run, function)
-        target = Target(api.RUN, run.namespace, run.name, "status")
+        prepare(claimed, function)
         try:
-            return Run.model_validate(await self._client.transport.replace(target, to_document(run)), by_name=False)
-        except Conflict:
+            return await self._record(claimed)
+        except (Conflict, NotFound):
             return None
 
     def _lease(self) -> RunClaim:
         return RunClaim(holder=self._holder, until=rfc3339(self._clock.now() + dt.timedelta(seconds=LEASE_SECONDS)))
 
-    async def _attempt(self, key: Key, run: Run, function: Function) -> Outcome | None:
-        """Execute a claimed run, renewing the claim; None where it was cancelled or deleted, or this process stops."""
-        async with asyncio.TaskGroup() as group:
-            attempt = group.create_task(self._executed(run, function))
-            renewing = group.create_task(self._renew(run))
-            self._attempts[key] = attempt
-            try:
-                await asyncio.wait([attempt])
-            finally:
-                renewing.cancel()
-                attempt.cancel()
-                del self._attempts[key]
-        if not attempt.cancelled():
-            return attempt.result()
-        present = await self._client.find(Run, run.name, namespace=run.namespace)
-        if present is not None and present.spec.cancelled:
-            await self._finish(present, SystemError("the run was cancelled"))
-        return None
+    async def _attempt(self, key: Key, run: Run, function: Function) -> None:
+        """Execute a claimed run and tell its outcome; one that is cancelled or deleted meanwhile is cut off."""
+        outcome: Outcome | None = None
+        try:
+            async with asyncio.timeout(None) as end:
+                self._ongoing[key] = Ongoing(run, end)
+                outcome = await self._attempts.make(run, function)
+        except TimeoutError:
+            if not end.expired():
+                raise
+        finally:
+            run = self._ongoing.pop(key).run
+        if outcome is None:
+            await self._fail(run, SystemError("the run was cancelled"))
+        else:
+            await self._end_attempt(run, outcome)
 
-    async def _renew(self, run: Run) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
+    async def _renew_for_ever(self) -> None:
+        await keep_running("dispatch-runs:renew", self.renew, wakeup=Wakeup(), resync_seconds=LEASE_SECONDS / 3)
+
+    async def renew(self) -> None:
+        """Renew the claim of every run that goes on here."""
+        for ongoing in tuple(self._ongoing.values()):
+            renewed = _changeable(ongoing.run)
+            renewed.status.claim = self._lease()
             try:
-                run = await self._client.change_status(run, lambda found: setattr(found.status, "claim", self._lease()))
-            except NotFound:
-                return  # it was deleted, which ends the attempt
+                ongoing.run = await self._record(renewed)
+            except (Conflict, NotFound):
+                continue  # it was cancelled, deleted or taken over, of which its cache tells
             except ApiError as error:
-                log.warning("a claim could not be renewed", run=run.name, error=error.public)
+                log.warning("a claim could not be renewed", run=ongoing.run.name, error=error.public)
 
     async def _end_attempt(self, run: Run, outcome: Outcome) -> None:
-        error, status = outcome.error, run.status
-        if error is None or isinstance(error, InputError) or status.attempts > run.spec.retries:
-            await self._client.change_status(run, lambda found: self._tell(found, outcome))
+        error, attempts = outcome.error, run.status.attempts
+        if error is None or isinstance(error, InputError) or attempts > run.spec.retries:
+            await self._change(run, lambda found: self._attempts.tell(found, outcome))
             return
-        delay = min(parse_seconds(run.spec.backoff) * 2 ** (status.attempts - 1), BACKOFF_SECONDS_MAX)
+        delay = min(parse_seconds(run.spec.backoff) * 2 ** (attempts - 1), BACKOFF_SECONDS_MAX)
         due = rfc3339(self._clock.now() + dt.timedelta(seconds=delay))
 
         def tell_retry(found: Run) -> None:
-            found.status.state, found.status.claim, found.status.not_before = api.INITIALIZED, None, due
-            found.status.error, found.status.reason = _described(error), [_reason(found, error.message)]
-            found.status.logs = outcome.logs
+            status = found.status
+            status.state, status.claim, status.not_before = api.INITIALIZED, None, due
+            status.error, status.reason = described(error), [reason(found, error.message)]
+            status.logs = outcome.logs
 
-        await self._client.change_status(run, tell_retry)
+        await self._change(run, tell_retry)
 
-    async def _finish(self, run: Run, error: InvocationError | None, reason: str = "") -> None:
+    async def _fail(self, run: Run, error: InvocationError | None, why: str = "") -> None:
         """End a run that does not come to another attempt."""
-        message = reason or (error.message if error else "")
+        message = why or (error.message if error else "")
 
         def tell(found: Run) -> None:
-            self._tell(found, Outcome(None, found.status.logs or RunLogs(), error))
+            self._attempts.tell(found, Outcome(None, found.status.logs or RunLogs(), error))
             found.status.state, found.status.reason = api.ERROR, [message]
 
-        await self._client.change_status(run, tell)
+        await self._change(run, tell)
 
-    def _tell(self, run: Run, outcome: Outcome) -> None:
-        error, status = outcome.error, run.status
-        status.state = api.ERROR if error else api.READY
-        status.output, status.logs, status.error = outcome.output, outcome.logs, _described(error) if error else None
-        status.reason = [_reason(run, error.message)] if error else None
-        status.claim, status.not_before, status.finished_time = None, None, rfc3339(self._clock.now())
+    async def _change(self, run: Run, tell: Callable[[Run], None]) -> None:
+        """Write what is told into a run, whoever else writes; nothing into one that is over, gone or taken over."""
+        holder = run.status.claim and run.status.claim.holder
+        for _ in range(RACES_MAX):
+            changed = _changeable(run)
+            tell(changed)
+            try:
+                await self._record(changed)
+            except NotFound:
+                return
+            except Conflict as conflict:
+                last = conflict
+            else:
+                return
+            found = await self._client.find(Run, run.name, namespace=run.namespace)
+            if found is None or is_finished(found) or (found.status.claim and found.status.claim.holder) != holder:
+                return
+            run = found
+        raise last
 
     async def run_now(self, function: Function, run: Run) -> Run:
         """Execute a run whose caller waits, and record it; where the caller goes away, so does the run.
@@ -293,94 +325,43 @@ class DispatchRunController:
         """
         run.metadata.creation_timestamp = rfc3339(self._clock.now())
         run.status = RunStatus(attempts=1)
-        _give(run, function)
-        outcome = await self._executed(run, function)
+        prepare(run, function)
+        outcome = await self._attempts.make(run, function)
         if isinstance(outcome.error, TooManyRuns):
             raise TooManyRequests(outcome.error.message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
-        self._tell(run, outcome)
+        self._attempts.tell(run, outcome)
+        return await self._record(run)
+
+    async def submit(self, run: Run) -> Run:
+        """Store a run that nobody waits for, to be executed in its turn; it is on disk when this returns.
+
+        Args:
+            run: complete and valid.
+
+        Raises:
+            TooManyRequests: `WAITING_RUNS_MAX` of its function wait, or `ALL_WAITING_RUNS_MAX`.
+            AlreadyExists: there is a run of its name.
+        """
+        self.require_room(run.namespace, run.spec.function_name)
         return await self._record(run)
 
     def require_room(self, namespace: str, function: str) -> None:
-        """Refuse another run that waits where there are `WAITING_RUNS_MAX` of its function."""
+        """Refuse, with TooManyRequests, another run that waits where there are as many as may."""
         waiting = len(self._unfinished.get((namespace, function), ()))
-        if waiting >= WAITING_RUNS_MAX:
-            message = f"{waiting} runs of function {function} wait already, and no more than {WAITING_RUNS_MAX} may"
-            raise TooManyRequests(message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
-
-    async def _executed(self, run: Run, function: Function) -> Outcome:
-        execution = self._execution(run, function)
-        runner = Runner(
-            self._driver,
-            secret_injector=secret_injector(partial(read_secret, self._client, run.namespace)),
-            service_injector=service_injector(partial(read_binding, self._client, run.namespace)),
-        )
-        error: InvocationError | None = None
-        output = None
-        with (
-            self.following.attempt((run.namespace, run.name), run.status.attempts) as logs,
-            RUN_SECONDS.labels(run.namespace, function.name).time(),
+        for count, most, whose in (
+            (waiting, WAITING_RUNS_MAX, f"runs of function {function}"),
+            (len(self._function_of), ALL_WAITING_RUNS_MAX, "runs"),
         ):
-            execution.context[LOGS_KEY] = logs
-            try:
-                output = await runner.run(execution, run.spec.input)
-                api.check_payload(output)
-            except InvocationError as raised:
-                error = raised
-            except ValueError as raised:
-                error, output = SystemError(str(raised)), None
-        RUNS.labels(run.namespace, function.name, error.type if error else "success").inc()
-        return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
-
-    def _execution(self, run: Run, function: Function) -> FunctionExecution:
-        spec, wanted = function.spec, run.spec
-        context: Context = {}
-        if wanted.event:
-            context[EVENT_KEY] = wanted.event
-        if wanted.http_context:
-            context[HTTP_CONTEXT_KEY] = wanted.http_context
-        milliseconds = spec.timeout or api.TIMEOUT_MILLISECONDS_MAX
-        if spec.timeout:
-            context[DEADLINE_KEY] = rfc3339(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
-        schema = spec.function_schema
-        return FunctionExecution(
-            context,
-            run_id=run.name,
-            function_id=function.uid,
-            faas_id=run.status.faas_id or "",
-            schemas=Schemas(schema.in_, schema.out) if schema else Schemas(),
-            secrets=tuple(run.status.secrets or ()),
-            services=tuple(run.status.services or ()),
-            timeout_seconds=milliseconds / 1000,
-        )
-
-    async def _run(self) -> None:
-        await keep_running("dispatch-runs:trim", self.trim, wakeup=Wakeup(), resync_seconds=TRIM_SECONDS)
-
-    async def trim(self) -> None:
-        """Delete finished runs that are too old, or too many."""
-        await self._runs.synced()
-        before = rfc3339(self._clock.now() - dt.timedelta(seconds=KEPT_SECONDS))
-        finished = [(run.status.finished_time or "", run) for run in self._runs if is_finished(run)]
-        finished.sort(key=lambda pair: pair[0], reverse=True)
-        kept: dict[Key, int] = {}
-        for time, run in finished:
-            function = (run.namespace, run.spec.function_name)
-            kept[function] = kept.get(function, 0) + 1
-            if time < before or kept[function] > KEPT_RUNS_MAX:
-                await self._client.delete(run)
+            if count >= most:
+                message = f"{count} {whose} wait already, and no more than {most} may"
+                raise TooManyRequests(message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
 
 
-def _give(run: Run, function: Function) -> None:
-    """Write down with which deployment, secrets and services a run is executed."""
-    status, spec, wanted = run.status, function.spec, run.spec
-    status.faas_id, status.function_id = function.status.faas_id, function.uid
-    status.secrets = [*(spec.secrets or ()), *(wanted.secrets or ())] or None
-    status.services = [*(spec.services or ()), *(wanted.services or ())] or None
+def _cancel(ongoing: Ongoing) -> None:
+    if not ongoing.end.expired():
+        ongoing.end.reschedule(0.0)
 
 
-def _described(error: InvocationError) -> RunError:
-    return RunError(type=error.type, message=error.message, stacktrace=list(error.stacktrace) or None)
-
-
-def _reason(run: Run, message: str) -> str:
-    return f"error running function: {run.spec.function_name}: {message}"
+def _changeable(run: Run) -> Run:
+    """Copy what may change of a run; the rest is shared."""
+    return run.model_copy(update={"metadata": run.metadata.model_copy(), "status": run.status.model_copy()})

@@ -1,18 +1,22 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.dispatch_events import Event
 from skerry.api.dispatch_v1 import RUN, Function, Run
-from skerry.api.errors import ServiceUnavailable
+from skerry.api.errors import NotFound, ServiceUnavailable
+from skerry.api.model import from_document
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.controllers.dispatch_bindings import values_of
 from skerry.controllers.dispatch_run_logs import LogsPart, RunLogFollowing
 from skerry.controllers.dispatch_runs import DispatchRunController
 from skerry.engine.check import BundleChecker
@@ -61,6 +65,32 @@ class KeptSources:
         return str(await self._keep.put(content))
 
 
+#: Secrets whose values are at hand, read anew when they change.
+SECRETS_REMEMBERED = 256
+
+
+class SecretValues:
+    """`controllers.dispatch_attempts.ReadSecret`, by the verbs."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self._verbs = verbs
+        self._known: OrderedDict[tuple[str, str], tuple[int, Mapping[str, str]]] = OrderedDict()
+
+    async def __call__(self, namespace: str, name: str) -> Mapping[str, str]:
+        """Return the values of a secret as it is now; raises KeyError where there is none."""
+        try:
+            stored = await self._verbs.get(Target(SECRET, namespace, name))
+        except NotFound:
+            raise KeyError(name) from None
+        revision, values = self._known.pop((namespace, name), (0, {}))
+        if revision != stored.revision:
+            values = values_of(from_document(Secret, stored.document))
+        self._known[namespace, name] = stored.revision, values
+        if len(self._known) > SECRETS_REMEMBERED:
+            self._known.popitem(last=False)
+        return values
+
+
 class RecordedRuns:
     """`controllers.dispatch_runs.RecordRun`, by the verbs."""
 
@@ -87,6 +117,10 @@ class LateRuns:
     async def run_now(self, function: Function, run: Run) -> Run:
         """Execute a run whose caller waits."""
         return await self._present().run_now(function, run)
+
+    async def submit(self, run: Run) -> Run:
+        """Store a run that waits for its turn."""
+        return await self._present().submit(run)
 
     def require_room(self, namespace: str, function: str) -> None:
         """Refuse a run where too many wait."""

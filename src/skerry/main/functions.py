@@ -3,21 +3,26 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.dispatch_images import BaseImage, Image
 from skerry.api.dispatch_services import ServiceBroker, ServiceClass, ServiceInstance
-from skerry.api.dispatch_v1 import Function, Run
+from skerry.api.dispatch_v1 import RUN, Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.dispatch_attempts import Attempts, Given
+from skerry.controllers.dispatch_bindings import read_binding
 from skerry.controllers.dispatch_calls import FunctionCalls
 from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
 from skerry.controllers.dispatch_functions import DeployedBy, DispatchFunctionController
 from skerry.controllers.dispatch_images import DispatchImageController
-from skerry.controllers.dispatch_runs import DispatchRunController
+from skerry.controllers.dispatch_retention import RunRetention
+from skerry.controllers.dispatch_run_logs import RunLogFollowing
+from skerry.controllers.dispatch_runs import FAILED, UNFINISHED, DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
 from skerry.controllers.dispatch_services import ServiceInstanceController
 from skerry.controllers.service_brokers import ServiceBrokerController
@@ -25,7 +30,8 @@ from skerry.functions import FaaSDriver
 from skerry.functions.images import ImageStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns
+from skerry.kit.tasks import background
+from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns, SecretValues
 from skerry.server.access import Access
 from skerry.server.dispatch.docs_page import DOCS_PATH, docs_page
 from skerry.server.dispatch.door import DispatchDoor, Sources, json
@@ -94,12 +100,23 @@ async def dispatch_controllers(
     driver, store = on
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
     async with AsyncExitStack() as stack:
-        functions, runs, images = informers.of(Function), informers.of(Run), informers.of(Image)
+        functions, runs, images = informers.of(Function), informers.of(Run, UNFINISHED), informers.of(Image)
         making = DispatchImageController(client, images, informers.of(BaseImage), store, clock)
         by = DeployedBy(driver, images, store, keep)
         deploying = DispatchFunctionController(client, functions, by, clock, ids)
-        executing = DispatchRunController(client, runs, functions, driver, RecordedRuns(verbs), clock, ids)
-        failures = DeadLetterController(client, runs, executing.require_room, clock)
+        following = RunLogFollowing(client, runs)
+        executing = DispatchRunController(
+            client,
+            runs,
+            functions,
+            Attempts(driver, Given(SecretValues(verbs), partial(read_binding, client)), following, clock),
+            record=RecordedRuns(verbs),
+            clock=clock,
+            holder=ids.uid(),
+            alone=True,
+        )
+        retention = RunRetention(client, informers.partial_of(RUN), executing, clock)
+        failures = DeadLetterController(client, informers.of(Run, FAILED), executing.require_room, clock)
         instances, classes = informers.of(ServiceInstance), informers.of(ServiceClass)
         services = ServiceInstanceController(client, instances, classes, clock)
         schedules = function_schedules(client, functions, executing.require_room, clock)
@@ -112,10 +129,11 @@ async def dispatch_controllers(
             ServiceBrokerController(client, informers.of(ServiceBroker)).running(),
             services.running(),
             informers.running(),
+            background(("dispatch-runs:trim", retention.run)),
         ):
             await stack.enter_async_context(part)
         behind.runs.controller = executing
-        behind.logs.following = executing.following
+        behind.logs.following = following
         behind.events.deliveries = EventDeliveries(client, executing.require_room)
         try:
             yield

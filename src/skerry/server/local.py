@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from skerry.api.catalogue import Catalogue
 from skerry.api.model import Document
-from skerry.api.selectors import parse_label_selector
+from skerry.api.selectors import parse_field_selector, parse_label_selector
 from skerry.client.transport import ANY_STATE, DeleteConditions, WatchEvent
 from skerry.client.transport import Target as ClientTarget
 from skerry.server.verbs.patches.merge_patch import MergePatch
@@ -50,7 +50,7 @@ class LocalTransport:
 
     async def list(self, target: ClientTarget, *, label_selector: str, limit: int, continue_token: str) -> Document:
         """Return one page: a List document."""
-        selection = Selection(labels=parse_label_selector(label_selector))
+        selection = Selection(parse_label_selector(label_selector), parse_field_selector(target.field_selector))
         options = ListOptions(selection, limit=limit, continue_token=continue_token)
         listed = await self._verbs.list(_target(target), options)
         metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
@@ -85,7 +85,8 @@ class LocalTransport:
     @asynccontextmanager
     async def watch(self, target: ClientTarget, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Watch a collection from a resource version on."""
-        options = WatchOptions(resource_version=resource_version, bookmarks=True)
+        selection = Selection(fields=parse_field_selector(target.field_selector))
+        options = WatchOptions(selection, resource_version=resource_version, bookmarks=True)
         async with self._verbs.watch(_target(target), options) as batches:
             yield _events(batches, metadata_only=target.metadata_only)
 

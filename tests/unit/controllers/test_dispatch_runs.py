@@ -1,58 +1,310 @@
-"""What is kept of finished runs, and that a failure to delete one ends nothing."""
+"""Runs that wait in the log: who begins them, how often, how many at once, and that one process ends each."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from skerry.api.dispatch_v1 import READY, Function, Run, RunSpec, RunStatus
-from skerry.api.errors import ServiceUnavailable
+from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunClaim, RunSpec
+from skerry.api.errors import AlreadyExists, TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.controllers import dispatch_runs
-from skerry.controllers.dispatch_runs import KEPT_SECONDS, DispatchRunController
-from skerry.functions import NoopDriver
+from skerry.controllers.dispatch_attempts import Attempts, Given
+from skerry.controllers.dispatch_run_logs import RunLogFollowing
+from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, UNFINISHED, DispatchRunController
+from skerry.functions import FunctionError, FunctionExecution, NoopDriver
+from skerry.functions.messages import Context, Runnable
 from skerry.kit.clock import rfc3339
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
+from skerry.main.adapters import RecordedRuns
+from skerry.server.local import LocalTransport
+from skerry.server.verbs.verbs import Verbs
+from skerry.testing.api_server import open_verbs
 from skerry.testing.clock import FakeClock
 
+#: Of a wait for what comes within milliseconds on a machine that does nothing else.
+SECONDS_MAX = 60.0
 
-async def finished(client: Client, clock: FakeClock) -> Run:
-    run = await client.create(
-        Run(metadata=ObjectMeta(name=RandomIds().uid(), namespace="default"), spec=RunSpec(function_name="f"))
+
+@dataclass
+class Gate(NoopDriver):
+    """Holds every run until it is let through.
+
+    Attributes:
+        begun: payloads, as their runs begin.
+        most_at_once: runs that went on at the same time.
+    """
+
+    let: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: list[Any] = field(default_factory=list)
+    failures: int = 0
+    most_at_once: int = 0
+    _at_once: int = 0
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:  # noqa: ARG002 - all functions are one
+        async def run(_: Context, payload: Any) -> Any:
+            self.begun.append(payload)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            try:
+                await self.let.wait()
+            finally:
+                self._at_once -= 1
+            if self.failures:
+                self.failures -= 1
+                raise FunctionError("it broke")
+            return payload
+
+        return run
+
+
+async def nothing(namespace: str, name: str) -> Any:
+    raise KeyError(namespace, name)
+
+
+@pytest.fixture
+async def verbs() -> AsyncIterator[Verbs]:
+    async with open_verbs() as (opened, _):
+        yield opened
+
+
+@pytest.fixture
+async def client(verbs: Verbs) -> Client:
+    client = Client(LocalTransport(verbs, manager="test"))
+    await function(client, "f")
+    return client
+
+
+async def function(client: Client, name: str, **spec: Any) -> Function:
+    source = FunctionSource(text="def handle(context, payload): ...")
+    made = await client.create(
+        Function(
+            metadata=ObjectMeta(name=name, namespace="default"),
+            spec=FunctionSpec(image="python3", source=source, **spec),
+        )
     )
-    status = RunStatus(state=READY, attempts=1, finished_time=rfc3339(clock.now()))
-    return await client.change_status(run, lambda found: setattr(found, "status", status))
+    status = FunctionStatus(state=api.READY, faas_id="1")
+    return await client.change_status(made, lambda found: setattr(found, "status", status))
 
 
-async def never_recorded(run: Run) -> Run:
-    raise AssertionError(run)
+def new_run(payload: Any = None, name: str = "f", **spec: Any) -> Run:
+    meta = ObjectMeta(name=RandomIds().uid(), namespace="default")
+    return Run(metadata=meta, spec=RunSpec(function_name=name, input=payload, **spec))
 
 
-async def test_old_runs_go_and_a_failure_to_delete_one_is_tried_again(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def executing(
+    verbs: Verbs, client: Client, gate: Gate, *, clock: FakeClock | None = None, alone: bool = False
+) -> AsyncIterator[DispatchRunController]:
+    clock = clock or FakeClock()
+    runs, functions = Informer(client, Run, field_selector=UNFINISHED), Informer(client, Function)
+    controller = DispatchRunController(
+        client,
+        runs,
+        functions,
+        Attempts(gate, Given(nothing, nothing), RunLogFollowing(client, runs), clock),
+        record=RecordedRuns(verbs),
+        clock=clock,
+        holder=RandomIds().uid(),
+        alone=alone,
+    )
+    async with controller.running(), background(("runs", runs.run), ("functions", functions.run)):
+        yield controller
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        while not holds():  # noqa: ASYNC110 - what is waited for is the controller's own, and signals nobody
+            await asyncio.sleep(0.002)
+
+
+async def until(client: Client, run: Run, holds: Callable[[Run], bool]) -> Run:
+    async with asyncio.timeout(SECONDS_MAX):
+        while not holds(found := await client.get(Run, run.name, namespace="default")):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.002)
+    return found
+
+
+async def until_begun(gate: Gate, count: int) -> None:
+    await eventually(lambda: len(gate.begun) >= count)
+
+
+def is_over(run: Run) -> bool:
+    return api.is_finished(run)
+
+
+async def test_a_run_is_executed_and_says_how_it_ended(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        run = await controller.submit(new_run({"a": None}))
+        ended = await until(client, run, is_over)
+    status = ended.status
+    assert (status.state, status.output, status.attempts, status.claim) == (api.READY, {"a": None}, 1, None)
+    assert ended.uid == run.uid
+
+
+async def test_of_two_processes_one_executes_a_run(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    gate.let.set()
+    async with executing(verbs, client, gate) as first, executing(verbs, client, gate):
+        runs = [await first.submit(new_run(number)) for number in range(20)]
+        ended = [await until(client, run, is_over) for run in runs]
+    assert sorted(gate.begun) == list(range(20))
+    assert {run.status.attempts for run in ended} == {1}
+
+
+async def test_a_run_whose_process_died_is_taken_over_when_its_lease_is_over(verbs: Verbs, client: Client) -> None:
+    clock, gate = FakeClock(), Gate()
+    async with executing(verbs, client, gate, clock=clock) as dying:
+        run = await dying.submit(new_run("x"))
+        await until_begun(gate, 1)
+    assert (await client.get(Run, run.name, namespace="default")).status.state == api.CREATING
+    gate.let.set()
+    async with executing(verbs, client, gate, clock=clock) as other:
+        assert (await until(client, run, lambda _: other.goes_on(("default", run.name)))).status.attempts == 1
+    clock.advance(LEASE_SECONDS + 1)
+    async with executing(verbs, client, gate, clock=clock):
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, ended.status.attempts, gate.begun) == (api.READY, 2, ["x", "x"])
+
+
+async def test_who_is_alone_need_not_wait_for_a_lease_of_a_life_before(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    async with executing(verbs, client, gate) as dying:
+        run = await dying.submit(new_run("x"))
+        await until_begun(gate, 1)
+    gate.let.set()
+    async with executing(verbs, client, gate, alone=True):
+        assert (await until(client, run, is_over)).status.attempts == 2
+
+
+async def test_a_run_that_goes_on_keeps_its_lease(verbs: Verbs, client: Client) -> None:
+    clock, gate = FakeClock(), Gate()
+    async with executing(verbs, client, gate, clock=clock) as controller:
+        run = await controller.submit(new_run())
+        await until_begun(gate, 1)
+        clock.advance(LEASE_SECONDS)
+        await controller.renew()
+        found = await client.get(Run, run.name, namespace="default")
+        assert found.status.claim
+        assert found.status.claim.until > rfc3339(clock.now())
+        gate.let.set()
+        assert (await until(client, run, is_over)).status.attempts == 1
+
+
+async def test_who_lost_a_claim_tells_no_outcome(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    async with executing(verbs, client, gate) as controller:
+        run = await controller.submit(new_run())
+        await until_begun(gate, 1)
+        taken = RunClaim(holder="other", until="2031-01-01T00:00:00Z")
+        found = await client.get(Run, run.name, namespace="default")
+        await client.change_status(found, lambda other: setattr(other.status, "claim", taken))
+        gate.let.set()
+        await eventually(lambda: not controller.statistics()["ongoing"])
+        assert (await client.get(Run, run.name, namespace="default")).status.claim == taken
+
+
+async def test_a_run_that_ends_every_process_is_given_up(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    run = await RecordedRuns(verbs)(new_run())
+    run.status.attempts = TAKEOVERS_MAX + 1
+    await RecordedRuns(verbs)(run)
+    async with executing(verbs, client, gate):
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, gate.begun) == (api.ERROR, [])
+    assert "each time the process that ran it ended" in (ended.status.reason or [""])[0]
+
+
+async def test_a_run_that_fails_is_tried_again_when_it_is_due(verbs: Verbs, client: Client) -> None:
+    clock, gate = FakeClock(), Gate(failures=1)
+    gate.let.set()
+    async with executing(verbs, client, gate, clock=clock) as controller:
+        run = await controller.submit(new_run(retries=1, backoff="1h"))
+        waits = await until(client, run, lambda found: found.status.not_before is not None)
+        assert waits.status.state == api.INITIALIZED
+        assert waits.status.error
+    clock.advance(3601)
+    async with executing(verbs, client, gate, clock=clock):
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, ended.status.attempts) == (api.READY, 2)
+
+
+async def test_a_function_has_so_many_runs_at_once_and_holds_up_no_other(verbs: Verbs, client: Client) -> None:
+    await function(client, "narrow", concurrency=2)
+    gate = Gate()
+    async with executing(verbs, client, gate) as controller:
+        narrow = [await controller.submit(new_run("narrow", "narrow")) for _ in range(6)]
+        await until_begun(gate, 2)
+        await controller.submit(new_run("wide"))
+        await eventually(lambda: "wide" in gate.begun)
+        assert gate.begun.count("narrow") == 2
+        gate.let.set()
+        for run in narrow:
+            await until(client, run, is_over)
+    assert gate.most_at_once == 3
+
+
+@pytest.mark.parametrize("limit", ["WAITING_RUNS_MAX", "ALL_WAITING_RUNS_MAX"])
+async def test_no_more_runs_wait_than_may(
+    verbs: Verbs, client: Client, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = FakeClock()
-    old = await finished(client, clock)
-    clock.advance(KEPT_SECONDS + 1)
-    new = await finished(client, clock)
-    runs, functions = Informer(client, Run), Informer(client, Function)
-    controller = DispatchRunController(client, runs, functions, NoopDriver(), never_recorded, clock, RandomIds())
-    delete, failures = client.delete, [ServiceUnavailable("away")]
+    monkeypatch.setattr(dispatch_runs, limit, 3)
+    async with executing(verbs, client, Gate()) as controller:
+        for count in range(3):
+            await controller.submit(new_run())
+            await eventually(lambda: controller.statistics()["unfinished"] > count)  # noqa: B023 - awaited at once
+        with pytest.raises(TooManyRequests, match="no more than 3 may"):
+            await controller.submit(new_run())
 
-    async def delete_or_fail(obj: Any) -> None:
-        if failures:
-            raise failures.pop()
-        await delete(obj)
 
-    monkeypatch.setattr(client, "delete", delete_or_fail)
-    monkeypatch.setattr(dispatch_runs, "TRIM_SECONDS", 0.01)
-    gone = asyncio.Event()
-    runs.on_change(lambda key: gone.set() if key[1] == old.name and runs.get(key[1], key[0]) is None else None)
-    async with background(("runs", runs.run), ("functions", functions.run)), controller.running():
-        async with asyncio.timeout(60):
-            await gone.wait()
-        assert not failures
-        assert await client.find(Run, new.name, namespace="default")
+async def test_a_name_stands_for_one_run(verbs: Verbs, client: Client) -> None:
+    async with executing(verbs, client, Gate()) as controller:
+        run = await controller.submit(new_run())
+        again = new_run()
+        again.metadata.name = run.name
+        with pytest.raises(AlreadyExists):
+            await controller.submit(again)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_run_can_be_cancelled_before_and_after_its_beginning(
+    verbs: Verbs, client: Client, *, begun: bool
+) -> None:
+    gate = Gate()
+    async with executing(verbs, client, gate) as controller:
+        if not begun:
+            for _ in range(4):  # take the places of the function
+                await controller.submit(new_run())
+        await until_begun(gate, 0 if begun else 4)
+        run = await controller.submit(new_run("mine"))
+        await until_begun(gate, 1 if begun else 4)
+        await client.change(run, lambda found: setattr(found.spec, "cancelled", True))
+        ended = await until(client, run, is_over)
+    assert ended.status.error
+    assert (ended.status.error.type, ended.status.error.message) == ("SystemError", "the run was cancelled")
+    assert ("mine" in gate.begun) == begun
+
+
+async def test_a_run_that_is_deleted_is_cut_off(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    async with executing(verbs, client, gate) as controller:
+        run = await controller.submit(new_run())
+        await until_begun(gate, 1)
+        await client.delete(run)
+        await eventually(lambda: not controller.statistics()["ongoing"])
+        assert await client.find(Run, run.name, namespace="default") is None
+
+
+async def test_a_run_of_no_function_ends(verbs: Verbs, client: Client) -> None:
+    async with executing(verbs, client, Gate()) as controller:
+        ended = await until(client, await controller.submit(new_run(name="nobody")), is_over)
+    assert ended.status.reason == ["Error getting function from store: 'nobody': not found"]

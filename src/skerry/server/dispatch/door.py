@@ -23,7 +23,7 @@ from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
 from skerry.server.access import Access, Act, path_act, require
 from skerry.server.dispatch import errors
-from skerry.server.dispatch.objects import Objects
+from skerry.server.dispatch.objects import Models, Objects
 from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.verbs.verbs import Verbs
 
@@ -51,8 +51,8 @@ class Runs(Protocol):
         """Execute a run whose caller waits, and return it as it is stored at its end; raises TooManyRequests."""
         ...
 
-    def require_room(self, namespace: str, function: str) -> None:
-        """Raise TooManyRequests where too many runs of a function wait already."""
+    async def submit(self, run: Run) -> Run:
+        """Store a run, to be executed in its turn; raises TooManyRequests, and AlreadyExists."""
         ...
 
 
@@ -125,6 +125,7 @@ class DispatchDoor:
     ) -> None:
         self._verbs = verbs
         self._access = access
+        self._models = Models()
         self._operations = [(_pattern(operation.path), operation) for operation in operations]
         self._pages = pages
 
@@ -158,9 +159,8 @@ class DispatchDoor:
         if not organization:
             raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
         request.verb, request.resource = operation.verb, operation.kind.resource
-        return await operation.handler(
-            Asked(request, Objects(self._verbs, self._access, namespace, request.user), names)
-        )
+        objects = Objects(self._verbs, self._access, namespace, request.user, self._models)
+        return await operation.handler(Asked(request, objects, names))
 
     def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
         for pattern, operation in self._operations:

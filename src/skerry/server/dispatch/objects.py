@@ -1,7 +1,9 @@
 """The verbs, as the handlers of this door call them: models in, models out, for one organization and one caller."""
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from skerry.api.dispatch_services import ServiceInstance
 from skerry.api.model import Document, R, from_document, to_document
@@ -10,10 +12,31 @@ from skerry.server.access import Access, Act, require
 from skerry.server.auth import User
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, WriteOptions
+from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 
 _MANAGER = "dispatch"
 _PAGE_OBJECTS = 500
+#: Objects whose models are at hand.
+MODELS_REMEMBERED = 1024
+
+
+class Models:
+    """Objects that were read last, as their models: one that did not change is not read again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str, str], tuple[int, Any]] = OrderedDict()
+
+    def read(self, target: Target, model: type[R], stored: Stored) -> R:
+        """Return the model of a stored state. Shared by all who read it: do not change it."""
+        key = target.kind.resource, target.namespace, target.name
+        revision, known = self._known.pop(key, (0, None))
+        if revision != stored.revision:
+            known = from_document(model, stored.document)
+        self._known[key] = stored.revision, known
+        if len(self._known) > MODELS_REMEMBERED:
+            self._known.popitem(last=False)
+        return cast("R", known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +48,14 @@ class Objects:
         access: who may.
         namespace: the organization.
         user: for whom.
+        models: what was read for requests before.
     """
 
     verbs: Verbs
     access: Access
     namespace: str
     user: User
+    models: Models
 
     def _target(self, model: type[R], name: str = "") -> Target:
         return Target(kind_of(model), self.namespace, name)
@@ -53,6 +78,11 @@ class Objects:
     async def get(self, model: type[R], name: str) -> R:
         """Return an object; raises NotFound."""
         return from_document(model, (await self.verbs.get(self._target(model, name))).document)
+
+    async def get_shared(self, model: type[R], name: str) -> R:
+        """Return an object that is not to be changed; raises NotFound."""
+        target = self._target(model, name)
+        return self.models.read(target, model, await self.verbs.get(target))
 
     async def list(self, model: type[R]) -> AsyncIterator[R]:
         """Yield all objects of a kind, by name."""

@@ -8,7 +8,6 @@ from skerry.api.dispatch_calls import run_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
-from skerry.api.registry import kind_of
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs, json
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
@@ -61,16 +60,15 @@ class FunctionRuns:
         run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
         if key and (known := await _find(asked.objects, run_name)) is not None:
             return _answer(known, prefer)
-        if not body.blocking:
-            self._runs.require_room(function.namespace, name)
-            try:
-                return _answer(await asked.objects.create(run), prefer)
-            except AlreadyExists:
-                return _answer(await asked.objects.get(Run, run_name), prefer)
-        complete(kind_of(Run), run, None)
+        complete(RUN, run, None)
         asked.objects.require_secrets(run.spec.secrets or ())
         asked.objects.require_services(run.spec.services or ())
-        return _answer(await self._runs.run_now(function, run), prefer)
+        if body.blocking:
+            return _answer(await self._runs.run_now(function, run), prefer)
+        try:
+            return _answer(await self._runs.submit(run), prefer)
+        except AlreadyExists:
+            return _answer(await asked.objects.get(Run, run_name), prefer)
 
     async def list(self, asked: Asked) -> Response:
         """List runs, of all functions or of one."""
@@ -126,7 +124,7 @@ async def _ready(objects: Objects, name: str, seconds: float) -> Function:
     try:
         async with asyncio.timeout(seconds or None) as limit:
             while True:
-                function = await objects.get(Function, name)
+                function = await objects.get_shared(Function, name)
                 if function.status.faas_id and not function.metadata.deletion_timestamp:
                     return function
                 if not seconds:

@@ -93,18 +93,20 @@ class Verbs:
             return await self._in_force(target, await self._writer.create(target, document, options))
 
     async def record(self, target: Target, obj: R) -> R:
-        """Store a new object of Skerry's own making, with its status: what was over before it was written.
+        """Store an object of Skerry's own making, new with its status, or with another status than it was read with.
 
         It is taken as it is, complete and valid; nobody is its manager, so there are no managedFields to work out.
 
         Args:
             target: the object, by its name.
-            obj: is given its identity and its resourceVersion, and returned; a creationTimestamp is kept.
+            obj: a new one is given its identity, and keeps a creationTimestamp; one with a resourceVersion is put in
+                place of that very state. It is given its new resourceVersion, and returned.
 
         Raises:
-            NotFound: the namespace does not exist.
+            NotFound: the namespace does not exist, or the object does not any more.
             Forbidden: the namespace is ending.
-            AlreadyExists: the name is taken.
+            AlreadyExists: the name of a new object is taken.
+            Conflict: the object is not at its resourceVersion.
             RequestEntityTooLarge: it is over `OBJECT_BYTES_MAX`.
         """
         with store_errors():

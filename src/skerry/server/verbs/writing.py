@@ -92,18 +92,22 @@ class Writer:
         return Written(Stored(value, revision), created=True, warnings=tuple(change.warnings))
 
     async def record(self, target: Target, obj: R) -> R:
-        """Store a new object that is Skerry's own and complete; see `Verbs.record`."""
-        await metadata.require_active_namespace(target, self._log.get)
-        begun = obj.metadata.creation_timestamp
-        metadata.give_identity(obj.metadata, target, self._surroundings.clock, self._surroundings.ids)
-        obj.metadata.creation_timestamp = begun or obj.metadata.creation_timestamp
+        """Store an object that is Skerry's own, new or read before; see `Verbs.record`."""
+        known = int(obj.metadata.resource_version or 0)
+        if not known:
+            await metadata.require_active_namespace(target, self._log.get)
+            begun = obj.metadata.creation_timestamp
+            metadata.give_identity(obj.metadata, target, self._surroundings.clock, self._surroundings.ids)
+            obj.metadata.creation_timestamp = begun or obj.metadata.creation_timestamp
         value = encode(to_document(obj))
         if len(value) > OBJECT_BYTES_MAX:
             raise too_large()
         try:
-            revision = await self._log.put(target.key, value, expected_revision=0)
+            revision = await self._log.put(target.key, value, expected_revision=known)
         except store.Conflict as error:
-            raise answers.already_exists(target, deleting=_deleting(error.current)) from error
+            if not known:
+                raise answers.already_exists(target, deleting=_deleting(error.current)) from error
+            raise (answers.modified(target) if error.current else answers.not_found(target)) from error
         obj.metadata.resource_version = str(revision)
         return obj
 

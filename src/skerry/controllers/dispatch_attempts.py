@@ -1,0 +1,157 @@
+"""One attempt of a run: the function is called, and what came of it is told in the run's status.
+
+Owns how a run's spec becomes an execution, and an outcome its status. Does not own which runs are attempted, when, and
+how often (`dispatch_runs`), nor what an execution goes through (`functions.Runner`).
+"""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+
+from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_v1 import Function, Run, RunError, RunLogs
+from skerry.controllers.dispatch_run_logs import RunLogFollowing
+from skerry.functions import (
+    FaaSDriver,
+    FunctionError,
+    FunctionExecution,
+    InvocationError,
+    Runner,
+    Schemas,
+    secret_injector,
+    service_injector,
+)
+from skerry.functions.injection import ServiceBinding
+from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context
+from skerry.kit.clock import Clock, rfc3339
+
+RUNS = Counter("skerry_function_runs_total", "Attempts of runs that ended.", ["namespace", "function", "result"])
+RUN_SECONDS = Histogram("skerry_function_run_seconds", "How long an attempt took.", ["namespace", "function"])
+
+#: Combinations of labels whose metrics are at hand: finding one by its labels costs more than counting does.
+_METRICS_REMEMBERED = 4096
+
+#: Reads the values of a secret by its namespace and name; a KeyError says that there is none.
+ReadSecret = Callable[[str, str], Awaitable[Mapping[str, str]]]
+#: Reads the binding of a service instance, likewise.
+ReadBinding = Callable[[str, str], Awaitable[ServiceBinding]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Where what runs are given is read."""
+
+    secret: ReadSecret
+    binding: ReadBinding
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt."""
+
+    output: Any
+    logs: RunLogs
+    error: InvocationError | None
+
+
+class Attempts:
+    """Makes attempts of runs.
+
+    Args:
+        driver: where functions run.
+        given: what is injected.
+        following: is told what attempts print, as they print it.
+        clock: for deadlines and times.
+    """
+
+    def __init__(self, driver: FaaSDriver, given: Given, following: RunLogFollowing, clock: Clock) -> None:
+        self._driver = driver
+        self._given = given
+        self._following = following
+        self._clock = clock
+
+    async def make(self, run: Run, function: Function) -> Outcome:
+        """Execute a run that was `prepare`d; it is not changed."""
+        execution = self._execution(run, function)
+        runner = Runner(
+            self._driver,
+            secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
+            service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
+        )
+        error: InvocationError | None = None
+        output = None
+        begun = self._clock.monotonic_seconds()
+        with self._following.attempt((run.namespace, run.name), run.status.attempts) as logs:
+            execution.context[LOGS_KEY] = logs
+            try:
+                output = await runner.run(execution, run.spec.input)
+                api.check_payload(output)
+            except InvocationError as raised:
+                error = raised
+            except ValueError as raised:
+                error, output = FunctionError(f"the output can't be kept: {raised}"), None
+        _seconds(run.namespace, function.name).observe(self._clock.monotonic_seconds() - begun)
+        _ended(run.namespace, function.name, error.type if error else "success").inc()
+        return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
+
+    def _execution(self, run: Run, function: Function) -> FunctionExecution:
+        spec, wanted = function.spec, run.spec
+        context: Context = {}
+        if wanted.event:
+            context[EVENT_KEY] = wanted.event
+        if wanted.http_context:
+            context[HTTP_CONTEXT_KEY] = wanted.http_context
+        milliseconds = spec.timeout or api.TIMEOUT_MILLISECONDS_MAX
+        if spec.timeout:
+            context[DEADLINE_KEY] = rfc3339(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
+        schema = spec.function_schema
+        return FunctionExecution(
+            context,
+            run_id=run.name,
+            function_id=function.uid,
+            faas_id=run.status.faas_id or "",
+            schemas=Schemas(schema.in_, schema.out) if schema else Schemas(),
+            secrets=tuple(run.status.secrets or ()),
+            services=tuple(run.status.services or ()),
+            timeout_seconds=milliseconds / 1000,
+        )
+
+    def tell(self, run: Run, outcome: Outcome) -> None:
+        """Write into a run's status how it ended."""
+        error, status = outcome.error, run.status
+        status.state = api.ERROR if error else api.READY
+        status.output, status.logs, status.error = outcome.output, outcome.logs, described(error) if error else None
+        status.reason = [reason(run, error.message)] if error else None
+        status.claim, status.not_before, status.finished_time = None, None, rfc3339(self._clock.now())
+
+
+def prepare(run: Run, function: Function) -> None:
+    """Write into a run's status with which deployment, secrets and services it is executed."""
+    status, spec, wanted = run.status, function.spec, run.spec
+    status.faas_id, status.function_id = function.status.faas_id, function.uid
+    status.secrets = [*(spec.secrets or ()), *(wanted.secrets or ())] or None
+    status.services = [*(spec.services or ()), *(wanted.services or ())] or None
+
+
+def described(error: InvocationError) -> RunError:
+    """Return an error as a run's status carries it."""
+    return RunError(type=error.type, message=error.message, stacktrace=list(error.stacktrace) or None)
+
+
+def reason(run: Run, message: str) -> str:
+    """Tell why a run failed, in Dispatch's words."""
+    return f"error running function: {run.spec.function_name}: {message}"
+
+
+@lru_cache(_METRICS_REMEMBERED)
+def _ended(namespace: str, function: str, result: str) -> Counter:
+    return RUNS.labels(namespace, function, result)
+
+
+@lru_cache(_METRICS_REMEMBERED)
+def _seconds(namespace: str, function: str) -> Histogram:
+    return RUN_SECONDS.labels(namespace, function)
