@@ -390,23 +390,6 @@ spec: {functionName: applied, input: 21}
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
 
 
-def test_after_kill_9_every_run_that_was_accepted_comes_to_its_end(tmp_path: Path, cache_dir: Path) -> None:
-    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        with skerry.api_client() as http:
-            http.headers["x-dispatch-org"] = "default"
-            create(http, "slow")
-            until(http, "/v1/function/slow", "READY")
-            ask = {"params": {"functionName": "slow"}, "json": {"input": 0.05}}
-            names = [http.post("/v1/runs", **ask).json()["name"] for _ in range(60)]  # type: ignore[arg-type]
-        skerry.kill()
-        skerry.start()
-        with skerry.api_client() as http:
-            http.headers["x-dispatch-org"] = "default"
-            ended = [until(http, f"/v1/runs/{name}", "READY", "ERROR") for name in names]
-        assert {run["status"] for run in ended} == {"READY"}
-        assert max(run["attempts"] for run in ended) <= 2
-
-
 # Images and base images.
 
 IMAGE_SECONDS_MAX = 90.0

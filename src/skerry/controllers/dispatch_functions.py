@@ -199,7 +199,7 @@ class DispatchFunctionController:
         for schema in (spec.function_schema.in_, spec.function_schema.out) if spec.function_schema else ():
             if schema is not None:
                 check_schema(schema)
-        exec_ = Exec(await self._source(spec.source), spec.handler, image, function.name)
+        exec_ = Exec(await self._source(spec.source), spec.handler, image, function.name, spec.concurrency)
         await self._driver.create(Deployed(function.name, id=function.uid, faas_id=faas_id, image=image), exec_)
 
     async def _source(self, source: FunctionSource) -> bytes:

@@ -37,12 +37,14 @@ class Exec:
         handler: the entry point, as the runtime spells it; "" for the one function of a one-file source.
         image: name of the runtime, python3 for example, or of a container image where the driver runs containers.
         name: the function's name.
+        concurrency: runs at once, where the driver bounds them; 0 for as many as it does by itself.
     """
 
     source: bytes
     handler: str = ""
     image: str = ""
     name: str = ""
+    concurrency: int = 0
 
 
 @dataclass(frozen=True)

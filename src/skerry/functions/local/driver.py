@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,7 +105,8 @@ class LocalDriver:
         if environment := self._environment(exec_.image):
             (folder / ENVIRONMENT).symlink_to(environment.resolve())
         write_source(exec_.source, folder / "source", file_name)
-        (folder / _DEPLOYMENT_FILE).write_text(json.dumps({"image": exec_.image, "handler": exec_.handler}))
+        deployment = {"image": exec_.image, "handler": exec_.handler, "concurrency": exec_.concurrency}
+        (folder / _DEPLOYMENT_FILE).write_text(json.dumps(deployment))
 
     async def delete(self, function: Function) -> None:
         """End a deployment's processes and remove its folder; one that is not there is no error."""
@@ -112,7 +114,7 @@ class LocalDriver:
             await pool.close()
         folder = self._folder(function.faas_id)
         with suppress(FileNotFoundError):
-            if runtime := self._runtimes.get(language_of(_written(folder)[0])):
+            if runtime := self._runtimes.get(language_of(_written(folder).image)):
                 await runtime.discard(folder)
         with suppress(FileNotFoundError):
             await asyncio.to_thread(shutil.rmtree, folder)
@@ -130,11 +132,14 @@ class LocalDriver:
             return pool
         folder = self._folder(faas_id)
         try:
-            image, handler = _written(folder)
+            written = _written(folder)
         except FileNotFoundError as error:
             raise SystemError(f"there is no deployment {faas_id} of the function") from error
-        runtime = self._runtime(image)
-        pool = InstancePool(lambda: runtime.start(folder, handler), self._settings)
+        runtime = self._runtime(written.image)
+        settings = self._settings
+        if written.concurrency:
+            settings = replace(settings, processes_max=written.concurrency)
+        pool = InstancePool(lambda: runtime.start(folder, written.handler), settings)
         self._pools[faas_id] = pool
         return pool
 
@@ -165,7 +170,7 @@ class LocalDriver:
             await pool.close()
 
 
-def _written(folder: Path) -> tuple[str, str]:
-    """Return a deployment's image and handler; raises FileNotFoundError where there is none."""
+def _written(folder: Path) -> Exec:
+    """Return what was written down of a deployment; raises FileNotFoundError where there is none."""
     deployment = json.loads((folder / _DEPLOYMENT_FILE).read_text())
-    return deployment["image"], deployment["handler"]
+    return Exec(b"", deployment["handler"], deployment["image"], concurrency=deployment.get("concurrency", 0))

@@ -68,6 +68,7 @@ class FunctionBody(Body):
     services: list[str] | None = None
     timeout: int = 0
     tags: list[TagBody] | None = None
+    concurrency: int | None = None
     schedules: list[dict[str, Any]] | None = None
     on_failure: dict[str, Any] | None = Field(default=None, alias="onFailure")
 
@@ -164,6 +165,7 @@ def function_spec(body: FunctionBody, text: str | None, artifact: str | None) ->
         "secrets": body.secrets,
         "services": body.services,
         "timeout": body.timeout,
+        "concurrency": body.concurrency,
         "schedules": body.schedules,
         "onFailure": body.on_failure,
         "tags": tags_document(body.tags),
@@ -212,6 +214,7 @@ def function_json(function: Function) -> Document:
         "image": spec.image,
         "handler": spec.handler or None,
         "timeout": spec.timeout or None,
+        "concurrency": spec.concurrency,
         "createdTime": seconds_of(function.metadata.creation_timestamp),
         "schedules": [to_document(each) for each in spec.schedules] if spec.schedules else None,
         "onFailure": to_document(spec.on_failure) if spec.on_failure else None,
