@@ -213,6 +213,8 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 	@$(PIP) uv
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header \
+		--group bench --output-file requirements-bench.lock
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
 	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json

@@ -13,6 +13,7 @@ PARTS = (
     ("hostile.py", "--seconds", "0.5"),
     ("plugins.py",),
     ("filters.py",),
+    ("runs.py",),
     ("api.py",),
     ("store.py",),
     ("sealing.py",),

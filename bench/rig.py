@@ -82,11 +82,13 @@ class Target:
         port: on loopback.
         header: sent with each request.
         pids: of the processes that answer, where they are ours.
+        url: what is asked; "" for the root of the port, without TLS.
     """
 
     port: int
     header: str = "x-skerry-revision: hello-0"
     pids: tuple[int, ...] = ()
+    url: str = ""
 
 
 @contextmanager
@@ -208,7 +210,8 @@ def wrk(target: Target, seconds: float, *, script: Path | None = None, connectio
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
     arguments += ["-s", str(script)] if script else []
     before = _cpu_seconds(target)
-    done = subprocess.run([*arguments, f"http://127.0.0.1:{target.port}/"], capture_output=True, text=True, check=True)
+    url = target.url or f"http://127.0.0.1:{target.port}/"
+    done = subprocess.run([*arguments, url], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     assert rate, done.stdout

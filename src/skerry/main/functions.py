@@ -64,7 +64,7 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
     """Return the front door of functions and all that begins their runs."""
     handlers = (
         Functions(sources),
-        FunctionRuns(behind.runs),
+        FunctionRuns(behind.runs, RandomIds()),
         PrintedLines(behind.logs),
         Secrets(),
         EventEmission(behind.events),

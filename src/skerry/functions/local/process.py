@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +41,14 @@ Sink = Callable[[list[str]], None]
 
 
 class Printed:
-    """What comes out of one descriptor of a process: read as it comes, so that the process never waits for us."""
+    """What comes out of one descriptor of a process: read as it comes, so that the process never waits for us.
+
+    Attributes:
+        descriptor: where it is read.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._sink: Sink | None = None
         self._rest = bytearray()  # of a line that has not ended
         self._taken = self._dropped = 0
@@ -54,11 +59,11 @@ class Printed:
     def _read(self) -> bool:
         """Take in what is there; False if that is nothing for now, or nothing any more."""
         try:
-            more = os.read(self._descriptor, _READ_BYTES)
+            more = os.read(self.descriptor, _READ_BYTES)
         except BlockingIOError:
             return False
         if not more:
-            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_reader(self.descriptor)
             return False
         if self._sink is not None:
             self._take(more, self._sink)
@@ -75,13 +80,11 @@ class Printed:
         self._rest += rest
 
     def begin(self, sink: Sink) -> None:
-        """Give lines to a sink as they come, from now on: what was printed between two runs is of neither."""
-        self._drain()
+        """Give lines to a sink as they come, from now on."""
         self._sink = sink
 
     def end(self) -> None:
-        """Give the rest of what the process has written by now, and no more."""
-        self._drain()
+        """Give the rest of what was taken in, and no more."""
         if self._sink is None:
             return
         if self._rest:
@@ -92,14 +95,15 @@ class Printed:
         self._rest.clear()
         self._taken = self._dropped = 0
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Take in all that is there."""
         while self._read():
             pass
 
     def close(self) -> None:
         """Stop reading."""
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
+        self._loop.remove_reader(self.descriptor)
+        os.close(self.descriptor)
 
 
 class FunctionProcess:
@@ -114,6 +118,9 @@ class FunctionProcess:
         self._process = process
         self._reader, self._writer = streams
         self._stdout, self._stderr = printed
+        self._anything = select.poll()
+        for one in printed:
+            self._anything.register(one.descriptor, select.POLLIN)
 
     @classmethod
     async def start(cls, program: Program) -> Self:
@@ -177,15 +184,23 @@ class FunctionProcess:
             SystemError: the message is, or the process ended.
         """
         frame = framed_message(message)
+        self._drain()  # what was printed between two runs is of neither
         self._stdout.begin(lambda lines: logs.extend(lines, ()))
         self._stderr.begin(lambda lines: logs.extend((), lines))
         try:
             self._writer.write(frame)
             answer = await self._receive()
         finally:
+            self._drain()
             self._stdout.end()
             self._stderr.end()
         return Message(answer.get("context") or {}, answer.get("payload"))
+
+    def _drain(self) -> None:
+        """Take in what the process has printed by now: with one call of the system, for mostly there is nothing."""
+        if self._anything.poll(0):
+            self._stdout.drain()
+            self._stderr.drain()
 
     async def _receive(self) -> Any:
         try:

@@ -8,6 +8,7 @@ from skerry.api.dispatch_calls import run_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
+from skerry.kit.ids import Ids
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs, json
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
@@ -32,10 +33,12 @@ class FunctionRuns:
 
     Args:
         runs: executes them.
+        ids: names them.
     """
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, ids: Ids) -> None:
         self._runs = runs
+        self._ids = ids
 
     def operations(self) -> list[Operation]:
         """Return what may be asked."""
@@ -55,7 +58,7 @@ class FunctionRuns:
         prefer = _preferences(asked)
         function = await _ready(asked.objects, name, min(_seconds(prefer.get("wait", "0")), WAIT_SECONDS_MAX))
         key = asked.request.header(b"idempotency-key")
-        run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else uuid.uuid4())
+        run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else self._ids.uid())
         spec = spec_of(RunSpec, run_spec(name, body))
         run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
         if key and (known := await _find(asked.objects, run_name)) is not None:
