@@ -23,7 +23,7 @@ KEPT_SECONDS = 7 * 86400.0
 KEPT_RUNS_MAX = 1000
 TRIM_SECONDS = 60.0
 #: Deletes on their way at once: they share a sync of the disk, and leave room for everybody else's writes.
-DELETES_AT_ONCE = 32
+DELETES_AT_ONCE = 4
 
 
 class UnfinishedRuns(Protocol):

@@ -235,7 +235,11 @@ async def duties(
         await stack.enter_async_context(controllers(settings, builders, ground))
         local = local_driver(settings, data_dir, sockets, builders, api_port=api_port)
         driver = await stack.enter_async_context(deploying(settings, client, local))
-        await stack.enter_async_context(dispatch_controllers(driver, client, ground.keep, ground.verbs, dispatching))
+        alone = not ground.is_shared
+        dispatching_runs = dispatch_controllers(
+            driver, client, ground.keep, verbs=ground.verbs, behind=dispatching, alone=alone
+        )
+        await stack.enter_async_context(dispatching_runs)
         events = event_drivers(client, dispatching.events, data_dir.logs, drain_seconds(settings))
         await stack.enter_async_context(events)
         yield

@@ -86,7 +86,13 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
 
 @asynccontextmanager
 async def dispatch_controllers(
-    on: tuple[FaaSDriver, ImageStore], client: Client, keep: ArtifactKeep, verbs: Verbs, behind: Dispatching
+    on: tuple[FaaSDriver, ImageStore],
+    client: Client,
+    keep: ArtifactKeep,
+    *,
+    verbs: Verbs,
+    behind: Dispatching,
+    alone: bool,
 ) -> AsyncIterator[None]:
     """Deploy functions with a driver and execute their runs; what is `behind` the door is at hand once they do.
 
@@ -96,6 +102,7 @@ async def dispatch_controllers(
         keep: of uploaded sources.
         verbs: store runs that their callers waited for.
         behind: gets what the door asks of the controllers.
+        alone: whether no other process can share the log.
     """
     driver, store = on
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
@@ -113,7 +120,7 @@ async def dispatch_controllers(
             record=RecordedRuns(verbs),
             clock=clock,
             holder=ids.uid(),
-            alone=True,
+            alone=alone,
         )
         retention = RunRetention(client, informers.partial_of(RUN), executing, clock)
         failures = DeadLetterController(client, informers.of(Run, FAILED), executing.require_room, clock)
