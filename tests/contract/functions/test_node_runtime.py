@@ -24,6 +24,9 @@ from skerry.functions.local.node import NodeRuntime
 if not shutil.which("node"):
     pytest.skip("there is no node on PATH: `make setup` brings one", allow_module_level=True)
 
+#: Times given to a function that prints and never ends: more of it, where a busy machine has not come to its prints.
+TIMEOUTS_SECONDS = (0.5, 5.0, 60.0)
+
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[LocalDriver]:
@@ -64,9 +67,12 @@ async def test_who_is_to_blame_is_told(
 async def test_what_is_printed_is_told_and_time_is_bounded(driver: LocalDriver) -> None:
     source = "module.exports = () => { console.log('out'); console.error('err'); for (;;) {} }"
     await driver.create(Function("f", faas_id="f"), Exec(source.encode(), "", "nodejs", "f"))
-    execution = FunctionExecution(faas_id="f", timeout_seconds=0.5)
-    with pytest.raises(FunctionError, match="exceeded the timeout"):
-        await Runner(driver).run(execution, None)
+    for timeout_seconds in TIMEOUTS_SECONDS:
+        execution = FunctionExecution(faas_id="f", timeout_seconds=timeout_seconds)
+        with pytest.raises(FunctionError, match="exceeded the timeout"):
+            await Runner(driver).run(execution, None)
+        if logs_of(execution.context).stderr:
+            break
     assert logs_of(execution.context).as_object() == {"stdout": ["out"], "stderr": ["err"]}
 
 
