@@ -159,9 +159,12 @@ class KeyedWorkers(Generic[K]):
         self._slots = asyncio.Semaphore(concurrency)
         self._again: dict[K, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def add(self, key: K) -> None:
-        """Ask for a turn of `key`; call it from the event loop."""
+        """Ask for a turn of `key`; call it from the event loop. Once they are stopped, there are no more turns."""
+        if self._stopped:
+            return  # of caches and timers that go on for a while, and whose turn nobody would wait for
         if key in self._again:
             self._again[key] = True
             return
@@ -189,7 +192,8 @@ class KeyedWorkers(Generic[K]):
             del self._again[key]
 
     async def stop(self) -> None:
-        """Cancel every turn and wait for their ends."""
+        """Cancel every turn and wait for their ends; what is added from now on has none."""
+        self._stopped = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -40,6 +40,13 @@ async def test_a_key_added_during_its_turn_gets_exactly_one_more_turn():
     assert workers.statistics() == {"keys": 0}
 
 
+async def test_a_key_added_after_the_stop_gets_no_turn():
+    workers = KeyedWorkers[str]("test", lambda _: asyncio.sleep(0), concurrency=1)
+    await workers.stop()
+    workers.add("a")
+    assert workers.statistics() == {"keys": 0}
+
+
 async def test_a_failed_turn_is_tried_again():
     outcomes = [ValueError("first"), None]
     done = asyncio.Event()
