@@ -5,14 +5,17 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from wasmtime import wat2wasm
 
 from skerry.cli.packing import packed as packed_folder
 from skerry.testing.described import Described
@@ -20,7 +23,9 @@ from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = pytest.mark.system
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "functions"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "functions"
+WASM = ROOT / "tests" / "wasm" / "functions"
 SOURCE = """
 import os, sys, time
 
@@ -55,6 +60,8 @@ def fails_once(context, payload):
     return "the second time"
 """
 NAMES = {"type": "object", "required": ["name", "place"], "properties": {"name": {"type": "string"}}}
+#: Of a function that is called all the time.
+UPDATES = 4
 WAIT = {"prefer": "wait=50"}
 
 
@@ -143,6 +150,29 @@ def test_hello_in_javascript_answers_and_who_is_to_blame_is_told(http: httpx.Cli
     broke = execute(http, "hello-js", {"name": "all", "place": ""})["error"]
     assert (broke["type"], broke["message"]) == ("FunctionError", "it broke")
     assert "hello.js:5:" in broke["stacktrace"][1]
+
+
+def test_the_image_of_node_runs_what_the_engine_does_not(http: httpx.Client) -> None:
+    source = """
+    const { createHash } = require("node:crypto");
+    module.exports = (context, payload) => {
+      console.log("hashing");
+      return [createHash("sha256").update(payload).digest("hex"), typeof process.versions.v8];
+    };
+    """
+    create(http, "on-node", image="nodejs-node", handler="./f.js", source=packed(**{"f.js": source}))
+    run = execute(http, "on-node", "Jon")
+    assert (run["status"], run["output"]) == ("READY", [hashlib.sha256(b"Jon").hexdigest(), "string"])
+    assert run["logs"]["stdout"] == ["hashing"]
+
+
+def test_a_wasm_program_reads_a_message_and_writes_one(http: httpx.Client) -> None:
+    wasm = wat2wasm((WASM / "echo-command.wat").read_text())
+    create(http, "program", image="wasm", source=base64.b64encode(wasm).decode(), schema={"in": NAMES})
+    run = execute(http, "program", {"name": "Jon", "place": "Winterfell"})
+    assert (run["status"], run["output"]) == ("READY", {"name": "Jon", "place": "Winterfell"})
+    assert run["logs"] == {"stdout": None, "stderr": ["said by the program"]}
+    assert execute(http, "program", {"name": "Jon"})["error"]["type"] == "InputError"
 
 
 def test_any_json_comes_back_as_it_went_in(http: httpx.Client) -> None:
@@ -391,6 +421,47 @@ spec: {functionName: applied, input: 21}
     name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
     skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
+
+
+def multiplied_by(factor: int) -> str:
+    return f"""
+apiVersion: dispatch.skerry.dev/v1
+kind: Function
+metadata: {{name: multiplied, namespace: default}}
+spec:
+  image: python3
+  source: {{text: "def handle(context, payload): return payload * {factor}"}}
+"""
+
+
+def test_an_update_by_manifest_lets_no_run_fail(skerry: SkerryProcess, http: httpx.Client) -> None:
+    skerry.kubectl("apply", "-f", "-", stdin=multiplied_by(1))
+    until(http, "/v1/function/multiplied", "READY")
+    updated = threading.Event()
+
+    def go_on_asking(*, blocking: bool) -> list[dict[str, Any]]:
+        ended = []
+        while not updated.is_set():
+            body = {"blocking": blocking, "input": 1}
+            asked = http.post("/v1/runs", params={"functionName": "multiplied"}, json=body)
+            assert asked.status_code == (200 if blocking else 202), asked.text
+            ended.append(until(http, f"/v1/runs/{asked.json()['name']}", "READY", "ERROR"))
+        return ended
+
+    with ThreadPoolExecutor(4) as callers:
+        asking = [callers.submit(go_on_asking, blocking=blocking) for blocking in (True, True, False, False)]
+        try:
+            for factor in range(2, UPDATES + 2):
+                skerry.kubectl("apply", "-f", "-", stdin=multiplied_by(factor))
+                deadline = time.monotonic() + 60
+                while execute(http, "multiplied", 1)["output"] != factor:
+                    assert time.monotonic() < deadline
+        finally:
+            updated.set()
+        runs = [run for caller in asking for run in caller.result()]
+    assert [run["error"] for run in runs if run["status"] == "ERROR"] == []
+    assert runs
+    assert {run["output"] for run in runs} <= set(range(1, UPDATES + 2))
 
 
 # Images and base images.

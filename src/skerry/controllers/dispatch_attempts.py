@@ -14,19 +14,21 @@ from prometheus_client import Counter, Histogram
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Function, Run, RunError, RunLogs
+from skerry.client.client import Client
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.functions import (
     FaaSDriver,
     FunctionError,
     FunctionExecution,
     InvocationError,
+    NoDeployment,
     Runner,
     Schemas,
     secret_injector,
     service_injector,
 )
 from skerry.functions.injection import ServiceBinding
-from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context
+from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context, Logs
 from skerry.kit.clock import Clock, rfc3339
 
 RUNS = Counter("skerry_function_runs_total", "Attempts of runs that ended.", ["namespace", "function", "result"])
@@ -35,18 +37,24 @@ RUN_SECONDS = Histogram("skerry_function_run_seconds", "How long an attempt took
 #: Combinations of labels whose metrics are at hand: finding one by its labels costs more than counting does.
 _METRICS_REMEMBERED = 4096
 
+#: How often a run looks for its function's present deployment, where updates remove one after the other.
+UPDATES_MAX = 10
+
 #: Reads the values of a secret by its namespace and name; a KeyError says that there is none.
 ReadSecret = Callable[[str, str], Awaitable[Mapping[str, str]]]
 #: Reads the binding of a service instance, likewise.
 ReadBinding = Callable[[str, str], Awaitable[ServiceBinding]]
+#: Reads a function by its namespace and name; None where there is none.
+ReadFunction = Callable[[str, str], Awaitable[Function | None]]
 
 
 @dataclass(frozen=True)
 class Given:
-    """Where what runs are given is read."""
+    """Where what runs are given is read, and with which deployment."""
 
     secret: ReadSecret
     binding: ReadBinding
+    function: ReadFunction
 
 
 @dataclass(frozen=True)
@@ -75,20 +83,13 @@ class Attempts:
         self._clock = clock
 
     async def make(self, run: Run, function: Function) -> Outcome:
-        """Execute a run that was `prepare`d; it is not changed."""
-        execution = self._execution(run, function)
-        runner = Runner(
-            self._driver,
-            secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
-            service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
-        )
+        """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next one."""
         error: InvocationError | None = None
         output = None
         begun = self._clock.monotonic_seconds()
         with self._following.attempt((run.namespace, run.name), run.status.attempts) as logs:
-            execution.context[LOGS_KEY] = logs
             try:
-                output = await runner.run(execution, run.spec.input)
+                output = await self._call(run, function, logs)
                 api.check_payload(output)
             except InvocationError as raised:
                 error = raised
@@ -97,6 +98,26 @@ class Attempts:
         _seconds(run.namespace, function.name).observe(self._clock.monotonic_seconds() - begun)
         _ended(run.namespace, function.name, error.type if error else "success").inc()
         return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
+
+    async def _call(self, run: Run, function: Function, logs: Logs) -> Any:
+        runner = Runner(
+            self._driver,
+            secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
+            service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
+        )
+        for _ in range(UPDATES_MAX):
+            execution = self._execution(run, function)
+            execution.context[LOGS_KEY] = logs
+            try:
+                return await runner.run(execution, run.spec.input)
+            except NoDeployment as error:
+                gone = error
+            newer = await self._given.function(run.namespace, run.spec.function_name)
+            if newer is None or newer.status.faas_id in {None, run.status.faas_id}:
+                break
+            function = newer
+            prepare(run, function)
+        raise gone
 
     def _execution(self, run: Run, function: Function) -> FunctionExecution:
         spec, wanted = function.spec, run.spec
@@ -127,6 +148,11 @@ class Attempts:
         status.output, status.logs, status.error = outcome.output, outcome.logs, described(error) if error else None
         status.reason = [reason(run, error.message)] if error else None
         status.claim, status.not_before, status.finished_time = None, None, rfc3339(self._clock.now())
+
+
+async def read_function(client: Client, namespace: str, name: str) -> Function | None:
+    """Return a function as it is stored now."""
+    return await client.find(Function, name, namespace=namespace)
 
 
 def prepare(run: Run, function: Function) -> None:

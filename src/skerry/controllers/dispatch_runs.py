@@ -235,6 +235,7 @@ class DispatchRunController:
     async def _attempt(self, key: Key, run: Run, function: Function) -> None:
         """Execute a claimed run and tell its outcome; one that is cancelled or deleted meanwhile is cut off."""
         outcome: Outcome | None = None
+        run = _changeable(run)
         try:
             async with asyncio.timeout(None) as end:
                 self._ongoing[key] = Ongoing(run, end)

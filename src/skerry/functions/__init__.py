@@ -16,7 +16,14 @@ It needs no server:
 
 from skerry.functions.drivers import FaaSDriver, NoopDriver
 from skerry.functions.entities import Exec, FnRun, Function, FunctionExecution, Schema, Schemas
-from skerry.functions.errors import FunctionError, InputError, InvocationError, SystemError, UserError  # noqa: A004
+from skerry.functions.errors import (
+    FunctionError,
+    InputError,
+    InvocationError,
+    NoDeployment,
+    SystemError,  # noqa: A004 - see errors
+    UserError,
+)
 from skerry.functions.injection import (
     SecretInjector,
     ServiceBinding,
@@ -56,6 +63,7 @@ __all__ = [
     "Logs",
     "Message",
     "Middleware",
+    "NoDeployment",
     "NoopDriver",
     "Runnable",
     "Runner",

@@ -53,6 +53,10 @@ class SystemError(InvocationError):  # noqa: A001 - Dispatch's name; Python's ow
     type = "SystemError"
 
 
+class NoDeployment(SystemError):
+    """The deployment that was to run is not there, or about to be removed; nothing of the run has happened."""
+
+
 #: What the godoc calls an input error.
 UserError = InputError
 

@@ -13,7 +13,7 @@ from skerry.api.dispatch_v1 import RUN, Function, Run
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
-from skerry.controllers.dispatch_attempts import Attempts, Given
+from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
 from skerry.controllers.dispatch_bindings import read_binding
 from skerry.controllers.dispatch_calls import FunctionCalls
 from skerry.controllers.dispatch_events import EventDeliveries
@@ -112,11 +112,12 @@ async def dispatch_controllers(
         by = DeployedBy(driver, images, store, keep)
         deploying = DispatchFunctionController(client, functions, by, clock, ids)
         following = RunLogFollowing(client, runs)
+        given = Given(SecretValues(verbs), partial(read_binding, client), partial(read_function, client))
         executing = DispatchRunController(
             client,
             runs,
             functions,
-            Attempts(driver, Given(SecretValues(verbs), partial(read_binding, client)), following, clock),
+            Attempts(driver, given, following, clock),
             record=RecordedRuns(verbs),
             clock=clock,
             holder=ids.uid(),

@@ -19,6 +19,7 @@ from skerry.functions import (
     FunctionExecution,
     InputError,
     InvocationError,
+    NoDeployment,
     Runner,
     SystemError,  # noqa: A004
     logs_of,
@@ -89,6 +90,13 @@ SOURCE = textwrap.dedent(
 
     def one_argument(payload):
         pass
+
+    def waits_for(context, payload):
+        begun, go_on = payload
+        open(begun, "w").close()
+        while not os.path.exists(go_on):
+            time.sleep(0.01)
+        return "went on"
 
     constant = 1
     """
@@ -331,6 +339,24 @@ async def test_a_deleted_function_is_gone_with_its_processes(driver: LocalDriver
     with pytest.raises(SystemError, match="no deployment f"):
         await run(driver)
     assert list((tmp_path / "functions").iterdir()) == []
+
+
+async def test_a_deployment_that_is_removed_lets_its_run_end_and_begins_no_other(
+    driver: LocalDriver, tmp_path: Path
+) -> None:
+    function = await deploy(driver, "hello.waits_for")
+    begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+    running = asyncio.ensure_future(run(driver, [str(begun), str(go_on)]))
+    async with asyncio.timeout(60):
+        while not begun.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+    removing = asyncio.ensure_future(driver.delete(function))
+    await asyncio.sleep(0)
+    with pytest.raises(NoDeployment):
+        await run(driver, None)
+    go_on.touch()
+    assert await running == "went on"
+    await removing
 
 
 async def test_packages_of_a_function_are_its_own(driver: LocalDriver) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.controllers import dispatch_runs
-from skerry.controllers.dispatch_attempts import Attempts, Given
+from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, UNFINISHED, DispatchRunController
-from skerry.functions import FunctionError, FunctionExecution, NoopDriver
+from skerry.functions import FunctionError, FunctionExecution, NoDeployment, NoopDriver
 from skerry.functions.messages import Context, Runnable
 from skerry.kit.clock import rfc3339
 from skerry.kit.ids import RandomIds
@@ -40,16 +41,20 @@ class Gate(NoopDriver):
     Attributes:
         begun: payloads, as their runs begin.
         most_at_once: runs that went on at the same time.
+        gone: the deployments that were removed.
     """
 
     let: asyncio.Event = field(default_factory=asyncio.Event)
     begun: list[Any] = field(default_factory=list)
     failures: int = 0
     most_at_once: int = 0
+    gone: set[str] = field(default_factory=set)
     _at_once: int = 0
 
-    def get_runnable(self, execution: FunctionExecution) -> Runnable:  # noqa: ARG002 - all functions are one
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
         async def run(_: Context, payload: Any) -> Any:
+            if execution.faas_id in self.gone:
+                raise NoDeployment(execution.faas_id)
             self.begun.append(payload)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
@@ -109,7 +114,7 @@ async def executing(
         client,
         runs,
         functions,
-        Attempts(gate, Given(nothing, nothing), RunLogFollowing(client, runs), clock),
+        Attempts(gate, Given(nothing, nothing, partial(read_function, client)), RunLogFollowing(client, runs), clock),
         record=RecordedRuns(verbs),
         clock=clock,
         holder=RandomIds().uid(),
@@ -138,6 +143,24 @@ async def until_begun(gate: Gate, count: int) -> None:
 
 def is_over(run: Run) -> bool:
     return api.is_finished(run)
+
+
+async def test_a_run_goes_to_the_next_deployment_where_an_update_removed_its_own(verbs: Verbs, client: Client) -> None:
+    gate = Gate(gone={"0"})
+    gate.let.set()
+    stale = (await client.get(Function, "f", namespace="default")).model_copy(deep=True)
+    stale.status.faas_id = "0"
+    async with executing(verbs, client, gate) as controller:
+        ended = await controller.run_now(stale, new_run(1))
+    assert (ended.status.state, ended.status.output, ended.status.faas_id) == (api.READY, 1, "1")
+
+
+async def test_a_run_whose_deployment_is_gone_without_another_fails(verbs: Verbs, client: Client) -> None:
+    function = await client.get(Function, "f", namespace="default")
+    async with executing(verbs, client, Gate(gone={"1"})) as controller:
+        ended = await controller.run_now(function, new_run(1))
+    assert ended.status.error is not None
+    assert ended.status.error.type == "SystemError"
 
 
 async def test_a_run_is_executed_and_says_how_it_ended(verbs: Verbs, client: Client) -> None:

@@ -12,7 +12,7 @@ import httpx
 from skerry.functions.containers.engine import ContainerEngine, ContainerSpec, ContainerState
 from skerry.functions.containers.images import OWNER_LABEL, DockerImageBuilder
 from skerry.functions.entities import Exec, Function, FunctionExecution
-from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.messages import Context, Message, Runnable
 from skerry.functions.remote.http import call, until_ready
 
@@ -117,7 +117,7 @@ class DockerDriver:
     async def _container(self, faas_id: str) -> ContainerState:
         found = await self._engine.containers(self._labels(faas_id))
         if not found:
-            raise SystemError(f"missing container for function {faas_id}")
+            raise NoDeployment(f"missing container for function {faas_id}")
         return found[0]
 
     async def delete(self, function: Function) -> None:
@@ -138,7 +138,7 @@ class DockerDriver:
             await self._images.remove_image(faas_id)
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
-        """Give what calls a deployment; a SystemError is raised at its call where it has no container."""
+        """Give what calls a deployment; NoDeployment is raised at its call where it has no container."""
         faas_id = execution.faas_id
 
         async def run(context: Context, payload: Any) -> Any:

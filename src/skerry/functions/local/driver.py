@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
-from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.local.images import folder_of, language_of
 from skerry.functions.local.pool import InstancePool, PoolSettings
 from skerry.functions.local.runtimes import Runtime, default_runtimes
@@ -59,6 +59,8 @@ class LocalDriver:
         self._environments = environments
         self._settings = settings
         self._pools: dict[str, InstancePool] = {}
+        #: Deployments that are being removed: their runs end, and no other begins.
+        self._leaving: set[str] = set()
         directory.mkdir(parents=True, exist_ok=True)
         for unfinished in directory.glob(f"*{_UNFINISHED}"):
             shutil.rmtree(unfinished)
@@ -110,6 +112,13 @@ class LocalDriver:
 
     async def delete(self, function: Function) -> None:
         """End a deployment's processes and remove its folder; one that is not there is no error."""
+        self._leaving.add(function.faas_id)
+        try:
+            await self._remove(function)
+        finally:
+            self._leaving.discard(function.faas_id)
+
+    async def _remove(self, function: Function) -> None:
         if pool := self._pools.pop(function.faas_id, None):
             await pool.close()
         folder = self._folder(function.faas_id)
@@ -120,7 +129,7 @@ class LocalDriver:
             await asyncio.to_thread(shutil.rmtree, folder)
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
-        """Give what runs a deployment; a SystemError is raised at its call where there is no such deployment."""
+        """Give what runs a deployment; NoDeployment is raised at its call where there is none, or none any more."""
 
         async def run(context: Context, payload: Any) -> Any:
             return await self._open(execution.faas_id).run(context, payload)
@@ -131,10 +140,12 @@ class LocalDriver:
         if pool := self._pools.get(faas_id):
             return pool
         folder = self._folder(faas_id)
+        if faas_id in self._leaving:
+            raise NoDeployment(f"the deployment {faas_id} of the function is being removed")
         try:
             written = _written(folder)
         except FileNotFoundError as error:
-            raise SystemError(f"there is no deployment {faas_id} of the function") from error
+            raise NoDeployment(f"there is no deployment {faas_id} of the function") from error
         runtime = self._runtime(written.image)
         settings = self._settings
         if written.concurrency:

@@ -27,7 +27,8 @@ HIDDEN = "<hidden>"
 
 _NAME = re.compile(r"\w[\w-]*", re.ASCII)
 _STORED = re.compile(r"es://(?:sha256:)?([0-9a-f]{64})")
-_GZIP = b"\x1f\x8b"
+#: How an archive (gzip) and a Wasm binary begin.
+_BINARY = (b"\x1f\x8b", b"\0asm")
 _TEXT_FILE_MODULE = "function"
 
 S = TypeVar("S", bound=Model)
@@ -106,7 +107,7 @@ def check_name(name: str) -> None:
 
 
 def source_of(body: FunctionBody) -> tuple[str | None, bytes | None]:
-    """Return a function's source: a text, or an archive to be kept as an artifact.
+    """Return a function's source: a text, or an archive or a Wasm binary to be kept as an artifact.
 
     Raises:
         BadRequest: there is none, or it is no base64.
@@ -117,9 +118,11 @@ def source_of(body: FunctionBody) -> tuple[str | None, bytes | None]:
         raise BadRequest("either source or sourceURL must be specified")
     try:
         source = base64.b64decode(body.source, validate=True)
-        return (None, source) if source.startswith(_GZIP) else (source.decode(), None)
+        return (None, source) if source.startswith(_BINARY) else (source.decode(), None)
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise BadRequest("source must be the base64 of an archive (tar in gzip), or of a text in UTF-8") from error
+        raise BadRequest(
+            "source must be the base64 of an archive (tar in gzip), a Wasm binary or a text in UTF-8"
+        ) from error
 
 
 def spec_of(model: type[S], document: Document) -> S:
