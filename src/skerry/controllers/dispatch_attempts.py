@@ -83,7 +83,7 @@ class Attempts:
         self._clock = clock
 
     async def make(self, run: Run, function: Function) -> Outcome:
-        """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next one."""
+        """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next."""
         error: InvocationError | None = None
         output = None
         begun = self._clock.monotonic_seconds()
