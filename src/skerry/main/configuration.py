@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import skerry
 from skerry.api.function_limits import LEAST, MOST, FunctionLimits
-from skerry.api.names import is_label, label_key_error, label_value_error
+from skerry.api.names import is_label, is_subdomain, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
 from skerry.main.faas_settings import FaasSettings
 from skerry.server.oidc import OidcSettings
@@ -100,6 +100,8 @@ class Settings:
     """The log: postgresql://USER:PASSWORD@HOST/NAME, sqlite:///FILE; empty for skerry.db in the data directory."""
     api_address: Address = Address("127.0.0.1", 6443)
     """Where the API listens, with TLS."""
+    api_names: tuple[str, ...] = ()
+    """More names and addresses that clients reach the API by, such as a load balancer's; its certificate has them."""
     http_address: Address = Address("127.0.0.1", 8080)
     """Where the default gateway listens."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -222,6 +224,7 @@ class Settings:
             * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
             f"http_address: {self.http_address} is taken by api_address already"
             * (self.http_address == self.api_address and self.http_address.port != 0),
+            *(f"api_names: {text!r} is no host name and no address" for text in self.api_names if not is_host(text)),
             f"root_namespace: must be the name of a namespace, not {self.root_namespace!r}"
             * (not is_label(self.root_namespace)),
             f"fetch_bytes_max: must be above 0, not {self.fetch_bytes_max}" * (self.fetch_bytes_max <= 0),
@@ -306,6 +309,11 @@ def is_cidr(text: str) -> bool:
     return True
 
 
+def is_host(text: str) -> bool:
+    """Tell whether a text is an address, or a name of DNS without a wildcard."""
+    return is_subdomain(text) or ("/" not in text and is_cidr(text))
+
+
 def _read_list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
 
@@ -341,6 +349,7 @@ _READERS: dict[str, Any] = {
     "data_dir": Path,
     "database": _database,
     "api_address": Address.parse,
+    "api_names": _read_list,
     "http_address": Address.parse,
     "workers": int,
     "cache_dir": Path,

@@ -130,7 +130,7 @@ async def api_server(
     """Serve the API; yields its URL, with the administrator's kubeconfig written."""
     clock, verbs, access = SystemClock(), ground.verbs, ground.access
     authority = open_authority(data_dir.pki, clock)
-    identity = ServerIdentity(data_dir.pki, authority, [*LOCAL_NAMES, address.host], clock)
+    identity = ServerIdentity(data_dir.pki, authority, [*LOCAL_NAMES, address.host, *settings.api_names], clock)
     administrator = open_administrator(data_dir.pki / "tokens.json", data_dir.kubeconfig)
     function_logs = FunctionLogs(data_dir.logs / "functions")
     reader = LocalFunctionLogs(function_logs, verbs, clock)

@@ -29,6 +29,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
         ({}, {"SKERRY_AUDIT_READS": "maybe"}, "SKERRY_AUDIT_READS: 'maybe' does not fit: must be true or false"),
         ({}, {"SKERRY_OIDC_ISSUER_URL": "https://a.b"}, "oidc_client_id: must be set where oidc_issuer_url is"),
         ({}, {"SKERRY_OIDC_GROUPS_CLAIM": "groups"}, "oidc_issuer_url: must be set where another oidc_ setting is"),
+        ({}, {"SKERRY_API_NAMES": "lb, *.b"}, r"api_names: '\*.b' is no host name and no address"),
         ({"log_level": "loud"}, {}, "log_level: must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
     ],
 )
