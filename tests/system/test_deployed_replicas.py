@@ -103,7 +103,7 @@ def client_of(replica: SkerryProcess, url: str) -> httpx.Client:
 
 
 def until_answered(client: httpx.Client, method: str, path: str, json: Any = None) -> httpx.Response:
-    """Ask until there is an answer: Envoy has to see which replicas are well, and on a busy machine none may seem so."""
+    """Ask until there is an answer: Envoy has to see which replicas are well, and on a busy one none may seem so."""
     deadline = time.monotonic() + STATE_SECONDS_MAX
     while True:
         try:
