@@ -16,6 +16,7 @@ PARTS = (
     ("runs.py",),
     ("api.py",),
     ("store.py",),
+    ("replicas.py",),
     ("sealing.py",),
     ("authorization.py",),
 )

@@ -87,6 +87,19 @@ def create(client: httpx.Client, name: str) -> int:
     return int(answer.json()["metadata"]["resourceVersion"])
 
 
+def read_by_turns(at_first: httpx.Client, at_second: httpx.Client) -> None:
+    """Write at one replica, list at both: the version never falls, and what was written is there."""
+    seen = 0
+    for number in range(10):
+        written = create(at_first, f"turn-{number}")
+        for client in (at_second, at_first, at_second):
+            listed = client.get(CONFIG_MAPS).json()
+            assert int(listed["metadata"]["resourceVersion"]) >= max(seen, written)
+            seen = int(listed["metadata"]["resourceVersion"])
+            names = [item["metadata"]["name"] for item in listed["items"]]
+            assert len([name for name in names if name.startswith("turn-")]) == number + 1
+
+
 def write_until_it_dies(client: httpx.Client, ledger: dict[str, int], replica: SkerryProcess) -> None:
     """Create objects at a replica, note which it acknowledged, and kill it in the middle."""
     with ThreadPoolExecutor(1) as killer:
@@ -109,7 +122,7 @@ def test_the_death_of_the_leader_loses_no_acknowledged_write_and_no_event_and_th
     ledger: dict[str, int] = {}
     with first.api_client() as at_first, second.api_client() as at_second, ThreadPoolExecutor(2) as threads:
         leader = holder_of(at_second, other_than="")
-        # Read at once where it was not written.
+        read_by_turns(at_first, at_second)
         revision = create(at_first, "begin")
         assert at_second.get(f"{CONFIG_MAPS}/begin").json()["metadata"]["resourceVersion"] == str(revision)
         watchers = [Watcher([at_second], str(revision)), Watcher([at_first, at_second], str(revision))]

@@ -1,7 +1,7 @@
 """Present states at hand: a copy of every resource that is read, each following the log as any watcher does.
 
-Owns the copies (`Replica`), who gets one, and the bound on their memory. Does not own the decision whether a copy is
-fresh enough for a reader: the log compares its `position` with what the reader asked for.
+Owns the copies (`Replica`), who gets one, the bound on their memory, and the wait until one has come far enough
+(`Cache.reaches`). Does not own the decision how far that is: the log knows what the reader asked for.
 
 A resource is copied from its first read on. Beyond `LogSettings.cache_bytes_max` the largest copy is dropped, and its
 readers go to the driver again, for `CACHE_REFUSAL_SECONDS`: small resources keep theirs, and nothing is copied in a
@@ -10,6 +10,7 @@ circle.
 The invariant: a copy is the resource exactly as it was at the copy's position, which never falls.
 """
 
+import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
@@ -129,11 +130,15 @@ class Cache:
         self._driver = driver
         self._hub = hub
         self._bytes_max = settings.cache_bytes_max
+        self._wait_seconds_max = settings.copy_wait_seconds_max
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
         #: Until when a resource that was too large is not tried again.
         self._refused: dict[str, float] = {}
         self._workers = KeyedWorkers("store.cache", self._follow, concurrency=RESOURCES_MAX)
+        #: Pulses when copies have moved; who waits for one looks again.
+        self._moved = asyncio.Event()
+        hub.call_after_turn(self._tell_readers)
 
     def find(self, resource: str) -> Replica | None:
         """Return the copy of a resource; where there is none, have one made for the readers to come."""
@@ -141,6 +146,27 @@ class Cache:
         if replica is None:
             self._want(resource)
         return replica
+
+    async def reaches(self, replica: Replica, revision: int) -> bool:
+        """Wait until a copy holds every change up to a revision that is written.
+
+        Returns:
+            False where it does not within `LogSettings.copy_wait_seconds_max`, or is given up: the database knows.
+        """
+        if replica.position >= revision:
+            return True
+        try:
+            async with asyncio.timeout(self._wait_seconds_max):
+                while replica.position < revision and self._keeps(replica):
+                    self._hub.wakeup.set()  # no need to wait until news of that revision come by themselves
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return replica.position >= revision
+
+    def _tell_readers(self) -> None:
+        self._moved.set()
+        self._moved.clear()
 
     def _want(self, resource: str) -> None:
         if self._hub.closed or len(self._replicas) >= RESOURCES_MAX:
@@ -161,6 +187,7 @@ class Cache:
                     if not isinstance(change, Progress):
                         replica.apply(change)
                         self._make_room()
+                        self._tell_readers()
                     if not self._keeps(replica):
                         return
         except Compacted:
@@ -169,6 +196,7 @@ class Cache:
         finally:
             if self._keeps(replica):
                 del self._replicas[resource]
+            self._tell_readers()
 
     def _keeps(self, replica: Replica) -> bool:
         return self._replicas.get(replica.resource) is replica

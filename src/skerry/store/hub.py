@@ -15,7 +15,7 @@ position never falls, and because joining, handing out and taking happen between
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
@@ -140,6 +140,7 @@ class Hub:
         self._watches: set[Watch] = set()
         #: The live watches by their scope; no empty sets.
         self._live: defaultdict[Scope, set[Watch]] = defaultdict(set)
+        self._after_turn: Callable[[], None] = lambda: None
         driver.call_after_commit(self.wakeup.set)
 
     @property
@@ -208,6 +209,10 @@ class Hub:
         if not watches:
             self._live.pop(watch.scope, None)
 
+    def call_after_turn(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called each time that `through` may have risen."""
+        self._after_turn = tell
+
     async def turn(self) -> None:
         """Read what is new and tell whom it concerns, until nothing is new; without live watches do nothing."""
         more = True
@@ -234,6 +239,7 @@ class Hub:
         for scope, revision in newest.items():
             for watch in self._live.get(scope, ()):
                 watch.tell(revision, after_revision=before)
+        self._after_turn()
 
     def _let_all_go(self) -> None:
         for watch in tuple(watch for watches in self._live.values() for watch in watches):

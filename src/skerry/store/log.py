@@ -116,7 +116,7 @@ class RevisionLog:
         Raises:
             FutureRevision: `not_older_than` is not written yet.
         """
-        if replica := self._at_hand(key.resource, not_older_than):
+        if replica := await self._at_hand(key.resource, not_older_than):
             return replica.get(key)
         entry = await self._driver.get(key)
         if not_older_than and (entry is None or entry.revision < not_older_than):
@@ -125,7 +125,7 @@ class RevisionLog:
 
     async def find(self, key: Key, *, not_older_than: int | None = None) -> tuple[Entry | None, int]:
         """Return what `get` does, and a revision from which a watch of the key misses nothing."""
-        if replica := self._at_hand(key.resource, not_older_than):
+        if replica := await self._at_hand(key.resource, not_older_than):
             return replica.get(key), replica.position
         # Read first, a revision may be too old: then a change is seen twice, rather than one not at all.
         revision = await self.revision()
@@ -133,11 +133,20 @@ class RevisionLog:
         entry = await self._driver.get(key)
         return entry, max(revision, entry.revision if entry else 0)
 
-    def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
-        """Return the copy of a resource, if there is one that is young enough."""
+    async def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
+        """Return the copy of a resource, if there is one that is young enough.
+
+        Where others write as well, the database is asked how far the log reaches, and the copy is waited for: that
+        question is small, and one serves all who ask at once (the "read index" of Raft, chapter 6.4 of Ongaro's
+        dissertation). A sole writer knows without asking; what its copy lacks is being written, and not waited for.
+        """
         replica = self._cache.find(resource)
+        if replica is None or replica.position < 0:
+            return None
         floor = self._driver.head(resource) if not_older_than is None else not_older_than
-        return replica if replica and floor is not None and 0 <= floor <= replica.position else None
+        if floor is None:
+            return replica if await self._cache.reaches(replica, await self.revision()) else None
+        return replica if floor <= replica.position else None
 
     async def list(
         self,
@@ -167,7 +176,7 @@ class RevisionLog:
             raise ValueError("the limit of a page is above 0; None for all")
         query = ListQuery(resource, namespace, revision, after, limit)
         if revision is None:
-            replica = self._at_hand(resource, not_older_than)
+            replica = await self._at_hand(resource, not_older_than)
         elif revision < self._compacted:
             raise Compacted(self._compacted)
         else:

@@ -36,6 +36,8 @@ class LogSettings:
         recent_bytes_max: bytes of values of those.
         cache_bytes_max: about how much memory the copies of resources take, from which reads are answered; beyond it
             the largest is given up, and read from the database.
+        copy_wait_seconds_max: how long a reader waits for such a copy to come to the newest revision, before it reads
+            the database.
         batch_events: events read from the database at once.
         poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
         progress_seconds: how often a quiet watcher is told how far it has seen.
@@ -47,6 +49,7 @@ class LogSettings:
     recent_events_max: int = 2_000
     recent_bytes_max: int = 32 * 1024 * 1024
     cache_bytes_max: int = 64 * 1024 * 1024
+    copy_wait_seconds_max: float = 1.0
     batch_events: int = 500
     poll_seconds: float = 1.0
     progress_seconds: float = 10.0

@@ -10,11 +10,13 @@ from skerry.store.cache import CACHE_REFUSAL_SECONDS
 from skerry.store.errors import Compacted, FutureRevision
 from skerry.store.log import Key, LogSettings, RevisionLog, open_log
 from skerry.store.memory import MemoryDriver
-from skerry.store.records import Batch, Entry, ListQuery, Page, Scope
+from skerry.store.records import Batch, Bounds, Entry, ListQuery, Page, Scope, Write
 from skerry.testing.clock import FakeClock
 
 SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001)
 A = Key("secrets", "ns", "a")
+#: Of who waits for a copy that is told to come no further.
+SOON_SECONDS = 0.01
 
 
 class CountingDriver(MemoryDriver):
@@ -23,12 +25,17 @@ class CountingDriver(MemoryDriver):
     def __init__(self, *, sole_writer: bool = True) -> None:
         super().__init__()
         self.reads = 0
+        self.questions = 0
         self.sole_writer = sole_writer
         self.events_may_pass = asyncio.Event()
         self.events_may_pass.set()
 
     def head(self, resource: str) -> int | None:
         return super().head(resource) if self.sole_writer else None
+
+    async def bounds(self) -> Bounds:
+        self.questions += 1
+        return await super().bounds()
 
     async def get(self, key: Key) -> Entry | None:
         self.reads += 1
@@ -51,7 +58,7 @@ async def opened(driver: MemoryDriver, settings: LogSettings = SETTINGS) -> Asyn
 
 async def until(log: RevisionLog, resource: str) -> None:
     """Read a resource until it is at hand in the newest state."""
-    while log._at_hand(resource, await log.revision()) is None:  # noqa: ASYNC110 - no event tells
+    while await log._at_hand(resource, await log.revision()) is None:  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(0)
 
 
@@ -103,16 +110,64 @@ async def test_who_asks_for_no_certain_age_is_answered_from_a_copy_that_is_behin
             assert page.revision >= (age or 0)
 
 
-async def test_where_others_write_too_only_the_database_knows_the_newest_state() -> None:
+async def test_where_others_write_too_a_read_asks_how_far_the_log_reaches_and_waits_for_the_copy() -> None:
     driver = CountingDriver(sole_writer=False)
     async with opened(driver) as log:
-        await log.put(A, b"1", expected_revision=0)
+        revision = await log.put(A, b"1", expected_revision=0)
         await until(log, "secrets")
         reads = driver.reads
-        await log.get(A, not_older_than=1)
+        driver.events_may_pass.clear()
+        await MemoryDriver.append(driver, Write(A, b"2", revision))
+        questions = driver.questions
+        assert await log.get(A, not_older_than=1) == Entry(A, 1, 1, b"1")
+        assert driver.questions == questions
+        async with asyncio.TaskGroup() as group:
+            got, found = group.create_task(log.get(A)), group.create_task(log.find(A))
+            listed = group.create_task(log.list("secrets", limit=None))
+            while driver.questions < questions + 3:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+            assert not any(reading.done() for reading in (got, found, listed))
+            driver.events_may_pass.set()
+        newest = Entry(A, 2, 1, b"2")
+        assert got.result() == newest
+        assert found.result() == (newest, 2)
+        assert listed.result().entries == (newest,)
         assert driver.reads == reads
-        await log.get(A)
-        assert driver.reads == reads + 1
+
+
+async def test_a_change_of_another_resource_does_not_keep_readers_from_the_copy() -> None:
+    driver = CountingDriver(sole_writer=False)
+    async with opened(driver) as log:
+        await until(log, "secrets")
+        reads = driver.reads
+        for number in range(3):
+            revision = await log.put(Key("pods", "", str(number)), b"1", expected_revision=0)
+            assert (await log.list("secrets", limit=None)).revision >= revision
+        assert driver.reads == reads
+
+
+async def test_a_copy_that_does_not_come_in_time_leaves_its_readers_to_the_database() -> None:
+    driver = CountingDriver(sole_writer=False)
+    async with opened(driver, LogSettings(poll_seconds=3_600, copy_wait_seconds_max=SOON_SECONDS)) as log:
+        await until(log, "secrets")
+        driver.events_may_pass.clear()
+        await log.put(A, b"1", expected_revision=0)
+        assert await log.get(A) == Entry(A, 1, 1, b"1")
+        assert [entry.value for entry in (await log.list("secrets", limit=None)).entries] == [b"1"]
+
+
+async def test_a_copy_that_is_given_up_leaves_those_who_wait_for_it_to_the_database() -> None:
+    driver = CountingDriver(sole_writer=False)
+    settings = LogSettings(poll_seconds=3_600, copy_wait_seconds_max=3_600, cache_bytes_max=10_000)
+    async with opened(driver, settings) as log:
+        await until(log, "secrets")
+        driver.events_may_pass.clear()
+        revision = await log.put(A, bytes(11_000), expected_revision=0)
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(log.get(A))
+            await asyncio.sleep(0)
+            driver.events_may_pass.set()
+        assert reading.result() == Entry(A, revision, revision, bytes(11_000))
 
 
 async def test_a_state_that_is_not_written_yet_is_asked_for_in_vain() -> None:
@@ -185,7 +240,7 @@ async def test_beyond_the_limit_the_largest_copy_is_dropped_and_left_alone_for_a
         page = await log.list("secrets", limit=None)
         assert [len(entry.value) for entry in page.entries] == [9_000, 9_500]
         await log.delete(Key("secrets", "", "1"), expected_revision=large)
-        assert log._at_hand("secrets", 0) is None
+        assert await log._at_hand("secrets", 0) is None
         clock.advance(CACHE_REFUSAL_SECONDS)
         await until(log, "secrets")
 

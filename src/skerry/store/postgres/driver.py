@@ -40,8 +40,9 @@ __all__ = ["PostgresDriver", "PostgresSettings", "open_postgres"]
 
 log = get_logger(__name__)
 
-#: Point reads in one statement; it bounds how long one waits for its batch.
-GETS_BATCH_MAX = 64
+#: Point reads in one statement, or who share one question for the newest revision; it bounds how long one waits for
+#: its batch.
+GETS_BATCH_MAX = 256
 #: A list may take long, so none waits for another while a session is free.
 SCANS_BATCH_MAX = 1
 #: How often the listening session is tried, to find out that it hears nothing any more.

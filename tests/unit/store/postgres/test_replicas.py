@@ -9,6 +9,7 @@ import pytest
 from skerry.store.errors import Compacted, Conflict
 from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
 from skerry.store.postgres.driver import open_postgres
+from skerry.store.queries import QUERY_SECONDS
 from skerry.testing.postgres_process import PostgresProcess
 
 #: No test waits for a poll: what another replica wrote is told of.
@@ -31,6 +32,13 @@ async def replicas(postgres: PostgresProcess) -> AsyncIterator[tuple[RevisionLog
     url = postgres.create_schema()
     async with replica(url) as one, replica(url) as other:
         yield one, other
+
+
+def statements() -> dict[str, float]:
+    """Return how often each statement ran on PostgreSQL in this process."""
+    samples = [sample for metric in QUERY_SECONDS.collect() for sample in metric.samples]
+    counts = [sample for sample in samples if sample.name.endswith("_count")]
+    return {sample.labels["query"]: sample.value for sample in counts if sample.labels["driver"] == "postgres"}
 
 
 async def events_until(watch: Watch, revision: int) -> list[Event]:
@@ -96,6 +104,48 @@ async def test_what_one_replica_acknowledged_every_other_one_reads(replicas: tup
         page = await other.list("secrets", limit=None)
         assert page.revision >= revision
         assert len(page.entries) == number + 1
+
+
+async def test_reads_by_turns_at_two_replicas_never_go_back_in_time_nor_miss_ones_own_write(
+    replicas: tuple[RevisionLog, RevisionLog],
+):
+    for log in replicas:
+        await log.list("secrets", limit=None)  # each has a copy at hand from now on
+
+    async def writer(number: int) -> None:
+        """Write here, read there, and there again: each answer at least as new as the one before."""
+        revision = seen = 0
+        for turn in range(40):
+            mine, others = replicas[turn % 2], replicas[(turn + 1) % 2]
+            revision = await mine.put(key(f"n-{number}"), b"%d" % turn, expected_revision=revision)
+            for log in (others, mine, others):
+                entry = await log.get(key(f"n-{number}"))
+                assert entry is not None
+                assert entry.revision == revision
+                page = await log.list("secrets", limit=None)
+                assert page.revision >= max(seen, revision)
+                seen = page.revision
+                assert all(entry.revision <= seen for entry in page.entries)
+                assert entry in page.entries
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(writer(number))
+
+
+async def test_reads_of_what_does_not_change_ask_the_database_for_no_rows(replicas: tuple[RevisionLog, RevisionLog]):
+    one, other = replicas
+    revision = await one.put(key("a"), b"1", expected_revision=0)
+    await other.list("secrets", limit=None)
+    while other.statistics()["cached_entries"] == 0:  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0)
+    before = statements()
+    for _ in range(10):
+        assert (await other.list("secrets", limit=None)).revision >= revision
+        assert await other.get(key("a")) is not None
+    asked = {name for name, count in statements().items() if count > before.get(name, 0.0)}
+    assert "bounds" in asked
+    assert not asked & {"get", "list_current"}
 
 
 async def test_a_slow_watcher_holds_up_nobody_and_misses_nothing(replicas: tuple[RevisionLog, RevisionLog]):
