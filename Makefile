@@ -19,6 +19,8 @@ FUNCTION_MODULES := $(addprefix .cache/wasm/,command-c.wasm command-go.wasm func
 WORLD := docs/reference/wit/skerry-function.wit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Tests start hundreds of processes of ours: each would compile a thousand modules anew where no bytecode is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 # One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
 ROOM ?=

@@ -29,6 +29,7 @@ class Model(BaseModel):
         use_attribute_docstrings=True,
         hide_input_in_errors=True,  # what is printed of an error must not hold a secret
         validate_assignment=False,
+        defer_build=True,  # a command needs a handful of the hundreds of models: each is built when it is first used
     )
 
 
