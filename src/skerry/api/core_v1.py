@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from skerry.api.baetyl_secrets import typed_secret_errors
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import (
@@ -121,6 +122,7 @@ def _validate_secret(secret: Secret, old: Secret | None) -> Iterator[FieldError]
             yield invalid(f"data[{key}]", "<omitted>", "must be base64 encoded; plain text goes into stringData")
     if size > DATA_BYTES_MAX:
         yield too_long("data", DATA_BYTES_MAX)
+    yield from typed_secret_errors(secret.metadata.labels, data)
     keys, check = _REQUIRED_KEYS.get(secret.type, ((), len))
     for key in keys:
         if key not in data:

@@ -7,6 +7,9 @@ from skerry.api.apiextensions_v1 import CUSTOM_RESOURCE_DEFINITION
 from skerry.api.apoxy_core_v1alpha2 import BACKEND
 from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
+from skerry.api.baetyl_applications import APPLICATION
+from skerry.api.baetyl_configurations import CONFIGURATION
+from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT
 from skerry.api.coordination_v1 import LEASE
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
 from skerry.api.core_v1 import CONFIG_MAP, EVENT, NAMESPACE, SECRET
@@ -61,6 +64,10 @@ KINDS: tuple[Kind[Any], ...] = (
     SERVICE_BROKER,
     SERVICE_CLASS,
     SERVICE_INSTANCE,
+    NODE,
+    NODE_REPORT,
+    APPLICATION,
+    CONFIGURATION,
 )
 
 #: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes

@@ -40,6 +40,7 @@ def test_the_kinds_that_hold_secrets() -> None:
         "secrets",
         "edgefunctions.extensions.apoxy.dev",
         "edgefunctionrevisions.extensions.apoxy.dev",
+        "configurations.cloud.baetyl.io",
     }
 
 
