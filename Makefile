@@ -149,6 +149,11 @@ $(STAMPS)/wrk: $(STAMPS)/venv scripts/wrk.sh scripts/debian.sh
 	@scripts/wrk.sh $(BIN)/wrk
 	@touch $@
 
+$(STAMPS)/etcd: $(STAMPS)/venv scripts/etcd.sh scripts/debian.sh
+	$(call say,etcd)
+	@scripts/etcd.sh $(BIN)/etcd
+	@touch $@
+
 $(STAMPS)/gcc: $(STAMPS)/venv scripts/gcc.sh scripts/debian.sh
 	$(call say,gcc)
 	@scripts/gcc.sh $(BIN)/gcc
@@ -205,7 +210,7 @@ fuzz: setup-dev  ## whatever input, for long: schemathesis and hypothesis with 5
 		tests/unit/server/kube tests/unit/server/verbs tests/unit/api $(ARGS)
 
 .PHONY: bench
-bench: setup-dev  ## measure, and print the figures (bench/README.md)
+bench: setup-dev $(STAMPS)/etcd  ## measure, and print the figures (bench/README.md)
 	@$(BIN)/python bench $(ARGS)
 
 # ---- keep ------------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class Connection:
     async def open(cls, access: Access, trust: ssl.SSLContext) -> "Connection":
         parts = urlsplit(access.server)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=trust, limit=BUFFER_BYTES)
-        return cls(reader, writer, f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {access.token}\r\n")
+        shown = f"Authorization: Bearer {access.token}\r\n" if access.token else ""
+        return cls(reader, writer, f" HTTP/1.1\r\nHost: {parts.netloc}\r\n{shown}")
 
     def send(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> None:
         extra = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n" if body else ""

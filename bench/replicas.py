@@ -1,179 +1,281 @@
-"""How reads grow with replicas: 1, 2 and 4 `skerry serve` on one PostgreSQL, each asked by a `wrk` of its own.
+"""Replicas on one PostgreSQL, beside SQLite and beside etcd: `python bench/replicas.py [--help]`.
 
-    .venv/bin/python bench/replicas.py [--seconds 5] [--replicas 1,2,4]
-
-Consistent reads (no resourceVersion) of ConfigMaps of 400 bytes over TLS, by 16 connections a replica: gets of 1,000
-objects in turns, and lists of a page of 100; each alone, and beside a writer that changes one of those objects as fast
-as it is answered. Clients, replicas and PostgreSQL share the machine's cores, so besides the rate stands what a read
-takes of processor time, in the replicas and in PostgreSQL: where a core each is to be had, that is what counts.
+1, 2 and 4 `skerry serve` on a PostgreSQL, one on SQLite, and an etcd do the same work: get, list and create objects of
+the same content, and tell watchers of a new one. Reads are consistent ones: none names a revision. All run the whole
+time, on the same disk, with TLS, and sync what they acknowledge. Each round measures one after the other, while those
+that are not meant are stopped (SIGSTOP); a figure is the median of the rounds, in parentheses its ratio to that of the
+first number of replicas. `wrk`, one process an endpoint, shares the cores with them, so besides the rate stands what a
+request takes of processor time, in the servers and in PostgreSQL: where a core each is to be had, that is what counts.
+etcd is asked through its JSON gateway, so that the clients are the same.
 """
 
 import argparse
-import os
-import shutil
+import asyncio
+import itertools
 import statistics
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
-from rig import Measured, Target, wrk
+import uvloop
+from api import Connection, close, milliseconds, row, table, trust
+from fleet import Change, Dialect, Endpoint, Request, Store, stopped, stores, tree_seconds
+from rig import Measured, Target, cpu_seconds, wrk
 
-from skerry.cli.connection import read_access
-from skerry.testing.postgres_process import PostgresProcess
-from skerry.testing.skerry_process import SkerryProcess
+T = TypeVar("T")
 
+CONNECTIONS = 32
 OBJECTS = 1_000
 PAGE = 100
-ROUNDS = 3
-COLLECTION = "/api/v1/namespaces/default/configmaps"
-PAGE_QUERY = f"?limit={PAGE}"
-READS = {
-    "get": f'n = (n + 7919) % {OBJECTS}; return wrk.format("GET", "{COLLECTION}/cm-" .. n)',
-    f"list of {PAGE}": f'return wrk.format("GET", "{COLLECTION}{PAGE_QUERY}")',
+CHANGES = 10
+WATCH = "watch"
+READ, WRITTEN, WATCHED = "read", "written", "watched"
+NUMBERS = itertools.count()
+#: Of the numbers of one `wrk`, which asks for fewer than lie between.
+STARTS = itertools.count(100_000, 100_000)
+
+#: `number` is one of those that are there, or the next that is not.
+_LUA = """
+local number = {first}
+request = function()
+  number = {is_new} and number + 1 or math.random(0, {objects} - 1)
+  local digits = string.format("%08d", number)
+  return wrk.format("{method}", {path}, nil, {body})
+end
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of request.
+
+    Attributes:
+        name: for the table.
+        make: it, in a dialect.
+        is_new: each asks for a number that was not used yet.
+        beside_writer: one of the objects is changed meanwhile, as often as that is answered.
+    """
+
+    name: str
+    make: Callable[[Dialect], Request]
+    is_new: bool = False
+    beside_writer: bool = False
+
+
+def get(dialect: Dialect) -> Request:
+    return dialect.get(READ)
+
+
+def page(dialect: Dialect) -> Request:
+    return dialect.list(READ, PAGE)
+
+
+def create(dialect: Dialect) -> Request:
+    return dialect.create(WRITTEN)
+
+
+KINDS = {
+    "get": (Kind("get", get), Kind("get, beside a writer", get, beside_writer=True)),
+    "list": (Kind(f"list of {PAGE}", page), Kind(f"list of {PAGE}, beside a writer", page, beside_writer=True)),
+    "create": (Kind("create", create, is_new=True),),
 }
 
 
 @dataclass(frozen=True)
-class Reads:
-    """What all replicas did together: reads a second, and the microseconds of processor time that one took."""
+class Round:
+    """What was seen in one: requests a second, seconds of the slowest endpoint's p99, and how busy the servers were.
+
+    Attributes:
+        processor: microseconds of a request, of the endpoints, and of PostgreSQL.
+    """
 
     rate: float
-    p99_milliseconds: float
-    replica_cpu: float
-    postgres_cpu: float
+    p99: float
+    processor: tuple[float, float]
+
+
+def load(store: Store, kind: Kind, seconds: int) -> Round:
+    """Ask all endpoints at once."""
+    before = processor_seconds(store)
+    with writer(store) if kind.beside_writer else nullcontext(), ThreadPoolExecutor(len(store.endpoints)) as threads:
+        found = list(threads.map(lambda endpoint: ask(store, endpoint, kind, seconds), store.endpoints))
+    rate = sum(one.rate for one in found)
+    own, others = (
+        (now - start) / (rate * seconds) * 1e6 for now, start in zip(processor_seconds(store), before, strict=True)
+    )
+    return Round(rate, max(one.p99 for one in found) / 1e3, (own, others))
+
+
+def processor_seconds(store: Store) -> tuple[float, float]:
+    """Return what the endpoints have taken so far, and what PostgreSQL has."""
+    server = store.postgres.process if store.postgres else None
+    return cpu_seconds(endpoint.pid for endpoint in store.endpoints), tree_seconds(server.pid) if server else 0.0
 
 
 @contextmanager
-def replicas(directory: Path, url: str, count: int) -> Iterator[list[SkerryProcess]]:
-    """Run replicas with the keys of the first one."""
-    with ExitStack() as stack:
-        found: list[SkerryProcess] = []
-        for number in range(count):
-            data_dir = directory / str(number)
-            if found:
-                shutil.copytree(found[0].data_dir / "pki", data_dir / "pki")
-                shutil.copy(found[0].data_dir / "kubeconfig", data_dir / "kubeconfig")
-            found.append(stack.enter_context(SkerryProcess.started(data_dir, "--database", url, command="serve")))
-        yield found
+def writer(store: Store) -> Iterator[None]:
+    """Change an object again and again for the length of the block, each time when the last one is answered."""
+    done = threading.Event()
 
-
-def fill(replica: SkerryProcess) -> None:
-    with replica.api_client() as client:
-        for number in range(OBJECTS):
-            body = {"metadata": {"name": f"cm-{number}"}, "data": {"key": "x" * 350}}
-            assert client.post(COLLECTION, json=body).status_code == 201
-
-
-@contextmanager
-def writer(replica: SkerryProcess, *, at_work: bool) -> Iterator[list[int]]:
-    """Change an object again and again for the length of the block; yields a list with an item a change."""
-    changes: list[int] = []
-    stop = threading.Event()
-
-    def run() -> None:
-        with replica.api_client() as client:
-            while not stop.is_set():
-                body = orjson.dumps({"data": {"value": str(len(changes))}})
-                headers = {"content-type": "application/merge-patch+json"}
-                client.patch(f"{COLLECTION}/cm-0", content=body, headers=headers).raise_for_status()
-                changes.append(len(changes))
+    async def work() -> None:
+        (client,) = await connect(store.first(1), 1)
+        while not done.is_set():
+            await call(client, store.dialect.changed(READ, 0, next(NUMBERS)))
+        close([client])
 
     with ThreadPoolExecutor(1) as threads:
-        writing = threads.submit(run) if at_work else None
+        writing = threads.submit(uvloop.run, work())
         try:
-            yield changes
+            yield
         finally:
-            stop.set()
-        if writing:
-            writing.result()
+            done.set()
+        writing.result()
 
 
-def cpu_seconds(root: int) -> float:
-    """Return the processor time of a process, of its children, and of those that have ended."""
-    children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
-    of_children = sum(cpu_seconds(int(child)) for child in children)
-    stat = Path(f"/proc/{root}/stat").read_text().rpartition(")")[2].split()
-    return of_children + sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+def ask(store: Store, endpoint: Endpoint, kind: Kind, seconds: int) -> Measured:
+    made = vars(kind.make(store.dialect))
+    first = next(STARTS) if kind.is_new else 0
+    target = Target(0, endpoint.header, url=endpoint.access.server)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_LUA.format(first=first, is_new=str(kind.is_new).lower(), objects=OBJECTS, **made))
+        script.flush()
+        return wrk(target, seconds, script=Path(script.name), connections=CONNECTIONS // len(store.endpoints))
 
 
-def target(replica: SkerryProcess) -> Target:
-    assert replica.process
-    token = read_access(replica.data_dir / "kubeconfig").token
-    return Target(0, f"Authorization: Bearer {token}", (replica.process.pid,), replica.api)
+async def prepare(store: Store) -> None:
+    """Make the objects that are read."""
+    clients = await connect(store, CONNECTIONS)
+    if store.dialect.is_skerry:
+        for folder in (READ, WRITTEN, WATCHED):
+            await clients[0].call("POST", "/api/v1/namespaces", orjson.dumps({"metadata": {"name": folder}}))
+    numbers = iter(range(OBJECTS))
+
+    async def create(client: Connection) -> None:
+        for number in numbers:
+            await call(client, store.dialect.created(READ, number))
+
+    async with asyncio.TaskGroup() as group:
+        for client in clients:
+            group.create_task(create(client))
+    close(clients)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every figure is measured with."""
-
-    running: list[SkerryProcess]
-    postgres: PostgresProcess
-    script: Path
-    seconds: int
-
-    def compare(self, read: str, counts: list[int], *, beside_writer: bool) -> None:
-        """Print a line for each number of replicas."""
-        first: float | None = None
-        for count in counts:
-            with writer(self.running[0], at_work=beside_writer) as changes:
-                self.measure(count, 1)
-                rounds = [self.measure(count, self.seconds) for _ in range(ROUNDS)]
-            rate = statistics.median(one.rate for one in rounds)
-            first = first or rate
-            cells = (
-                f"{read}{', beside a writer' if beside_writer else ''}, {count} replica{'s' * (count > 1)}",
-                f"{rate:,.0f}/s",
-                f"{rate / first:.2f}x",
-                f"{statistics.median(one.p99_milliseconds for one in rounds):.1f} ms",
-                f"{statistics.median(one.replica_cpu for one in rounds):.0f} us",
-                f"{statistics.median(one.postgres_cpu for one in rounds):.0f} us",
-                f"{len(changes) / (1 + ROUNDS * self.seconds):.0f}/s",
-            )
-            print(f"| {' | '.join(cells)} |", flush=True)
-
-    def measure(self, count: int, seconds: int) -> Reads:
-        """Ask so many replicas at once."""
-        assert self.postgres.process
-        before = cpu_seconds(self.postgres.process.pid)
-        with ThreadPoolExecutor(count) as threads:
-            asked = [threads.submit(wrk, target(one), seconds, script=self.script) for one in self.running[:count]]
-            found: list[Measured] = [one.result() for one in asked]
-        rate = sum(one.rate for one in found)
-        return Reads(
-            rate,
-            max(one.p99 for one in found),
-            sum(one.cpu * one.rate for one in found) / rate,
-            (cpu_seconds(self.postgres.process.pid) - before) / (rate * seconds) * 1e6,
-        )
+async def connect(store: Store, count: int) -> list[Connection]:
+    """Open connections, spread over the endpoints."""
+    trusted = trust(store.endpoints[0].access)
+    endpoints = itertools.islice(itertools.cycle(store.endpoints), count)
+    return [await Connection.open(endpoint.access, trusted) for endpoint in endpoints]
 
 
-def main() -> int:
+async def call(client: Connection, change: Change) -> bytes:
+    return await client.call(change.method, change.path, change.body, change.content_type)
+
+
+async def settle(store: Store) -> None:
+    """Wait until each endpoint, which may have been stopped, has caught up."""
+    clients = await connect(store, len(store.endpoints))
+    newest = store.dialect.newest(WATCHED)
+    revision = store.dialect.revision(await call(clients[0], newest))
+    for client in clients if store.dialect.is_skerry else []:
+        await client.call("GET", f"{newest.path}&resourceVersion={revision}")
+    close(clients)
+
+
+def all_seen(store: Store, watchers: int) -> float:
+    """Return how long after a change's begin so many watchers have seen it; the median of some changes."""
+    return uvloop.run(fan_out(store, watchers))
+
+
+async def fan_out(store: Store, watchers: int) -> float:
+    (writer,) = await connect(store.first(1), 1)
+    revision = store.dialect.revision(await call(writer, store.dialect.newest(WATCHED)))
+    clients = await connect(store, watchers)
+    watch = store.dialect.watch(WATCHED, revision)
+    for client in clients:
+        client.send(watch.method, watch.path, watch.body)
+        assert (await client.answer_head())[0] == 200
+        if not store.dialect.is_skerry:
+            await client.chunk()  # says that it watches
+    seconds = []
+    for _ in range(CHANGES):
+        begun = time.perf_counter()
+        change = asyncio.ensure_future(call(writer, store.dialect.created(WATCHED, next(NUMBERS))))
+        for client in clients:
+            await client.chunk()
+        seconds.append(time.perf_counter() - begun)
+        await change
+    close([*clients, writer])
+    return statistics.median(seconds)
+
+
+def in_turns(arrangements: Sequence[Store], rounds: int, measure: Callable[[Store], T]) -> Mapping[str, list[T]]:
+    """Measure one after the other, and all of it again for each round."""
+    found: dict[str, list[T]] = {store.name: [] for store in arrangements}
+    everyone = {endpoint.pid for store in arrangements for endpoint in store.endpoints}
+    for _ in range(rounds):
+        for store in arrangements:
+            with stopped(everyone - {endpoint.pid for endpoint in store.endpoints}):
+                uvloop.run(settle(store))
+                found[store.name].append(measure(store))
+    return found
+
+
+def compared(values: Mapping[str, float], unit: Callable[[float], str]) -> list[str]:
+    """Return cells, with ratios to the first arrangement on PostgreSQL, where there is one."""
+    base = next((value for name, value in values.items() if name.startswith("PostgreSQL")), 0.0)
+    return [unit(value) + (f" ({value / base:.2f})" if base and value != base else "") for value in values.values()]
+
+
+def print_requests(arrangements: Sequence[Store], options: argparse.Namespace) -> None:
+    table(f"{CONNECTIONS} connections", [store.name for store in arrangements])
+    for kind in (kind for name, kinds in KINDS.items() if name in options.only for kind in kinds):
+        found = in_turns(arrangements, options.rounds, partial(load, kind=kind, seconds=options.seconds))
+        rates = {name: statistics.median(one.rate for one in rounds) for name, rounds in found.items()}
+        row(f"{kind.name}", compared(rates, lambda rate: f"{rate:,.0f}/s"))
+        row("p99", [milliseconds(statistics.median(one.p99 for one in rounds)) for rounds in found.values()])
+        busy = [
+            [statistics.median(part) for part in zip(*(one.processor for one in rounds), strict=True)]
+            for rounds in found.values()
+        ]
+        row("processor time of one", [f"{own:,.0f} µs" + f" + {other:,.0f}" * (other > 0) for own, other in busy])
+
+
+def print_watches(arrangements: Sequence[Store], options: argparse.Namespace) -> None:
+    table("a change seen by all of", [store.name for store in arrangements])
+    for watchers in options.watchers:
+        found = in_turns(arrangements, options.rounds, partial(all_seen, watchers=watchers))
+        row(f"{watchers:,} watchers", compared({name: statistics.median(r) for name, r in found.items()}, milliseconds))
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=5, help="of each of the three rounds of a figure")
-    parser.add_argument("--replicas", default="1,2,4", help="how many, one after the other")
-    arguments = parser.parse_args()
-    counts = [int(count) for count in arguments.replicas.split(",")]
-    print("| | reads | to the first | p99 | processor a read, replica | PostgreSQL | writes |")
-    print("|---|---|---|---|---|---|---|")
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        postgres = stack.enter_context(PostgresProcess.started(fsync=True))
-        running = stack.enter_context(replicas(directory, postgres.create_schema(), max(counts)))
-        fill(running[0])
-        script = directory / "read.lua"
-        bench = Bench(running, postgres, script, arguments.seconds)
-        for read, lua in READS.items():
-            script.write_text(f"local n = 0\nrequest = function() {lua} end\n")
-            for beside_writer in (False, True):
-                bench.compare(read, counts, beside_writer=beside_writer)
-    return 0
+    parser.add_argument("--directory", type=Path, help="on the disk to measure (default: where temporary files lie)")
+    parser.add_argument("--only", nargs="+", choices=[*KINDS, WATCH], default=[*KINDS, WATCH], help="what is done")
+    parser.add_argument("--replicas", nargs="+", type=int, default=[1, 2, 4], help="how many (default: 1 2 4)")
+    parser.add_argument("--watchers", nargs="+", type=int, default=[100, 1_000], help="how many (default: 100 1000)")
+    parser.add_argument("--alone", action="store_true", help="leave SQLite and etcd out")
+    parser.add_argument("--seconds", type=int, default=2, help="of one measurement (default: 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of which counts (default: 3)")
+    options = parser.parse_args()
+    with stores(options.directory, max(options.replicas)) as (one, shared, other):
+        for store in filter(None, (one, shared, other)):
+            uvloop.run(prepare(store))
+        arrangements = [shared.first(count) for count in options.replicas]
+        if not options.alone:
+            arrangements = [one, *arrangements, *([other] if other else [])]
+        if KINDS.keys() & set(options.only):
+            print_requests(arrangements, options)
+        if WATCH in options.only:
+            print_watches(arrangements, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +209,7 @@ def wrk(target: Target, seconds: float, *, script: Path | None = None, connectio
     """Ask as fast as it goes."""
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
     arguments += ["-s", str(script)] if script else []
-    before = _cpu_seconds(target)
+    before = cpu_seconds(target.pids)
     url = target.url or f"http://127.0.0.1:{target.port}/"
     done = subprocess.run([*arguments, url], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
@@ -217,12 +217,13 @@ def wrk(target: Target, seconds: float, *, script: Path | None = None, connectio
     assert rate, done.stdout
     requests = re.search(r"(\d+) requests in", done.stdout)
     assert requests
-    cpu = (_cpu_seconds(target) - before) / max(1, int(requests[1])) * 1e6
+    cpu = (cpu_seconds(target.pids) - before) / max(1, int(requests[1])) * 1e6
     return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"), cpu)
 
 
-def _cpu_seconds(target: Target) -> float:
-    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in target.pids]
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return how much processor time processes have taken so far."""
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 

@@ -1,0 +1,260 @@
+"""What the measurements of storage run side by side: Skerry on SQLite, replicas on one PostgreSQL, and etcd.
+
+Each is a `Store`: one or several endpoints that hold the same objects, all of them with TLS on loopback, durable, and
+with their data on the same disk. A store speaks a `Dialect`: how the same work is asked of Skerry and of etcd.
+"""
+
+import base64
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+from rig import free_ports, process, wait_for
+
+from skerry.cli.connection import Access, read_access
+from skerry.testing.postgres_process import PostgresProcess
+from skerry.testing.skerry_process import SkerryProcess
+
+#: A ConfigMap's or an etcd value's content, in bytes: with its metadata an object of Skerry takes some 600.
+CONTENT_BYTES = 344
+CONTENT = base64.b64encode(bytes(range(256)) * (CONTENT_BYTES // 256 + 1)).decode()[:CONTENT_BYTES]
+ETCD = Path(sys.executable).with_name("etcd")
+ETCD_QUOTA_BYTES = 8 * 1024**3
+
+
+@dataclass(frozen=True)
+class Request:
+    """One kind of request, as `wrk`'s Lua makes it.
+
+    Attributes:
+        method: of HTTP.
+        path: a Lua expression.
+        body: a Lua expression; nil for none.
+    """
+
+    method: str
+    path: str
+    body: str = "nil"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A request of which the client looks at each answer: a write, a watch, a question for the revision."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How work is asked for. A `folder` holds objects; in Lua, `number` is that of the object.
+
+    Attributes:
+        is_skerry: whether a folder is a namespace.
+    """
+
+    is_skerry: bool
+
+    def get(self, folder: str) -> Request:
+        if self.is_skerry:
+            return Request("GET", f'"{_path(folder)}/cm-" .. number')
+        return Request("POST", '"/v3/kv/range"', f"""'{{"key":"{_key(folder)}' .. digits .. '"}}'""")
+
+    def list(self, folder: str, limit: int) -> Request:
+        if self.is_skerry:
+            return Request("GET", f'"{_path(folder)}?limit={limit}"')
+        body = f'{{"key":"{_key(folder)}","range_end":"{_end(folder)}","limit":"{limit}"}}'
+        return Request("POST", '"/v3/kv/range"', f"'{body}'")
+
+    def create(self, folder: str) -> Request:
+        if self.is_skerry:
+            start, end = _config_map("NUMBER").decode().split("NUMBER")
+            return Request("POST", f'"{_path(folder)}"', f"'{start}' .. number .. '{end}'")
+        start = f'{{"key":"{_key(folder)}'
+        end = f'","value":"{base64.b64encode(CONTENT.encode()).decode()}"}}'
+        return Request("POST", '"/v3/kv/put"', f"'{start}' .. digits .. '{end}'")
+
+    def created(self, folder: str, number: int) -> Change:
+        if self.is_skerry:
+            return Change("POST", _path(folder), _config_map(str(number)))
+        body = {"key": f"{_key(folder)}{number:08}", "value": base64.b64encode(CONTENT.encode()).decode()}
+        return Change("POST", "/v3/kv/put", orjson.dumps(body))
+
+    def changed(self, folder: str, number: int, value: int) -> Change:
+        if self.is_skerry:
+            body = orjson.dumps({"data": {"value": str(value)}})
+            return Change("PATCH", f"{_path(folder)}/cm-{number}", body, "application/merge-patch+json")
+        return self.created(folder, number)
+
+    def watch(self, folder: str, revision: str) -> Change:
+        """Watch what comes after `revision`."""
+        if self.is_skerry:
+            return Change("GET", f"{_path(folder)}?watch=true&resourceVersion={revision}")
+        wanted = {"key": _key(folder), "range_end": _end(folder), "start_revision": str(int(revision) + 1)}
+        return Change("POST", "/v3/watch", orjson.dumps({"create_request": wanted}))
+
+    def newest(self, folder: str) -> Change:
+        """Ask for a list that is small, and says which revision is the newest."""
+        if self.is_skerry:
+            return Change("GET", f"{_path(folder)}?limit=1")
+        return Change("POST", "/v3/kv/range", orjson.dumps({"key": _key(folder), "limit": "1"}))
+
+    def revision(self, answer: bytes) -> str:
+        """Return what the answer to `newest` says."""
+        found = orjson.loads(answer)
+        return str(found["metadata"]["resourceVersion"] if self.is_skerry else found["header"]["revision"])
+
+
+def _path(folder: str) -> str:
+    return f"/api/v1/namespaces/{folder}/configmaps"
+
+
+def _config_map(number: str) -> bytes:
+    metadata = {"name": f"cm-{number}"}
+    return orjson.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": CONTENT}})
+
+
+def _key(folder: str) -> str:
+    """Return what keys of etcd begin with, of a length whose base64 is not padded: eight digits may follow it."""
+    return base64.b64encode(f"{folder:_<11}/".encode()).decode()
+
+
+def _end(folder: str) -> str:
+    return base64.b64encode(f"{folder:_<11}0".encode()).decode()  # "0" comes after "/"
+
+
+SKERRY, ETCD_GATEWAY = Dialect(is_skerry=True), Dialect(is_skerry=False)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server.
+
+    Attributes:
+        access: its URL, whom to trust, and as whom to ask.
+        pid: of its process.
+    """
+
+    access: Access
+    pid: int
+
+    @property
+    def header(self) -> str:
+        """What is sent with each request."""
+        return f"Authorization: Bearer {self.access.token}" if self.access.token else "Accept: application/json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """What is measured.
+
+    Attributes:
+        name: for a table's head.
+        dialect: how it is asked.
+        endpoints: they hold the same objects.
+        postgres: what they keep them in, where it is a server.
+    """
+
+    name: str
+    dialect: Dialect
+    endpoints: tuple[Endpoint, ...]
+    postgres: PostgresProcess | None = None
+
+    def first(self, count: int) -> "Store":
+        """Return a store of some of its endpoints."""
+        return replace(self, name=f"{self.name}, {count}", endpoints=self.endpoints[:count])
+
+
+@contextmanager
+def sqlite(parent: Path) -> Iterator[Store]:
+    """Run `skerry serve` on SQLite."""
+    with SkerryProcess.started(parent / "sqlite", command="serve") as skerry:
+        yield Store("SQLite", SKERRY, (_endpoint(skerry),))
+
+
+@contextmanager
+def replicas(parent: Path, count: int) -> Iterator[Store]:
+    """Run so many `skerry serve` on a PostgreSQL of their own."""
+    with PostgresProcess.started(parent=parent, fsync=True) as postgres, ExitStack() as stack:
+        running: list[SkerryProcess] = []
+        for number in range(count):
+            data_dir = parent / f"replica-{number}"
+            if running:
+                shutil.copytree(running[0].data_dir / "pki", data_dir / "pki")
+                shutil.copy(running[0].data_dir / "kubeconfig", data_dir / "kubeconfig")
+            flags = ("--database", postgres.url("postgres"))
+            running.append(stack.enter_context(SkerryProcess.started(data_dir, *flags, command="serve")))
+        yield Store("PostgreSQL", SKERRY, tuple(map(_endpoint, running)), postgres)
+
+
+def _endpoint(skerry: SkerryProcess) -> Endpoint:
+    assert skerry.process is not None
+    return Endpoint(replace(read_access(skerry.data_dir / "kubeconfig"), server=skerry.api), skerry.process.pid)
+
+
+@contextmanager
+def etcd(parent: Path, certificate: Store) -> Iterator[Store]:
+    """Run one etcd, with the certificate of another store's server; it syncs its log before it answers."""
+    client, peer = (f"//127.0.0.1:{port}" for port in free_ports(2))
+    flags = {
+        "data-dir": parent / "etcd",
+        "listen-client-urls": f"https:{client}",
+        "advertise-client-urls": f"https:{client}",
+        "listen-peer-urls": f"http:{peer}",
+        "initial-advertise-peer-urls": f"http:{peer}",
+        "initial-cluster": f"default=http:{peer}",
+        "cert-file": parent / "sqlite" / "pki" / "server.pem",
+        "key-file": parent / "sqlite" / "pki" / "server.pem",
+        "quota-backend-bytes": ETCD_QUOTA_BYTES,
+    }
+    access = replace(certificate.endpoints[0].access, server=f"https:{client}", token="")
+    with (parent / "etcd.output").open("wb") as output:
+        arguments = [str(ETCD), *(f"--{name}={value}" for name, value in flags.items())]
+        with process(arguments, stdout=output, stderr=output) as running:
+            wait_for(int(client.rpartition(":")[2]))
+            yield Store("etcd", ETCD_GATEWAY, (Endpoint(access, running.pid),))
+
+
+@contextmanager
+def stores(parent: Path | None, replicas_count: int) -> Iterator[tuple[Store, Store, Store | None]]:
+    """Run all of them: SQLite, the replicas, and etcd where `make bench` has put one."""
+    with tempfile.TemporaryDirectory(dir=parent) as folder, ExitStack() as stack:
+        directory = Path(folder)
+        directory.chmod(0o755)  # PostgreSQL runs as another user where this is root
+        one = stack.enter_context(sqlite(directory))
+        yield (
+            one,
+            stack.enter_context(replicas(directory, replicas_count)),
+            stack.enter_context(etcd(directory, one)) if ETCD.exists() else None,
+        )
+
+
+@contextmanager
+def stopped(pids: Iterable[int]) -> Iterator[None]:
+    """Have these processes take no part for the length of the block: what is measured has the machine for itself."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def tree_seconds(root: int) -> float:
+    """Return the processor time of a process, of its children, and of those that have ended."""
+    try:
+        children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
+        stat = Path(f"/proc/{root}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0  # it has just ended
+    return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK") + sum(tree_seconds(int(child)) for child in children)
