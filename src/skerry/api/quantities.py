@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 _BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)}
 _FACTORS = {"": Decimal(1), **_BINARY, **_DECIMAL}
+_SMALL = {suffix: Decimal(1000) ** -power for power, suffix in enumerate(("m", "u", "n"), 1)}
 #: Longer numbers are no sizes of anything, and would only cost time.
 _WHOLE = re.compile(r"(\d{1,20}(?:\.\d{0,9})?|\.\d{1,9})(?:([KMGTPE]i|[kMGTPE])|[eE]([+-]?\d{1,2}))?")
 
@@ -38,6 +39,16 @@ def parse_bytes(text: str) -> int:
     if value != int(value):
         raise ValueError("must be a whole number of bytes")
     return int(value)
+
+
+def parse_amount(text: str) -> Decimal:
+    """Return a quantity of anything, such as the "250m" of cores; raises ValueError for other text."""
+    factor = _SMALL.get(text[-1:], Decimal(1))
+    found = _WHOLE.fullmatch(text[:-1] if text[-1:] in _SMALL else text)
+    if not found or (factor != 1 and (found[2] or found[3])):
+        raise ValueError(f'{text!r} is no quantity such as "250m", "2", "128Mi" or "1e6"')
+    number, suffix, exponent = found.groups()
+    return Decimal(number) * factor * _FACTORS[suffix or ""] * Decimal(10) ** int(exponent or 0)
 
 
 def write_bytes(number: int) -> str:

@@ -18,6 +18,8 @@ from skerry.api.errors import Unauthorized
 
 AUTHENTICATED = "system:authenticated"
 ADMINISTRATORS = "system:masters"
+#: The group of the nodes that joined a fleet (`node_certificates`).
+BAETYL_NODES = "system:baetyl-nodes"
 #: A longer credential is none of ours.
 TOKEN_CHARACTERS_MAX = 8192
 #: What a credential says of itself, for the audit log: its kind and number, never the credential.
@@ -51,10 +53,14 @@ class ClientCertificate:
     Attributes:
         user: whom it was made for.
         ends: its last moment.
+        begins: its first moment; `tls.CLOCK_SKEW` before it was made, where we made it.
+        uri: what it is bound to, besides its names; "" for nothing.
     """
 
     user: User
     ends: dt.datetime
+    begins: dt.datetime
+    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)

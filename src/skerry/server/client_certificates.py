@@ -2,7 +2,7 @@
 
 TLS lets in only certificates that our authority signed for clients and that are valid at the handshake. A connection
 may outlive its certificate, so the end is looked at for each request; the certificate is read once a connection.
-A certificate can't be revoked: give it a short life.
+A certificate of a user can't be revoked: give it a short life. Those of nodes can (`node_certificates`).
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.kit.clock import Clock
-from skerry.server.auth import CREDENTIAL_ID, ClientCertificate, Credentials, User, authenticated
+from skerry.server.auth import BAETYL_NODES, CREDENTIAL_ID, ClientCertificate, Credentials, User, authenticated
 from skerry.server.tls import CLOCK_SKEW, Authority, key_pem
 
 
@@ -28,7 +28,16 @@ def read_client_certificate(der: bytes) -> ClientCertificate | None:
         return None
     extra = {CREDENTIAL_ID: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)}
     user = User(names[0], groups=tuple(_texts(certificate, NameOID.ORGANIZATION_NAME)), extra=extra)
-    return ClientCertificate(authenticated(user), certificate.not_valid_after_utc)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return ClientCertificate(authenticated(user), ends, begins, _uri(certificate))
+
+
+def _uri(certificate: x509.Certificate) -> str:
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    return next(iter(named.get_values_for_type(x509.UniformResourceIdentifier)), "")
 
 
 def _texts(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]:
@@ -44,11 +53,13 @@ class ClientCertificates:
     async def authenticate(self, credentials: Credentials) -> User | None:
         """Return the certificate's user while it is valid; see `Authenticator`."""
         shown = credentials.certificate
-        return shown.user if shown is not None and self._clock.now() < shown.ends else None
+        if shown is None or BAETYL_NODES in shown.user.groups:
+            return None  # a node's, which may be revoked
+        return shown.user if self._clock.now() < shown.ends else None
 
 
 def issue_client_certificate(
-    authority: Authority, user: str, groups: Sequence[str], life: tuple[dt.datetime, dt.datetime]
+    authority: Authority, user: str, groups: Sequence[str], life: tuple[dt.datetime, dt.datetime], uri: str = ""
 ) -> tuple[bytes, bytes]:
     """Make a key and a certificate for a user; returns both as PEM, the certificate first.
 
@@ -57,6 +68,7 @@ def issue_client_certificate(
         user: at most 64 characters, as X.509 has it.
         groups: likewise each.
         life: its first and last moment.
+        uri: what it is bound to; "" for nothing.
 
     Raises:
         ValueError: a name does not fit into a certificate.
@@ -64,7 +76,7 @@ def issue_client_certificate(
     key, (start, ends) = ec.generate_private_key(ec.SECP256R1()), life
     organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(authority.certificate.subject)
@@ -74,6 +86,9 @@ def issue_client_certificate(
         .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(authority.key, hashes.SHA256())
     )
+    if uri:
+        bound = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        builder = builder.add_extension(bound, critical=False)
+    certificate = builder.sign(authority.key, hashes.SHA256())
     return certificate.public_bytes(Encoding.PEM), key_pem(key)

@@ -1,0 +1,65 @@
+"""The program of nodes, packed by the control plane that they join."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from skerry.artifacts.runtime_package import RuntimePackage, required_distributions
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A program that depends on h2, which depends on others."""
+    folder = tmp_path / "src" / "program"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("import h2\n")
+    (folder / "__main__.py").write_text("import hpack, importlib.metadata as m\nprint(m.version('h2'), hpack.__name__)\n")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "x.pyc").write_bytes(b"x")
+    return folder
+
+
+def packing(tmp_path: Path, package: Path) -> RuntimePackage:
+    return RuntimePackage(tmp_path / "install", distribution="h2", package=package)
+
+
+def test_what_a_distribution_requires_is_found_with_what_that_requires():
+    assert [each.name for each in required_distributions("h2")] == ["h2", "hpack", "hyperframe"]
+
+
+async def test_an_unpacked_program_runs_on_nothing_but_itself(tmp_path: Path, package: Path):
+    async with packing(tmp_path, package) as runtime:
+        packed = await runtime.packed()
+    with tarfile.open(packed.path) as archive:
+        assert not [name for name in archive.getnames() if "__pycache__" in name or name.startswith(("/", ".."))]
+        archive.extractall(tmp_path / "device", filter="data")
+    environment = {"PYTHONPATH": str(tmp_path / "device" / "lib"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-S", "-m", "program"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert printed.stdout.endswith("hpack\n")
+
+
+async def test_a_program_is_packed_once_and_told_by_its_digest(tmp_path: Path, package: Path):
+    async with packing(tmp_path, package) as runtime:
+        first = await runtime.packed()
+    written = first.path.stat().st_mtime_ns
+    async with packing(tmp_path, package) as runtime:
+        again = await runtime.packed()
+    assert (again, again.path.stat().st_mtime_ns) == (first, written)
+    assert hashlib.sha256(first.path.read_bytes()).hexdigest() == first.sha256
+    assert first.python == f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+async def test_a_changed_program_is_packed_again_and_takes_the_place_of_the_old_one(tmp_path: Path, package: Path):
+    async with packing(tmp_path, package) as runtime:
+        first = await runtime.packed()
+    (package / "more.py").write_text("")
+    async with packing(tmp_path, package) as runtime:
+        second = await runtime.packed()
+    assert second.sha256 != first.sha256
+    assert list((tmp_path / "install").iterdir()) == [second.path]
