@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from skerry.api.baetyl_v1alpha1 import GROUP, VERSION
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import SECRET_FIELD, Int64, Model, Resource, Time
 from skerry.api.names import LABEL_CHARACTERS_MAX, name_errors
 
-GROUP, VERSION = "cloud.baetyl.io", "v1alpha1"
 #: The label of products, and of the nodes that joined by one, that says which.
 PRODUCT_LABEL = "baetyl-batch"
 #: Records of one product. Each is an object of the log, and a list of a product's records reads them all.
@@ -161,8 +161,8 @@ def fingerprint_error(path: str, value: str) -> FieldError | None:
     return invalid(
         path,
         value,
-        f"must consist of up to {LABEL_CHARACTERS_MAX} letters, digits, '-' and '.', and begin and end with a letter or "
-        "a digit",
+        f"must consist of up to {LABEL_CHARACTERS_MAX} letters, digits, '-' and '.', and begin and end with "
+        "a letter or a digit",
     )
 
 

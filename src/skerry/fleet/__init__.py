@@ -1,0 +1,1 @@
+"""The fleet: which node is to run what, what it reports, and how devices join. Decisions only, no I/O."""

@@ -84,9 +84,7 @@ def read(text: str, key: bytes, now: dt.datetime) -> InstallToken:
     document = orjson.loads(signed)
     if document["e"] <= now.timestamp():
         raise TokenRefused("the install token has expired: ask for a new command")
-    return InstallToken(
-        document["k"], document["ns"], document["n"], document["u"], document["e"], document["o"]
-    )
+    return InstallToken(document["k"], document["ns"], document["n"], document["u"], document["e"], document["o"])
 
 
 def _mac(content: bytes, key: bytes) -> str:

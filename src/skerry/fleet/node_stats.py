@@ -57,16 +57,15 @@ def _is_flat(reported: Mapping[str, Any]) -> bool:
 
 def _stats(reported: Document) -> Document:
     """Show the use of one machine."""
-    stats = {**reported, **{name: _texts(reported.get(name)) for name in ("usage", "capacity")}}
+    stats: Document = {**reported, **{name: _texts(reported.get(name)) for name in ("usage", "capacity")}}
     shares: dict[str, Any] = {name: _share(text) for name, text in _texts(reported.get("percent")).items()}
-    extension = reported.get("extension")
-    for name, (member, key) in _EXTENSION.items() if isinstance(extension, dict) else ():
-        if name in extension:
-            value = str(extension[name])
-            if member == "percent":
-                shares[key] = _share(value)
-            else:
-                stats[member] = {**_texts(stats.get(member)), key: value}
+    extension = _texts(reported.get("extension"))
+    for name in extension.keys() & _EXTENSION.keys():
+        member, key = _EXTENSION[name]
+        if member == "percent":
+            shares[key] = _share(extension[name])
+        else:
+            stats[member] = {**_texts(stats.get(member)), key: extension[name]}
     for name, plain in _PLAIN.items():
         usage, capacity = plain(stats["usage"].get(name)), plain(stats["capacity"].get(name))
         for member, amount in (("usage", usage), ("capacity", capacity)):

@@ -78,7 +78,10 @@ def callback(**spec: object) -> Callback:
 
 def test_what_a_device_sends_along_wins_over_what_a_callback_has():
     asked = callback(
-        url="https://erp.example/joined?a=1", params={"b": "2 3"}, header={"x-key": "k"}, body={"site": "lyon", "n": "1"}
+        url="https://erp.example/joined?a=1",
+        params={"b": "2 3"},
+        header={"x-key": "k"},
+        body={"site": "lyon", "n": "1"},
     )
     request = callback_request(asked, {"n": "2"})
     assert request.url == "https://erp.example/joined?a=1&b=2+3"

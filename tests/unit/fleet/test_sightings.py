@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from skerry.fleet.sightings import REPORTERS_MAX, Reporter, identity_of, seen
+from skerry.api.baetyl_v1alpha1 import Reporter
+from skerry.fleet.sightings import REPORTERS_MAX, identity_of, seen
 
 
 def conflicts(*identities: str) -> list[bool]:
