@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skerry.api.baetyl_v1alpha1 import GROUP, VERSION
+from skerry.api.baetyl_v1alpha1 import GROUP, NAME_CHARACTERS_MIN, VERSION
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import SECRET_FIELD, Int64, Model, Resource, Time
@@ -203,6 +203,8 @@ def _validate_record(record: Record, old: Record | None) -> Iterator[FieldError]
     if error := fingerprint_error("spec.name", spec.name):
         yield error
     yield from _short_name_errors("spec.nodeName", spec.node_name)
+    if len(spec.node_name) < NAME_CHARACTERS_MIN:
+        yield invalid("spec.nodeName", spec.node_name, f"must have at least {NAME_CHARACTERS_MIN} characters")
     yield from _short_name_errors("spec.batchName", spec.batch_name)
     wanted = record_object_name(spec.batch_name, spec.fingerprint_value)
     if record.name != wanted:

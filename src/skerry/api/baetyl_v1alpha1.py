@@ -12,7 +12,7 @@ from pydantic import Field
 
 from skerry.api.fields import FieldError, invalid, not_supported, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, condition_status, value_at
-from skerry.api.model import LIST_SET, Conditions, FreeForm, Model, Resource, Time
+from skerry.api.model import LIST_ATOMIC, LIST_SET, Conditions, FreeForm, Model, Resource, Time
 
 GROUP = "cloud.baetyl.io"
 VERSION = "v1alpha1"
@@ -100,7 +100,9 @@ class NodeStatus(Model):
     """The present state of a node."""
 
     conditions: Conditions = None
-    """Ready: whether it reports in time."""
+    """Ready: whether it reports in time. IdentityConflict: whether two agents report as this node."""
+    certificates_after: Time | None = None
+    """Certificates that were made up to this moment are revoked."""
 
 
 class Node(Resource):
@@ -112,6 +114,15 @@ class Node(Resource):
     """The present state."""
 
 
+class Reporter(Model):
+    """An agent that reported as a node."""
+
+    identity: str
+    """What tells it from others: of its certificate and its machines."""
+    time: Time
+    """When it was last heard of."""
+
+
 class NodeReport(Resource):
     """What a node reported last, under the node's own name: apart from it, since it changes all the time."""
 
@@ -119,6 +130,16 @@ class NodeReport(Resource):
     """When the report came."""
     report: FreeForm = Field(default_factory=dict)
     """The report, as the node sent it."""
+    reporters: Annotated[list[Reporter] | None, LIST_ATOMIC] = None
+    """The agents that it came from lately; the newest first."""
+    conflict_time: Time | None = None
+    """When two agents were last seen to report as this node."""
+
+
+def report_owner(report: NodeReport) -> str:
+    """Return the uid of the node that a report is of; "" for none."""
+    owners = report.metadata.owner_references
+    return owners[0].uid if owners else ""
 
 
 def ready_seconds(core: NodeCore) -> int:

@@ -9,6 +9,7 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.baetyl_applications import APPLICATION
 from skerry.api.baetyl_configurations import CONFIGURATION
+from skerry.api.baetyl_registration import CALLBACK, PRODUCT, RECORD
 from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT
 from skerry.api.coordination_v1 import LEASE
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
@@ -68,6 +69,9 @@ KINDS: tuple[Kind[Any], ...] = (
     NODE_REPORT,
     APPLICATION,
     CONFIGURATION,
+    PRODUCT,
+    RECORD,
+    CALLBACK,
 )
 
 #: Those of them, by resource, that clients look for among the definitions of custom kinds: all that a Kubernetes
