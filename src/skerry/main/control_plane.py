@@ -22,6 +22,7 @@ from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
+from skerry.controllers.baetyl_nodes import NodeReadinessController
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.egress_policies import EgressPolicyController
@@ -190,6 +191,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
     accounts = DefaultAccounts(client, informers)
     egress = EgressPolicyController(client, informers, clock)
     tokens = TokenCollector(client, informers, clock)
+    nodes = NodeReadinessController(client, informers, clock)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function))
     expirer = EventExpirer(client, informers.of(Event), clock)
@@ -213,6 +215,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
             accounts.running(),
             egress.running(),
             tokens.running(),
+            nodes.running(),
         )
         async with AsyncExitStack() as stack:
             for part in (

@@ -41,6 +41,8 @@ def test_the_kinds_that_hold_secrets() -> None:
         "edgefunctions.extensions.apoxy.dev",
         "edgefunctionrevisions.extensions.apoxy.dev",
         "configurations.cloud.baetyl.io",
+        "products.cloud.baetyl.io",
+        "callbacks.cloud.baetyl.io",
     }
 
 
