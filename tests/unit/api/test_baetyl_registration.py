@@ -15,7 +15,6 @@ from skerry.api.baetyl_registration import (
 )
 from skerry.api.decoding import complete, decode
 from skerry.api.errors import Invalid
-from skerry.api.fields import FieldError
 from skerry.api.kinds import Kind
 from skerry.api.secret_fields import confidential_resources
 
@@ -23,8 +22,7 @@ from skerry.api.secret_fields import confidential_resources
 def completed(kind: Kind[Any], name: str, spec: dict[str, Any], old: Any = None, **more: Any) -> Any:
     document = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name, **more}, "spec": spec}
     found = decode(kind, document).object
-    errors: list[FieldError] = []
-    complete(kind, found, old, errors)
+    complete(kind, found, old)
     return found
 
 
