@@ -55,6 +55,35 @@ def test_a_subscription_fires_once_an_event_with_its_secrets_and_the_event_witho
     assert emit(dispatch, id="2") != [run]
 
 
+def test_a_trace_goes_on_from_a_request_to_a_run_and_from_an_event_to_its_runs(dispatch: DispatchClient) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    headers = {"traceparent": f"00-{trace}-{span}-01", "tracestate": "vendor=1"}
+    query, asked = {"functionName": "echo"}, {"blocking": True, "input": 1}
+    run = dispatch.http.post("/v1/runs", params=query, json=asked, headers=headers).json()
+    told = run["output"]["context"]
+    assert (told["traceparent"], told["tracestate"]) == (run["traceparent"], "vendor=1")
+    assert run["traceparent"].split("-")[1] == trace
+    assert run["traceparent"].split("-")[2] != span
+    subscribe(dispatch, "traced", "echo", eventType="traced")
+    (name,) = emit(dispatch, type="traced", traceparent=run["traceparent"])
+    follower = ended(dispatch, name)["output"]["context"]["traceparent"].split("-")
+    assert (follower[1], follower[2] != run["traceparent"].split("-")[2]) == (trace, True)
+
+
+def test_runs_are_measured_by_function(dispatch: DispatchClient) -> None:
+    dispatch.create_function("measured", ECHO)
+    dispatch.post("/v1/runs?functionName=measured", 200, blocking=True)
+    metrics = dispatch.http.get("/metrics").text
+    for name, labels in (
+        ("runs_total", ',error_type="",function="measured",namespace="default",status="READY"'),
+        ("run_attempts_total", ',function="measured",namespace="default",result="success"'),
+        ("queue_seconds_count", ',function="measured",namespace="default"'),
+        ("run_seconds_count", ',function="measured",namespace="default"'),
+    ):
+        assert f"skerry_function_{name}{{{labels[1:]}}} 1.0\n" in metrics
+    assert 'skerry_function_run_cold_starts_total{function="measured",namespace="default"}' in metrics
+
+
 def test_dispatchs_own_emission_of_version_01_is_echoed_and_delivered(dispatch: DispatchClient) -> None:
     subscribe(dispatch, "ticks", "echo", eventType="ticker.tick")
     event = {

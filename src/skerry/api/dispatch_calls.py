@@ -1,13 +1,14 @@
 """Runs as they are begun: by a request, an event, a schedule, or the failure of another run.
 
-Pure. Who begins a run more than once for the same reason gives it the same name, so that it is one run.
+Who begins a run more than once for the same reason gives it the same name, so that it is one run.
 """
 
 import uuid
 
 import orjson
 
-from skerry.api.dispatch_v1 import Function, Run, RunSpec
+from skerry.api.decoding import complete
+from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec
 from skerry.api.model import ObjectMeta, OwnerReference
 
 #: Names the runs that are begun for a reason that may come twice.
@@ -20,12 +21,15 @@ def run_name(*reason: str) -> str:
 
 
 def run_of(function: Function | None, spec: RunSpec, metadata: ObjectMeta) -> Run:
-    """Make a run of a function, which owns it: it goes when its function goes.
+    """Make a run of a function, complete and valid; the function owns it: it goes when its function goes.
 
     Args:
         function: None where there is none of that name, which the run's end will tell.
         spec: what is to be run; where it does not say who is told of a failure, the function does.
         metadata: name and namespace.
+
+    Raises:
+        Invalid: with every rule of runs that it breaks.
     """
     if function is not None:
         owner = OwnerReference(
@@ -34,4 +38,6 @@ def run_of(function: Function | None, spec: RunSpec, metadata: ObjectMeta) -> Ru
         metadata.owner_references = [owner]
         if spec.on_failure is None and spec.dead_letter_of is None:
             spec.on_failure = function.spec.on_failure
-    return Run(metadata=metadata, spec=spec)
+    run = Run(metadata=metadata, spec=spec)
+    complete(RUN, run, None)
+    return run

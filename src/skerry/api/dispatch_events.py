@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from skerry.api.dispatch_failures import FailureTarget, validate_failure_target
+from skerry.api.dispatch_traces import TraceContext
 from skerry.api.dispatch_v1 import GROUP, NAMES_MAX, READY, RETRIES_MAX, TAGS_MAX, VERSION, Backoff, Names, State, Tag
 from skerry.api.fields import FieldError, invalid, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, value_at
@@ -91,11 +92,13 @@ class Event:
         attributes: by their names in version 1.0, whatever the version; extensions too.
         shown: the event as a function sees it: in its own version's JSON, without data.
         data: any JSON; text or base64 of what was none.
+        trace: the trace that it came in.
     """
 
     attributes: Mapping[str, str]
     shown: Document
     data: Any = None
+    trace: TraceContext | None = None
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -103,10 +106,12 @@ class Event:
         return self.attributes["source"], self.attributes["id"]
 
 
-def own_event(event_type: str, *, source: str, event_id: str, time: str, data: Any) -> Event:
+def own_event(
+    event_type: str, *, source: str, event_id: str, time: str, data: Any, trace: TraceContext | None = None
+) -> Event:
     """Make an event of Skerry's own; `time` is RFC 3339."""
     shown = {"specversion": "1.0", "type": event_type, "source": source, "id": event_id, "time": time}
-    return Event(shown, {**shown, "datacontenttype": "application/json"}, data)
+    return Event(shown, {**shown, "datacontenttype": "application/json"}, data, trace)
 
 
 def is_wanted(spec: SubscriptionSpec, event: Event) -> bool:

@@ -13,6 +13,7 @@ import orjson
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from skerry.api.dispatch_failures import DeadLetter, FailureTarget, validate_failure_target
+from skerry.api.dispatch_traces import TraceContext, validate_trace
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long, too_many
 from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
@@ -183,6 +184,8 @@ class RunSpec(Model):
     """Who is told where it fails for good; Skerry's own addition."""
     dead_letter_of: str | None = None
     """The failed run that this one tells of; it is not told of in its turn. Skerry's own addition."""
+    trace: TraceContext | None = None
+    """The trace that it continues; Skerry's own addition."""
     cancelled: bool = False
     """Ends the run; Skerry's own addition. It can't be taken back."""
 
@@ -237,6 +240,8 @@ class RunStatus(Model):
     """Names of all secrets that it was given."""
     services: Names = None
     """Names of all service instances whose bindings it was given."""
+    traceparent: str | None = None
+    """The run's own span, as W3C Trace Context writes it: a child of what it continues, or the first of a trace."""
     attempts: int = 0
     """How often it was begun; more than once after a retry, or when the process that ran it ended."""
     not_before: Time | None = None
@@ -329,6 +334,7 @@ def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
     yield from _payload(run.spec.event, "spec.event")
     yield from _payload(run.spec.http_context, "spec.httpContext")
     yield from validate_failure_target(run.spec.on_failure, "spec.onFailure")
+    yield from validate_trace(run.spec.trace, "spec.trace")
     if old is not None:
         wanted, had = run.spec.model_copy(update={"cancelled": False}), old.spec.model_copy(update={"cancelled": False})
         if wanted != had:

@@ -7,16 +7,15 @@ how often (`dispatch_runs`), nor what an execution goes through (`functions.Runn
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-from prometheus_client import Counter, Histogram
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Function, Run, RunError, RunLogs
 from skerry.client.client import Client
+from skerry.controllers.dispatch_metrics import RunMetrics
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.functions import (
+    CallStart,
     FaaSDriver,
     FunctionError,
     FunctionExecution,
@@ -28,14 +27,18 @@ from skerry.functions import (
     service_injector,
 )
 from skerry.functions.injection import ServiceBinding
-from skerry.functions.messages import DEADLINE_KEY, EVENT_KEY, HTTP_CONTEXT_KEY, LOGS_KEY, Context, Logs
+from skerry.functions.messages import (
+    DEADLINE_KEY,
+    EVENT_KEY,
+    HTTP_CONTEXT_KEY,
+    LOGS_KEY,
+    TRACEPARENT_KEY,
+    TRACESTATE_KEY,
+    Context,
+    Logs,
+)
 from skerry.kit.clock import Clock, rfc3339
-
-RUNS = Counter("skerry_function_runs_total", "Attempts of runs that ended.", ["namespace", "function", "result"])
-RUN_SECONDS = Histogram("skerry_function_run_seconds", "How long an attempt took.", ["namespace", "function"])
-
-#: Combinations of labels whose metrics are at hand: finding one by its labels costs more than counting does.
-_METRICS_REMEMBERED = 4096
+from skerry.kit.trace_context import new_span
 
 #: How often a run looks for its function's present deployment, where updates remove one after the other.
 UPDATES_MAX = 10
@@ -74,39 +77,51 @@ class Attempts:
         given: what is injected.
         following: is told what attempts print, as they print it.
         clock: for deadlines and times.
+
+    Attributes:
+        metrics: of runs and their attempts.
     """
 
     def __init__(self, driver: FaaSDriver, given: Given, following: RunLogFollowing, clock: Clock) -> None:
+        self.metrics = RunMetrics()
         self._driver = driver
         self._given = given
         self._following = following
         self._clock = clock
 
-    async def make(self, run: Run, function: Function) -> Outcome:
-        """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next."""
+    async def make(self, run: Run, function: Function, queued_seconds: float = 0.0) -> Outcome:
+        """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next.
+
+        Args:
+            run: is told with which deployment it was executed.
+            function: of the run.
+            queued_seconds: since the run was asked for.
+        """
         error: InvocationError | None = None
         output = None
+        metrics, start = self.metrics.of(run.namespace, function.name), CallStart()
         begun = self._clock.monotonic_seconds()
         with self._following.attempt((run.namespace, run.name), run.status.attempts) as logs:
             try:
-                output = await self._call(run, function, logs)
+                output = await self._call(run, function, logs, start)
                 api.check_payload(output)
             except InvocationError as raised:
                 error = raised
             except ValueError as raised:
                 error, output = FunctionError(f"the output can't be kept: {raised}"), None
-        _seconds(run.namespace, function.name).observe(self._clock.monotonic_seconds() - begun)
-        _ended(run.namespace, function.name, error.type if error else "success").inc()
+        if run.status.attempts == 1:
+            metrics.waited(queued_seconds + start.waited_seconds)
+        metrics.attempted(start, self._clock.monotonic_seconds() - begun - start.waited_seconds, error)
         return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
 
-    async def _call(self, run: Run, function: Function, logs: Logs) -> Any:
+    async def _call(self, run: Run, function: Function, logs: Logs, start: CallStart) -> Any:
         runner = Runner(
             self._driver,
             secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
             service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
         )
         for _ in range(UPDATES_MAX):
-            execution = self._execution(run, function)
+            execution = self._execution(run, function, start)
             execution.context[LOGS_KEY] = logs
             try:
                 return await runner.run(execution, run.spec.input)
@@ -119,13 +134,14 @@ class Attempts:
             prepare(run, function)
         raise gone
 
-    def _execution(self, run: Run, function: Function) -> FunctionExecution:
+    def _execution(self, run: Run, function: Function, start: CallStart) -> FunctionExecution:
         spec, wanted = function.spec, run.spec
         context: Context = {}
         if wanted.event:
             context[EVENT_KEY] = wanted.event
         if wanted.http_context:
             context[HTTP_CONTEXT_KEY] = wanted.http_context
+        context |= _trace(run)
         milliseconds = spec.timeout or api.TIMEOUT_MILLISECONDS_MAX
         if spec.timeout:
             context[DEADLINE_KEY] = rfc3339(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
@@ -139,6 +155,7 @@ class Attempts:
             secrets=tuple(run.status.secrets or ()),
             services=tuple(run.status.services or ()),
             timeout_seconds=milliseconds / 1000,
+            start=start,
         )
 
     def tell(self, run: Run, outcome: Outcome) -> None:
@@ -156,11 +173,18 @@ async def read_function(client: Client, namespace: str, name: str) -> Function |
 
 
 def prepare(run: Run, function: Function) -> None:
-    """Write into a run's status with which deployment, secrets and services it is executed."""
+    """Write into a run's status with which deployment, secrets and services it is executed, and as which span."""
     status, spec, wanted = run.status, function.spec, run.spec
     status.faas_id, status.function_id = function.status.faas_id, function.uid
+    status.traceparent = status.traceparent or new_span(wanted.trace.traceparent if wanted.trace else None)
     status.secrets = [*(spec.secrets or ()), *(wanted.secrets or ())] or None
     status.services = [*(spec.services or ()), *(wanted.services or ())] or None
+
+
+def _trace(run: Run) -> Context:
+    """Return what a function is told of the trace that its run belongs to."""
+    told = {TRACEPARENT_KEY: run.status.traceparent, TRACESTATE_KEY: run.spec.trace and run.spec.trace.tracestate}
+    return {key: value for key, value in told.items() if value}
 
 
 def described(error: InvocationError) -> RunError:
@@ -171,13 +195,3 @@ def described(error: InvocationError) -> RunError:
 def reason(run: Run, message: str) -> str:
     """Tell why a run failed, in Dispatch's words."""
     return f"error running function: {run.spec.function_name}: {message}"
-
-
-@lru_cache(_METRICS_REMEMBERED)
-def _ended(namespace: str, function: str, result: str) -> Counter:
-    return RUNS.labels(namespace, function, result)
-
-
-@lru_cache(_METRICS_REMEMBERED)
-def _seconds(namespace: str, function: str) -> Histogram:
-    return RUN_SECONDS.labels(namespace, function)

@@ -3,13 +3,12 @@
 Owns what run a call is. Does not own who may call (the endpoint says it), nor how a run goes on (`dispatch_runs`).
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from skerry.api.decoding import complete
 from skerry.api.dispatch_calls import run_of
-from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec
+from skerry.api.dispatch_v1 import Function, Run, RunSpec
 from skerry.api.errors import NotFound
-from skerry.api.model import Document, ObjectMeta
+from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.kit.ids import Ids
 
@@ -21,8 +20,8 @@ class Runs(Protocol):
         """Execute a run whose caller waits; raises TooManyRequests."""
         ...
 
-    def require_room(self, namespace: str, function: str) -> None:
-        """Raise TooManyRequests where too many runs of a function wait already."""
+    async def submit(self, run: Run) -> Run:
+        """Store a run, complete and valid, to be executed in its turn; raises TooManyRequests, and AlreadyExists."""
         ...
 
 
@@ -30,8 +29,8 @@ class FunctionCalls:
     """Calls functions.
 
     Args:
-        client: reads functions, and stores runs that nobody waits for.
-        runs: executes the others.
+        client: reads functions.
+        runs: executes and stores runs.
         ids: names runs.
     """
 
@@ -40,28 +39,23 @@ class FunctionCalls:
         self._runs = runs
         self._ids = ids
 
-    async def call(self, function: tuple[str, str], payload: Any, http_context: Document, *, blocking: bool) -> Run:
+    async def call(self, spec: RunSpec, namespace: str) -> Run:
         """Run a function.
 
         Args:
-            function: its namespace and name.
-            payload: the input.
-            http_context: of the request.
-            blocking: whether to wait for the end; otherwise the run is on disk when this returns.
+            spec: of the run; where it is not `blocking`, the run is on disk when this returns, else at its end.
+            namespace: of the function.
 
         Raises:
             NotFound: there is no such function, or it is not READY.
             TooManyRequests: too many of its runs wait already.
             Invalid: the input or the context is too large.
         """
-        namespace, name = function
+        name = spec.function_name
         found = await self._client.get(Function, name, namespace=namespace)
         if found.status.faas_id is None or found.metadata.deletion_timestamp:
             raise NotFound(f"function {name} is not READY")
-        spec = RunSpec(function_name=name, blocking=blocking, input=payload, http_context=http_context)
         run = run_of(found, spec, ObjectMeta(name=self._ids.uid(), namespace=namespace))
-        if blocking:
-            complete(RUN, run, None)
+        if spec.blocking:
             return await self._runs.run_now(found, run)
-        self._runs.require_room(namespace, name)
-        return await self._client.create(run)
+        return await self._runs.submit(run)

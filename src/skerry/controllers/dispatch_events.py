@@ -7,7 +7,7 @@ Invariant: an event is acknowledged once all of its runs are on disk. A run is n
 event's source and id, so who was not told of that, and sends the event again, begins no run twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from prometheus_client import Counter
@@ -26,21 +26,22 @@ DELIVERIES = Counter(
     ["namespace", "subscription", "result"],
 )
 
-#: Raises TooManyRequests where too many runs of a function (namespace, name) wait already.
-RequireRoom: TypeAlias = Callable[[str, str], None]
+#: Stores a run, complete and valid, to be executed in its turn. Raises TooManyRequests where too many runs wait
+#: already, and AlreadyExists.
+Submit: TypeAlias = Callable[[Run], Awaitable[Run]]
 
 
 class EventDeliveries:
     """Begins the runs of events.
 
     Args:
-        client: reads subscriptions, writes runs.
-        require_room: refuses further runs of a function.
+        client: reads subscriptions.
+        submit: stores runs.
     """
 
-    def __init__(self, client: Client, require_room: RequireRoom) -> None:
+    def __init__(self, client: Client, submit: Submit) -> None:
         self._client = client
-        self._require_room = require_room
+        self._submit = submit
 
     async def deliver(self, namespace: str, event: Event) -> list[str]:
         """Begin a run for each subscription that wants an event; return the runs' names.
@@ -70,9 +71,8 @@ class EventDeliveries:
     async def _begin(self, subscription: Subscription, event: Event, name: str) -> str:
         spec, namespace = subscription.spec, subscription.namespace
         function = await self._client.find(Function, spec.function, namespace=namespace)
-        self._require_room(namespace, spec.function)
         try:
-            await self._client.create(run_for(subscription, function, event, name))
+            await self._submit(run_for(subscription, function, event, name))
         except AlreadyExists:
             return "known"
         return "begun"
@@ -101,6 +101,7 @@ def run_for(
         backoff=wanted.backoff,
         on_failure=None if dead_letter_of else wanted.on_failure,
         dead_letter_of=dead_letter_of,
+        trace=event.trace,
     )
     labels = {SUBSCRIPTION_LABEL: subscription.name}
     return run_of(function, spec, ObjectMeta(name=name, namespace=subscription.namespace, labels=labels))

@@ -16,12 +16,13 @@ from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_calls import run_name, run_of
 from skerry.api.dispatch_events import Event, Subscription, own_event
 from skerry.api.dispatch_failures import DeadLetter, FailureTarget
+from skerry.api.dispatch_traces import trace_of
 from skerry.api.dispatch_v1 import Function, Run, RunSpec, check_payload
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, ObjectMeta, to_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
-from skerry.controllers.dispatch_events import RequireRoom, run_for
+from skerry.controllers.dispatch_events import Submit, run_for
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers
@@ -47,14 +48,14 @@ class DeadLetterController:
     Args:
         client: reads and writes.
         runs: the cache of runs.
-        require_room: refuses further runs of a function; what is refused is tried again.
+        submit: stores runs; what is refused is tried again.
         clock: stamps events.
     """
 
-    def __init__(self, client: Client, runs: Informer[Run], require_room: RequireRoom, clock: Clock) -> None:
+    def __init__(self, client: Client, runs: Informer[Run], submit: Submit, clock: Clock) -> None:
         self._client = client
         self._runs = runs
-        self._require_room = require_room
+        self._submit = submit
         self._clock = clock
         self._turns = KeyedWorkers[Key]("dispatch-dead-letters", self.reconcile, concurrency=CONCURRENCY)
 
@@ -80,9 +81,8 @@ class DeadLetterController:
             return
         letter = await self._letter(run, target)
         if isinstance(letter, Run):
-            self._require_room(namespace, letter.spec.function_name)
             try:
-                await self._client.create(letter)
+                await self._submit(letter)
             except AlreadyExists:
                 log.info("dead letter was begun before", run=name)
             told = DeadLetter(run=letter.name)
@@ -110,6 +110,7 @@ class DeadLetterController:
                 event=event.shown,
                 retries=RETRIES,
                 dead_letter_of=run.name,
+                trace=event.trace,
             )
             return run_of(function, spec, ObjectMeta(name=name, namespace=namespace))
         subscription = await self._client.find(Subscription, target.subscription, namespace=namespace)
@@ -135,7 +136,9 @@ class DeadLetterController:
         except ValueError:
             data["input"] = data["event"] = None  # the failed run still has them
         source = f"/namespaces/{run.namespace}/functions/{spec.function_name}"
-        return own_event(FAILED_TYPE, source=source, event_id=run.name, time=rfc3339(self._clock.now()), data=data)
+        time = rfc3339(self._clock.now())
+        trace = trace_of(status.traceparent or "", spec.trace.tracestate if spec.trace else "")
+        return own_event(FAILED_TYPE, source=source, event_id=run.name, time=time, data=data, trace=trace)
 
 
 def _is_to_be_told(run: Run) -> bool:

@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from prometheus_client import Histogram
-
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
@@ -31,8 +29,6 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
 log = get_logger(__name__)
-
-QUEUE_SECONDS = Histogram("skerry_function_queue_seconds", "From the request to the first attempt.")
 
 #: Selects the runs that are not over; what is over needs no place in memory.
 UNFINISHED = f"status.state!={api.READY},status.state!={api.ERROR}"
@@ -56,6 +52,19 @@ RACES_MAX = 10
 
 #: Stores a run with its status: a new one, or in place of the very state that was read. Raises Conflict, NotFound.
 RecordRun = Callable[[Run], Awaitable[Run]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that waits or goes on.
+
+    Attributes:
+        function: whose run it is.
+        seen_seconds: when this process saw it first, on the monotonic clock: times that are kept have whole seconds.
+    """
+
+    function: Key
+    seen_seconds: float
 
 
 @dataclass
@@ -108,7 +117,7 @@ class DispatchRunController:
         self._ongoing: dict[Key, Ongoing] = {}
         #: The runs that wait or go on, by their function; and of each, its function.
         self._unfinished: dict[Key, set[Key]] = {}
-        self._function_of: dict[Key, Key] = {}
+        self._known: dict[Key, Unfinished] = {}
         #: Each run that is not over has a worker, which waits here for its turn; the eldest is first.
         self._places = asyncio.Semaphore(RUNS_AT_ONCE)
         self._function_places: dict[Key, tuple[int, asyncio.Semaphore]] = {}
@@ -131,11 +140,11 @@ class DispatchRunController:
 
     def goes_on(self, key: Key) -> bool:
         """Tell whether a run is not over, as far as this process knows."""
-        return key in self._function_of
+        return key in self._known
 
     def statistics(self) -> dict[str, int]:
         """Return how many runs wait or go on, and how many of them go on here."""
-        return {"unfinished": len(self._function_of), "ongoing": len(self._ongoing)}
+        return {"unfinished": len(self._known), "ongoing": len(self._ongoing)}
 
     def _look_at(self, key: Key) -> None:
         run = self._runs.get(key[1], key[0])
@@ -145,12 +154,14 @@ class DispatchRunController:
             self._forget(key)
             return
         function = (run.namespace, run.spec.function_name)
-        self._function_of[key] = function
+        if key not in self._known:
+            self._known[key] = Unfinished(function, self._clock.monotonic_seconds())
         self._unfinished.setdefault(function, set()).add(key)
         self._turns.add(key)
 
     def _forget(self, key: Key) -> None:
-        if function := self._function_of.pop(key, None):
+        if known := self._known.pop(key, None):
+            function = known.function
             unfinished = self._unfinished[function]
             unfinished.discard(key)
             if not unfinished:
@@ -158,6 +169,8 @@ class DispatchRunController:
                 self._function_places.pop(function, None)
 
     def _look_at_runs_of(self, function: Key) -> None:
+        if self._functions.get(function[1], function[0]) is None:
+            self._attempts.metrics.forget(*function)
         for key in self._unfinished.get(function, ()):
             self._turns.add(key)
 
@@ -212,9 +225,6 @@ class DispatchRunController:
             return
         claimed = await self._claim(run, function)
         if claimed is not None:
-            if claimed.status.attempts == 1 and run.metadata.creation_timestamp:
-                waited = self._clock.now() - from_rfc3339(run.metadata.creation_timestamp)
-                QUEUE_SECONDS.observe(max(waited.total_seconds(), 0.0))
             await self._attempt(key, claimed, function)
 
     async def _claim(self, run: Run, function: Function) -> Run | None:
@@ -239,7 +249,7 @@ class DispatchRunController:
         try:
             async with asyncio.timeout(None) as end:
                 self._ongoing[key] = Ongoing(run, end)
-                outcome = await self._attempts.make(run, function)
+                outcome = await self._attempts.make(run, function, self._queued_seconds(key, run))
         except TimeoutError:
             if not end.expired():
                 raise
@@ -249,6 +259,13 @@ class DispatchRunController:
             await self._fail(run, SystemError("the run was cancelled"))
         else:
             await self._end_attempt(run, outcome)
+
+    def _queued_seconds(self, key: Key, run: Run) -> float:
+        """Return how long ago a run was asked for: as long as it is known here, or longer, by whole seconds."""
+        known, created = self._known.get(key), run.metadata.creation_timestamp
+        here = self._clock.monotonic_seconds() - known.seen_seconds if known else 0.0
+        since = (self._clock.now() - from_rfc3339(created)).total_seconds() if created else 0.0
+        return max(here, since - 1.0)
 
     async def _renew_for_ever(self) -> None:
         await keep_running("dispatch-runs:renew", self.renew, wakeup=Wakeup(), resync_seconds=LEASE_SECONDS / 3)
@@ -268,7 +285,7 @@ class DispatchRunController:
     async def _end_attempt(self, run: Run, outcome: Outcome) -> None:
         error, attempts = outcome.error, run.status.attempts
         if error is None or isinstance(error, InputError) or attempts > run.spec.retries:
-            await self._change(run, lambda found: self._attempts.tell(found, outcome))
+            await self._end(run, lambda found: self._attempts.tell(found, outcome))
             return
         delay = min(parse_seconds(run.spec.backoff) * 2 ** (attempts - 1), BACKOFF_SECONDS_MAX)
         due = rfc3339(self._clock.now() + dt.timedelta(seconds=delay))
@@ -289,25 +306,29 @@ class DispatchRunController:
             self._attempts.tell(found, Outcome(None, found.status.logs or RunLogs(), error))
             found.status.state, found.status.reason = api.ERROR, [message]
 
-        await self._change(run, tell)
+        await self._end(run, tell)
 
-    async def _change(self, run: Run, tell: Callable[[Run], None]) -> None:
+    async def _end(self, run: Run, tell: Callable[[Run], None]) -> None:
+        ended = await self._change(run, tell)
+        if ended is not None:
+            is_there = self._functions.get(run.spec.function_name, run.namespace) is not None
+            self._attempts.metrics.of(run.namespace, run.spec.function_name if is_there else "").ended(ended)
+
+    async def _change(self, run: Run, tell: Callable[[Run], None]) -> Run | None:
         """Write what is told into a run, whoever else writes; nothing into one that is over, gone or taken over."""
         holder = run.status.claim and run.status.claim.holder
         for _ in range(RACES_MAX):
             changed = _changeable(run)
             tell(changed)
             try:
-                await self._record(changed)
+                return await self._record(changed)
             except NotFound:
-                return
+                return None
             except Conflict as conflict:
                 last = conflict
-            else:
-                return
             found = await self._client.find(Run, run.name, namespace=run.namespace)
             if found is None or is_finished(found) or (found.status.claim and found.status.claim.holder) != holder:
-                return
+                return None
             run = found
         raise last
 
@@ -331,7 +352,9 @@ class DispatchRunController:
         if isinstance(outcome.error, TooManyRuns):
             raise TooManyRequests(outcome.error.message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
         self._attempts.tell(run, outcome)
-        return await self._record(run)
+        ended = await self._record(run)
+        self._attempts.metrics.of(run.namespace, function.name).ended(ended)
+        return ended
 
     async def submit(self, run: Run) -> Run:
         """Store a run that nobody waits for, to be executed in its turn; it is on disk when this returns.
@@ -351,7 +374,7 @@ class DispatchRunController:
         waiting = len(self._unfinished.get((namespace, function), ()))
         for count, most, whose in (
             (waiting, WAITING_RUNS_MAX, f"runs of function {function}"),
-            (len(self._function_of), ALL_WAITING_RUNS_MAX, "runs"),
+            (len(self._known), ALL_WAITING_RUNS_MAX, "runs"),
         ):
             if count >= most:
                 message = f"{count} {whose} wait already, and no more than {most} may"

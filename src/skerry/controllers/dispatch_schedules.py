@@ -12,7 +12,7 @@ from skerry.api.errors import AlreadyExists
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
-from skerry.controllers.dispatch_events import RequireRoom
+from skerry.controllers.dispatch_events import Submit
 from skerry.controllers.schedules import Schedules
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.logs import get_logger
@@ -24,7 +24,7 @@ SCHEDULED_TYPE = "dev.skerry.dispatch.schedule"
 
 
 def function_schedules(
-    client: Client, functions: Informer[Function], require_room: RequireRoom, clock: Clock
+    client: Client, functions: Informer[Function], submit: Submit, clock: Clock
 ) -> Schedules[Function]:
     """Return what runs functions by the clock."""
 
@@ -34,9 +34,8 @@ def function_schedules(
         source = f"/namespaces/{function.namespace}/functions/{function.name}/schedules"
         event = own_event(SCHEDULED_TYPE, source=source, event_id=name, time=time, data=None)
         spec = RunSpec(function_name=function.name, input=schedule.input, event={**event.shown, "subject": key[0]})
-        require_room(function.namespace, function.name)
         try:
-            await client.create(run_of(function, spec, ObjectMeta(name=name, namespace=function.namespace)))
+            await submit(run_of(function, spec, ObjectMeta(name=name, namespace=function.namespace)))
         except AlreadyExists:
             log.info("schedule has fired before", function=function.name, due=time)
 

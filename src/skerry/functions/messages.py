@@ -20,6 +20,9 @@ SECRETS_KEY = "secrets"
 SERVICE_BINDINGS_KEY = "serviceBindings"
 #: When the run must have ended, as RFC 3339.
 DEADLINE_KEY = "deadline"
+#: The run's span, and what tracing systems say of its trace (W3C Trace Context): to be sent on as headers.
+TRACEPARENT_KEY = "traceparent"
+TRACESTATE_KEY = "tracestate"
 ERROR_KEY = "error"
 
 #: A step of a run: takes context and payload, returns the output, raises an InvocationError.

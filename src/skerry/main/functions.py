@@ -124,10 +124,10 @@ async def dispatch_controllers(
             alone=alone,
         )
         retention = RunRetention(client, informers.partial_of(RUN), executing, clock)
-        failures = DeadLetterController(client, informers.of(Run, FAILED), executing.require_room, clock)
+        failures = DeadLetterController(client, informers.of(Run, FAILED), executing.submit, clock)
         instances, classes = informers.of(ServiceInstance), informers.of(ServiceClass)
         services = ServiceInstanceController(client, instances, classes, clock)
-        schedules = function_schedules(client, functions, executing.require_room, clock)
+        schedules = function_schedules(client, functions, executing.submit, clock)
         for part in (
             making.running(),
             deploying.running(),
@@ -142,7 +142,7 @@ async def dispatch_controllers(
             await stack.enter_async_context(part)
         behind.runs.controller = executing
         behind.logs.following = following
-        behind.events.deliveries = EventDeliveries(client, executing.require_room)
+        behind.events.deliveries = EventDeliveries(client, executing.submit)
         try:
             yield
         finally:

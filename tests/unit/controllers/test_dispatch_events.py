@@ -8,7 +8,7 @@ from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, Run
 from skerry.api.errors import TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
-from skerry.controllers.dispatch_events import EventDeliveries
+from skerry.controllers.dispatch_events import EventDeliveries, Submit
 
 
 def event(**attributes: str) -> Event:
@@ -21,18 +21,19 @@ async def subscribe(client: Client, name: str, **spec: object) -> Subscription:
     return await client.create(Subscription(metadata=ObjectMeta(name=name, namespace="default"), spec=wanted))
 
 
-def room_for_all_but(full: str) -> object:
-    def require_room(_: str, function: str) -> None:
-        if function == full:
+def room_for_all_but(client: Client, full: str) -> Submit:
+    async def submit(run: Run) -> Run:
+        if run.spec.function_name == full:
             raise TooManyRequests("full")
+        return await client.create(run)
 
-    return require_room
+    return submit
 
 
 async def test_an_event_that_is_sent_again_begins_no_further_run(client: Client) -> None:
     await subscribe(client, "one")
     await subscribe(client, "two")
-    deliveries = EventDeliveries(client, lambda *_: None)
+    deliveries = EventDeliveries(client, client.create)
     first = await deliveries.deliver("default", event())
     assert len(first) == 2
     assert await deliveries.deliver("default", event()) == first
@@ -43,7 +44,7 @@ async def test_an_event_that_is_sent_again_begins_no_further_run(client: Client)
 async def test_a_subscription_without_room_refuses_the_event_after_all_others_have_it(client: Client) -> None:
     for name in ("a", "full", "z"):
         await subscribe(client, name)
-    deliveries = EventDeliveries(client, room_for_all_but("full"))  # type: ignore[arg-type]  # a function of two names
+    deliveries = EventDeliveries(client, room_for_all_but(client, "full"))
     with pytest.raises(TooManyRequests):
         await deliveries.deliver("default", event())
     assert {run.spec.function_name async for run in client.list(Run)} == {"a", "z"}
@@ -53,7 +54,7 @@ async def test_a_run_of_an_event_has_its_function_as_owner_and_its_target_of_fai
     spec = FunctionSpec(image="python3", source=FunctionSource(text=""), on_failure=FailureTarget(function="g"))
     function = await client.create(Function(metadata=ObjectMeta(name="f", namespace="default"), spec=spec))
     await subscribe(client, "f")
-    await EventDeliveries(client, lambda *_: None).deliver("default", event())
+    await EventDeliveries(client, client.create).deliver("default", event())
     (run,) = [run async for run in client.list(Run)]
     assert [owner.uid for owner in run.metadata.owner_references or ()] == [function.uid]
     assert run.spec.on_failure == FailureTarget(function="g")

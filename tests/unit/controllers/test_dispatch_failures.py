@@ -5,7 +5,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from skerry.api.dispatch_failures import DeadLetter, FailureTarget
-from skerry.api.dispatch_v1 import ERROR, PAYLOAD_BYTES_MAX, Function, FunctionSource, FunctionSpec, Run, RunSpec
+from skerry.api.dispatch_traces import TraceContext
+from skerry.api.dispatch_v1 import (
+    ERROR,
+    PAYLOAD_BYTES_MAX,
+    Function,
+    FunctionSource,
+    FunctionSpec,
+    Run,
+    RunSpec,
+    RunStatus,
+)
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
@@ -15,12 +25,14 @@ from skerry.kit.tasks import background
 from skerry.testing.clock import FakeClock
 from skerry.testing.informed import shown
 
+SPAN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 @pytest.fixture
 async def runs(client: Client) -> AsyncIterator[Informer[Run]]:
     """The cache of runs, with dead letters begun behind it."""
     informer = Informer(client, Run)
-    controller = DeadLetterController(client, informer, lambda *_: None, FakeClock())
+    controller = DeadLetterController(client, informer, client.create, FakeClock())
     async with background(("runs", informer.run)), controller.running():
         yield informer
 
@@ -30,10 +42,11 @@ async def function(client: Client, name: str) -> None:
     await client.create(Function(metadata=ObjectMeta(name=name, namespace="default"), spec=spec))
 
 
-async def failed(client: Client, **spec: object) -> Run:
+async def failed(client: Client, traceparent: str | None = None, **spec: object) -> Run:
     wanted = RunSpec.model_validate({"function_name": "f", **spec})
     run = await client.create(Run(metadata=ObjectMeta(name=RandomIds().uid(), namespace="default"), spec=wanted))
-    return await client.change_status(run, lambda found: setattr(found.status, "state", ERROR))
+    ended = RunStatus(state=ERROR, traceparent=traceparent)
+    return await client.change_status(run, lambda found: setattr(found, "status", ended))
 
 
 async def letter_of(runs: Informer[Run], run: Run) -> DeadLetter:
@@ -44,12 +57,13 @@ async def letter_of(runs: Informer[Run], run: Run) -> DeadLetter:
 
 async def test_a_dead_letter_names_what_failed_and_has_none_of_its_own(client: Client, runs: Informer[Run]) -> None:
     await function(client, "g")
-    run = await failed(client, input={"n": 1}, on_failure=FailureTarget(function="g"))
+    run = await failed(client, input={"n": 1}, on_failure=FailureTarget(function="g"), traceparent=SPAN)
     letter = await client.get(Run, (await letter_of(runs, run)).run or "", namespace="default")
     assert (letter.spec.function_name, letter.spec.dead_letter_of, letter.spec.on_failure) == ("g", run.name, None)
     assert letter.spec.input["input"] == {"n": 1}
     assert letter.spec.event
     assert letter.spec.event["id"] == run.name
+    assert letter.spec.trace == TraceContext(traceparent=SPAN)
 
 
 async def test_an_input_of_the_largest_size_does_not_keep_the_failure_from_being_told(

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_traces import TraceContext
 from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunClaim, RunSpec
 from skerry.api.errors import AlreadyExists, TooManyRequests
 from skerry.api.model import ObjectMeta
@@ -24,6 +26,7 @@ from skerry.functions.messages import Context, Runnable
 from skerry.kit.clock import rfc3339
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
+from skerry.kit.trace_context import is_traceparent
 from skerry.main.adapters import RecordedRuns
 from skerry.server.local import LocalTransport
 from skerry.server.verbs.verbs import Verbs
@@ -39,22 +42,25 @@ class Gate(NoopDriver):
     """Holds every run until it is let through.
 
     Attributes:
-        begun: payloads, as their runs begin.
+        begun: payloads, as their runs begin; contexts, likewise.
         most_at_once: runs that went on at the same time.
         gone: the deployments that were removed.
     """
 
     let: asyncio.Event = field(default_factory=asyncio.Event)
     begun: list[Any] = field(default_factory=list)
+    contexts: list[Context] = field(default_factory=list)
     failures: int = 0
     most_at_once: int = 0
     gone: set[str] = field(default_factory=set)
     _at_once: int = 0
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
-        async def run(_: Context, payload: Any) -> Any:
+        async def run(context: Context, payload: Any) -> Any:
             if execution.faas_id in self.gone:
                 raise NoDeployment(execution.faas_id)
+            execution.start.cold_starts += 1
+            self.contexts.append(context)
             self.begun.append(payload)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
@@ -325,6 +331,72 @@ async def test_a_run_that_is_deleted_is_cut_off(verbs: Verbs, client: Client) ->
         await client.delete(run)
         await eventually(lambda: not controller.statistics()["ongoing"])
         assert await client.find(Run, run.name, namespace="default") is None
+
+
+async def test_a_run_continues_the_trace_that_it_came_in_and_its_function_is_told(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    gate.let.set()
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    came = TraceContext(traceparent=f"00-{trace}-{span}-00", tracestate="vendor=1")
+    async with executing(verbs, client, gate) as controller:
+        runs = [await controller.submit(new_run(trace=came)), await controller.submit(new_run())]
+        ended = [await until(client, run, is_over) for run in runs]
+    told = {context["traceparent"]: context.get("tracestate") for context in gate.contexts}
+    assert told == {ended[0].status.traceparent: "vendor=1", ended[1].status.traceparent: None}
+    kept = (ended[0].status.traceparent or "").split("-")
+    assert (kept[1], kept[2] != span, kept[3]) == (trace, True, "00")
+    assert is_traceparent(ended[1].status.traceparent or "")
+
+
+async def test_an_attempt_after_another_is_of_the_same_span(verbs: Verbs, client: Client) -> None:
+    gate = Gate(failures=1)
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        run = await controller.submit(new_run(retries=1, backoff="0s"))
+        ended = await until(client, run, is_over)
+    assert [context["traceparent"] for context in gate.contexts] == [ended.status.traceparent] * 2
+
+
+def measured(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"skerry_function_{name}", {"namespace": "default", **labels})
+
+
+async def test_runs_and_attempts_are_counted_by_function_until_it_is_gone(verbs: Verbs, client: Client) -> None:
+    counted = await function(client, "counted", concurrency=1)
+    clock, gate = FakeClock(), Gate(failures=1)
+    async with executing(verbs, client, gate, clock=clock) as controller:
+        runs = [new_run(name, "counted", retries=1, backoff="0s") for name in "xy"]
+        for run in runs:
+            run.metadata.creation_timestamp = rfc3339(clock.now())
+            await controller.submit(run)
+        await until_begun(gate, 1)
+        await eventually(lambda: controller.statistics()["unfinished"] == 2)
+        clock.advance(7)
+        gate.let.set()
+        for run in runs:
+            await until(client, run, is_over)
+        await controller.run_now(counted, new_run("z", "counted"))
+        await eventually(lambda: measured("runs_total", function="counted", status="READY", error_type="") == 3)
+        assert measured("run_attempts_total", function="counted", result="success") == 3
+        assert measured("run_attempts_total", function="counted", result="FunctionError") == 1
+        assert measured("run_cold_starts_total", function="counted") == 4
+        assert measured("run_seconds_sum", function="counted") == 7  # of the first attempt
+        assert measured("queue_seconds_sum", function="counted") == 7  # of the run that waited for it
+        assert measured("queue_seconds_count", function="counted") == 3
+        await client.delete(counted)
+        ending = await client.get(Function, "counted", namespace="default")
+        await client.change(ending, lambda found: setattr(found.metadata, "finalizers", None))
+        await eventually(lambda: measured("queue_seconds_count", function="counted") is None)
+    assert measured("runs_total", function="counted", status="READY", error_type="") is None
+
+
+async def test_a_run_of_a_function_that_is_not_there_is_counted_under_no_name(verbs: Verbs, client: Client) -> None:
+    labels = {"function": "", "status": "ERROR", "error_type": ""}
+    before = measured("runs_total", **labels) or 0
+    async with executing(verbs, client, Gate()) as controller:
+        await until(client, await controller.submit(new_run(name="nobody")), is_over)
+        await eventually(lambda: measured("runs_total", **labels) == before + 1)
+    assert measured("runs_total", **{**labels, "function": "nobody"}) is None
 
 
 async def test_a_run_of_no_function_ends(verbs: Verbs, client: Client) -> None:

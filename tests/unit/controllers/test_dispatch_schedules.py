@@ -42,7 +42,7 @@ async def test_each_due_time_is_one_run_also_where_what_was_told_of_it_is_lost(
     client: Client, functions: Informer[Function]
 ) -> None:
     clock = FakeClock()
-    schedules = function_schedules(client, functions, lambda *_: None, clock)
+    schedules = function_schedules(client, functions, client.create, clock)
     function = await scheduled(client, functions)
     assert await turn(schedules, client, functions) == []
     clock.advance(300)
@@ -58,14 +58,14 @@ async def test_each_due_time_is_one_run_also_where_what_was_told_of_it_is_lost(
             each.last_schedule_time = None
 
     await client.change_status(await client.get(Function, function.name, namespace="default"), forget)
-    again = function_schedules(client, functions, lambda *_: None, clock)
+    again = function_schedules(client, functions, client.create, clock)
     assert len(await turn(again, client, functions)) == 1
     clock.advance(300)
     assert len(await turn(again, client, functions)) == 2
 
 
 async def test_a_time_that_could_not_be_run_is_told_of(client: Client, functions: Informer[Function]) -> None:
-    def full(*_: str) -> None:
+    async def full(_: Run) -> Run:
         raise TooManyRequests("10000 runs wait already")
 
     clock = FakeClock()

@@ -11,7 +11,7 @@ import httpx
 
 from skerry.functions.containers.engine import ContainerEngine, ContainerSpec, ContainerState
 from skerry.functions.containers.images import OWNER_LABEL, DockerImageBuilder
-from skerry.functions.entities import Exec, Function, FunctionExecution
+from skerry.functions.entities import CallStart, Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.messages import Context, Message, Runnable
 from skerry.functions.remote.http import call, until_ready
@@ -142,7 +142,7 @@ class DockerDriver:
         faas_id = execution.faas_id
 
         async def run(context: Context, payload: Any) -> Any:
-            address = self._addresses.get(faas_id) or await self._started(faas_id)
+            address = self._addresses.get(faas_id) or await self._started(faas_id, execution.start)
             try:
                 return await call(self._client, f"{address}/", Message(context, payload))
             except SystemError as error:
@@ -152,10 +152,11 @@ class DockerDriver:
 
         return run
 
-    async def _started(self, faas_id: str) -> str:
+    async def _started(self, faas_id: str, start: CallStart) -> str:
         """Return where a deployment is called, after starting its container if it has ended."""
         container = await self._container(faas_id)
         if not container.running:
+            start.cold_starts += 1
             await self._engine.start_again(container.name)
         await self._until_ready(faas_id)
         return self._addresses[faas_id]

@@ -1,11 +1,13 @@
 """The warm instances of one deployment, be they processes or something else that takes one message at a time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from skerry.functions.entities import CallStart
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Logs, Message, logs_of
 
@@ -86,10 +88,15 @@ class InstancePool:
         """
         self._keep(await self._start())
 
-    async def run(self, context: Context, payload: object) -> object:
+    async def run(self, context: Context, payload: object, start: CallStart) -> object:
         """Run a message; the context's logs have what it printed, whether it failed or not.
 
         A run that is cancelled, or whose instance fails, takes its instance with it.
+
+        Args:
+            context: of the message.
+            payload: of the message.
+            start: is told how the run came to an instance.
 
         Raises:
             TooManyRuns: `waiting_max` wait already.
@@ -98,14 +105,16 @@ class InstancePool:
         if self._waiting >= self._settings.waiting_max:
             raise TooManyRuns(f"{self._waiting} runs of this function wait already, and more may not")
         self._waiting += 1
+        since_seconds = time.monotonic()
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
+            start.waited_seconds += time.monotonic() - since_seconds
         self._running += 1
         self._drained.clear()
         try:
-            instance = await self._take()
+            instance = await self._take() or await self._start_for(start)
             return await self._run_in(instance, context, payload)
         finally:
             self._places.release()
@@ -128,14 +137,18 @@ class InstancePool:
             raise error
         return answer.payload
 
-    async def _take(self) -> FunctionInstance:
+    async def _start_for(self, start: CallStart) -> FunctionInstance:
+        start.cold_starts += 1
+        return await self._start()
+
+    async def _take(self) -> FunctionInstance | None:
         while self._idle:
             instance, ending = self._idle.pop()
             ending.cancel()
             if instance.is_alive:
                 return instance
             await instance.kill()
-        return await self._start()
+        return None
 
     def _keep(self, instance: FunctionInstance) -> None:
         ending = asyncio.get_running_loop().call_later(self._settings.idle_seconds, self._end, instance)

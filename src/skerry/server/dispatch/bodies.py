@@ -248,6 +248,7 @@ def run_json(run: Run) -> Document:
         "event": spec.event,
         "error": _error_json(status.error),
         "attempts": status.attempts or None,
+        "traceparent": status.traceparent,
         "onFailure": to_document(spec.on_failure) if spec.on_failure else None,
         "deadLetter": to_document(status.dead_letter) if status.dead_letter else None,
         "deadLetterOf": spec.dead_letter_of,

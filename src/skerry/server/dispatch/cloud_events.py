@@ -8,6 +8,7 @@ import base64
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.formats.json import JSONFormat
 
 from skerry.api.dispatch_events import EVENT_TYPE, EVENT_TYPE_CHARACTERS_MAX, Event
+from skerry.api.dispatch_traces import TraceContext, trace_of
 from skerry.api.errors import BadRequest, RequestEntityTooLarge
 from skerry.api.model import Document
 from skerry.kit.clock import from_rfc3339
@@ -47,6 +49,8 @@ _JSON = re.compile(r"[\w.-]+/([\w.-]+\+)?json", re.ASCII)
 def read_events(headers: Mapping[str, str], body: bytes) -> list[Event]:
     """Read the events of a request: one, or those of a batch.
 
+    An event's trace is what it says itself (the extension for distributed tracing), else that of the request.
+
     Args:
         headers: by name in lower case.
         body: as it came.
@@ -55,6 +59,14 @@ def read_events(headers: Mapping[str, str], body: bytes) -> list[Event]:
         BadRequest: it holds no events, or one that is none.
         RequestEntityTooLarge: a batch has too many.
     """
+    return [replace(event, trace=_trace(event.attributes) or _trace(headers)) for event in _events(headers, body)]
+
+
+def _trace(fields: Mapping[str, str]) -> TraceContext | None:
+    return trace_of(fields.get("traceparent", ""), fields.get("tracestate", ""))
+
+
+def _events(headers: Mapping[str, str], body: bytes) -> list[Event]:
     media = _media_type(headers.get("content-type", ""))
     if media == _BATCH:
         return _batch(body)

@@ -14,9 +14,9 @@ import orjson
 from prometheus_client import Counter
 
 from skerry.api.dispatch_endpoints import CALL_SECONDS_MAX, METHODS, Endpoint, takes
-from skerry.api.dispatch_v1 import PAYLOAD_BYTES_MAX, Run
+from skerry.api.dispatch_traces import trace_of
+from skerry.api.dispatch_v1 import PAYLOAD_BYTES_MAX, Run, RunSpec
 from skerry.api.errors import ApiError, BadRequest, NotFound, Timeout
-from skerry.api.model import Document
 from skerry.kit.logs import get_logger
 from skerry.server.auth import ANONYMOUS
 from skerry.server.dispatch import errors
@@ -37,8 +37,8 @@ _FAILED = {"InputError": 422, "FunctionError": 502}
 class Calls(Protocol):
     """Calls functions."""
 
-    async def call(self, function: tuple[str, str], payload: Any, http_context: Document, *, blocking: bool) -> Run:
-        """Run a function (namespace, name), and wait for its end where it is blocking."""
+    async def call(self, spec: RunSpec, namespace: str) -> Run:
+        """Run a function, and wait for its end where that is `blocking`."""
         ...
 
 
@@ -99,7 +99,11 @@ class EndpointApp:
             request.raw_headers, method=request.method, target=_target(scope), scheme=scheme, version="1.1"
         )
         blocking = request.header(_BLOCKING).lower() != "false"
-        run = await self._calls.call((endpoint.namespace, spec.function), payload, context, blocking=blocking)
+        trace = trace_of(request.header(b"traceparent"), request.header(b"tracestate"))
+        wanted = RunSpec(
+            function_name=spec.function, blocking=blocking, input=payload, http_context=context, trace=trace
+        )
+        run = await self._calls.call(wanted, endpoint.namespace)
         return _output(run) if blocking else Response(b"")
 
 

@@ -53,6 +53,7 @@ _RUN: Document = {
     "error": {"$ref": f"{_REF}RunError"},
     "logs": {"$ref": f"{_REF}Logs"},
     "attempts": _NUMBER,
+    "traceparent": _TEXT,
     "deadLetter": _MAYBE_MAP,
     "deadLetterOf": _TEXT,
     "status": _STATE,

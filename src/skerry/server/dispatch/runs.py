@@ -3,8 +3,8 @@
 import asyncio
 import uuid
 
-from skerry.api.decoding import complete
 from skerry.api.dispatch_calls import run_of
+from skerry.api.dispatch_traces import trace_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
@@ -60,10 +60,10 @@ class FunctionRuns:
         key = asked.request.header(b"idempotency-key")
         run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else self._ids.uid())
         spec = spec_of(RunSpec, run_spec(name, body))
+        spec.trace = trace_of(asked.request.header(b"traceparent"), asked.request.header(b"tracestate"))
         run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
         if key and (known := await _find(asked.objects, run_name)) is not None:
             return _answer(known, prefer)
-        complete(RUN, run, None)
         asked.objects.require_secrets(run.spec.secrets or ())
         asked.objects.require_services(run.spec.services or ())
         if body.blocking:

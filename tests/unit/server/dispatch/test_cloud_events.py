@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.api.dispatch_events import Event
+from skerry.api.dispatch_traces import TraceContext
 from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge
 from skerry.server.dispatch.cloud_events import BATCH_EVENTS_MAX, is_emission, read_events
 
@@ -31,6 +32,15 @@ def test_a_structured_event_is_shown_as_it_came_without_data() -> None:
     assert event.shown == {**ONE, "subject": "x", "level": 3}
     assert event.attributes == {**KNOWN, "subject": "x", "level": "3"}
     assert event.data == {"a": None}
+
+
+def test_an_event_s_trace_is_its_own_before_that_of_its_request() -> None:
+    trace, other = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+    request = {**STRUCTURED, "traceparent": other, "tracestate": "v=1"}
+    assert one(request, {**ONE, "traceparent": trace}).trace == TraceContext(traceparent=trace)
+    assert one(request, ONE).trace == TraceContext(traceparent=other, tracestate="v=1")
+    assert one({**BINARY, "ce-traceparent": trace}, b"").trace == TraceContext(traceparent=trace)
+    assert one({**STRUCTURED, "traceparent": "nonsense"}, ONE).trace is None
 
 
 def test_data_in_base64_is_what_it_encodes() -> None:
