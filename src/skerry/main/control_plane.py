@@ -60,6 +60,7 @@ from skerry.server.app import App, Guards
 from skerry.server.audit import AuditLog, AuditSettings
 from skerry.server.auth import Authenticator
 from skerry.server.authorization.authorization import Authorization
+from skerry.server.baetyl.fleet import Fleet
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.encryption import EncryptionDoor
@@ -77,6 +78,7 @@ from skerry.server.serve import ServeSettings, serve
 from skerry.server.service_accounts import AccountTokens, open_signing_key
 from skerry.server.tls import LOCAL_NAMES, ServerIdentity, open_authority
 from skerry.server.tokens import StoredTokens
+from skerry.server.verbs.admission import Policies
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import RevisionLog, open_log
 from skerry.store.sealing.resealing import Resealer
@@ -90,6 +92,7 @@ class Ground:
     Attributes:
         client: of this process' own parts.
         is_shared: whether other processes may use the same log.
+        fleet: which node is to run what.
         dispatching: what the front door of functions asks of controllers.
     """
 
@@ -100,6 +103,7 @@ class Ground:
     keep: ArtifactKeep
     client: Client
     is_shared: bool
+    fleet: Fleet
     dispatching: Dispatching = field(default_factory=Dispatching)
 
 
@@ -112,16 +116,17 @@ async def laid_ground(settings: Settings, data_dir: DataDir) -> AsyncIterator[Gr
         sealed = await open_sealed(storage.driver, storage.keys, confidential_resources(KINDS).__contains__)
         revision_log = await stack.enter_async_context(open_log(sealed.driver, clock=clock))
         await stack.enter_async_context(background(("resealing", sealed.resealer.run)))
-        access = Authorization()
+        access, fleet = Authorization(), Fleet()
         kinds = kinds_within(KINDS, function_limits_max(settings))
-        verbs = Verbs(revision_log, kinds, clock, ids, access)
+        verbs = Verbs(revision_log, kinds, clock, ids, Policies((access, fleet)))
         await verbs.bootstrap()
         await publish_definitions(revision_log, clock, ids)
         await stack.enter_async_context(verbs.definitions.running())
         await stack.enter_async_context(access.running(verbs))
+        await stack.enter_async_context(fleet.running(verbs))
         client = Client(LocalTransport(verbs, manager="skerry"))
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
-        yield Ground(revision_log, verbs, access, sealed.resealer, keep, client, storage.is_shared)
+        yield Ground(revision_log, verbs, access, sealed.resealer, keep, client, storage.is_shared, fleet)
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticT
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.authorization.defaults import default_bindings, default_roles
 from skerry.server.authorization.index import RbacIndex
+from skerry.server.baetyl.fleet import Fleet
 from skerry.server.health import Health
 from skerry.server.http import Route
 from skerry.server.kube.acts import resource_act
@@ -70,7 +71,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         tokens = Tokens(verbs, clock, accounts, (known,))
         keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
         client = Client(LocalTransport(verbs, manager="test"))
-        ground = Ground(log, verbs, access, sealed.resealer, keep, client, is_shared=False)
+        ground = Ground(log, verbs, access, sealed.resealer, keep, client, is_shared=False, fleet=Fleet())
         doors = front_doors(ground, LogLines(), clock, tokens)
         yield App(doors, Guards((known,), access), Health([]), clock)
 

@@ -21,10 +21,10 @@ from skerry.server.access import Act, Decision, Held
 from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.authorization.bootstrap import ensure_default_roles
 from skerry.server.authorization.escalation import check_escalation, check_named_secrets, check_token
-from skerry.server.authorization.following import Follower
 from skerry.server.authorization.index import RbacIndex
 from skerry.server.authorization.nodes import NodeSecrets
 from skerry.server.authorization.rules import EVERYTHING
+from skerry.server.following import Follower
 from skerry.server.local import LocalTransport
 from skerry.server.verbs.admission import Change
 from skerry.server.verbs.requests import Target
@@ -103,6 +103,9 @@ class Authorization:
         check_escalation(change, self)
         check_token(change, self)
         check_named_secrets(change, self)
+
+    def check_delete(self, target: Target) -> None:
+        """Let every object go: what nobody may delete, nobody may ask for; see `Policy`."""
 
     async def in_force(self, target: Target, revision: int) -> None:
         """Wait until a write of roles or bindings decides; see `Policy`."""

@@ -72,6 +72,10 @@ class Policy(Protocol):
         """Check a change whose object is complete and valid; raises Forbidden or NotFound."""
         ...
 
+    def check_delete(self, target: Target) -> None:
+        """Check that nothing needs an object that is to go; raises Forbidden."""
+        ...
+
     async def in_force(self, target: Target, revision: int) -> None:
         """Wait until a write that is stored is obeyed by every later request; raises Timeout."""
         ...
@@ -83,8 +87,33 @@ class NoPolicy:
     def check(self, change: Change) -> None:
         """Let every change pass."""
 
+    def check_delete(self, target: Target) -> None:
+        """Let every object go."""
+
     async def in_force(self, target: Target, revision: int) -> None:
         """Return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Several as one: each may refuse, and all are waited for."""
+
+    each: tuple[Policy, ...]
+
+    def check(self, change: Change) -> None:
+        """Check a change; see `Policy`."""
+        for policy in self.each:
+            policy.check(change)
+
+    def check_delete(self, target: Target) -> None:
+        """Check a deletion; see `Policy`."""
+        for policy in self.each:
+            policy.check_delete(target)
+
+    async def in_force(self, target: Target, revision: int) -> None:
+        """Wait until a write is obeyed; see `Policy`."""
+        for policy in self.each:
+            await policy.in_force(target, revision)
 
 
 @dataclass(frozen=True, slots=True)

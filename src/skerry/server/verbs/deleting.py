@@ -9,7 +9,7 @@ import orjson
 from skerry.api.model import Document
 from skerry.kit.clock import Clock, rfc3339
 from skerry.server.verbs import answers, metadata
-from skerry.server.verbs.admission import refuse_built_in, refuse_undeletable
+from skerry.server.verbs.admission import Policy, refuse_built_in, refuse_undeletable
 from skerry.server.verbs.finalizers import is_held_back, with_propagation
 from skerry.server.verbs.requests import Deleted, DeleteOptions, Target
 from skerry.server.verbs.stored import Stored, encode
@@ -25,11 +25,13 @@ class Deleter:
     Args:
         log: the log.
         clock: for deletionTimestamp.
+        policy: what stored objects say about what must stay.
     """
 
-    def __init__(self, log: RevisionLog, clock: Clock) -> None:
+    def __init__(self, log: RevisionLog, clock: Clock, policy: Policy) -> None:
         self._log = log
         self._clock = clock
+        self._policy = policy
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object; see `Verbs.delete`."""
@@ -40,6 +42,7 @@ class Deleter:
             if entry is None:
                 raise answers.not_found(target)
             _check_preconditions(target, entry, options)
+            self._policy.check_delete(target)
             try:
                 return await self._delete_once(target, entry, options)
             except store.Conflict as error:

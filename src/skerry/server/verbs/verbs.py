@@ -69,7 +69,7 @@ class Verbs:
         self._writer = Writer(log, Surroundings(log, clock, ids, self._policy))
         self._reader = Reader(log)
         self._watcher = Watcher(log, self._reader)
-        self._deleter = Deleter(log, clock)
+        self._deleter = Deleter(log, clock, self._policy)
 
     async def bootstrap(self) -> None:
         """Make what must exist before the first request."""

@@ -8,9 +8,9 @@ import pytest
 from skerry.agent.slice import NodeSlice
 from skerry.api.errors import Timeout
 from skerry.client.client import Client
+from skerry.server import following
 from skerry.server.access import Act
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS
-from skerry.server.authorization import following
 from skerry.server.authorization.authorization import Authorization
 from skerry.server.local import LocalTransport
 from skerry.server.verbs.patches.merge_patch import MergePatch

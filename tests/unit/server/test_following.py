@@ -10,7 +10,7 @@ import pytest
 
 from skerry.api.errors import Expired, ServiceUnavailable
 from skerry.api.rbac_v1 import CLUSTER_ROLE, ClusterRole
-from skerry.server.authorization.following import Follower, Key
+from skerry.server.following import Follower, Key
 from skerry.server.verbs.requests import Target, WatchOptions
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.watching import Bookmark, Moment, Observed, Seen

@@ -93,7 +93,7 @@ class Follower(Generic[R]):
                 log.info("history is gone, reading it all again", resource=self.kind.resource)
             except (ApiError, OSError) as error:
                 delay = backoff.next_seconds()
-                log.warning("access rules lost their source", resource=self.kind.resource, error=str(error))
+                log.warning("lost the source of a kind", resource=self.kind.resource, error=str(error))
                 await asyncio.sleep(delay)
 
     async def _begin(self, batches: AsyncIterator[Sequence[Seen]]) -> None:

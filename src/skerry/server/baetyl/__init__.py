@@ -1,0 +1,1 @@
+"""The front door of fleets: the API of Baetyl Cloud."""
