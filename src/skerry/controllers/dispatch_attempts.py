@@ -15,7 +15,6 @@ from skerry.client.client import Client
 from skerry.controllers.dispatch_metrics import RunMetrics
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.functions import (
-    CallStart,
     FaaSDriver,
     FunctionError,
     FunctionExecution,
@@ -32,10 +31,11 @@ from skerry.functions.messages import (
     EVENT_KEY,
     HTTP_CONTEXT_KEY,
     LOGS_KEY,
+    START_KEY,
     TRACEPARENT_KEY,
     TRACESTATE_KEY,
+    CallStart,
     Context,
-    Logs,
 )
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.trace_context import new_span
@@ -103,7 +103,7 @@ class Attempts:
         begun = self._clock.monotonic_seconds()
         with self._following.attempt((run.namespace, run.name), run.status.attempts) as logs:
             try:
-                output = await self._call(run, function, logs, start)
+                output = await self._call(run, function, {LOGS_KEY: logs, START_KEY: start})
                 api.check_payload(output)
             except InvocationError as raised:
                 error = raised
@@ -114,15 +114,15 @@ class Attempts:
         metrics.attempted(start, self._clock.monotonic_seconds() - begun - start.waited_seconds, error)
         return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
 
-    async def _call(self, run: Run, function: Function, logs: Logs, start: CallStart) -> Any:
+    async def _call(self, run: Run, function: Function, ours: Context) -> Any:
         runner = Runner(
             self._driver,
             secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
             service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
         )
         for _ in range(UPDATES_MAX):
-            execution = self._execution(run, function, start)
-            execution.context[LOGS_KEY] = logs
+            execution = self._execution(run, function)
+            execution.context |= ours
             try:
                 return await runner.run(execution, run.spec.input)
             except NoDeployment as error:
@@ -134,7 +134,7 @@ class Attempts:
             prepare(run, function)
         raise gone
 
-    def _execution(self, run: Run, function: Function, start: CallStart) -> FunctionExecution:
+    def _execution(self, run: Run, function: Function) -> FunctionExecution:
         spec, wanted = function.spec, run.spec
         context: Context = {}
         if wanted.event:
@@ -155,7 +155,6 @@ class Attempts:
             secrets=tuple(run.status.secrets or ()),
             services=tuple(run.status.services or ()),
             timeout_seconds=milliseconds / 1000,
-            start=start,
         )
 
     def tell(self, run: Run, outcome: Outcome) -> None:

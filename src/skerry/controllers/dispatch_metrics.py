@@ -8,7 +8,8 @@ from prometheus_client import Counter, Histogram
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Run
-from skerry.functions import CallStart, FunctionError, InputError, InvocationError, SystemError  # noqa: A004 - theirs
+from skerry.functions import FunctionError, InputError, InvocationError, SystemError  # noqa: A004 - theirs
+from skerry.functions.messages import CallStart
 
 _FUNCTION = ("namespace", "function")
 #: Labels of what has no error.

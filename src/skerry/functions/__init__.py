@@ -15,7 +15,7 @@ It needs no server:
 """
 
 from skerry.functions.drivers import FaaSDriver, NoopDriver
-from skerry.functions.entities import CallStart, Exec, FnRun, Function, FunctionExecution, Schema, Schemas
+from skerry.functions.entities import Exec, FnRun, Function, FunctionExecution, Schema, Schemas
 from skerry.functions.errors import (
     FunctionError,
     InputError,
@@ -50,7 +50,6 @@ __all__ = [
     "EVENT_KEY",
     "HTTP_CONTEXT_KEY",
     "LOGS_KEY",
-    "CallStart",
     "Context",
     "Exec",
     "FaaSDriver",

@@ -6,7 +6,7 @@ Source: Dispatch's FaaSDriver, and its driver noop.
 from typing import Any, Protocol
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
-from skerry.functions.messages import Context, Runnable
+from skerry.functions.messages import Context, Runnable, told
 
 
 class FaaSDriver(Protocol):
@@ -60,6 +60,6 @@ class NoopDriver:
         """Give what returns its own context and input."""
 
         async def echo(context: Context, payload: Any) -> Any:
-            return {"context": dict(context), "input": payload}
+            return {"context": told(context), "input": payload}
 
         return echo

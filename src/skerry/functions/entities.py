@@ -75,19 +75,6 @@ class Function:
 
 
 @dataclass
-class CallStart:
-    """How a call came to an instance of its function; its driver tells what it knows of that.
-
-    Attributes:
-        waited_seconds: for its turn.
-        cold_starts: instances that were started for it.
-    """
-
-    waited_seconds: float = 0.0
-    cold_starts: int = 0
-
-
-@dataclass
 class FunctionExecution:
     """One execution of a function, as a Runner takes it.
 
@@ -102,7 +89,6 @@ class FunctionExecution:
         services: names of the service instances whose bindings are injected.
         cookie: the caller's credential, handed to the injectors as it came.
         timeout_seconds: how long the function may take; 0 for as long as the driver allows.
-        start: is told how the call came to an instance.
     """
 
     context: Context = field(default_factory=dict)
@@ -114,7 +100,6 @@ class FunctionExecution:
     services: tuple[str, ...] = ()
     cookie: str = ""
     timeout_seconds: float = 0.0
-    start: CallStart = field(default_factory=CallStart)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 Context: TypeAlias = dict[str, Any]
 
 LOGS_KEY = "logs"
+START_KEY = "start"
 EVENT_KEY = "event"
 HTTP_CONTEXT_KEY = "httpContext"
 #: Name to value, of all secrets of the function and the run; later secrets win.
@@ -24,6 +25,8 @@ DEADLINE_KEY = "deadline"
 TRACEPARENT_KEY = "traceparent"
 TRACESTATE_KEY = "tracestate"
 ERROR_KEY = "error"
+#: What is of this side alone, and not sent to functions.
+_OURS = frozenset({LOGS_KEY, START_KEY})
 
 #: A step of a run: takes context and payload, returns the output, raises an InvocationError.
 Runnable: TypeAlias = Callable[[Context, Any], Awaitable[Any]]
@@ -72,6 +75,32 @@ def logs_of(context: Context) -> Logs:
     if not isinstance(logs, Logs):
         logs = context[LOGS_KEY] = Logs()
     return logs
+
+
+@dataclass
+class CallStart:
+    """How a call came to an instance of its function; its driver tells what it knows of that.
+
+    Attributes:
+        waited_seconds: for its turn.
+        cold_starts: instances that were started for it.
+    """
+
+    waited_seconds: float = 0.0
+    cold_starts: int = 0
+
+
+def start_of(context: Context) -> CallStart:
+    """Give what a context tells of its call's start, to read or to add to; it is made where there is none."""
+    start = context.get(START_KEY)
+    if not isinstance(start, CallStart):
+        start = context[START_KEY] = CallStart()
+    return start
+
+
+def told(context: Context) -> Context:
+    """Give what a function is told of a context: all but its logs and its start, which are of this side."""
+    return {key: value for key, value in context.items() if key not in _OURS}
 
 
 def compose(*middlewares: Middleware) -> Middleware:

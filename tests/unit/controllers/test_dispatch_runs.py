@@ -22,7 +22,7 @@ from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, UNFINISHED, DispatchRunController
 from skerry.functions import FunctionError, FunctionExecution, NoDeployment, NoopDriver
-from skerry.functions.messages import Context, Runnable
+from skerry.functions.messages import Context, Runnable, start_of
 from skerry.kit.clock import rfc3339
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
@@ -59,7 +59,7 @@ class Gate(NoopDriver):
         async def run(context: Context, payload: Any) -> Any:
             if execution.faas_id in self.gone:
                 raise NoDeployment(execution.faas_id)
-            execution.start.cold_starts += 1
+            start_of(context).cold_starts += 1
             self.contexts.append(context)
             self.begun.append(payload)
             self._at_once += 1

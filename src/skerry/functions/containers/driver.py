@@ -11,9 +11,9 @@ import httpx
 
 from skerry.functions.containers.engine import ContainerEngine, ContainerSpec, ContainerState
 from skerry.functions.containers.images import OWNER_LABEL, DockerImageBuilder
-from skerry.functions.entities import CallStart, Exec, Function, FunctionExecution
+from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
-from skerry.functions.messages import Context, Message, Runnable
+from skerry.functions.messages import CallStart, Context, Message, Runnable, start_of
 from skerry.functions.remote.http import call, until_ready
 
 #: Labels of Dispatch's own driver.
@@ -142,7 +142,7 @@ class DockerDriver:
         faas_id = execution.faas_id
 
         async def run(context: Context, payload: Any) -> Any:
-            address = self._addresses.get(faas_id) or await self._started(faas_id, execution.start)
+            address = self._addresses.get(faas_id) or await self._started(faas_id, start_of(context))
             try:
                 return await call(self._client, f"{address}/", Message(context, payload))
             except SystemError as error:

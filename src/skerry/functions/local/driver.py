@@ -132,7 +132,7 @@ class LocalDriver:
         """Give what runs a deployment; NoDeployment is raised at its call where there is none, or none any more."""
 
         async def run(context: Context, payload: Any) -> Any:
-            return await self._open(execution.faas_id).run(context, payload, execution.start)
+            return await self._open(execution.faas_id).run(context, payload)
 
         return run
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from skerry.functions.entities import CallStart
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Logs, Message, logs_of
+from skerry.functions.messages import ERROR_KEY, CallStart, Context, Logs, Message, logs_of, start_of, told
 
 #: How long the runs of a pool that closes may still take.
 CLOSE_SECONDS_MAX = 30.0
@@ -88,15 +87,10 @@ class InstancePool:
         """
         self._keep(await self._start())
 
-    async def run(self, context: Context, payload: object, start: CallStart) -> object:
-        """Run a message; the context's logs have what it printed, whether it failed or not.
+    async def run(self, context: Context, payload: object) -> object:
+        """Run a message; the context's logs have what it printed, whether it failed or not, and its start how it came.
 
         A run that is cancelled, or whose instance fails, takes its instance with it.
-
-        Args:
-            context: of the message.
-            payload: of the message.
-            start: is told how the run came to an instance.
 
         Raises:
             TooManyRuns: `waiting_max` wait already.
@@ -105,7 +99,7 @@ class InstancePool:
         if self._waiting >= self._settings.waiting_max:
             raise TooManyRuns(f"{self._waiting} runs of this function wait already, and more may not")
         self._waiting += 1
-        since_seconds = time.monotonic()
+        start, since_seconds = start_of(context), time.monotonic()
         try:
             await self._places.acquire()
         finally:
@@ -124,8 +118,7 @@ class InstancePool:
 
     async def _run_in(self, instance: FunctionInstance, context: Context, payload: object) -> object:
         try:
-            told = {key: value for key, value in context.items() if key != LOGS_KEY}
-            answer = await instance.call(Message(told, payload), logs_of(context))
+            answer = await instance.call(Message(told(context), payload), logs_of(context))
         except BaseException:
             await instance.kill()
             raise

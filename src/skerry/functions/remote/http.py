@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of
+from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of, told
 
 #: A message from a function.
 ANSWER_BYTES_MAX = 16 << 20
@@ -52,8 +52,7 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, headers: M
         InvocationError: what the function's answer tells.
         SystemError: it can't be reached, or its answer is no message.
     """
-    context = {key: value for key, value in message.context.items() if key != LOGS_KEY}
-    body = orjson.dumps(Message(context, message.payload).as_object())
+    body = orjson.dumps(Message(told(message.context), message.payload).as_object())
     sent = {"content-type": "application/json", **(headers or {})}
     status, answer = await request(client, "POST", url, content=body, headers=sent)
     if status != httpx.codes.OK:
@@ -65,12 +64,12 @@ def output_of(answer: bytes, context: Context) -> Any:
     """Read a function's answer; see `call`."""
     try:
         document = orjson.loads(answer)
-        told = document.get("context") or {}
-        logs = told.get(LOGS_KEY) or {}
+        said = document.get("context") or {}
+        logs = said.get(LOGS_KEY) or {}
         logs_of(context).extend(logs.get("stdout") or (), logs.get("stderr") or ())
     except (ValueError, AttributeError, TypeError) as error:
         raise SystemError(f"the function's answer is no message: {error}") from error
-    if failure := error_of(told.get(ERROR_KEY)):
+    if failure := error_of(said.get(ERROR_KEY)):
         raise failure
     return document.get("payload")
 

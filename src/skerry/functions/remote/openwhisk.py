@@ -12,7 +12,7 @@ import orjson
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError
 from skerry.functions.images import ImageBuilder
-from skerry.functions.messages import LOGS_KEY, Context, Message, Runnable
+from skerry.functions.messages import Context, Message, Runnable, told
 from skerry.functions.remote.http import output_of, refused, request
 
 #: What an action's failure is answered with: the developer's, and the platform's.
@@ -99,7 +99,7 @@ class OpenWhiskDriver:
         url = self._action(execution.faas_id)
 
         async def run(context: Context, payload: Any) -> Any:
-            sent = Message({key: value for key, value in context.items() if key != LOGS_KEY}, payload)
+            sent = Message(told(context), payload)
             wait = {"blocking": "true", "result": "true"}
             status, answer = await request(self._client, "POST", url, params=wait, json=sent.as_object())
             if status == _BAD_GATEWAY:
