@@ -5,6 +5,7 @@ how often (`dispatch_runs`), nor what an execution goes through (`functions.Runn
 """
 
 import datetime as dt
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,13 @@ from skerry.functions.messages import (
     TRACESTATE_KEY,
     CallStart,
     Context,
+    Runnable,
 )
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.trace_context import new_span
+
+#: What executes functions, made ready: of so many, those that ran last.
+RUNNABLES_REMEMBERED = 1024
 
 #: How often a run looks for its function's present deployment, where updates remove one after the other.
 UPDATES_MAX = 10
@@ -88,6 +93,7 @@ class Attempts:
         self._given = given
         self._following = following
         self._clock = clock
+        self._runnables: OrderedDict[tuple[object, ...], Runnable] = OrderedDict()
 
     async def make(self, run: Run, function: Function, queued_seconds: float = 0.0) -> Outcome:
         """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next.
@@ -115,16 +121,10 @@ class Attempts:
         return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
 
     async def _call(self, run: Run, function: Function, ours: Context) -> Any:
-        runner = Runner(
-            self._driver,
-            secret_injector=secret_injector(lambda name, _: self._given.secret(run.namespace, name)),
-            service_injector=service_injector(lambda name, _: self._given.binding(run.namespace, name)),
-        )
         for _ in range(UPDATES_MAX):
-            execution = self._execution(run, function)
-            execution.context |= ours
+            context = self._context(run, function) | ours
             try:
-                return await runner.run(execution, run.spec.input)
+                return await self._runnable(run, function)(context, run.spec.input)
             except NoDeployment as error:
                 gone = error
             newer = await self._given.function(run.namespace, run.spec.function_name)
@@ -134,28 +134,49 @@ class Attempts:
             prepare(run, function)
         raise gone
 
-    def _execution(self, run: Run, function: Function) -> FunctionExecution:
-        spec, wanted = function.spec, run.spec
+    def _context(self, run: Run, function: Function) -> Context:
+        wanted, milliseconds = run.spec, function.spec.timeout
         context: Context = {}
         if wanted.event:
             context[EVENT_KEY] = wanted.event
         if wanted.http_context:
             context[HTTP_CONTEXT_KEY] = wanted.http_context
         context |= _trace(run)
-        milliseconds = spec.timeout or api.TIMEOUT_MILLISECONDS_MAX
-        if spec.timeout:
+        if milliseconds:
             context[DEADLINE_KEY] = rfc3339(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
-        schema = spec.function_schema
-        return FunctionExecution(
-            context,
-            run_id=run.name,
+        return context
+
+    def _runnable(self, run: Run, function: Function) -> Runnable:
+        """Return what executes a run: made once for all runs of a function that are given the same."""
+        status, meta = run.status, function.metadata
+        secrets, services = tuple(status.secrets or ()), tuple(status.services or ())
+        key = meta.uid, meta.resource_version, status.faas_id, secrets, services
+        known = self._runnables.pop(key, None)
+        if known is None:
+            known = self._new_runnable(run, function, secrets, services)
+        self._runnables[key] = known
+        if len(self._runnables) > RUNNABLES_REMEMBERED:
+            self._runnables.popitem(last=False)
+        return known
+
+    def _new_runnable(
+        self, run: Run, function: Function, secrets: tuple[str, ...], services: tuple[str, ...]
+    ) -> Runnable:
+        namespace, spec, schema = run.namespace, function.spec, function.spec.function_schema
+        runner = Runner(
+            self._driver,
+            secret_injector=secret_injector(lambda name, _: self._given.secret(namespace, name)),
+            service_injector=service_injector(lambda name, _: self._given.binding(namespace, name)),
+        )
+        execution = FunctionExecution(
             function_id=function.uid,
             faas_id=run.status.faas_id or "",
             schemas=Schemas(schema.in_, schema.out) if schema else Schemas(),
-            secrets=tuple(run.status.secrets or ()),
-            services=tuple(run.status.services or ()),
-            timeout_seconds=milliseconds / 1000,
+            secrets=secrets,
+            services=services,
+            timeout_seconds=(spec.timeout or api.TIMEOUT_MILLISECONDS_MAX) / 1000,
         )
+        return runner.get_runnable(execution)
 
     def tell(self, run: Run, outcome: Outcome) -> None:
         """Write into a run's status how it ended."""

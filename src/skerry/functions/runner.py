@@ -3,7 +3,6 @@
 Source: Dispatch's Runner, and the order of its middleware.
 """
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from skerry.functions.errors import TIMED_OUT, FunctionError
 from skerry.functions.injection import SecretInjector, ServiceInjector, secret_injector, service_injector
 from skerry.functions.messages import Context, Middleware, Runnable, compose
 from skerry.functions.validation import JsonSchemaValidator, Validator
+from skerry.kit.deadlines import within
 
 
 async def _nothing_there(name: str, _: str) -> Any:
@@ -66,6 +66,10 @@ class Runner:
             FunctionError: the function failed, took longer than its time, or its output is against the schema.
             SystemError: the function could not be called.
         """
+        return await self.get_runnable(execution)(execution.context, payload)
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:
+        """Give what `run` calls: all of an execution but its context, to be called any number of times."""
         chain = compose(
             self.validator.get_middleware(execution.schemas),
             self.secret_injector.get_middleware(execution.secrets, execution.cookie),
@@ -73,7 +77,7 @@ class Runner:
             *self.middleware,
             _within(execution.timeout_seconds),
         )
-        return await chain(self.driver.get_runnable(execution))(execution.context, payload)
+        return chain(self.driver.get_runnable(execution))
 
 
 def _within(seconds: float) -> Middleware:
@@ -85,7 +89,7 @@ def _within(seconds: float) -> Middleware:
 
         async def run(context: Context, payload: Any) -> Any:
             try:
-                async with asyncio.timeout(seconds) as limit:
+                with within(seconds) as limit:
                     return await runnable(context, payload)
             except TimeoutError as error:
                 if not limit.expired():

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import Counter
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 
@@ -41,11 +42,14 @@ class Wakeup:
 
     async def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait for a wake-up and take it; returns False where the time ran out first."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return False
+        if timeout_seconds is None:
+            await self._event.wait()
+        elif not self._event.is_set():
+            try:
+                with within(timeout_seconds):
+                    await self._event.wait()
+            except TimeoutError:
+                return False
         self._event.clear()
         return True
 

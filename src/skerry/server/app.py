@@ -4,10 +4,8 @@ Owns what all front doors share: authentication, the audit id, errors as Status 
 end. The path to a door is kept short: no middleware, one table of prefixes.
 """
 
-import asyncio
 import random
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +14,8 @@ import orjson
 
 from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
+from skerry.kit.ids import uuid_text
 from skerry.kit.logs import get_logger
 from skerry.server import health
 from skerry.server.access import Access, Denied, path_act, require
@@ -126,7 +126,7 @@ class App:
 
     async def _answer_in_time(self, request: Request) -> Answer:
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            with within(REQUEST_SECONDS):
                 return await self._answer(request)
         except TimeoutError as error:
             raise Timeout(f"the request took longer than {REQUEST_SECONDS:.0f}s; a write may still be done") from error
@@ -178,7 +178,7 @@ def _first_segment(path: str) -> str:
 
 def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     given = next((value for name, value in headers if name == b"audit-id"), b"")
-    return given if _AUDIT_ID.fullmatch(given) else str(uuid.UUID(int=_random.getrandbits(128), version=4)).encode()
+    return given if _AUDIT_ID.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
 
 
 def _refusal(error: ApiError) -> Response:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.server.access import Act, Decision
 from skerry.server.auth import User
@@ -125,7 +126,7 @@ class Request:
             raise UnsupportedMediaType(f"Content-Encoding {encoding} is not accepted: send the body as it is")
         parts, size, more = [], 0, True
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            with within(BODY_SECONDS):
                 while more and size <= max(bytes_max, DRAINED_BYTES_MAX):
                     message = await self._receive()
                     if message["type"] == "http.disconnect":

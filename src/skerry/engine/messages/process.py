@@ -8,7 +8,7 @@ is its manifest, as with any worker.
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +87,11 @@ class MessageWorker:
         if is_name(name):
             remove_manifest(self._settings.functions_dir, name)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return a new connection, on which messages come (`serving`); raises OSError."""
+    async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Open a connection for a protocol, on which messages go (`serving`); raises OSError."""
         self._wanted.set()
-        return await asyncio.open_unix_connection(str(self._settings.run_dir / SOCKET_NAME))
+        path = str(self._settings.run_dir / SOCKET_NAME)
+        await asyncio.get_running_loop().create_unix_connection(protocol, path)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ What this room needs of the engine is `Engine`; whoever wires the rooms hands on
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -11,7 +12,7 @@ from typing import Any, Protocol, Self
 import orjson
 
 from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed, framed_message, read_frame
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed, framed_message
 from skerry.functions.messages import Logs, Message
 
 #: A deployment's Wasm binary, in its folder.
@@ -31,8 +32,8 @@ class Engine(Protocol):
         """Let go of a binary; one that is not known is no error."""
         ...
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection; raises OSError.
+    async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Open a connection for a protocol; raises OSError.
 
         It takes `{"deployment": name}`, which is answered with `{"error": null}` or an error as runs carry it; then one
         message after the other, each answered with any number of `{"log": [level, text]}` (2 and above: a warning, an
@@ -55,8 +56,8 @@ def _name(folder: Path) -> str:
 class EngineInstance:
     """A connection to the engine that calls one function, one run at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_program: bool) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, stream: MessageStream, *, is_program: bool) -> None:
+        self._stream = stream
         self._is_program = is_program
 
     @classmethod
@@ -75,9 +76,11 @@ class EngineInstance:
         try:
             name = _name(folder)
             await asyncio.to_thread(engine.register, name, folder / BINARY)
-            instance = cls(*await engine.connect(), is_program=is_program)
+            stream = MessageStream()
+            await engine.connect(lambda: stream)
         except (OSError, ValueError) as error:
             raise SystemError(f"the Wasm engine can't be reached: {error}") from error
+        instance = cls(stream, is_program=is_program)
         try:
             async with asyncio.timeout(LOAD_SECONDS_MAX):
                 hello = await instance._exchange(framed(orjson.dumps({"deployment": name})))
@@ -95,7 +98,7 @@ class EngineInstance:
     @property
     def is_alive(self) -> bool:
         """Whether the engine is still there."""
-        return not (self._reader.at_eof() or self._writer.is_closing())
+        return self._stream.is_open
 
     async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer; see `pool.FunctionInstance`."""
@@ -112,14 +115,12 @@ class EngineInstance:
 
     async def _exchange(self, frame: bytes) -> dict[str, Any]:
         try:
-            self._writer.write(frame)
-            read = await read_frame(self._reader)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            self._stream.send(frame)
+            read = await self._stream.receive()
+        except ConnectionError as error:
             raise SystemError("the Wasm engine's process ended") from error
         return read if isinstance(read, dict) else {}
 
     async def kill(self) -> None:
         """Close the connection, which ends what runs."""
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        await self._stream.close()

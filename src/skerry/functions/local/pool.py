@@ -75,7 +75,9 @@ class InstancePool:
         self._closed = False
         self._drained = asyncio.Event()
         self._drained.set()
-        self._idle: list[tuple[FunctionInstance, asyncio.TimerHandle]] = []
+        #: Those that wait for a run, and since when: the last used last, so those at the front have waited longest.
+        self._idle: list[tuple[FunctionInstance, float]] = []
+        self._sweeping: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> None:
@@ -136,22 +138,29 @@ class InstancePool:
 
     async def _take(self) -> FunctionInstance | None:
         while self._idle:
-            instance, ending = self._idle.pop()
-            ending.cancel()
+            instance, _ = self._idle.pop()
             if instance.is_alive:
                 return instance
             await instance.kill()
         return None
 
     def _keep(self, instance: FunctionInstance) -> None:
-        ending = asyncio.get_running_loop().call_later(self._settings.idle_seconds, self._end, instance)
-        self._idle.append((instance, ending))
+        loop = asyncio.get_running_loop()
+        self._idle.append((instance, loop.time()))
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(self._settings.idle_seconds, self._sweep)
 
-    def _end(self, instance: FunctionInstance) -> None:
-        self._idle = [kept for kept in self._idle if kept[0] is not instance]
-        task = asyncio.get_running_loop().create_task(instance.kill())
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+    def _sweep(self) -> None:
+        """End the instances that have waited for too long, and look again when the next one will have."""
+        loop = asyncio.get_running_loop()
+        before, self._sweeping = loop.time() - self._settings.idle_seconds, None
+        while self._idle and self._idle[0][1] <= before:
+            instance, _ = self._idle.pop(0)
+            task = loop.create_task(instance.kill())
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+        if self._idle:
+            self._sweeping = loop.call_at(self._idle[0][1] + self._settings.idle_seconds, self._sweep)
 
     async def close(self) -> None:
         """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all instances that are idle then."""
@@ -159,9 +168,10 @@ class InstancePool:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS_MAX):
                 await self._drained.wait()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         idle, self._idle = self._idle, []
-        for instance, ending in idle:
-            ending.cancel()
+        for instance, _ in idle:
             await instance.kill()
         if self._endings:
             await asyncio.wait(self._endings)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, framed_message, read_frame
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed_message
 from skerry.functions.messages import Logs, Message
 
 #: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
 OUTPUT_BYTES_MAX = 1 << 20
 
-_READ_BYTES = 1 << 16
+#: All that a pipe can hold, for who may not raise the system's own limit of it.
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,19 @@ class Printed:
 
 
 class FunctionProcess:
-    """A process that has loaded a function and waits for messages, in a process group of its own."""
+    """A process that has loaded a function and waits for messages, in a process group of its own.
+
+    What a run printed was written before its answer was, so the event loop finds it no later than the answer; whoever
+    waits for the answer goes on after all that was found. So nobody asks for it, which would cost a call of the system
+    and a pass of Python's lock each time. What a function prints when it has answered is of whatever run goes on then.
+    """
 
     def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        printed: tuple[Printed, Printed],
+        self, process: asyncio.subprocess.Process, stream: MessageStream, printed: tuple[Printed, Printed]
     ) -> None:
         self._process = process
-        self._reader, self._writer = streams
+        self._stream = stream
         self._stdout, self._stderr = printed
-        self._anything = select.poll()
-        for one in printed:
-            self._anything.register(one.descriptor, select.POLLIN)
 
     @classmethod
     async def start(cls, program: Program) -> Self:
@@ -152,7 +151,8 @@ class FunctionProcess:
             theirs.close()
             os.close(out_end)
             os.close(err_end)
-        started = cls(process, await asyncio.open_connection(sock=ours), (Printed(out), Printed(err)))
+        _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=ours)
+        started = cls(process, stream, (Printed(out), Printed(err)))
         try:
             async with asyncio.timeout(LOAD_SECONDS_MAX):
                 hello = await started._receive()
@@ -184,28 +184,24 @@ class FunctionProcess:
             SystemError: the message is, or the process ended.
         """
         frame = framed_message(message)
-        self._drain()  # what was printed between two runs is of neither
         self._stdout.begin(lambda lines: logs.extend(lines, ()))
         self._stderr.begin(lambda lines: logs.extend((), lines))
         try:
-            self._writer.write(frame)
+            self._stream.send(frame)
             answer = await self._receive()
+        except BaseException:
+            self._stdout.drain()
+            self._stderr.drain()
+            raise
         finally:
-            self._drain()
             self._stdout.end()
             self._stderr.end()
         return Message(answer.get("context") or {}, answer.get("payload"))
 
-    def _drain(self) -> None:
-        """Take in what the process has printed by now: with one call of the system, for mostly there is nothing."""
-        if self._anything.poll(0):
-            self._stdout.drain()
-            self._stderr.drain()
-
     async def _receive(self) -> Any:
         try:
-            return await read_frame(self._reader)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            return await self._stream.receive()
+        except ConnectionError as error:
             raise SystemError(f"the function's process ended: {await self._ending()}") from error
 
     async def _ending(self) -> str:
@@ -216,7 +212,7 @@ class FunctionProcess:
         """End the process and all that it started, and wait until it has ended."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._writer.close()
+        await self._stream.close()
         await self._process.wait()
         self._stdout.close()
         self._stderr.close()

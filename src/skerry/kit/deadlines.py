@@ -1,0 +1,123 @@
+"""Time limits that cost little, for what nearly always ends in time: a request, a run of a function.
+
+    with within(60.0) as limit:
+        await something()
+
+It does what `asyncio.timeout` does (cancels the block's task, and raises TimeoutError where the block ends by that),
+but to within `TICK_SECONDS`, with one timer of the event loop for all limits. A timer for each of them, set and taken
+back, would cost a short request as much as its JSON.
+
+Invariant: a limit never ends early, and late by no more than a tick, as far as the loop is on time.
+"""
+
+import asyncio
+from collections import defaultdict
+from types import TracebackType
+from typing import Self
+
+#: What limits are rounded up to.
+TICK_SECONDS = 0.01
+
+
+class _Wheel:
+    """The limits of one event loop, by the tick in which they end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._ending: defaultdict[int, set[Limit]] = defaultdict(set)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_tick = 0
+
+    def add(self, limit: "Limit", seconds: float) -> int:
+        """Have a limit end after some time; returns its tick."""
+        tick = int((self.loop.time() + seconds) / TICK_SECONDS) + 1
+        self._ending[tick].add(limit)
+        if self._timer is None or tick < self._timer_tick:
+            self._arm(tick)
+        return tick
+
+    def remove(self, limit: "Limit", tick: int) -> None:
+        """Forget a limit; one that has ended is gone already. The timer stays: the next limit needs it."""
+        limits = self._ending.get(tick)
+        if limits is not None:
+            limits.discard(limit)
+            if not limits:
+                del self._ending[tick]
+
+    def _arm(self, tick: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_tick = tick
+        self._timer = self.loop.call_at(tick * TICK_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        """End what is due, and wait for what is next."""
+        self._timer = None
+        now = self.loop.time()
+        for tick in sorted(tick for tick in self._ending if tick * TICK_SECONDS <= now):
+            for limit in self._ending.pop(tick):
+                limit.expire()
+        if self._ending:
+            self._arm(min(self._ending))
+
+
+class _Latest:
+    """The wheel of the loop that asked last: a process has one loop, and limits of another one keep theirs."""
+
+    wheel: _Wheel | None = None
+
+
+def _wheel_of(loop: asyncio.AbstractEventLoop) -> _Wheel:
+    wheel = _Latest.wheel
+    if wheel is None or wheel.loop is not loop:
+        wheel = _Latest.wheel = _Wheel(loop)
+    return wheel
+
+
+class Limit:
+    """A time limit on a block; made by `within`."""
+
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_tick", "_wheel")
+
+    _task: asyncio.Task[object]
+    _wheel: _Wheel
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    def expired(self) -> bool:
+        """Tell whether the time was up before the block ended."""
+        return self._expired
+
+    def expire(self) -> None:
+        """Cancel the block; the wheel calls it."""
+        self._expired = True
+        self._task.cancel()
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a limit is set within a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._wheel = _wheel_of(task.get_loop())
+        self._tick = self._wheel.add(self, self._seconds)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._expired:
+            self._wheel.remove(self, self._tick)
+        elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+def within(seconds: float) -> Limit:
+    """Limit a block to some time; see the module.
+
+    Args:
+        seconds: how long; above 0.
+    """
+    return Limit(seconds)
