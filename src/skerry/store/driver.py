@@ -18,6 +18,7 @@ from skerry.store.records import (
     Batch,
     Bounds,
     Entry,
+    Event,
     HeldValue,
     Key,
     ListQuery,
@@ -27,6 +28,9 @@ from skerry.store.records import (
     Statistics,
     Write,
 )
+
+#: Is given the events of one commit, all of them and in order, where they are at hand; none where they have to be read.
+Wake = Callable[[Sequence[Event]], None]
 
 
 class Driver(Protocol):
@@ -90,7 +94,7 @@ class Driver(Protocol):
         """
         ...
 
-    def call_after_commit(self, wake: Callable[[], None]) -> None:
+    def call_after_commit(self, wake: Wake) -> None:
         """Have `wake` called on the event loop after commits.
 
         It makes watches quick, not right: calls may be missing (another process wrote) or spurious, because

@@ -141,7 +141,7 @@ class Hub:
         #: The live watches by their scope; no empty sets.
         self._live: defaultdict[Scope, set[Watch]] = defaultdict(set)
         self._after_turn: Callable[[], None] = lambda: None
-        driver.call_after_commit(self.wakeup.set)
+        driver.call_after_commit(self._take)
 
     @property
     def window_start(self) -> int:
@@ -226,6 +226,13 @@ class Hub:
                 return
             self._hand_out(batch)
             more = batch.more
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """Hand out what a commit of this process brought, where nothing lies between; else have it read."""
+        if events and self._live and events[0].revision == self.through + 1:
+            self._hand_out(Batch(tuple(events), through=events[-1].revision, more=False))
+        else:
+            self.wakeup.set()
 
     def _hand_out(self, batch: Batch) -> None:
         # While the batch was read, a first watch may have joined further on and moved the hub there.

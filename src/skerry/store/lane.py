@@ -53,8 +53,8 @@ class Lane(Generic[C, X]):
     """A running lane, as `open_lane` yields it."""
 
     def __init__(self, settings: LaneSettings[C, X]) -> None:
-        #: Called on the event loop after the outcomes of a batch were told.
-        self.after_batch: Callable[[], None] = lambda: None
+        #: Called on the event loop after the outcomes of a batch were told, with them.
+        self.after_batch: Callable[[Sequence[Outcome]], None] = lambda _: None
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         #: Bounded by `_waiting`, which only the event loop touches; None ends a thread.
@@ -116,7 +116,7 @@ class Lane(Generic[C, X]):
                 future.set_result(outcome.result)
             else:
                 future.set_exception(outcome.error)
-        self.after_batch()
+        self.after_batch(outcomes)
 
     def close(self, threads: int) -> None:
         """Accept no more jobs, and let the threads end behind the accepted ones."""

@@ -5,12 +5,12 @@ whole of its concurrency control. Memory is bounded by compaction, as disk is fo
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
 
-from skerry.store.driver import check_revision
+from skerry.store.driver import Wake, check_revision
 from skerry.store.errors import Compacted, Conflict, FutureRevision
 from skerry.store.records import (
     Batch,
@@ -42,7 +42,7 @@ class MemoryDriver:
         self._latest = 0
         #: The newest revision of each resource.
         self._heads: dict[str, int] = {}
-        self._wake: Callable[[], None] = lambda: None
+        self._wake: Wake = lambda _: None
         #: Every event above `_compacted`, rising.
         self._events: list[Event] = []
         #: The states of a key, rising by revision; (revision, None) is a tombstone.
@@ -58,7 +58,7 @@ class MemoryDriver:
         self._latest += 1
         self._heads[write.key.resource] = self._latest
         self._record(write, current)
-        self._wake()
+        self._wake(self._events[-1:])
         return self._latest
 
     def _record(self, write: Write, current: Entry | None) -> None:
@@ -178,7 +178,7 @@ class MemoryDriver:
         """Return the newest revision of a resource, forgotten ones included; see `Driver`."""
         return self._heads.get(resource, 0)
 
-    def call_after_commit(self, wake: Callable[[], None]) -> None:
+    def call_after_commit(self, wake: Wake) -> None:
         """Have `wake` called after each commit."""
         self._wake = wake
 

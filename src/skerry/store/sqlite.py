@@ -9,7 +9,7 @@ The order of revisions is that of commits, because every writer takes the file's
 reads the newest revision; so what `Driver` demands of `events_after` holds, with several processes too.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,11 +18,13 @@ from pathlib import Path
 from skerry.kit.tasks import run_blocking
 from skerry.store import sqlite_reads as reads
 from skerry.store import sqlite_writes as writes
-from skerry.store.lane import Lane, LaneSettings, open_lane
+from skerry.store.driver import Wake
+from skerry.store.lane import Lane, LaneSettings, Outcome, open_lane
 from skerry.store.records import (
     Batch,
     Bounds,
     Entry,
+    Event,
     HeldValue,
     Key,
     ListQuery,
@@ -89,7 +91,7 @@ class SqliteDriver:
 
     async def append(self, write: Write) -> int:
         """Apply one conditional change; see `Driver`."""
-        return await self._writer.call(partial(writes.append, write=write))
+        return (await self._writer.call(writes.Append(write))).revision
 
     async def get(self, key: Key) -> Entry | None:
         """Return the present state of a key."""
@@ -132,9 +134,13 @@ class SqliteDriver:
         """Return the newest revision of a resource, where this process is the only writer; see `Driver`."""
         return self._heads.of(resource) if self._settings.sole_writer else None
 
-    def call_after_commit(self, wake: Callable[[], None]) -> None:
+    def call_after_commit(self, wake: Wake) -> None:
         """Have `wake` called on the event loop after this process' commits; others' are found by polling."""
-        self._writer.after_batch = wake
+
+        def tell(outcomes: Sequence[Outcome]) -> None:
+            wake([outcome.result for outcome in outcomes if isinstance(outcome.result, Event)])
+
+        self._writer.after_batch = tell
 
     def statistics(self) -> Statistics:
         """Return how many jobs wait in each lane."""

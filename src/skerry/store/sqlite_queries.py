@@ -19,28 +19,35 @@ GET = Query(
     WHERE current.resource = :resource AND current.namespace = :namespace AND current.name = :name
     """,
 )
-GET_PLACE = Query(
-    "get_place",
+# Writes of a group are made together: each statement takes all of them, as rows of a JSON array, and runs without
+# Python's lock. Values are bytes, which JSON can't hold: they come in one piece, and each row says where its own lies.
+GET_PLACES = Query(
+    "get_places",
     """
-    SELECT revision, created_revision FROM current
-    WHERE resource = :resource AND namespace = :namespace AND name = :name
+    SELECT asked.key, current.revision, current.created_revision, revisions.value
+    FROM json_each(:keys) AS asked
+        CROSS JOIN current ON current.resource = asked.value ->> 0
+            AND current.namespace = asked.value ->> 1 AND current.name = asked.value ->> 2
+        CROSS JOIN revisions USING (revision)
     """,
 )
-ADD_REVISION = Query(
-    "add_revision",
+ADD_REVISIONS = Query(
+    "add_revisions",
     """
     INSERT INTO revisions
-        (revision, resource, namespace, name, created_revision, previous_revision, deleted, value)
-    VALUES
-        (:revision, :resource, :namespace, :name, :created_revision, :previous_revision, :deleted, :value)
+        (resource, namespace, name, revision, created_revision, previous_revision, deleted, value)
+    SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4, row.value ->> 5,
+        row.value ->> 6, iif(row.value ->> 6, NULL, coalesce(substr(:values, row.value ->> 7, row.value ->> 8), X''))
+    FROM json_each(:rows) AS row
     """,
 )
-SET_CURRENT = Query(
-    "set_current",
+SET_CURRENTS = Query(
+    "set_currents",
     """
     INSERT INTO current (resource, namespace, name, revision, created_revision)
-    VALUES (:resource, :namespace, :name, :revision, :created_revision)
-    ON CONFLICT DO UPDATE SET revision = :revision
+    SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4
+    FROM json_each(:rows) AS row WHERE NOT row.value ->> 6
+    ON CONFLICT DO UPDATE SET revision = excluded.revision
     """,
 )
 UNSET_CURRENT = Query(

@@ -6,21 +6,25 @@ job is tried alone, so that one impossible value does not fail its neighbours.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
 
 from skerry.kit.logs import get_logger
 from skerry.store import sqlite_queries as queries
 from skerry.store.errors import Conflict, FutureRevision, StoreError, Unavailable
 from skerry.store.lane import Outcome
-from skerry.store.records import Rewrite, Write
+from skerry.store.records import Entry, Event, Key, Rewrite, Write
 from skerry.store.sqlite_connection import Connection
-from skerry.store.sqlite_reads import get
 
 log = get_logger(__name__)
 
 #: Revisions swept in one transaction: some milliseconds, so that compaction never holds writers up for long.
 SWEEP_REVISIONS = 500
+#: Values that are appended together, before the last of them.
+BATCH_BYTES_MAX = 8 * 1024 * 1024
 
 
 class Heads:
@@ -80,7 +84,7 @@ def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *,
     try:
         with connection.transaction(write=True):
             group = Group(connection)
-            outcomes = [_attempt(job, group) for job in jobs]
+            outcomes = [outcome for batch in _batches(jobs) for outcome in _attempt(batch, group)]
             group.finish()
             heads.rise(group.heads)
         return outcomes  # noqa: TRY300 - an else would separate it from the commit that it promises
@@ -93,11 +97,34 @@ def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *,
         return [Outcome(error=error)]
 
 
-def _attempt(job: Callable[[Group], Any], group: Group) -> Outcome:
+def _batches(jobs: Sequence[Callable[[Group], Any]]) -> Iterator[Sequence[Callable[[Group], Any]]]:
+    """Part jobs, in their order, into those done together: appends of different keys, and of others each alone."""
+    batch: list[Append] = []
+    keys: set[Key] = set()
+    size = 0
+    for job in jobs:
+        if not isinstance(job, Append) or job.write.key in keys or size > BATCH_BYTES_MAX:
+            if batch:
+                yield batch
+            batch, keys, size = [], set(), 0
+        if isinstance(job, Append):
+            batch.append(job)
+            keys.add(job.write.key)
+            size += len(job.write.value or b"")
+        else:
+            yield [job]
+    if batch:
+        yield batch
+
+
+def _attempt(batch: Sequence[Callable[[Group], Any]], group: Group) -> Sequence[Outcome]:
+    writes = [job.write for job in batch if isinstance(job, Append)]
+    if writes:
+        return append(group, writes)
     try:
-        return Outcome(result=job(group))
+        return [Outcome(result=job(group)) for job in batch]
     except StoreError as error:
-        return Outcome(error=error)
+        return [Outcome(error=error)] * len(batch)
 
 
 def _unavailable(cause: sqlite3.OperationalError) -> Unavailable:
@@ -107,30 +134,59 @@ def _unavailable(cause: sqlite3.OperationalError) -> Unavailable:
     return error
 
 
-def append(group: Group, *, write: Write) -> int:
-    """Apply one conditional change and return its revision."""
-    key = write.key
-    names = {"resource": key.resource, "namespace": key.namespace, "name": key.name}
-    place = group.connection.row(queries.GET_PLACE, **names)
-    previous_revision, created_revision = place or (0, 0)
-    if previous_revision != write.expected_revision:
-        raise Conflict(key, expected_revision=write.expected_revision, current=get(group.connection, key=key))
-    revision = group.next_revision(key.resource)
-    created_revision = created_revision or revision
-    group.connection.run(
-        queries.ADD_REVISION,
-        **names,
-        revision=revision,
-        created_revision=created_revision,
-        previous_revision=previous_revision,
-        deleted=write.value is None,
-        value=write.value,
-    )
-    if write.value is None:
-        group.connection.run(queries.UNSET_CURRENT, **names)
-    else:
-        group.connection.run(queries.SET_CURRENT, **names, revision=revision, created_revision=created_revision)
-    return revision
+@dataclass(frozen=True, slots=True)
+class Append:
+    """The job of one conditional change; its result is the event."""
+
+    write: Write
+
+    def __call__(self, group: Group) -> Event:
+        """Make the change; `run_group` makes those that come one after the other together."""
+        (outcome,) = append(group, [self.write])
+        if outcome.error:
+            raise outcome.error
+        event: Event = outcome.result
+        return event
+
+
+def append(group: Group, writes: Sequence[Write]) -> Sequence[Outcome]:
+    """Apply conditional changes of different keys; each outcome is an event, or the Conflict of its change alone."""
+    keys = orjson.dumps([(key.resource, key.namespace, key.name) for key in (write.key for write in writes)])
+    places = {place: state for place, *state in group.connection.rows(queries.GET_PLACES, keys=keys.decode())}
+    rows: list[tuple[str | int, ...]] = []
+    values: list[bytes] = []
+    outcomes: list[Outcome] = []
+    offset = 1
+    for place, write in enumerate(writes):
+        key, value = write.key, write.value
+        previous_revision, created_revision, previous = places.get(place, (0, 0, None))
+        if previous_revision != write.expected_revision:
+            current = Entry(key, previous_revision, created_revision, previous) if previous_revision else None
+            conflict = Conflict(key, expected_revision=write.expected_revision, current=current)
+            outcomes.append(Outcome(error=conflict))
+            continue
+        revision = group.next_revision(key.resource)
+        size = len(value or b"")
+        names = key.resource, key.namespace, key.name
+        revisions = revision, created_revision or revision, previous_revision
+        rows.append((*names, *revisions, int(value is None), offset, size))
+        values.append(value or b"")
+        offset += size
+        kind: Literal["put", "delete"] = "delete" if value is None else "put"
+        outcomes.append(Outcome(result=Event(kind, key, revision, not previous_revision, value, previous)))
+    _store(group, rows, values)
+    return outcomes
+
+
+def _store(group: Group, rows: Sequence[Sequence[str | int]], values: Sequence[bytes]) -> None:
+    if not rows:
+        return
+    as_json = orjson.dumps(rows).decode()
+    group.connection.run(queries.ADD_REVISIONS, rows=as_json, values=b"".join(values))
+    group.connection.run(queries.SET_CURRENTS, rows=as_json)
+    for resource, namespace, name, *_, deleted, _, _ in rows:
+        if deleted:
+            group.connection.run(queries.UNSET_CURRENT, resource=resource, namespace=namespace, name=name)
 
 
 def rewrite(group: Group, *, rewrites: Sequence[Rewrite]) -> None:

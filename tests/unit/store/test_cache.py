@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from skerry.store.cache import CACHE_REFUSAL_SECONDS
+from skerry.store.driver import Wake
 from skerry.store.errors import Compacted, FutureRevision
 from skerry.store.log import Key, LogSettings, RevisionLog, open_log
 from skerry.store.memory import MemoryDriver
@@ -44,6 +45,9 @@ class CountingDriver(MemoryDriver):
     async def page(self, query: ListQuery) -> Page:
         self.reads += 1
         return await super().page(query)
+
+    def call_after_commit(self, wake: Wake) -> None:
+        super().call_after_commit(lambda _: wake(()))
 
     async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
         await self.events_may_pass.wait()

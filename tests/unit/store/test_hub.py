@@ -31,11 +31,12 @@ class LateDriver(MemoryDriver):
 
 
 class CountingDriver(MemoryDriver):
-    """Counts the event reads of single objects."""
+    """Counts the event reads, and those of single objects."""
 
-    reads_of_one = 0
+    reads = reads_of_one = 0
 
     async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
+        self.reads += 1
         self.reads_of_one += scope.name is not None
         return await super().events_after(revision, scope, limit=limit)
 
@@ -194,3 +195,15 @@ async def test_ten_thousand_watchers_that_never_read_hold_no_event() -> None:
         assert (figures["recent_events"], figures["recent_bytes"]) == (5, 5)
         assert figures["watchers_replaying"] == settings.watchers_max - 1
         assert len(await events_until(watches[0], last)) == 50
+
+
+async def test_what_a_commit_brought_is_handed_out_without_a_read() -> None:
+    driver = CountingDriver()
+    async with open_log(driver, SETTINGS) as log, log.watch("secrets", after_revision=0) as watch:
+        assert await events_until(watch, await put(log, 1)) == [1]
+        await asyncio.sleep(0)  # what joining had the log look for
+        reads = driver.reads
+        for revision in range(2, 8):
+            await put(log, 1)
+            assert await events_until(watch, revision) == [revision]
+        assert driver.reads == reads

@@ -18,6 +18,7 @@ import asyncpg
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
+from skerry.store.driver import Wake
 from skerry.store.lane import Outcome
 from skerry.store.postgres import queries, reads, schema, writes
 from skerry.store.postgres.lane import Lane, LaneSettings, open_lane
@@ -227,10 +228,13 @@ class PostgresDriver:
         """Return None: other replicas write as well; see `Driver`."""
         return None
 
-    def call_after_commit(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called on the event loop after commits, of this process and, mostly, of others."""
-        self._wake = wake
-        self._writer.after_batch = wake
+    def call_after_commit(self, wake: Wake) -> None:
+        """Have `wake` called on the event loop after commits, of this process and, mostly, of others.
+
+        Events are always read: between those of two commits there may be some of another process.
+        """
+        self._wake = lambda: wake(())
+        self._writer.after_batch = self._wake
 
     def statistics(self) -> Statistics:
         """Return how many jobs wait in each lane."""

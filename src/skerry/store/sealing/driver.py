@@ -7,7 +7,7 @@ confidential are read as they are.
 
 from collections.abc import Callable
 
-from skerry.store.driver import Driver
+from skerry.store.driver import Driver, Wake
 from skerry.store.errors import Conflict, Undecryptable
 from skerry.store.records import Batch, Bounds, Entry, Event, Key, ListQuery, Page, Scope, Statistics, Write
 from skerry.store.sealing.envelope import Sealer, is_plain
@@ -54,7 +54,7 @@ class SealingDriver:
     async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
         """Return the first events after `revision`; see `Driver`. It stops short of one that can't be decrypted."""
         batch = await self._driver.events_after(revision, scope, limit=limit)
-        if all(is_plain(event.value or b"{") and is_plain(event.previous or b"{") for event in batch.events):
+        if all(map(_is_plain, batch.events)):
             return batch
         events: list[Event] = []
         for event in batch.events:
@@ -94,10 +94,14 @@ class SealingDriver:
         """Return a revision above which nobody can have seen a change of a resource; see `Driver`."""
         return self._driver.head(resource)
 
-    def call_after_commit(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called on the event loop after commits; see `Driver`."""
-        self._driver.call_after_commit(wake)
+    def call_after_commit(self, wake: Wake) -> None:
+        """Have `wake` called on the event loop after commits, with their events where they are plain; see `Driver`."""
+        self._driver.call_after_commit(lambda events: wake(events if all(map(_is_plain, events)) else ()))
 
     def statistics(self) -> Statistics:
         """Return the present depth of every queue and pool of the driver."""
         return {**self._driver.statistics(), **self._sealer.statistics()}
+
+
+def _is_plain(event: Event) -> bool:
+    return is_plain(event.value or b"{") and is_plain(event.previous or b"{")
