@@ -4,6 +4,7 @@ Owns how a run's spec becomes an execution, and an outcome its status. Does not 
 how often (`dispatch_runs`), nor what an execution goes through (`functions.Runner`).
 """
 
+import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,11 +41,18 @@ from skerry.functions.messages import (
     Runnable,
 )
 from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.logs import get_logger
 from skerry.kit.trace_context import new_span
+
+log = get_logger(__name__)
 
 #: What executes functions, made ready: of so many, those that ran last.
 RUNNABLES_REMEMBERED = 1024
 
+#: How long a run waits for its function's deployment to be made anew where it is not there, and how often it looks: in
+#: the process that leads now, it may never have been made.
+REDEPLOYMENT_SECONDS_MAX = 60.0
+LOOK_SECONDS = 0.1
 #: How often a run looks for its function's present deployment, where updates remove one after the other.
 UPDATES_MAX = 10
 
@@ -54,15 +62,18 @@ ReadSecret = Callable[[str, str], Awaitable[Mapping[str, str]]]
 ReadBinding = Callable[[str, str], Awaitable[ServiceBinding]]
 #: Reads a function by its namespace and name; None where there is none.
 ReadFunction = Callable[[str, str], Awaitable[Function | None]]
+#: Has somebody look whether a function's deployment, by its namespace and name, is there.
+LookAtFunction = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class Given:
-    """Where what runs are given is read, and with which deployment."""
+    """Where what runs are given is read, and with which deployment; and who is told where that is not there."""
 
     secret: ReadSecret
     binding: ReadBinding
     function: ReadFunction
+    look_at: LookAtFunction
 
 
 @dataclass(frozen=True)
@@ -127,12 +138,29 @@ class Attempts:
                 return await self._runnable(run, function)(context, run.spec.input)
             except NoDeployment as error:
                 gone = error
-            newer = await self._given.function(run.namespace, run.spec.function_name)
-            if newer is None or newer.status.faas_id in {None, run.status.faas_id}:
+            newer = await self._next_deployment(run)
+            if newer is None:
                 break
             function = newer
             prepare(run, function)
         raise gone
+
+    async def _next_deployment(self, run: Run) -> Function | None:
+        """Return a run's function once it names another deployment than the run's, which is not there; None if never.
+
+        Either an update is about to remove that one, or it was never made where functions run now.
+        """
+        name = run.namespace, run.spec.function_name
+        self._given.look_at(*name)
+        try:
+            async with asyncio.timeout(REDEPLOYMENT_SECONDS_MAX):
+                while (function := await self._given.function(*name)) and function.status.faas_id:
+                    if function.status.faas_id != run.status.faas_id:
+                        return function
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            log.warning("a function's deployment is not there", function=name[1], deployment=run.status.faas_id)
+        return None
 
     def _context(self, run: Run, function: Function) -> Context:
         wanted, milliseconds = run.spec, function.spec.timeout

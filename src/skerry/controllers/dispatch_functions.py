@@ -95,6 +95,10 @@ class DispatchFunctionController:
             finally:
                 await self._turns.stop()
 
+    def look_at(self, namespace: str, name: str) -> None:
+        """Look at a function again: the deployment that it names is not there."""
+        self._turns.add((namespace, name))
+
     def _image_changed(self, key: Key) -> None:
         for function in self._functions:
             if (function.namespace, function.spec.image) == key:

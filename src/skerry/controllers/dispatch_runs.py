@@ -11,7 +11,7 @@ waits is this process' own, and recorded at its end.
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, reason
+from skerry.controllers.dispatch_queue import ALL_WAITING_RUNS_MAX, RETRY_AFTER_SECONDS, RecordRun, RunQueue
 from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
@@ -30,8 +31,6 @@ from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
 log = get_logger(__name__)
 
-#: Selects the runs that are not over; what is over needs no place in memory.
-UNFINISHED = f"status.state!={api.READY},status.state!={api.ERROR}"
 #: Selects the runs that failed.
 FAILED = f"status.state={api.ERROR}"
 #: Runs of this process that were taken from the log and go on at once.
@@ -40,31 +39,10 @@ RUNS_AT_ONCE = 64
 LEASE_SECONDS = 10.0
 #: How often a run is begun again because the process that ran it ended; a run that kills its process must not for ever.
 TAKEOVERS_MAX = 3
-#: Runs that wait in the log: of one function, and of all of them.
-WAITING_RUNS_MAX = 10_000
-ALL_WAITING_RUNS_MAX = 50_000
-#: What those are told who come when there are as many.
-RETRY_AFTER_SECONDS = 1
 #: The longest wait between two attempts.
 BACKOFF_SECONDS_MAX = 3600.0
 #: How often the state of a run is told again because somebody else wrote it meanwhile.
 RACES_MAX = 10
-
-#: Stores a run with its status: a new one, or in place of the very state that was read. Raises Conflict, NotFound.
-RecordRun = Callable[[Run], Awaitable[Run]]
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A run that waits or goes on.
-
-    Attributes:
-        function: whose run it is.
-        seen_seconds: when this process saw it first, on the monotonic clock: times that are kept have whole seconds.
-    """
-
-    function: Key
-    seen_seconds: float
 
 
 @dataclass
@@ -85,7 +63,7 @@ class DispatchRunController:
 
     Args:
         client: reads.
-        runs: the cache of the runs that are not over (`UNFINISHED`).
+        queue: the runs that are not over.
         functions: the cache of functions.
         attempts: makes attempts.
         record: writes runs.
@@ -97,7 +75,7 @@ class DispatchRunController:
     def __init__(  # noqa: PLR0913 - its whole surroundings
         self,
         client: Client,
-        runs: Informer[Run],
+        queue: RunQueue,
         functions: Informer[Function],
         attempts: Attempts,
         *,
@@ -107,7 +85,7 @@ class DispatchRunController:
         alone: bool = False,
     ) -> None:
         self._client = client
-        self._runs = runs
+        self.queue = queue
         self._functions = functions
         self._attempts = attempts
         self._record = record
@@ -115,9 +93,6 @@ class DispatchRunController:
         self._holder = holder
         self._alone = alone
         self._ongoing: dict[Key, Ongoing] = {}
-        #: The runs that wait or go on, by their function; and of each, its function.
-        self._unfinished: dict[Key, set[Key]] = {}
-        self._known: dict[Key, Unfinished] = {}
         #: Each run that is not over has a worker, which waits here for its turn; the eldest is first.
         self._places = asyncio.Semaphore(RUNS_AT_ONCE)
         self._function_places: dict[Key, tuple[int, asyncio.Semaphore]] = {}
@@ -126,57 +101,35 @@ class DispatchRunController:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Execute runs for the length of the block."""
-        self._runs.on_change(self._look_at)
         self._functions.on_change(self._look_at_runs_of)
         async with background(("dispatch-runs:renew", self._renew_for_ever)):
             try:
-                yield
+                with self.queue.heard(self._look_at):
+                    yield
             finally:
                 await self._turns.stop()
 
-    async def synced(self) -> None:
-        """Wait until every run is known that is not over."""
-        await self._runs.synced()
-
-    def goes_on(self, key: Key) -> bool:
-        """Tell whether a run is not over, as far as this process knows."""
-        return key in self._known
-
     def statistics(self) -> dict[str, int]:
-        """Return how many runs wait or go on, and how many of them go on here."""
-        return {"unfinished": len(self._known), "ongoing": len(self._ongoing)}
+        """Return how many runs wait or go on, how many callers wait, and how many runs go on here."""
+        return {**self.queue.statistics(), "ongoing": len(self._ongoing)}
 
     def _look_at(self, key: Key) -> None:
-        run = self._runs.get(key[1], key[0])
+        run = self.queue.get(key)
         if (run is None or run.spec.cancelled) and (ongoing := self._ongoing.get(key)):
             _cancel(ongoing)
-        if run is None:
-            self._forget(key)
-            return
-        function = (run.namespace, run.spec.function_name)
-        if key not in self._known:
-            self._known[key] = Unfinished(function, self._clock.monotonic_seconds())
-        self._unfinished.setdefault(function, set()).add(key)
-        self._turns.add(key)
-
-    def _forget(self, key: Key) -> None:
-        if known := self._known.pop(key, None):
-            function = known.function
-            unfinished = self._unfinished[function]
-            unfinished.discard(key)
-            if not unfinished:
-                del self._unfinished[function]
-                self._function_places.pop(function, None)
+        if run is not None:
+            self._turns.add(key)
 
     def _look_at_runs_of(self, function: Key) -> None:
         if self._functions.get(function[1], function[0]) is None:
             self._attempts.metrics.forget(*function)
-        for key in self._unfinished.get(function, ()):
+            self._function_places.pop(function, None)
+        for key in self.queue.runs_of(function):
             self._turns.add(key)
 
     async def reconcile(self, key: Key) -> None:
         """Begin one run, if it is due and nobody else's."""
-        run = self._runs.get(key[1], key[0])
+        run = self.queue.get(key)
         if run is None:
             return
         if run.spec.cancelled:
@@ -215,7 +168,7 @@ class DispatchRunController:
         return function if function.status.faas_id else None  # its next change brings another turn
 
     async def _begin(self, key: Key, function: Function) -> None:
-        run = self._runs.get(key[1], key[0])
+        run = self.queue.get(key)
         if run is None or run.spec.cancelled or self._seconds_to_wait(run) > 0:
             return  # while it waited for its turn; its change brings another one
         function = self._functions.get(function.name, function.namespace) or function
@@ -262,10 +215,9 @@ class DispatchRunController:
 
     def _queued_seconds(self, key: Key, run: Run) -> float:
         """Return how long ago a run was asked for: as long as it is known here, or longer, by whole seconds."""
-        known, created = self._known.get(key), run.metadata.creation_timestamp
-        here = self._clock.monotonic_seconds() - known.seen_seconds if known else 0.0
+        created = run.metadata.creation_timestamp
         since = (self._clock.now() - from_rfc3339(created)).total_seconds() if created else 0.0
-        return max(here, since - 1.0)
+        return max(self.queue.seconds_here(key), since - 1.0)
 
     async def _renew_for_ever(self) -> None:
         await keep_running("dispatch-runs:renew", self.renew, wakeup=Wakeup(), resync_seconds=LEASE_SECONDS / 3)
@@ -355,30 +307,6 @@ class DispatchRunController:
         ended = await self._record(run)
         self._attempts.metrics.of(run.namespace, function.name).ended(ended)
         return ended
-
-    async def submit(self, run: Run) -> Run:
-        """Store a run that nobody waits for, to be executed in its turn; it is on disk when this returns.
-
-        Args:
-            run: complete and valid.
-
-        Raises:
-            TooManyRequests: `WAITING_RUNS_MAX` of its function wait, or `ALL_WAITING_RUNS_MAX`.
-            AlreadyExists: there is a run of its name.
-        """
-        self.require_room(run.namespace, run.spec.function_name)
-        return await self._record(run)
-
-    def require_room(self, namespace: str, function: str) -> None:
-        """Refuse, with TooManyRequests, another run that waits where there are as many as may."""
-        waiting = len(self._unfinished.get((namespace, function), ()))
-        for count, most, whose in (
-            (waiting, WAITING_RUNS_MAX, f"runs of function {function}"),
-            (len(self._known), ALL_WAITING_RUNS_MAX, "runs"),
-        ):
-            if count >= most:
-                message = f"{count} {whose} wait already, and no more than {most} may"
-                raise TooManyRequests(message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
 
 
 def _cancel(ongoing: Ongoing) -> None:

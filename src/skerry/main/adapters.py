@@ -3,22 +3,20 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.api.core_v1 import SECRET, Secret
-from skerry.api.dispatch_events import Event
 from skerry.api.dispatch_v1 import RUN, Function, Run
-from skerry.api.errors import NotFound, ServiceUnavailable
+from skerry.api.errors import NotFound
 from skerry.api.model import from_document
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.controllers.dispatch_bindings import values_of
-from skerry.controllers.dispatch_run_logs import LogsPart, RunLogFollowing
-from skerry.controllers.dispatch_runs import DispatchRunController
+from skerry.controllers.dispatch_queue import RunQueue
 from skerry.engine.check import BundleChecker
 from skerry.engine.errors import LoadError
 from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
@@ -32,7 +30,7 @@ from skerry.store.log import RevisionLog
 
 if TYPE_CHECKING:
     from skerry.agent.agent import Agent
-    from skerry.controllers.dispatch_events import EventDeliveries
+    from skerry.controllers.dispatch_runs import DispatchRunController
 
 #: How long a database may take to answer one question, where a replica is said to be ready.
 READY_SECONDS_MAX = 2.0
@@ -103,63 +101,29 @@ class RecordedRuns:
         return await self._verbs.record(Target(RUN, run.namespace, run.name), run)
 
 
-class LateRuns:
-    """`server.dispatch.door.Runs`, by the controller of this process once it runs; `controller` is set then."""
+class LedRuns:
+    """`server.dispatch.door.Runs`: runs are executed here while this process leads, else by the one that does.
 
-    def __init__(self) -> None:
+    Args:
+        queue: of the runs of all processes.
+
+    Attributes:
+        controller: executes runs here; None while another process does, or none yet.
+    """
+
+    def __init__(self, queue: RunQueue) -> None:
+        self._queue = queue
         self.controller: DispatchRunController | None = None
-
-    def _present(self) -> DispatchRunController:
-        if self.controller is None:
-            raise ServiceUnavailable("functions are not run here: Skerry is starting, or another replica leads")
-        return self.controller
 
     async def run_now(self, function: Function, run: Run) -> Run:
         """Execute a run whose caller waits."""
-        return await self._present().run_now(function, run)
+        if self.controller is not None:
+            return await self.controller.run_now(function, run)
+        return await self._queue.execute(run)
 
     async def submit(self, run: Run) -> Run:
         """Store a run that waits for its turn."""
-        return await self._present().submit(run)
-
-    def require_room(self, namespace: str, function: str) -> None:
-        """Refuse a run where too many wait."""
-        self._present().require_room(namespace, function)
-
-
-class LateFollowing:
-    """`server.dispatch.run_logs.Following`, likewise; `following` is set then."""
-
-    def __init__(self) -> None:
-        self.following: RunLogFollowing | None = None
-
-    def _present(self) -> RunLogFollowing:
-        if self.following is None:
-            raise ServiceUnavailable("functions are not run here: Skerry is starting, or another replica leads")
-        return self.following
-
-    async def after(self, namespace: str, run: str, place: tuple[int, int, int]) -> LogsPart:
-        """Return the lines after a place."""
-        return await self._present().after(namespace, run, place)
-
-    def follow(
-        self, namespace: str, run: str, place: tuple[int, int, int]
-    ) -> AbstractAsyncContextManager[AsyncIterator[LogsPart]]:
-        """Follow a run."""
-        return self._present().follow(namespace, run, place)
-
-
-class LateEvents:
-    """`server.dispatch.events.Events`, likewise; `deliveries` is set then."""
-
-    def __init__(self) -> None:
-        self.deliveries: EventDeliveries | None = None
-
-    async def deliver(self, namespace: str, event: Event) -> list[str]:
-        """Begin the runs of an event."""
-        if self.deliveries is None:
-            raise ServiceUnavailable("events are not delivered here: Skerry is starting, or another replica leads")
-        return await self.deliveries.deliver(namespace, event)
+        return await self._queue.submit(run)
 
 
 class LocalArtifacts:

@@ -5,7 +5,7 @@ Owns the wiring and the order of start and stop. Decides nothing.
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.api.core_v1 import Event, Secret
@@ -52,7 +52,7 @@ from skerry.main.configuration import Address, Settings, function_limits_max, oi
 from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
-from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door
+from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
 from skerry.main.runtimes import local_driver
 from skerry.main.storage import open_storage
 from skerry.server.access import Access
@@ -93,7 +93,7 @@ class Ground:
         client: of this process' own parts.
         is_shared: whether other processes may use the same log.
         fleet: which node is to run what.
-        dispatching: what the front door of functions asks of controllers.
+        dispatching: what stands behind the front door of functions.
     """
 
     revision_log: RevisionLog
@@ -104,7 +104,7 @@ class Ground:
     client: Client
     is_shared: bool
     fleet: Fleet
-    dispatching: Dispatching = field(default_factory=Dispatching)
+    dispatching: Dispatching
 
 
 @asynccontextmanager
@@ -126,7 +126,8 @@ async def laid_ground(settings: Settings, data_dir: DataDir) -> AsyncIterator[Gr
         await stack.enter_async_context(fleet.running(verbs))
         client = Client(LocalTransport(verbs, manager="skerry"))
         keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
-        yield Ground(revision_log, verbs, access, sealed.resealer, keep, client, storage.is_shared, fleet)
+        behind = await stack.enter_async_context(dispatching(client, verbs))
+        yield Ground(revision_log, verbs, access, sealed.resealer, keep, client, storage.is_shared, fleet, behind)
 
 
 @asynccontextmanager
@@ -237,7 +238,7 @@ async def duties(
     settings: Settings, data_dir: DataDir, ground: Ground, sockets: Path, *, api_port: int
 ) -> AsyncIterator[None]:
     """Do what one process does for all that share a log: run controllers, build code, run typed functions."""
-    client, dispatching = ground.client, ground.dispatching
+    client = ground.client
     async with AsyncExitStack() as stack:
         builders = await stack.enter_async_context(code_builders(settings, data_dir))
         await stack.enter_async_context(controllers(settings, builders, ground))
@@ -245,10 +246,10 @@ async def duties(
         driver = await stack.enter_async_context(deploying(settings, client, local))
         alone = not ground.is_shared
         dispatching_runs = dispatch_controllers(
-            driver, client, ground.keep, verbs=ground.verbs, behind=dispatching, alone=alone
+            driver, client, ground.keep, verbs=ground.verbs, behind=ground.dispatching, alone=alone
         )
         await stack.enter_async_context(dispatching_runs)
-        events = event_drivers(client, dispatching.events, data_dir.logs, drain_seconds(settings))
+        events = event_drivers(client, ground.dispatching.events, data_dir.logs, drain_seconds(settings))
         await stack.enter_async_context(events)
         yield
 

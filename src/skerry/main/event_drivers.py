@@ -8,16 +8,16 @@ from pathlib import Path
 from skerry.api.dispatch_drivers import EventDriver
 from skerry.client.client import Client
 from skerry.client.informers import Informers
+from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.event_drivers import EventDriverController, cron_drivers
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
-from skerry.main.adapters import LateEvents
 from skerry.server.dispatch.sink_app import SinkApp
 from skerry.server.serve import serve_loopback
 
 
 @asynccontextmanager
-async def event_drivers(client: Client, events: LateEvents, logs: Path, drain_seconds: int) -> AsyncIterator[None]:
+async def event_drivers(client: Client, events: EventDeliveries, logs: Path, drain_seconds: int) -> AsyncIterator[None]:
     """Run event drivers on this machine for the length of the block.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
 from skerry.controllers.dispatch_functions import DeployedBy, DispatchFunctionController
 from skerry.controllers.dispatch_images import DispatchImageController
+from skerry.controllers.dispatch_queue import UNFINISHED, RunQueue
 from skerry.controllers.dispatch_retention import RunRetention
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
-from skerry.controllers.dispatch_runs import FAILED, UNFINISHED, DispatchRunController
+from skerry.controllers.dispatch_runs import FAILED, DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
 from skerry.controllers.dispatch_services import ServiceInstanceController
 from skerry.controllers.service_brokers import ServiceBrokerController
@@ -31,7 +32,7 @@ from skerry.functions.images import ImageStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
-from skerry.main.adapters import LateEvents, LateFollowing, LateRuns, RecordedRuns, SecretValues
+from skerry.main.adapters import LedRuns, RecordedRuns, SecretValues
 from skerry.server.access import Access
 from skerry.server.dispatch.docs_page import DOCS_PATH, docs_page
 from skerry.server.dispatch.door import DispatchDoor, Sources, json
@@ -53,11 +54,30 @@ from skerry.server.verbs.verbs import Verbs
 
 @dataclass(frozen=True, slots=True)
 class Dispatching:
-    """What the front door asks of the controllers behind it, which start after it."""
+    """What stands behind the front door in every process that shares a log, whoever executes the runs."""
 
-    runs: LateRuns = field(default_factory=LateRuns)
-    events: LateEvents = field(default_factory=LateEvents)
-    logs: LateFollowing = field(default_factory=LateFollowing)
+    queue: RunQueue
+    runs: LedRuns
+    events: EventDeliveries
+    logs: RunLogFollowing
+
+
+@asynccontextmanager
+async def dispatching(client: Client, verbs: Verbs) -> AsyncIterator[Dispatching]:
+    """Know the runs that are not over, for the length of the block.
+
+    Args:
+        client: of this process.
+        verbs: store runs.
+    """
+    informers = Informers(client)
+    unfinished = informers.of(Run, UNFINISHED)
+    queue = RunQueue(client, unfinished, RecordedRuns(verbs), SystemClock())
+    async with informers.running():
+        await queue.synced()
+        yield Dispatching(
+            queue, LedRuns(queue), EventDeliveries(client, queue.submit), RunLogFollowing(client, unfinished)
+        )
 
 
 def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
@@ -101,33 +121,34 @@ async def dispatch_controllers(
         client: of the controllers.
         keep: of uploaded sources.
         verbs: store runs that their callers waited for.
-        behind: gets what the door asks of the controllers.
+        behind: has the queue, and gets what executes runs of it.
         alone: whether no other process can share the log.
     """
     driver, store = on
     clock, ids, informers = SystemClock(), RandomIds(), Informers(client)
     async with AsyncExitStack() as stack:
-        functions, runs, images = informers.of(Function), informers.of(Run, UNFINISHED), informers.of(Image)
+        functions, images, queue = informers.of(Function), informers.of(Image), behind.queue
         making = DispatchImageController(client, images, informers.of(BaseImage), store, clock)
         by = DeployedBy(driver, images, store, keep)
         deploying = DispatchFunctionController(client, functions, by, clock, ids)
-        following = RunLogFollowing(client, runs)
-        given = Given(SecretValues(verbs), partial(read_binding, client), partial(read_function, client))
+        given = Given(
+            SecretValues(verbs), partial(read_binding, client), partial(read_function, client), deploying.look_at
+        )
         executing = DispatchRunController(
             client,
-            runs,
+            queue,
             functions,
-            Attempts(driver, given, following, clock),
+            Attempts(driver, given, behind.logs, clock),
             record=RecordedRuns(verbs),
             clock=clock,
             holder=ids.uid(),
             alone=alone,
         )
-        retention = RunRetention(client, informers.partial_of(RUN), executing, clock)
-        failures = DeadLetterController(client, informers.of(Run, FAILED), executing.submit, clock)
+        retention = RunRetention(client, informers.partial_of(RUN), queue, clock)
+        failures = DeadLetterController(client, informers.of(Run, FAILED), queue.submit, clock)
         instances, classes = informers.of(ServiceInstance), informers.of(ServiceClass)
         services = ServiceInstanceController(client, instances, classes, clock)
-        schedules = function_schedules(client, functions, executing.submit, clock)
+        schedules = function_schedules(client, functions, queue.submit, clock)
         for part in (
             making.running(),
             deploying.running(),
@@ -141,12 +162,10 @@ async def dispatch_controllers(
         ):
             await stack.enter_async_context(part)
         behind.runs.controller = executing
-        behind.logs.following = following
-        behind.events.deliveries = EventDeliveries(client, executing.submit)
         try:
             yield
         finally:
-            behind.runs.controller = behind.logs.following = behind.events.deliveries = None
+            behind.runs.controller = None
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.control_plane import Ground, front_doors
+from skerry.main.functions import dispatching
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticTokens, TokenRecord, User, digest_of
@@ -71,7 +72,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         tokens = Tokens(verbs, clock, accounts, (known,))
         keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
         client = Client(LocalTransport(verbs, manager="test"))
-        ground = Ground(log, verbs, access, sealed.resealer, keep, client, is_shared=False, fleet=Fleet())
+        behind = await stack.enter_async_context(dispatching(client, verbs))
+        ground = Ground(log, verbs, access, sealed.resealer, keep, client, False, Fleet(), behind)
         doors = front_doors(ground, LogLines(), clock, tokens)
         yield App(doors, Guards((known,), access), Health([]), clock)
 

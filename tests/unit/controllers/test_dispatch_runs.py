@@ -17,10 +17,11 @@ from skerry.api.errors import AlreadyExists, TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
-from skerry.controllers import dispatch_runs
+from skerry.controllers import dispatch_attempts, dispatch_queue
 from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
+from skerry.controllers.dispatch_queue import UNFINISHED, RunQueue
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
-from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, UNFINISHED, DispatchRunController
+from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, DispatchRunController
 from skerry.functions import FunctionError, FunctionExecution, NoDeployment, NoopDriver
 from skerry.functions.messages import Context, Runnable, start_of
 from skerry.kit.clock import rfc3339
@@ -44,7 +45,7 @@ class Gate(NoopDriver):
     Attributes:
         begun: payloads, as their runs begin; contexts, likewise.
         most_at_once: runs that went on at the same time.
-        gone: the deployments that were removed.
+        gone: the deployments that were removed, and refused so many calls.
     """
 
     let: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,11 +54,13 @@ class Gate(NoopDriver):
     failures: int = 0
     most_at_once: int = 0
     gone: set[str] = field(default_factory=set)
+    refused: int = 0
     _at_once: int = 0
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         async def run(context: Context, payload: Any) -> Any:
             if execution.faas_id in self.gone:
+                self.refused += 1
                 raise NoDeployment(execution.faas_id)
             start_of(context).cold_starts += 1
             self.contexts.append(context)
@@ -116,12 +119,18 @@ async def executing(
 ) -> AsyncIterator[DispatchRunController]:
     clock = clock or FakeClock()
     runs, functions = Informer(client, Run, field_selector=UNFINISHED), Informer(client, Function)
+    record = RecordedRuns(verbs)
     controller = DispatchRunController(
         client,
-        runs,
+        RunQueue(client, runs, record, clock),
         functions,
-        Attempts(gate, Given(nothing, nothing, partial(read_function, client)), RunLogFollowing(client, runs), clock),
-        record=RecordedRuns(verbs),
+        Attempts(
+            gate,
+            Given(nothing, nothing, partial(read_function, client), lambda *_: None),
+            RunLogFollowing(client, runs),
+            clock,
+        ),
+        record=record,
         clock=clock,
         holder=RandomIds().uid(),
         alone=alone,
@@ -161,7 +170,22 @@ async def test_a_run_goes_to_the_next_deployment_where_an_update_removed_its_own
     assert (ended.status.state, ended.status.output, ended.status.faas_id) == (api.READY, 1, "1")
 
 
-async def test_a_run_whose_deployment_is_gone_without_another_fails(verbs: Verbs, client: Client) -> None:
+async def test_a_run_waits_for_a_deployment_that_was_never_made_here(verbs: Verbs, client: Client) -> None:
+    gate = Gate(gone={"1"})
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        run = await controller.queue.submit(new_run(1))
+        await eventually(lambda: bool(gate.refused))
+        found = await client.get(Function, "f", namespace="default")
+        await client.change_status(found, lambda function: setattr(function.status, "faas_id", "2"))
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, ended.status.attempts, ended.status.faas_id) == (api.READY, 1, "2")
+
+
+async def test_a_run_whose_deployment_is_gone_without_another_fails(
+    verbs: Verbs, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_attempts, "REDEPLOYMENT_SECONDS_MAX", 0.0)
     function = await client.get(Function, "f", namespace="default")
     async with executing(verbs, client, Gate(gone={"1"})) as controller:
         ended = await controller.run_now(function, new_run(1))
@@ -173,7 +197,7 @@ async def test_a_run_is_executed_and_says_how_it_ended(verbs: Verbs, client: Cli
     gate = Gate()
     gate.let.set()
     async with executing(verbs, client, gate) as controller:
-        run = await controller.submit(new_run({"a": None}))
+        run = await controller.queue.submit(new_run({"a": None}))
         ended = await until(client, run, is_over)
     status = ended.status
     assert (status.state, status.output, status.attempts, status.claim) == (api.READY, {"a": None}, 1, None)
@@ -184,7 +208,7 @@ async def test_of_two_processes_one_executes_a_run(verbs: Verbs, client: Client)
     gate = Gate()
     gate.let.set()
     async with executing(verbs, client, gate) as first, executing(verbs, client, gate):
-        runs = [await first.submit(new_run(number)) for number in range(20)]
+        runs = [await first.queue.submit(new_run(number)) for number in range(20)]
         ended = [await until(client, run, is_over) for run in runs]
     assert sorted(gate.begun) == list(range(20))
     assert {run.status.attempts for run in ended} == {1}
@@ -193,12 +217,12 @@ async def test_of_two_processes_one_executes_a_run(verbs: Verbs, client: Client)
 async def test_a_run_whose_process_died_is_taken_over_when_its_lease_is_over(verbs: Verbs, client: Client) -> None:
     clock, gate = FakeClock(), Gate()
     async with executing(verbs, client, gate, clock=clock) as dying:
-        run = await dying.submit(new_run("x"))
+        run = await dying.queue.submit(new_run("x"))
         await until_begun(gate, 1)
     assert (await client.get(Run, run.name, namespace="default")).status.state == api.CREATING
     gate.let.set()
     async with executing(verbs, client, gate, clock=clock) as other:
-        assert (await until(client, run, lambda _: other.goes_on(("default", run.name)))).status.attempts == 1
+        assert (await until(client, run, lambda _: other.queue.goes_on(("default", run.name)))).status.attempts == 1
     clock.advance(LEASE_SECONDS + 1)
     async with executing(verbs, client, gate, clock=clock):
         ended = await until(client, run, is_over)
@@ -208,7 +232,7 @@ async def test_a_run_whose_process_died_is_taken_over_when_its_lease_is_over(ver
 async def test_who_is_alone_need_not_wait_for_a_lease_of_a_life_before(verbs: Verbs, client: Client) -> None:
     gate = Gate()
     async with executing(verbs, client, gate) as dying:
-        run = await dying.submit(new_run("x"))
+        run = await dying.queue.submit(new_run("x"))
         await until_begun(gate, 1)
     gate.let.set()
     async with executing(verbs, client, gate, alone=True):
@@ -218,7 +242,7 @@ async def test_who_is_alone_need_not_wait_for_a_lease_of_a_life_before(verbs: Ve
 async def test_a_run_that_goes_on_keeps_its_lease(verbs: Verbs, client: Client) -> None:
     clock, gate = FakeClock(), Gate()
     async with executing(verbs, client, gate, clock=clock) as controller:
-        run = await controller.submit(new_run())
+        run = await controller.queue.submit(new_run())
         await until_begun(gate, 1)
         clock.advance(LEASE_SECONDS)
         await controller.renew()
@@ -232,7 +256,7 @@ async def test_a_run_that_goes_on_keeps_its_lease(verbs: Verbs, client: Client) 
 async def test_who_lost_a_claim_tells_no_outcome(verbs: Verbs, client: Client) -> None:
     gate = Gate()
     async with executing(verbs, client, gate) as controller:
-        run = await controller.submit(new_run())
+        run = await controller.queue.submit(new_run())
         await until_begun(gate, 1)
         taken = RunClaim(holder="other", until="2031-01-01T00:00:00Z")
         found = await client.get(Run, run.name, namespace="default")
@@ -257,7 +281,7 @@ async def test_a_run_that_fails_is_tried_again_when_it_is_due(verbs: Verbs, clie
     clock, gate = FakeClock(), Gate(failures=1)
     gate.let.set()
     async with executing(verbs, client, gate, clock=clock) as controller:
-        run = await controller.submit(new_run(retries=1, backoff="1h"))
+        run = await controller.queue.submit(new_run(retries=1, backoff="1h"))
         waits = await until(client, run, lambda found: found.status.not_before is not None)
         assert waits.status.state == api.INITIALIZED
         assert waits.status.error
@@ -271,9 +295,9 @@ async def test_a_function_has_so_many_runs_at_once_and_holds_up_no_other(verbs: 
     await function(client, "narrow", concurrency=2)
     gate = Gate()
     async with executing(verbs, client, gate) as controller:
-        narrow = [await controller.submit(new_run("narrow", "narrow")) for _ in range(6)]
+        narrow = [await controller.queue.submit(new_run("narrow", "narrow")) for _ in range(6)]
         await until_begun(gate, 2)
-        await controller.submit(new_run("wide"))
+        await controller.queue.submit(new_run("wide"))
         await eventually(lambda: "wide" in gate.begun)
         assert gate.begun.count("narrow") == 2
         gate.let.set()
@@ -286,22 +310,22 @@ async def test_a_function_has_so_many_runs_at_once_and_holds_up_no_other(verbs: 
 async def test_no_more_runs_wait_than_may(
     verbs: Verbs, client: Client, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch_runs, limit, 3)
+    monkeypatch.setattr(dispatch_queue, limit, 3)
     async with executing(verbs, client, Gate()) as controller:
         for count in range(3):
-            await controller.submit(new_run())
+            await controller.queue.submit(new_run())
             await eventually(lambda: controller.statistics()["unfinished"] > count)  # noqa: B023 - awaited at once
         with pytest.raises(TooManyRequests, match="no more than 3 may"):
-            await controller.submit(new_run())
+            await controller.queue.submit(new_run())
 
 
 async def test_a_name_stands_for_one_run(verbs: Verbs, client: Client) -> None:
     async with executing(verbs, client, Gate()) as controller:
-        run = await controller.submit(new_run())
+        run = await controller.queue.submit(new_run())
         again = new_run()
         again.metadata.name = run.name
         with pytest.raises(AlreadyExists):
-            await controller.submit(again)
+            await controller.queue.submit(again)
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -312,9 +336,9 @@ async def test_a_run_can_be_cancelled_before_and_after_its_beginning(
     async with executing(verbs, client, gate) as controller:
         if not begun:
             for _ in range(4):  # take the places of the function
-                await controller.submit(new_run())
+                await controller.queue.submit(new_run())
         await until_begun(gate, 0 if begun else 4)
-        run = await controller.submit(new_run("mine"))
+        run = await controller.queue.submit(new_run("mine"))
         await until_begun(gate, 1 if begun else 4)
         await client.change(run, lambda found: setattr(found.spec, "cancelled", True))
         ended = await until(client, run, is_over)
@@ -326,7 +350,7 @@ async def test_a_run_can_be_cancelled_before_and_after_its_beginning(
 async def test_a_run_that_is_deleted_is_cut_off(verbs: Verbs, client: Client) -> None:
     gate = Gate()
     async with executing(verbs, client, gate) as controller:
-        run = await controller.submit(new_run())
+        run = await controller.queue.submit(new_run())
         await until_begun(gate, 1)
         await client.delete(run)
         await eventually(lambda: not controller.statistics()["ongoing"])
@@ -339,7 +363,7 @@ async def test_a_run_continues_the_trace_that_it_came_in_and_its_function_is_tol
     trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     came = TraceContext(traceparent=f"00-{trace}-{span}-00", tracestate="vendor=1")
     async with executing(verbs, client, gate) as controller:
-        runs = [await controller.submit(new_run(trace=came)), await controller.submit(new_run())]
+        runs = [await controller.queue.submit(new_run(trace=came)), await controller.queue.submit(new_run())]
         ended = [await until(client, run, is_over) for run in runs]
     told = {context["traceparent"]: context.get("tracestate") for context in gate.contexts}
     assert told == {ended[0].status.traceparent: "vendor=1", ended[1].status.traceparent: None}
@@ -352,7 +376,7 @@ async def test_an_attempt_after_another_is_of_the_same_span(verbs: Verbs, client
     gate = Gate(failures=1)
     gate.let.set()
     async with executing(verbs, client, gate) as controller:
-        run = await controller.submit(new_run(retries=1, backoff="0s"))
+        run = await controller.queue.submit(new_run(retries=1, backoff="0s"))
         ended = await until(client, run, is_over)
     assert [context["traceparent"] for context in gate.contexts] == [ended.status.traceparent] * 2
 
@@ -368,7 +392,7 @@ async def test_runs_and_attempts_are_counted_by_function_until_it_is_gone(verbs:
         runs = [new_run(name, "counted", retries=1, backoff="0s") for name in "xy"]
         for run in runs:
             run.metadata.creation_timestamp = rfc3339(clock.now())
-            await controller.submit(run)
+            await controller.queue.submit(run)
         await until_begun(gate, 1)
         await eventually(lambda: controller.statistics()["unfinished"] == 2)
         clock.advance(7)
@@ -394,12 +418,12 @@ async def test_a_run_of_a_function_that_is_not_there_is_counted_under_no_name(ve
     labels = {"function": "", "status": "ERROR", "error_type": ""}
     before = measured("runs_total", **labels) or 0
     async with executing(verbs, client, Gate()) as controller:
-        await until(client, await controller.submit(new_run(name="nobody")), is_over)
+        await until(client, await controller.queue.submit(new_run(name="nobody")), is_over)
         await eventually(lambda: measured("runs_total", **labels) == before + 1)
     assert measured("runs_total", **{**labels, "function": "nobody"}) is None
 
 
 async def test_a_run_of_no_function_ends(verbs: Verbs, client: Client) -> None:
     async with executing(verbs, client, Gate()) as controller:
-        ended = await until(client, await controller.submit(new_run(name="nobody")), is_over)
+        ended = await until(client, await controller.queue.submit(new_run(name="nobody")), is_over)
     assert ended.status.reason == ["Error getting function from store: 'nobody': not found"]

@@ -66,10 +66,9 @@ class FunctionRuns:
             return _answer(known, prefer)
         asked.objects.require_secrets(run.spec.secrets or ())
         asked.objects.require_services(run.spec.services or ())
-        if body.blocking:
-            return _answer(await self._runs.run_now(function, run), prefer)
         try:
-            return _answer(await self._runs.submit(run), prefer)
+            execute = self._runs.run_now(function, run) if body.blocking else self._runs.submit(run)
+            return _answer(await execute, prefer)
         except AlreadyExists:
             return _answer(await asked.objects.get(Run, run_name), prefer)
 

@@ -17,7 +17,8 @@ NOTHING = cast("Any", None)
 
 @pytest.fixture(scope="module")
 def door() -> DispatchDoor:
-    return dispatch_door(NOTHING, NOTHING, NOTHING, Dispatching())
+    behind = Dispatching(NOTHING, NOTHING, NOTHING, NOTHING)
+    return dispatch_door(NOTHING, NOTHING, NOTHING, behind)
 
 
 @pytest.fixture(scope="module")
