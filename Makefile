@@ -53,7 +53,7 @@ help:  ## list the targets
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
 .PHONY: setup-dev
-setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/podman $(STAMPS)/postgres \
+setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/podman $(STAMPS)/postgres $(STAMPS)/s3 \
 		$(ASC_MODULES) $(C_MODULES) $(FUNCTION_MODULES)  ## setup, and what the tests need
 
 .PHONY: js-engine
@@ -133,6 +133,12 @@ tests/wasm/node_modules/.package-lock.json: $(STAMPS)/node tests/wasm/package.js
 	$(call say,Wasm function $(notdir $@))
 	@mkdir -p $(dir $@)
 	@$(BIN)/node $(FUNCTIONS)/componentize.mjs js-engine/node_modules $@
+
+# A server of S3's API, for the tests of artifacts in a bucket.
+$(STAMPS)/s3: $(STAMPS)/node tests/s3/package.json tests/s3/package-lock.json
+	$(call say,s3rver)
+	@cd tests/s3 && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(STAMPS)/kubectl: $(STAMPS)/venv scripts/kubectl.sh scripts/debian.sh
 	$(call say,kubectl)
@@ -225,10 +231,10 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
 	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json
-	@for folder in $(PLUGINS) tests/wasm; do (cd $$folder && \
+	@for folder in $(PLUGINS) tests/wasm tests/s3; do (cd $$folder && \
 		npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund); done
 
 .PHONY: clean
 clean:  ## remove everything that was built or installed; data in .skerry stays
-	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build tests/wasm/node_modules js-engine/node_modules js-engine/dist .cache \
+	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build tests/wasm/node_modules tests/s3/node_modules js-engine/node_modules js-engine/dist .cache \
 		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,6 +1,10 @@
 """Two control planes on one PostgreSQL: each answers everything, one leads, and the death of it loses nothing."""
 
+import base64
+import hashlib
+import io
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +21,8 @@ from skerry.testing.skerry_process import SkerryProcess
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 LEASE = "skerry-controllers"
+REVISIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctionrevisions"
+FUNCTIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions"
 STATE_SECONDS_MAX = 120.0
 LAST = "last"
 
@@ -87,6 +93,43 @@ def create(client: httpx.Client, name: str) -> int:
     return int(answer.json()["metadata"]["resourceVersion"])
 
 
+def build(client: httpx.Client, name: str) -> str:
+    """Have a function of JavaScript built, and return the digest of its code."""
+    files = [{"path": "index.js", "content": f'export default {{ fetch: () => new Response("{name}") }};'}]
+    code = {"jsSource": {"entrypoint": "index.js", "assets": {"files": files}}}
+    answer = client.post(FUNCTIONS, json={"metadata": {"name": name}, "spec": {"template": {"code": code}}})
+    assert answer.status_code == 201, answer.text
+    with client.stream("GET", REVISIONS, params={"watch": "1"}) as events:
+        for line in events.iter_lines():
+            revision = orjson.loads(line)["object"]
+            owners = {owner["name"] for owner in revision["metadata"].get("ownerReferences", ())}
+            if name in owners and (artifact := revision.get("status", {}).get("artifact")):
+                return str(artifact["digest"])
+    raise AssertionError("nothing was built")
+
+
+def upload(client: httpx.Client, name: str) -> str:
+    """Upload a function's archive, and return its digest."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        content = b"def handle(context, payload):\n    return payload\n"
+        entry = tarfile.TarInfo("handler.py")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    body = {"name": name, "image": "python3", "handler": "handler.handle"}
+    body["source"] = base64.b64encode(packed.getvalue()).decode()
+    answer = client.post("/v1/function", json=body, headers={"x-dispatch-org": "default"})
+    assert answer.status_code == 201, answer.text
+    return f"sha256:{hashlib.sha256(packed.getvalue()).hexdigest()}"
+
+
+def assert_served(client: httpx.Client, digests: list[str]) -> None:
+    for digest in digests:
+        answer = client.get(f"/artifacts/{digest}")
+        assert answer.status_code == 200, answer.text
+        assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == digest
+
+
 def read_by_turns(at_first: httpx.Client, at_second: httpx.Client) -> None:
     """Write at one replica, list at both: the version never falls, and what was written is there."""
     seen = 0
@@ -115,7 +158,7 @@ def write_until_it_dies(client: httpx.Client, ledger: dict[str, int], replica: S
 
 
 @pytest.mark.timeout(600)
-def test_the_death_of_the_leader_loses_no_acknowledged_write_and_no_event_and_the_other_leads(
+def test_the_death_of_the_leader_loses_no_acknowledged_write_no_event_and_no_code_and_the_other_leads(
     replicas: tuple[SkerryProcess, SkerryProcess],
 ):
     first, second = replicas
@@ -123,6 +166,9 @@ def test_the_death_of_the_leader_loses_no_acknowledged_write_and_no_event_and_th
     with first.api_client() as at_first, second.api_client() as at_second, ThreadPoolExecutor(2) as threads:
         leader = holder_of(at_second, other_than="")
         read_by_turns(at_first, at_second)
+        digests = [build(at_first, "built"), upload(at_first, "uploaded")]
+        assert_served(at_second, digests[:1])
+        assert_served(at_first, [upload(at_second, "elsewhere")])
         revision = create(at_first, "begin")
         assert at_second.get(f"{CONFIG_MAPS}/begin").json()["metadata"]["resourceVersion"] == str(revision)
         watchers = [Watcher([at_second], str(revision)), Watcher([at_first, at_second], str(revision))]
@@ -143,6 +189,7 @@ def test_the_death_of_the_leader_loses_no_acknowledged_write_and_no_event_and_th
         listed = at_second.get(CONFIG_MAPS).json()["items"]
         assert ledger.keys() <= {item["metadata"]["name"] for item in listed}
 
+        assert_served(at_second, digests)
         assert holder_of(at_second, other_than=leader)
         second.kubectl("create", "namespace", "after")
         second.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "after", "--timeout=60s")

@@ -9,7 +9,8 @@ SkerryError
 ├── BadDigestError      a text is no digest of ours
 ├── ArtifactMissingError
 ├── ArtifactCorruptError
-└── KeepFullError       the keep's size limit is reached (HTTP 507)
+├── KeepFullError       the keep's size limit is reached (HTTP 507)
+└── KeepUnavailableError  the keep is elsewhere and can't be reached: try again later (HTTP 503)
 """
 
 from collections.abc import Sequence
@@ -148,3 +149,7 @@ class ArtifactCorruptError(SkerryError):
 
 class KeepFullError(SkerryError):
     """The keep would outgrow its size limit; nothing was written."""
+
+
+class KeepUnavailableError(SkerryError):
+    """The place of artifacts can't be reached, or cannot serve now; the same call may succeed later."""

@@ -15,6 +15,7 @@ from skerry.api.dispatch_images import Image
 from skerry.api.dispatch_v1 import FINALIZER, Function, FunctionSource
 from skerry.api.errors import NotFound
 from skerry.artifacts.digest import Digest
+from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, BadDigestError
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -211,7 +212,7 @@ class DispatchFunctionController:
             return (source.text or "").encode()
         try:
             return await self._keep.read(Digest.parse(source.artifact))
-        except (FileNotFoundError, LookupError, ValueError) as error:
+        except (ArtifactMissingError, ArtifactCorruptError, BadDigestError) as error:
             raise FunctionError(f"source {source.artifact} is not there: upload it again") from error
 
     def _tell(self, found: Function, done: Function, outcome: "_Outcome") -> None:

@@ -52,17 +52,6 @@ class EngineBundleCheck:
             raise BundleRefusedError(error.message, line=error.line or 0, column=error.column or 0) from error
 
 
-class KeptSources:
-    """`server.dispatch.door.Sources`, in the keep."""
-
-    def __init__(self, keep: ArtifactKeep) -> None:
-        self._keep = keep
-
-    async def keep(self, content: bytes) -> str:
-        """Store an archive; return its digest."""
-        return str(await self._keep.put(content))
-
-
 #: Secrets whose values are at hand, read anew when they change.
 SECRETS_REMEMBERED = 256
 

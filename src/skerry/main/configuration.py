@@ -10,7 +10,7 @@ import dataclasses
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from urllib.parse import urlsplit
 import skerry
 from skerry.api.function_limits import LEAST, MOST, FunctionLimits
 from skerry.api.names import is_label, is_subdomain, label_key_error, label_value_error
+from skerry.artifacts.keep import KEEP_BYTES_MAX
+from skerry.artifacts.s3_settings import REGION
 from skerry.kit.errors import ConfigurationError
+from skerry.main.artifact_settings import ArtifactSettings
 from skerry.main.faas_settings import FaasSettings
 from skerry.server.oidc import OidcSettings
 from skerry.store.postgres.session import redacted
@@ -98,6 +101,18 @@ class Settings:
     """Where everything is kept: the log, keys, artifacts, logs, the kubeconfig."""
     database: str = ""
     """The log: postgresql://USER:PASSWORD@HOST/NAME, sqlite:///FILE; empty for skerry.db in the data directory."""
+    artifacts: str = ""
+    """Code: s3://BUCKET/PREFIX; empty for the database where it is PostgreSQL, else for the data directory."""
+    artifacts_bytes_max: int = KEEP_BYTES_MAX
+    """Limit of all of it together, and of what this machine has of it at hand."""
+    artifacts_endpoint: str = ""
+    """URL of what serves the bucket; empty for AWS's own."""
+    artifacts_region: str = REGION
+    """Region of the bucket."""
+    artifacts_credentials_file: Path | None = None
+    """A file with ACCESS_KEY:SECRET for the bucket; without, AWS's own variables and the machine's role."""
+    artifacts_ca_file: Path | None = None
+    """An authority of the endpoint's certificate, in PEM, besides the system's."""
     api_address: Address = Address("127.0.0.1", 6443)
     """Where the API listens, with TLS."""
     api_names: tuple[str, ...] = ()
@@ -241,8 +256,9 @@ class Settings:
             * (self.npm_token_file is not None and not self.npm_token_file.is_file()),
             f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
             *_limits_problems(self),
-            _oidc_problem(self),
-            _faas_problem(self),
+            _problem(oidc_settings, self),
+            _problem(faas_settings, self),
+            _problem(artifact_settings, self),
         ]
         if any(wrong):
             raise ConfigurationError("; ".join(filter(None, wrong)))
@@ -284,17 +300,15 @@ def faas_settings(settings: Settings) -> FaasSettings:
     return FaasSettings(**{item.name: getattr(settings, item.name) for item in dataclasses.fields(FaasSettings)})
 
 
-def _faas_problem(settings: Settings) -> str:
-    try:
-        faas_settings(settings)
-    except ConfigurationError as error:
-        return error.public
-    return ""
+def artifact_settings(settings: Settings) -> ArtifactSettings:
+    """Return where artifacts are kept. Raises ConfigurationError."""
+    names = [item.name for item in dataclasses.fields(ArtifactSettings)]
+    return ArtifactSettings(**{name: getattr(settings, name) for name in names})
 
 
-def _oidc_problem(settings: Settings) -> str:
+def _problem(part: Callable[[Settings], object], settings: Settings) -> str:
     try:
-        oidc_settings(settings)
+        part(settings)
     except ConfigurationError as error:
         return error.public
     return ""
@@ -348,6 +362,12 @@ def _boolean(text: str) -> bool:
 _READERS: dict[str, Any] = {
     "data_dir": Path,
     "database": _database,
+    "artifacts": str,
+    "artifacts_bytes_max": int,
+    "artifacts_endpoint": _url,
+    "artifacts_region": str,
+    "artifacts_credentials_file": Path,
+    "artifacts_ca_file": Path,
     "api_address": Address.parse,
     "api_names": _read_list,
     "http_address": Address.parse,

@@ -42,10 +42,10 @@ from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
 from skerry.main.adapters import (
     DatabaseReadiness,
-    KeptSources,
     LocalFunctionLogs,
     NodeReadiness,
 )
+from skerry.main.artifacts import open_keep
 from skerry.main.builders import Builders, code_builders
 from skerry.main.building import fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
@@ -53,10 +53,12 @@ from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
+from skerry.main.kept import KeptArtifacts
 from skerry.main.runtimes import local_driver
 from skerry.main.storage import open_storage
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
+from skerry.server.artifacts import ArtifactDoor
 from skerry.server.audit import AuditLog, AuditSettings
 from skerry.server.auth import Authenticator
 from skerry.server.authorization.authorization import Authorization
@@ -125,7 +127,7 @@ async def laid_ground(settings: Settings, data_dir: DataDir) -> AsyncIterator[Gr
         await stack.enter_async_context(access.running(verbs))
         await stack.enter_async_context(fleet.running(verbs))
         client = Client(LocalTransport(verbs, manager="skerry"))
-        keep = await stack.enter_async_context(ArtifactKeep(data_dir.artifacts, clock=clock))
+        keep = await stack.enter_async_context(open_keep(settings, data_dir, clock, ids))
         behind = await stack.enter_async_context(dispatching(client, verbs))
         yield Ground(revision_log, verbs, access, sealed.resealer, keep, client, storage.is_shared, fleet, behind)
 
@@ -176,10 +178,12 @@ async def oidc_authenticators(settings: Settings, clock: Clock) -> AsyncIterator
 
 def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: Tokens) -> tuple[Door, ...]:
     """Return every front door that there is."""
+    artifacts = KeptArtifacts(ground.keep)
     return (
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
-        dispatch_door(ground.verbs, ground.access, KeptSources(ground.keep), ground.dispatching),
+        ArtifactDoor(artifacts, ground.access),
+        dispatch_door(ground.verbs, ground.access, artifacts, ground.dispatching),
     )
 
 

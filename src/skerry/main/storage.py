@@ -27,6 +27,11 @@ from skerry.store.sqlite import SqliteSettings, open_sqlite
 _AUTHORITY = Key("installation", "", "authority")
 
 
+def is_shared(settings: Settings) -> bool:
+    """Tell whether other processes may use the database of the settings, now or later."""
+    return settings.database.startswith("postgres")
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """An open database.
@@ -50,7 +55,7 @@ async def open_storage(settings: Settings, data_dir: DataDir, clock: Clock) -> A
         StartError: it can't be used, or the data directory has the keys of another one.
     """
     url = settings.database
-    if url.startswith("postgres"):
+    if is_shared(settings):
         async with open_postgres(url) as postgres:
             await _require_own_keys(postgres, data_dir, clock)
             yield Storage(postgres, CopiedKeys(data_dir.encryption_keys, clock), is_shared=True)

@@ -6,6 +6,7 @@
         ├── Compacted         that revision's history is gone; carries the oldest one that is left
         ├── FutureRevision    that revision is not written yet; carries the newest one that is
         ├── ValueTooLarge     the value exceeds `LogSettings.value_bytes_max`
+        ├── BlobsFull         a blob would exceed `BlobSettings.bytes_max`
         ├── Undecryptable     a sealed value can't be opened: its key is missing, or it is not what was sealed
         ├── Overloaded        a bounded queue of the store is full; nothing was done, try again
         └── Unavailable       the database cannot serve (disk full, locked, closed)
@@ -64,6 +65,16 @@ class ValueTooLarge(StoreError):
 
     def __init__(self, key: Key, *, value_bytes: int, value_bytes_max: int) -> None:
         super().__init__(f"{key} has {value_bytes} bytes, the limit of one entry is {value_bytes_max}")
+
+
+class BlobsFull(StoreError):
+    """There is no room for a blob; nothing was stored."""
+
+    def __init__(self, size_bytes: int, *, held_bytes: int, bytes_max: int) -> None:
+        super().__init__(
+            f"{size_bytes} more bytes would exceed the limit of artifacts in the database, {bytes_max} bytes "
+            f"({held_bytes} in use)"
+        )
 
 
 class Undecryptable(StoreError):

@@ -11,6 +11,7 @@ from skerry.api.code_urls import parse_code_url
 from skerry.artifacts.fetching.downloads import Source
 from skerry.artifacts.fetching.fetcher import CodeFetcher
 from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.folder import FolderKeep
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.testing.wasm import proxy_wasm_module
 
@@ -32,7 +33,7 @@ def source(url: str, **more: Any) -> Source:
 
 @pytest.fixture
 async def keep(tmp_path: Path) -> AsyncIterator[ArtifactKeep]:
-    async with ArtifactKeep(tmp_path / "keep") as opened:
+    async with FolderKeep(tmp_path / "keep") as opened:
         yield opened
 
 

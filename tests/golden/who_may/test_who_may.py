@@ -17,7 +17,7 @@ from skerry.api.model import ObjectMeta
 from skerry.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
-from skerry.artifacts.keep import ArtifactKeep
+from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
@@ -70,7 +70,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])
         accounts = AccountTokens(verbs, open_signing_key(tmp_path / "sa.key"), clock, RandomIds())
         tokens = Tokens(verbs, clock, accounts, (known,))
-        keep = await stack.enter_async_context(ArtifactKeep(tmp_path / "artifacts"))
+        keep = await stack.enter_async_context(FolderKeep(tmp_path / "artifacts"))
         client = Client(LocalTransport(verbs, manager="test"))
         behind = await stack.enter_async_context(dispatching(client, verbs))
         ground = Ground(log, verbs, access, sealed.resealer, keep, client, False, Fleet(), behind)

@@ -6,7 +6,8 @@ from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, WasmPluginSpec
 from skerry.api.model import ObjectMeta
-from skerry.artifacts.keep import GRACE_SECONDS, ArtifactKeep
+from skerry.artifacts.folder import FolderKeep
+from skerry.artifacts.keep import GRACE_SECONDS
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.controllers.artifacts import ArtifactCollector
@@ -18,7 +19,7 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
     client: Client, tmp_path: Path
 ) -> None:
     clock = FakeClock()
-    async with ArtifactKeep(tmp_path, clock=clock) as keep:
+    async with FolderKeep(tmp_path, clock=clock) as keep:
         named, other = await keep.put(b"named"), await keep.put(b"other")
         plugin = await client.create(
             WasmPlugin(metadata=ObjectMeta(name="a", namespace="default"), spec=WasmPluginSpec(url="a.example/b"))

@@ -11,7 +11,7 @@ import pytest
 from skerry.api.dispatch_images import BaseImage, BaseImageSpec, Image, ImageSpec, RuntimeDependencies
 from skerry.api.dispatch_v1 import ERROR, READY, Function, FunctionSource, FunctionSpec
 from skerry.api.model import ObjectMeta, Resource
-from skerry.artifacts.keep import ArtifactKeep
+from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers import dispatch_images
@@ -76,7 +76,7 @@ async def store(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     store, clock, informers = FakeStore(), SystemClock(), Informers(client)
     images = informers.of(Image)
     async with AsyncExitStack() as stack:
-        keep = await stack.enter_async_context(ArtifactKeep(tmp_path, clock=clock))
+        keep = await stack.enter_async_context(FolderKeep(tmp_path, clock=clock))
         making = DispatchImageController(client, images, informers.of(BaseImage), store, clock)
         by = DeployedBy(NoopDriver(), images, store, keep)
         deploying = DispatchFunctionController(client, informers.of(Function), by, clock, RandomIds())

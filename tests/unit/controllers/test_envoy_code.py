@@ -16,6 +16,7 @@ from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.fetcher import CodeFetcher
 from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.folder import FolderKeep
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.controllers.builds import Built, SourceError
 from skerry.controllers.envoy_code import TRIALS_AT_ONCE_MAX, EnvoyCodeBuilder, EnvoyCodeWays
@@ -96,7 +97,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = FetchSettings(attempts_max=1, connect_seconds_max=0.2, file_dirs=(tmp_path,))
-    async with ArtifactKeep(tmp_path / "keep") as keep, CodeFetcher(keep, settings) as fetcher:
+    async with FolderKeep(tmp_path / "keep") as keep, CodeFetcher(keep, settings) as fetcher:
         yield World(tmp_path, fetcher, keep)
 
 

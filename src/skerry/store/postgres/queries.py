@@ -126,4 +126,27 @@ REWRITE = Query(
     WHERE revisions.revision = rewrite.revision AND revisions.value = rewrite.old
     """,
 )
+# Blobs: $1 the name, $2 its bytes. A row that is there means that all chunks are; a new one was not visible before.
+PUT_BLOB = Query(
+    "put_blob",
+    """
+    INSERT INTO blobs VALUES ($1, $2, now()) ON CONFLICT (name) DO UPDATE SET put_at = now()
+    RETURNING xmax = 0, (SELECT coalesce(sum(size_bytes), 0)::bigint FROM blobs)
+    """,
+)
+PUT_CHUNK = Query("put_chunk", "INSERT INTO blob_chunks VALUES ($1, $2, $3)")
+BLOB_SIZE = Query("blob_size", "SELECT size_bytes FROM blobs WHERE name = $1")
+READ_CHUNK = Query("read_chunk", "SELECT content FROM blob_chunks WHERE name = $1 AND place = $2")
+REMOVE_BLOB = Query("remove_blob", "DELETE FROM blobs WHERE name = $1")
+LOCK_REMOVAL = Query("lock_removal", "SELECT pg_try_advisory_xact_lock($1)")
+# $1 the names that stay, $2 seconds of grace, $3 most. A row that someone is putting again is left alone.
+REMOVE_BLOBS = Query(
+    "remove_blobs",
+    """
+    DELETE FROM blobs WHERE name IN (
+        SELECT name FROM blobs WHERE put_at <= now() - make_interval(secs => $2) AND name <> ALL ($1::text[])
+        LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) RETURNING name
+    """,
+)
 PING = Query("ping", "SELECT 1")

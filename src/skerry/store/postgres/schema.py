@@ -142,6 +142,29 @@ MIGRATIONS = (
             _APPEND_GROUP,
         ),
     ),
+    Migration(
+        version=2,
+        title="blobs beside the log",
+        pre=(
+            """
+            CREATE TABLE blobs (
+                name text COLLATE "C" PRIMARY KEY,
+                size_bytes bigint NOT NULL,
+                put_at timestamptz NOT NULL -- the last time; what nothing names is removed some time after
+            )
+            """,
+            """
+            CREATE TABLE blob_chunks (
+                name text COLLATE "C" NOT NULL REFERENCES blobs ON DELETE CASCADE,
+                place integer NOT NULL, -- from 0; all but the last are of one size
+                content bytea NOT NULL,
+                PRIMARY KEY (name, place)
+            )
+            """,
+            # Wasm and archives: what can be compressed mostly is, and it would be tried for each chunk.
+            "ALTER TABLE blob_chunks ALTER COLUMN content SET STORAGE EXTERNAL",
+        ),
+    ),
 )
 
 
