@@ -67,6 +67,10 @@ class NodeCore(Model):
     """The port of the agent for the node's programs."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     """What the agent logs."""
+    byte_unit: Literal["KB", "MB"] = "KB"
+    """What `speedLimit` counts."""
+    speed_limit: Annotated[int, Field(ge=0)] = 0
+    """How much the agent downloads in a second; 0 for any amount."""
 
 
 class NodeSpec(Model):

@@ -46,6 +46,7 @@ from skerry.main.adapters import (
     NodeReadiness,
 )
 from skerry.main.artifacts import open_keep
+from skerry.main.baetyl import baetyl_door
 from skerry.main.builders import Builders, code_builders
 from skerry.main.building import fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
@@ -183,6 +184,7 @@ def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: 
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
         ArtifactDoor(artifacts, ground.access),
+        baetyl_door(ground.verbs, ground.access, ground.fleet),
         dispatch_door(ground.verbs, ground.access, artifacts, ground.dispatching),
     )
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
 from skerry.kit.deadlines import within
@@ -23,7 +21,7 @@ from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
 from skerry.server.authorization.defaults import PUBLIC_DOCUMENTS
 from skerry.server.health import Health
-from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams
+from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams, refusal
 from skerry.server.impersonation import impersonated
 from skerry.server.inflight import Inflight, InflightLimits
 from skerry.server.metrics import Measured, answered, duration, exposition
@@ -106,14 +104,16 @@ class App:
                 code = answer.status
                 await _send(answer, shared, request.method, send)
         except ApiError as error:
-            code = error.code
             if isinstance(error, Denied):
                 request.decision = error.decision
-            await _send(_refusal(error), shared, request.method, send)
+            refused = self._refusal(request, error)
+            code = refused.status
+            await _send(refused, shared, request.method, send)
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
             code = 500
-            await _send(_refusal(InternalError("an error on the server: see its log")), shared, request.method, send)
+            failure = InternalError("an error on the server: see its log")
+            await _send(self._refusal(request, failure), shared, request.method, send)
         self._record(request, Answered(audit_id.decode(), code, "ResponseComplete", received))
         verb, resource = request.verb or "other", request.resource
         answered(verb, resource, code).inc()
@@ -139,7 +139,7 @@ class App:
             return await self._dispatch(request)
 
     async def _dispatch(self, request: Request) -> Answer:
-        door = self._doors.get(_first_segment(request.path))
+        door = self._door(request.path)
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
         request.decision = require(self._guards.access, request.user, path_act(request.method, request.path))
@@ -148,6 +148,14 @@ class App:
         if request.path == _METRICS:
             return await exposition(self._measured)
         raise NotFound("the server could not find the requested resource")
+
+    def _door(self, path: str) -> Door | None:
+        """Return the door of a path: the one with the longer prefix, of one segment or two."""
+        return self._doors.get(_segments(path, 2)) or self._doors.get(_segments(path, 1))
+
+    def _refusal(self, request: Request, error: ApiError) -> Response:
+        door = self._door(request.path)
+        return refusal(error) if door is None else door.refusal(request, error)
 
     async def _identify(self, request: Request) -> None:
         """Find out who asks, and whom they act as."""
@@ -171,21 +179,14 @@ class App:
         return {"streams": len(self._streams), **self._inflight.statistics()}
 
 
-def _first_segment(path: str) -> str:
-    """Return "/apis" of "/apis/x"; "/" of what is no path, such as the "*" of `OPTIONS *`."""
-    return "/" + path.partition("/")[2].partition("/")[0]
+def _segments(path: str, count: int) -> str:
+    """Return "/apis" of "/apis/x" for one; "/" of what is no path, such as the "*" of `OPTIONS *`."""
+    return "/" + "/".join(path.split("/", count + 1)[1 : count + 1])
 
 
 def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     given = next((value for name, value in headers if name == b"audit-id"), b"")
     return given if _AUDIT_ID.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
-
-
-def _refusal(error: ApiError) -> Response:
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if (seconds := error.details.get("retryAfterSeconds")) is not None:
-        headers = ((b"retry-after", str(seconds).encode()),)
-    return Response(orjson.dumps(error.status()), error.code, headers=headers)
 
 
 async def _send(response: Response, shared: Headers, method: str, send: Send) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from skerry.api.errors import MethodNotAllowed, NotFound
 from skerry.server.access import Access, path_act, require
-from skerry.server.http import Answer, Request, Route, Streaming
+from skerry.server.http import Answer, Request, Route, StatusRefusals, Streaming
 
 PREFIX = "/artifacts"
 CONTENT_TYPE = "application/octet-stream"
@@ -29,7 +29,7 @@ class Artifacts(Protocol):
         ...
 
 
-class ArtifactDoor:
+class ArtifactDoor(StatusRefusals):
     """Gives artifacts out; a `Door`."""
 
     prefixes = (PREFIX,)

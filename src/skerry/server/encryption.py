@@ -16,7 +16,7 @@ import orjson
 from skerry.api.errors import Conflict, MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.server.access import Access, path_act, require
-from skerry.server.http import Answer, Request, Response, Route
+from skerry.server.http import Answer, Request, Response, Route, StatusRefusals
 from skerry.store.sealing.keys import KeyUnavailable
 from skerry.store.sealing.resealing import Census, Resealer
 
@@ -25,7 +25,7 @@ ROTATE_PATH = "/encryption/rotate"
 _METHODS = {STATUS_PATH: ("GET", "HEAD"), ROTATE_PATH: ("POST",)}
 
 
-class EncryptionDoor:
+class EncryptionDoor(StatusRefusals):
     """Answers questions about encryption at rest, and rotates; a `Door`."""
 
     prefixes = (STATUS_PATH,)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from skerry.api.errors import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
+import orjson
+
+from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.server.access import Act, Decision
@@ -196,7 +198,7 @@ class Door(Protocol):
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """The first segments of the paths that this door answers, such as "/apis"."""
+        """How the paths begin that this door answers: one segment or two, such as "/apis" or "/v1/nodes"."""
         ...
 
     def routes(self) -> Iterable[Route]:
@@ -206,6 +208,29 @@ class Door(Protocol):
     async def answer(self, request: Request) -> Answer:
         """Answer a request; raises ApiError for every answer that is not success, and Forbidden before any other."""
         ...
+
+    def refusal(self, request: Request, error: ApiError) -> Response:
+        """Write an error in this door's form, also one from before the door was asked."""
+        ...
+
+
+class StatusRefusals:
+    """A door whose errors are Kubernetes' Status objects."""
+
+    def refusal(self, request: Request, error: ApiError) -> Response:  # noqa: ARG002 - as every door
+        """Write an error as a Status; see `Door`."""
+        return refusal(error)
+
+
+def refusal(error: ApiError) -> Response:
+    """Write an error as a Status object."""
+    return Response(orjson.dumps(error.status()), error.code, headers=retry_after(error))
+
+
+def retry_after(error: ApiError) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header that tells when to try again, where an error says so."""
+    seconds = error.details.get("retryAfterSeconds")
+    return () if seconds is None else ((b"retry-after", str(seconds).encode()),)
 
 
 @dataclass(slots=True)

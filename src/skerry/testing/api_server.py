@@ -1,6 +1,6 @@
 """A whole API server for tests: real TLS, real HTTP, a log in memory (or the one handed in)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from skerry.api.kinds import Kind
 from skerry.api.registry import KINDS
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
+from skerry.server.access import Access
 from skerry.server.app import App, Guards
 from skerry.server.audit import AuditLog
 from skerry.server.auth import Authenticator, StaticTokens, TokenRecord
@@ -17,6 +18,7 @@ from skerry.server.authorization.authorization import Authorization
 from skerry.server.client_certificates import ClientCertificates
 from skerry.server.credentials import open_administrator, write_kubeconfig
 from skerry.server.health import Health, ReadinessCheck
+from skerry.server.http import Door
 from skerry.server.inflight import InflightLimits
 from skerry.server.kube.built_in_definitions import publish_definitions
 from skerry.server.kube.door import KubeDoor, KubeSettings
@@ -26,7 +28,7 @@ from skerry.server.serve import ServeSettings, ServingAt, serve
 from skerry.server.service_accounts import AccountTokens, open_signing_key
 from skerry.server.tls import ServerIdentity, open_authority
 from skerry.server.tokens import StoredTokens
-from skerry.server.verbs.admission import Policy
+from skerry.server.verbs.admission import Policies, Policy
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import RevisionLog, open_log
 from skerry.store.memory import open_memory
@@ -69,6 +71,8 @@ class ApiServerParts:
         authenticators: more ways to tell who asks.
         limits: how much may be in flight.
         audit: records what is done; None for nobody.
+        doors: make front doors beside Kubernetes'.
+        policy: of the verbs, besides that of roles; None for no other.
     """
 
     kinds: Sequence[Kind[Any]] = KINDS
@@ -80,6 +84,8 @@ class ApiServerParts:
     authenticators: Sequence[Authenticator] = ()
     limits: InflightLimits = field(default_factory=InflightLimits)
     audit: AuditLog | None = None
+    doors: Sequence[Callable[[Verbs, Access], Door]] = ()
+    policy: Policy | None = None
 
 
 @asynccontextmanager
@@ -97,8 +103,13 @@ async def open_verbs(
 def make_app(verbs: Verbs, guards: Guards, parts: ApiServerParts, tokens: Tokens | None = None) -> App:
     """Put the application together as the composition root does."""
     clock = SystemClock()
-    door = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader, tokens))
-    return App((door,), guards, Health(parts.checks), clock, parts.audit)
+    kube = KubeDoor(verbs, KubeSettings(guards.access, clock, parts.log_reader, tokens))
+    doors = (kube, *(make(verbs, guards.access) for make in parts.doors))
+    return App(doors, guards, Health(parts.checks), clock, parts.audit)
+
+
+def _policy(authorization: Authorization, other: Policy | None) -> Policy:
+    return authorization if other is None else Policies((authorization, other))
 
 
 @asynccontextmanager
@@ -112,7 +123,7 @@ async def run_api_server(directory: Path, parts: ApiServerParts | None = None) -
             driver = await stack.enter_async_context(open_memory())
             log = await stack.enter_async_context(open_log(driver))
         authorization = Authorization()
-        verbs = Verbs(log, parts.kinds, clock, RandomIds(), authorization)
+        verbs = Verbs(log, parts.kinds, clock, RandomIds(), _policy(authorization, parts.policy))
         await verbs.bootstrap()
         await publish_definitions(log, clock, RandomIds())
         await stack.enter_async_context(verbs.definitions.running())

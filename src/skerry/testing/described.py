@@ -1,4 +1,4 @@
-"""Holds a Dispatch door's answers to its own OpenAPI document: a hook for clients, so that every test is one of it."""
+"""Holds a front door's answers to its own OpenAPI document: a hook for clients, so that every test is one of it."""
 
 import re
 from typing import Any
@@ -52,9 +52,16 @@ class Described:
         if content is None:
             return
         response.read()
-        schema = content["application/json"]["schema"]
+        self._check_schema(f"{request.method} {told} {status}", content["application/json"]["schema"], response)
+
+    async def checked(self, response: httpx.Response) -> None:
+        """Do as `check`, for clients that wait."""
+        await response.aread()
+        self.check(response)
+
+    def _check_schema(self, what: str, schema: dict[str, Any], response: httpx.Response) -> None:
         for error in self._validator(schema).iter_errors(response.json()):
-            raise AssertionError(f"{request.method} {told} {status}: {error.message} at {list(error.instance_path)}")
+            raise AssertionError(f"{what}: {error.message} at {list(error.instance_path)}")
 
     def _validator(self, schema: dict[str, Any]) -> Draft202012Validator:
         key = repr(schema)

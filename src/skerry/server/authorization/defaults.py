@@ -39,7 +39,7 @@ _UNAUTHENTICATED = ANONYMOUS.groups[0]
 
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version")
 #: What describes an API to people and tools, and nothing else.
-PUBLIC_DOCUMENTS = ("/docs", "/v1/openapi.json")
+PUBLIC_DOCUMENTS = ("/docs", "/v1/fleet/openapi.json", "/v1/openapi.json")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH)
 _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 

@@ -23,12 +23,14 @@ from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.api.kinds import Kind
 from skerry.server.access import Access, Act, path_act, require
 from skerry.server.dispatch import errors
-from skerry.server.dispatch.objects import Models, Objects
 from skerry.server.http import Answer, Request, Response, Route
+from skerry.server.objects import Models, Objects
 from skerry.server.verbs.verbs import Verbs
 
 #: The default organization, for who is asked for access before it is known whether one was given.
 _DEFAULT_ORGANIZATION = "default"
+#: Who writes what comes through this door, for managedFields.
+_MANAGER = "dispatch"
 _ORGANIZATION_HEADER = b"x-dispatch-org"
 #: A function's source is 64 MiB unpacked at most; its archive, in base64, has to fit here.
 BODY_BYTES_MAX = 24 << 20
@@ -138,15 +140,7 @@ class DispatchDoor:
             yield Route("GET", path)
 
     async def answer(self, request: Request) -> Answer:
-        """Answer a request; see `Door`. Errors are of Dispatch's form."""
-        try:
-            return await self._answer(request)
-        except NotFound as error:
-            return errors.refusal(_named(error))
-        except ApiError as error:
-            return errors.refusal(error)
-
-    async def _answer(self, request: Request) -> Answer:
+        """Answer a request; see `Door`."""
         organization = request.header(_ORGANIZATION_HEADER)
         operation, names = self._find(request)
         namespace = organization or _DEFAULT_ORGANIZATION
@@ -159,8 +153,12 @@ class DispatchDoor:
         if not organization:
             raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
         request.verb, request.resource = operation.verb, operation.kind.resource
-        objects = Objects(self._verbs, self._access, namespace, request.user, self._models)
+        objects = Objects(self._verbs, self._access, namespace, request.user, self._models, _MANAGER)
         return await operation.handler(Asked(request, objects, names))
+
+    def refusal(self, request: Request, error: ApiError) -> Response:  # noqa: ARG002 - as every door
+        """Write an error in Dispatch's form; see `Door`."""
+        return errors.refusal(_named(error) if isinstance(error, NotFound) else error)
 
     def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
         for pattern, operation in self._operations:

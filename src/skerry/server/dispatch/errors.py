@@ -8,7 +8,7 @@ import orjson
 from pydantic import ValidationError
 
 from skerry.api.errors import ApiError, Invalid
-from skerry.server.http import Response
+from skerry.server.http import Response, retry_after
 
 WRONG_TYPE, REQUIRED, TOO_LONG, PATTERN = 601, 602, 603, 605
 
@@ -27,12 +27,9 @@ class RequestRefused(ApiError):
 def refusal(error: ApiError) -> Response:
     """Write an error."""
     code = error.number if isinstance(error, RequestRefused) else error.code
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if (seconds := error.details.get("retryAfterSeconds")) is not None:
-        headers = ((b"retry-after", str(seconds).encode()),)
     status = 400 if isinstance(error, Invalid) else error.code
     body = {"code": 400 if isinstance(error, Invalid) else code, "message": error.public}
-    return Response(orjson.dumps(body), status, headers=headers)
+    return Response(orjson.dumps(body), status, headers=retry_after(error))
 
 
 def of_model(error: ValidationError) -> RequestRefused:

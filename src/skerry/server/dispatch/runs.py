@@ -12,9 +12,9 @@ from skerry.kit.ids import Ids
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs, json
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
-from skerry.server.dispatch.objects import Objects
 from skerry.server.dispatch.selecting import has_application, since_seconds, wanted_applications
 from skerry.server.http import Response
+from skerry.server.objects import Objects
 
 _COLLECTION = "/v1/runs"
 _ITEM = "/v1/runs/{name}"

@@ -15,7 +15,7 @@ from skerry.api.errors import MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.kit.clock import Clock
 from skerry.server.access import Access, path_act, require
-from skerry.server.http import JSON, Answer, Request, Response, Route
+from skerry.server.http import JSON, Answer, Request, Response, Route, StatusRefusals
 from skerry.server.kube import bodies, reviews
 from skerry.server.kube.acts import resource_act
 from skerry.server.kube.discovery import Discovery, Resource, resource_of, unknown_path
@@ -62,7 +62,7 @@ class KubeSettings:
     tokens: Tokens | None = None
 
 
-class KubeDoor:
+class KubeDoor(StatusRefusals):
     """Answers what kubectl and its kin ask; a `Door`."""
 
     prefixes = ("/api", "/apis", "/openapi", "/version")

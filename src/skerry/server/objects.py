@@ -1,11 +1,15 @@
-"""The verbs, as the handlers of this door call them: models in, models out, for one organization and one caller."""
+"""The verbs, as the handlers of doors beside Kubernetes' call them: models in, models out, in one namespace.
+
+Owns typing, paging and the retry of read-modify-write, for one request. Does not own who may: the door asks first.
+"""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from skerry.api.dispatch_services import ServiceInstance
+from skerry.api.errors import Conflict
 from skerry.api.model import Document, R, from_document, to_document
 from skerry.api.registry import kind_of
 from skerry.server.access import Access, Act, require
@@ -15,8 +19,9 @@ from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, Wri
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 
-_MANAGER = "dispatch"
 _PAGE_OBJECTS = 500
+#: How often a read-modify-write meets another writer before it gives up.
+RACES_MAX = 10
 #: Objects whose models are at hand.
 MODELS_REMEMBERED = 1024
 
@@ -41,14 +46,15 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """The objects of an organization, which is a namespace.
+    """The objects of a namespace.
 
     Attributes:
         verbs: what is done with them.
         access: who may.
-        namespace: the organization.
+        namespace: which one.
         user: for whom.
         models: what was read for requests before.
+        manager: who writes, for managedFields.
     """
 
     verbs: Verbs
@@ -56,13 +62,14 @@ class Objects:
     namespace: str
     user: User
     models: Models
+    manager: str
 
     def _target(self, model: type[R], name: str = "") -> Target:
         return Target(kind_of(model), self.namespace, name)
 
     @property
     def _options(self) -> WriteOptions:
-        return WriteOptions(field_validation="Strict", manager=_MANAGER, user=self.user)
+        return WriteOptions(field_validation="Strict", manager=self.manager, user=self.user)
 
     def require_secrets(self, names: Iterable[str]) -> None:
         """Refuse, with Denied, a caller who names secrets that they may not read."""
@@ -95,8 +102,13 @@ class Objects:
             if not token:
                 return
 
+    async def page(self, model: type[R], options: ListOptions) -> tuple[Sequence[R], str]:
+        """Return the selected objects of a kind, or some of them and the token that continues; see `Verbs.list`."""
+        listed = await self.verbs.list(self._target(model), options)
+        return [from_document(model, item.document) for item in listed.items], listed.continue_token
+
     async def create(self, obj: R) -> R:
-        """Store a new object; raises AlreadyExists, Invalid, and NotFound where there is no such organization."""
+        """Store a new object; raises AlreadyExists, Invalid, and NotFound where there is no such namespace."""
         kind = kind_of(type(obj))
         obj.api_version, obj.kind = kind.api_version, kind.kind
         written = await self.verbs.create(self._target(type(obj)), to_document(obj), self._options)
@@ -106,6 +118,19 @@ class Objects:
         """Put an object in place of the stored one; raises NotFound, Conflict, Invalid."""
         written = await self.verbs.replace(self._target(type(obj), obj.name), to_document(obj), self._options)
         return from_document(type(obj), written.object.document)
+
+    async def change(self, model: type[R], name: str, mutate: Callable[[R], None]) -> R:
+        """Read-modify-write an object until no other writer comes between; raises NotFound, Invalid."""
+        for _ in range(RACES_MAX - 1):
+            obj = await self.get(model, name)
+            mutate(obj)
+            try:
+                return await self.replace(obj)
+            except Conflict:
+                continue
+        obj = await self.get(model, name)
+        mutate(obj)
+        return await self.replace(obj)
 
     async def patch(self, model: type[R], name: str, patch: Document) -> R:
         """Change a part of an object; raises NotFound, Invalid."""

@@ -1,0 +1,210 @@
+"""Baetyl's front door: nodes, applications, configurations, secrets, registries and certificates of a fleet.
+
+Owns the routes, what each needs of access, and the form of answers: 200 for every success, a request id with each. Does
+not own what is valid (`api`), nor what nodes are told. Paths begin as Dispatch's do, with /v1, and go on otherwise: no
+segment after that is both systems' (Dispatch says /v1/secret, Baetyl /v1/secrets).
+"""
+
+import dataclasses
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from skerry.api.errors import ApiError, MethodNotAllowed
+from skerry.api.kinds import Kind
+from skerry.api.model import Document
+from skerry.server.access import Access, Act, path_act, require
+from skerry.server.auth import User
+from skerry.server.baetyl import errors
+from skerry.server.http import Answer, Request, Response, Route
+from skerry.server.objects import Models, Objects
+from skerry.server.verbs.limits import OBJECT_BYTES_MAX
+from skerry.server.verbs.verbs import Verbs
+
+#: The namespace of who has none of their own, and asks for no other.
+DEFAULT_NAMESPACE = "default"
+#: Asks for another namespace; ours. Upstream has one namespace for each way to sign in.
+_NAMESPACE_HEADER = b"x-baetyl-namespace"
+_ACCOUNT_PREFIX = "system:serviceaccount:"
+_MANAGER = "baetyl"
+#: A body holds one object, written with more words than it is stored with.
+BODY_BYTES_MAX = OBJECT_BYTES_MAX + (1 << 20)
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, as a handler reads it."""
+
+    request: Request
+    objects: Objects
+    names: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The object that the path names."""
+        return self.names["name"]
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is asked about."""
+        return self.objects.namespace
+
+    def query(self, name: str) -> str:
+        """Return a field of the query, "" where it is not given."""
+        return self.request.query.get(name, "")
+
+    async def body(self, model: type[M]) -> M:
+        """Read the body as a model; what the model does not know is ignored.
+
+        Raises:
+            BaetylError: it is no JSON, or does not fit.
+            RequestEntityTooLarge: it is over `BODY_BYTES_MAX`.
+        """
+        raw = await self.request.body(BODY_BYTES_MAX)
+        try:
+            return model.model_validate(orjson.loads(raw), by_alias=True, by_name=False)
+        except orjson.JSONDecodeError as error:
+            raise errors.invalid(f"the body is no JSON: {error}") from error
+        except ValidationError as error:
+            raise errors.of_model(error) from error
+
+
+Handler = Callable[[Asked], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What an operation takes and answers, for the OpenAPI document.
+
+    Attributes:
+        answers: name of a schema.
+        takes: the model of the body; None for no body.
+        query: names of what may be in the query.
+    """
+
+    answers: str
+    takes: type[BaseModel] | None = None
+    query: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that may be asked: its path, what it needs of access, who answers, and how it is described."""
+
+    method: str
+    path: str
+    verb: str
+    kind: Kind[Any]
+    handler: Handler
+    described: Described = field(default_factory=lambda: Described("Success"))
+
+    def act(self, namespace: str, name: str = "") -> Act:
+        """Return what the caller must be allowed."""
+        return Act(self.verb, self.kind.group, self.kind.plural, namespace=namespace, name=name)
+
+
+class BaetylDoor:
+    """Answers Baetyl's clients; a `Door`.
+
+    Args:
+        verbs: what is done with objects.
+        access: who may.
+        operations: everything that may be asked.
+        pages: what is the same for everybody, by path.
+    """
+
+    def __init__(
+        self, verbs: Verbs, access: Access, operations: Iterable[Operation], pages: Mapping[str, Response]
+    ) -> None:
+        self._verbs = verbs
+        self._access = access
+        self._models = Models()
+        self._operations = [(_pattern(operation.path), operation) for operation in operations]
+        self._pages = pages
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """How the paths begin that are answered here; see `Door`."""
+        paths = [*self._pages, *(operation.path for _, operation in self._operations)]
+        return tuple(dict.fromkeys("/".join(path.split("/")[:3]) for path in paths))
+
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked; see `Door`."""
+        for _, operation in self._operations:
+            name = "x" if "{name}" in operation.path else ""
+            yield Route(operation.method, operation.path, act=operation.act(DEFAULT_NAMESPACE, name))
+        for path in self._pages:
+            yield Route("GET", path)
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; see `Door`."""
+        operation, names = self._find(request)
+        namespace = namespace_of(request)
+        act = operation.act(namespace, names.get("name", "")) if operation else path_act(request.method, request.path)
+        request.decision = require(self._access, request.user, act)
+        if operation is None:
+            if request.method == "GET" and (page := self._pages.get(request.path)):
+                return page
+            raise MethodNotAllowed(f"The request method {request.method} of {request.path} is not found.")
+        request.verb, request.resource = operation.verb, operation.kind.resource
+        objects = Objects(self._verbs, self._access, namespace, request.user, self._models, _MANAGER)
+        answer = await operation.handler(Asked(request, objects, names))
+        return _identified(answer, request_id(request)) if isinstance(answer, Response) else answer
+
+    def refusal(self, request: Request, error: ApiError) -> Response:
+        """Write an error in Baetyl's form; see `Door`."""
+        given = request_id(request)
+        return _identified(errors.refusal(error, given), given)
+
+    def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
+        for pattern, operation in self._operations:
+            if operation.method == request.method and (found := pattern.fullmatch(request.path)):
+                return operation, found.groupdict()
+        return None, {}
+
+
+def namespace_of(request: Request) -> str:
+    """Return the namespace that is asked about: that of the header, of a service account, or the default."""
+    if given := request.header(_NAMESPACE_HEADER):
+        return given
+    return account_namespace(request.user) or DEFAULT_NAMESPACE
+
+
+def account_namespace(user: User) -> str:
+    """Return the namespace of a service account; "" for other users."""
+    return user.name.removeprefix(_ACCOUNT_PREFIX).partition(":")[0] if user.name.startswith(_ACCOUNT_PREFIX) else ""
+
+
+def request_id(request: Request) -> str:
+    """Return the id that the client gave to a request, or a new one."""
+    given = request.header(errors.REQUEST_ID_HEADER)
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def _identified(response: Response, given: str) -> Response:
+    return dataclasses.replace(response, headers=(*response.headers, (errors.REQUEST_ID_HEADER, given.encode())))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+
+
+def json(document: Any) -> Response:
+    """Answer with a document."""
+    return Response(orjson.dumps(document))
+
+
+def success() -> Response:
+    """Answer that it is done."""
+    return json(_SUCCESS)
+
+
+_SUCCESS: Document = {"success": True}

@@ -1,0 +1,103 @@
+"""The OpenAPI document of this door, made of its own table of operations and of what its bodies are read with.
+
+An operation names the schema that it answers; one that is not told in `schemas` is refused when the door is made.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from skerry.api.model import Document
+from skerry.server.baetyl.door import Operation
+from skerry.server.baetyl.schemas import REF, SCHEMAS, TEXT, ref
+
+OPENAPI_PATH: Final = "/v1/fleet/openapi.json"
+
+_QUERY = {
+    "selector": "A label selector in Kubernetes' grammar.",
+    "fieldSelector": "A field selector, such as metadata.name=test.",
+    "limit": "Most objects in the answer.",
+    "continue": "The token of the page before.",
+    "pageNo": "Which page, from 1.",
+    "pageSize": "Objects of a page; all by default.",
+    "name": "A part of the name.",
+    "batch": "Must be there: the nodes that the body names are got.",
+    "ready": "online, offline or uninstall.",
+    "cluster": "single or cluster.",
+    "createSort": "asc or desc, by the time of creation.",
+    "base": "An application whose services and volumes come first.",
+    "from": "An application that is copied; the body goes before it.",
+}
+_HEADERS: list[Document] = [
+    {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": {"type": "string", "pattern": pattern},
+    }
+    for name, description, pattern in (
+        ("x-bce-request-id", "An id of the request; it is answered with.", r"^[\w.:-]{1,128}$"),
+    )
+]
+
+
+def openapi_document(operations: Iterable[Operation]) -> Document:
+    """Describe operations; raises KeyError for one whose answer is not told."""
+    paths: dict[str, Document] = {}
+    known = list(operations)
+    for operation in known:
+        path = paths.setdefault(operation.path, {"parameters": _parameters(operation.path)})
+        path[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fleets, by Skerry",
+            "version": "v1",
+            "description": "Nodes, and the applications, configurations and secrets that are meant for them.",
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**_bodies(known), **SCHEMAS},
+        },
+    }
+
+
+def _parameters(path: str) -> list[Document]:
+    named = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in re.findall(r"\{(\w+)\}", path)]
+    return [*_HEADERS, *named]
+
+
+def _operation(operation: Operation) -> Document:
+    described = operation.described
+    if described.answers not in SCHEMAS:
+        raise KeyError(f"{operation.method} {operation.path} answers {described.answers}, which no schema tells")
+    written: Document = {
+        "summary": (operation.handler.__doc__ or "").partition("\n")[0].rstrip("."),
+        "operationId": f"{operation.method.lower()}{re.sub(r'[^a-zA-Z]+', '_', operation.path)}".rstrip("_"),
+        "tags": [operation.kind.kind],
+        "parameters": [
+            {"name": name, "in": "query", "description": _QUERY[name], "schema": TEXT} for name in described.query
+        ],
+        "responses": {
+            "200": {"description": "Done.", "content": _content(ref(described.answers))},
+            "default": {"description": "What was wrong.", "content": _content(ref("Error"))},
+        },
+    }
+    if described.takes:
+        written["requestBody"] = {"required": True, "content": _content(ref(described.takes.__name__))}
+    return written
+
+
+def _content(schema: Document) -> Document:
+    return {"application/json": {"schema": schema}}
+
+
+def _bodies(operations: Iterable[Operation]) -> Document:
+    models = dict.fromkeys(operation.described.takes for operation in operations if operation.described.takes)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
+    schemas: dict[str, Any] = definitions.get("$defs", {})
+    return schemas
