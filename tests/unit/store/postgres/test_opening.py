@@ -15,7 +15,9 @@ from skerry.store.postgres.session import redacted
 from skerry.store.records import EVERYTHING, ListQuery, Write
 from skerry.testing.postgres_process import PostgresProcess
 
-STEP = Migration(2, "more", pre=("CREATE TABLE more (a text)",), post=("DROP TABLE writers",))
+#: The version after the newest one.
+NEXT = schema.MIGRATIONS[-1].version + 1
+STEP = Migration(NEXT, "more", pre=("CREATE TABLE more (a text)",), post=("DROP TABLE writers",))
 
 
 async def test_replicas_that_start_at_once_make_one_schema(postgres: PostgresProcess):
@@ -36,7 +38,7 @@ async def test_a_version_adds_before_and_takes_away_one_version_later(postgres: 
     await schema.migrate(raw, (*schema.MIGRATIONS, STEP))
     await schema.migrate(raw)  # a replica of the version before starts again
     assert await raw.fetchval("SELECT to_regclass('writers')") is not None
-    await schema.migrate(raw, (*schema.MIGRATIONS, STEP, Migration(3, "yet more")))
+    await schema.migrate(raw, (*schema.MIGRATIONS, STEP, Migration(NEXT + 1, "yet more")))
     assert await raw.fetchval("SELECT to_regclass('writers')") is None
     with pytest.raises(StartError, match="use a newer Skerry"):
         await schema.migrate(raw)
@@ -45,7 +47,7 @@ async def test_a_version_adds_before_and_takes_away_one_version_later(postgres: 
 
 async def test_a_migration_that_fails_leaves_nothing(postgres: PostgresProcess):
     raw = await asyncpg.connect(postgres.create_schema())
-    broken = Migration(2, "broken", pre=("CREATE TABLE half (a text)", "SELECT 1 / 0"))
+    broken = Migration(NEXT, "broken", pre=("CREATE TABLE half (a text)", "SELECT 1 / 0"))
     with pytest.raises(asyncpg.DivisionByZeroError):
         await schema.migrate(raw, (*schema.MIGRATIONS, broken))
     assert await raw.fetchval("SELECT to_regclass('half')") is None
