@@ -199,6 +199,8 @@ class Settings:
     """What a token must say, NAME=VALUE with commas between."""
     faas: str = "local"
     """Where functions with typed input and output run: local, docker, openfaas, knative, openwhisk or noop."""
+    faas_warm_processes_max: int = 32
+    """With local: processes of functions that wait for their next run; the least recently used end first."""
     faas_docker_host: str = "unix:///var/run/docker.sock"
     """Socket of the container engine (Docker's, or podman's) that builds images, and with docker runs them."""
     faas_docker_network: str = ""
@@ -400,6 +402,7 @@ _READERS: dict[str, Any] = {
     "function_concurrency_max": int,
     "js_engine_dir": Path,
     "faas": str.lower,
+    "faas_warm_processes_max": int,
     "faas_docker_host": str,
     "faas_docker_network": str,
     "faas_memory_bytes_max": int,

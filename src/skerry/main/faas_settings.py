@@ -24,6 +24,7 @@ class FaasSettings:
 
     Attributes:
         faas: one of `DRIVERS`.
+        faas_warm_processes_max: processes on this machine that wait for a run of their function.
         faas_docker_host: socket of the engine that builds images, and with `docker` runs them.
         faas_docker_network: the engine's network; "" for its default.
         faas_memory_bytes_max: of one container.
@@ -40,6 +41,7 @@ class FaasSettings:
     """
 
     faas: str
+    faas_warm_processes_max: int
     faas_docker_host: str
     faas_docker_network: str
     faas_memory_bytes_max: int
@@ -60,6 +62,8 @@ class FaasSettings:
             * (not host.startswith(_SOCKET)),
             f"faas_memory_bytes_max: must be at least {MEMORY_BYTES_LEAST}, not {self.faas_memory_bytes_max}"
             * (self.faas_memory_bytes_max < MEMORY_BYTES_LEAST),
+            f"faas_warm_processes_max: must not be negative, not {self.faas_warm_processes_max}"
+            * (self.faas_warm_processes_max < 0),
             f"faas_cpus_max: must be above 0, not {self.faas_cpus_max}" * (not self.faas_cpus_max > 0),
             f"faas_registry: must be HOST[:PORT][/PATH] without a scheme, not {registry!r}"
             * ("//" in registry or registry.endswith("/")),

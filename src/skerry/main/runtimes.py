@@ -15,6 +15,7 @@ from skerry.functions.local.javascript import ENTRY, JavaScriptRuntime, NeedsNod
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.runtimes import Runtime  # noqa: TC001 - used in an annotation of its own
+from skerry.functions.local.warm import WarmSettings
 from skerry.functions.local.wasm import WasmRuntime
 from skerry.main.builders import Builders
 from skerry.main.building import component_of, engine_cache_of
@@ -83,5 +84,6 @@ async def local_driver(
             "wasm": WasmRuntime(engine),
         }
         images = LocalImages(data_dir.images, runtimes)
-        async with LocalDriver(data_dir.deployments, runtimes, environments=data_dir.images) as driver:
+        warm = WarmSettings(settings.faas_warm_processes_max)
+        async with LocalDriver(data_dir.deployments, runtimes, warm=warm, environments=data_dir.images) as driver:
             yield driver, images

@@ -27,6 +27,8 @@ from skerry.functions import (
 from skerry.functions.local.driver import LocalDriver
 from skerry.functions.local.pool import PoolSettings, TooManyRuns
 from skerry.functions.local.python import PythonRuntime
+from skerry.functions.local.warm import WarmSettings
+from skerry.functions.messages import start_of
 
 SOURCE = textwrap.dedent(
     """
@@ -169,6 +171,18 @@ async def test_a_process_stays_warm_for_the_next_run(driver: LocalDriver) -> Non
     await deploy(driver, "hello.count")
     (process, first), (same, second) = await run(driver), await run(driver)
     assert (same, first, second) == (process, 1, 2)
+
+
+async def test_functions_share_the_bound_of_processes_that_wait(tmp_path: Path) -> None:
+    async with LocalDriver(tmp_path, warm=WarmSettings(processes_max=1)) as driver:
+        for name in ("f", "g"):
+            await deploy(driver, "hello.count", name=name)
+        execution = FunctionExecution(faas_id="f")
+        process, calls = await Runner(driver).run(execution, None)
+        assert (calls, start_of(execution.context).cold_starts) == (1, 1)  # the process of its deployment has ended
+        assert (await run(driver, name="f")) == [process, 2]
+        assert (await run(driver, name="g"))[1] == 1
+        assert (await run(driver, name="f"))[1] == 1
 
 
 async def test_runs_at_once_go_to_processes_of_their_own_up_to_the_bound(tmp_path: Path) -> None:

@@ -48,10 +48,11 @@ async def local(folder: Path) -> AsyncIterator[Deploying]:
         ({"FAAS_REGISTRY": "https://r.example"}, "faas_registry: must be HOST"),
         ({"FAAS_MEMORY_BYTES_MAX": "1"}, "faas_memory_bytes_max: must be at least 33554432, not 1"),
         ({"FAAS_CPUS_MAX": "0"}, "faas_cpus_max: must be above 0, not 0.0"),
+        ({"FAAS_WARM_PROCESSES_MAX": "-1"}, "faas_warm_processes_max: must not be negative, not -1"),
         ({"FAAS_CREDENTIALS_FILE": "/none"}, "faas_credentials_file: there is no file /none"),
         ({"FAAS_CA_FILE": "/none"}, "faas_ca_file: there is no file /none"),
     ],
-    ids=["driver", "no-url", "url", "host", "registry", "memory", "cpus", "credentials", "authorities"],
+    ids=["driver", "no-url", "url", "host", "registry", "memory", "cpus", "warm", "credentials", "authorities"],
 )
 def test_what_is_set_wrongly_is_told_at_start_with_its_field(environment: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

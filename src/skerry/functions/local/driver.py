@@ -17,6 +17,7 @@ from skerry.functions.local.images import folder_of, language_of
 from skerry.functions.local.pool import InstancePool, PoolSettings
 from skerry.functions.local.runtimes import Runtime, default_runtimes
 from skerry.functions.local.source import ENVIRONMENT, write_source
+from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.functions.messages import Context, Runnable
 
 _DEPLOYMENT = re.compile(r"[\w-]{1,128}")
@@ -44,6 +45,7 @@ class LocalDriver:
         directory: Path,
         runtimes: Mapping[str, Runtime] | None = None,
         settings: PoolSettings = PoolSettings(),  # noqa: B008 - frozen
+        warm: WarmSettings = WarmSettings(),  # noqa: B008 - frozen
         environments: Path | None = None,
     ) -> None:
         """Make a driver of the deployments in a directory.
@@ -52,12 +54,14 @@ class LocalDriver:
             directory: one folder a deployment; made if it is not there.
             runtimes: image name to runtime; python3 and nodejs by default.
             settings: bounds of each deployment's processes.
+            warm: bounds of the processes of all of them that wait for a run.
             environments: folder of what `LocalImages` made; None where there is none.
         """
         self._directory = directory
         self._runtimes: Mapping[str, Runtime] = runtimes or default_runtimes()
         self._environments = environments
         self._settings = settings
+        self._warm = WarmInstances(warm)
         self._pools: dict[str, InstancePool] = {}
         #: Deployments that are being removed: their runs end, and no other begins.
         self._leaving: set[str] = set()
@@ -150,7 +154,7 @@ class LocalDriver:
         settings = self._settings
         if written.concurrency:
             settings = replace(settings, processes_max=written.concurrency)
-        pool = InstancePool(lambda: runtime.start(folder, written.handler), settings)
+        pool = InstancePool(lambda: runtime.start(folder, written.handler), settings, self._warm)
         self._pools[faas_id] = pool
         return pool
 
@@ -179,6 +183,7 @@ class LocalDriver:
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.close()
+        await self._warm.close()
 
 
 def _written(folder: Path) -> Exec:

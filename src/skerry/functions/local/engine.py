@@ -96,6 +96,11 @@ class EngineInstance:
         return instance
 
     @property
+    def is_process(self) -> bool:
+        """It is one of many within a process."""
+        return False
+
+    @property
     def is_alive(self) -> bool:
         """Whether the engine is still there."""
         return self._stream.is_open

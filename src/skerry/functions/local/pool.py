@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.local.warm import WarmInstance, WarmInstances
 from skerry.functions.messages import ERROR_KEY, CallStart, Context, Logs, Message, logs_of, start_of, told
 
 #: How long the runs of a pool that closes may still take.
@@ -21,19 +22,17 @@ class PoolSettings:
     Attributes:
         processes_max: runs at once, each in an instance: for most runtimes a process.
         waiting_max: runs that wait for an instance.
-        idle_seconds: how long an instance is kept for the next run.
     """
 
     processes_max: int = 4
     waiting_max: int = 1000
-    idle_seconds: float = 300.0
 
 
 class TooManyRuns(SystemError):
     """A run was refused since too many of its function wait already."""
 
 
-class FunctionInstance(Protocol):
+class FunctionInstance(WarmInstance, Protocol):
     """What has loaded a function and runs one message at a time."""
 
     @property
@@ -52,21 +51,21 @@ class FunctionInstance(Protocol):
         """
         ...
 
-    async def kill(self) -> None:
-        """End the instance, whatever it does, and wait until it has ended."""
-        ...
-
 
 class InstancePool:
     """Runs messages in instances that stay for the next one, the last used first."""
 
-    def __init__(self, start: Callable[[], Awaitable[FunctionInstance]], settings: PoolSettings) -> None:
+    def __init__(
+        self, start: Callable[[], Awaitable[FunctionInstance]], settings: PoolSettings, warm: WarmInstances
+    ) -> None:
         """Make a pool without an instance.
 
         Args:
             start: starts one more instance.
             settings: its bounds.
+            warm: says how long instances stay.
         """
+        self._warm = warm
         self._start = start
         self._settings = settings
         self._places = asyncio.Semaphore(settings.processes_max)
@@ -75,10 +74,8 @@ class InstancePool:
         self._closed = False
         self._drained = asyncio.Event()
         self._drained.set()
-        #: Those that wait for a run, and since when: the last used last, so those at the front have waited longest.
-        self._idle: list[tuple[FunctionInstance, float]] = []
-        self._sweeping: asyncio.TimerHandle | None = None
-        self._endings: set[asyncio.Task[None]] = set()
+        #: Those that wait for a run, the last used last.
+        self._idle: dict[WarmInstance, FunctionInstance] = {}
 
     async def warm(self) -> None:
         """Start an instance ahead of the first run.
@@ -138,29 +135,19 @@ class InstancePool:
 
     async def _take(self) -> FunctionInstance | None:
         while self._idle:
-            instance, _ = self._idle.pop()
+            _, instance = self._idle.popitem()
+            self._warm.take(instance)
             if instance.is_alive:
                 return instance
             await instance.kill()
         return None
 
     def _keep(self, instance: FunctionInstance) -> None:
-        loop = asyncio.get_running_loop()
-        self._idle.append((instance, loop.time()))
-        if self._sweeping is None:
-            self._sweeping = loop.call_later(self._settings.idle_seconds, self._sweep)
+        self._idle[instance] = instance
+        self._warm.keep(instance, self._forget)
 
-    def _sweep(self) -> None:
-        """End the instances that have waited for too long, and look again when the next one will have."""
-        loop = asyncio.get_running_loop()
-        before, self._sweeping = loop.time() - self._settings.idle_seconds, None
-        while self._idle and self._idle[0][1] <= before:
-            instance, _ = self._idle.pop(0)
-            task = loop.create_task(instance.kill())
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
-        if self._idle:
-            self._sweeping = loop.call_at(self._idle[0][1] + self._settings.idle_seconds, self._sweep)
+    def _forget(self, instance: WarmInstance) -> None:
+        del self._idle[instance]
 
     async def close(self) -> None:
         """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all instances that are idle then."""
@@ -168,10 +155,7 @@ class InstancePool:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS_MAX):
                 await self._drained.wait()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        idle, self._idle = self._idle, []
-        for instance, _ in idle:
+        idle, self._idle = self._idle, {}
+        for instance in idle.values():
+            self._warm.take(instance)
             await instance.kill()
-        if self._endings:
-            await asyncio.wait(self._endings)

@@ -168,6 +168,11 @@ class FunctionProcess:
         return started
 
     @property
+    def is_process(self) -> bool:
+        """It is one."""
+        return True
+
+    @property
     def is_alive(self) -> bool:
         """Whether another message may be sent: it has not ended of itself."""
         return self._process.returncode is None
