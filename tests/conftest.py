@@ -30,3 +30,13 @@ def postgres() -> Iterator[PostgresProcess]:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes by their length: what was packed a second later is named alike in every process of a run."""
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 8 else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured, such as how long a fault was felt."""
+    reports = [report for report in terminalreporter.stats.get("passed", ()) if report.user_properties]
+    if reports:
+        terminalreporter.section("measured")
+    for report in reports:
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.user_properties)
+        terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {told}")

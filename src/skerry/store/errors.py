@@ -9,7 +9,8 @@
         ├── BlobsFull         a blob would exceed `BlobSettings.bytes_max`
         ├── Undecryptable     a sealed value can't be opened: its key is missing, or it is not what was sealed
         ├── Overloaded        a bounded queue of the store is full; nothing was done, try again
-        └── Unavailable       the database cannot serve (disk full, locked, closed)
+        └── Unavailable       the database cannot serve (locked, closed, away)
+            └── OutOfSpace    its disk is full; nothing was done, and reads go on
 
 A database that cannot be opened at all is a `StartError` of the kit.
 """
@@ -103,3 +104,12 @@ class Overloaded(StoreError):
 
 class Unavailable(StoreError):
     """The database cannot serve now; after a failed write the caller must read to learn its outcome."""
+
+
+class OutOfSpace(Unavailable):
+    """The database found no room for a write, which changed nothing."""
+
+    @classmethod
+    def told_by(cls, cause: Exception) -> "OutOfSpace":
+        """Return the error for what the database said."""
+        return cls("the disk of the database is full, so nothing was written: free space on it", detail=str(cause))

@@ -14,7 +14,7 @@ import orjson
 
 from skerry.kit.logs import get_logger
 from skerry.store import sqlite_queries as queries
-from skerry.store.errors import Conflict, FutureRevision, StoreError, Unavailable
+from skerry.store.errors import Conflict, FutureRevision, OutOfSpace, StoreError, Unavailable
 from skerry.store.lane import Outcome
 from skerry.store.records import Entry, Event, Key, Rewrite, Write
 from skerry.store.sqlite_connection import Connection
@@ -25,6 +25,8 @@ log = get_logger(__name__)
 SWEEP_REVISIONS = 500
 #: Values that are appended together, before the last of them.
 BATCH_BYTES_MAX = 8 * 1024 * 1024
+#: The second one is of the file beside the log that tells readers what is in it.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class Heads:
@@ -130,6 +132,8 @@ def _attempt(batch: Sequence[Callable[[Group], Any]], group: Group) -> Sequence[
 def _unavailable(cause: sqlite3.OperationalError) -> Unavailable:
     log.error("the database cannot be written", reason=str(cause))
     error = Unavailable(f"the database cannot be written: {cause}", detail=str(cause))
+    if cause.sqlite_errorcode in _NO_ROOM:
+        error = OutOfSpace.told_by(cause)
     error.__cause__ = cause
     return error
 

@@ -140,16 +140,23 @@ class SkerryProcess:
 
     def api_client(self) -> httpx.Client:
         """Return a client of its API with the kubeconfig's credentials, for what is too often for a kubectl each."""
+        return httpx.Client(**self._client_options())
+
+    def async_api_client(self) -> httpx.AsyncClient:
+        """Return the same for the event loop."""
+        return httpx.AsyncClient(**self._client_options())
+
+    def _client_options(self) -> dict[str, Any]:
         kubeconfig = yaml.safe_load((self.data_dir / "kubeconfig").read_text())
         authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
         token = kubeconfig["users"][0]["user"]["token"]
-        return httpx.Client(
-            base_url=self.api,
-            verify=ssl.create_default_context(cadata=authority),
-            headers={"authorization": f"Bearer {token}"},
-            trust_env=False,
-            timeout=COMMAND_SECONDS_MAX,
-        )
+        return {
+            "base_url": self.api,
+            "verify": ssl.create_default_context(cadata=authority),
+            "headers": {"authorization": f"Bearer {token}"},
+            "trust_env": False,
+            "timeout": COMMAND_SECONDS_MAX,
+        }
 
     def skerry(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
         """Run a `skerry` command against it; as `kubectl`."""

@@ -10,6 +10,7 @@ from skerry.api.errors import (
     Conflict,
     Expired,
     Forbidden,
+    InsufficientStorage,
     InternalError,
     NotFound,
     RequestEntityTooLarge,
@@ -71,6 +72,8 @@ def of_store(error: store.StoreError) -> ApiError:
             return TooManyRequests(error.public, detail=error.detail)
         case store.ValueTooLarge():
             return RequestEntityTooLarge(error.public, detail=error.detail)
+        case store.OutOfSpace():
+            return InsufficientStorage(error.public, detail=error.detail)
         case store.Unavailable():
             return ServiceUnavailable(error.public, detail=error.detail)
         case store.Compacted():

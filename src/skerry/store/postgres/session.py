@@ -16,7 +16,7 @@ import asyncpg
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.logs import get_logger
-from skerry.store.errors import Unavailable
+from skerry.store.errors import OutOfSpace, Unavailable
 from skerry.store.queries import Query, timed
 from skerry.store.settings import require_positive
 
@@ -208,6 +208,8 @@ def mapped(error: Exception) -> Exception:
     if isinstance(error, _FAULTS) or not isinstance(error, _FAILURES):
         return error
     reason = str(error) or type(error).__name__
+    if isinstance(error, asyncpg.DiskFullError):
+        return OutOfSpace.told_by(error)
     return Unavailable(f"the database cannot serve: {reason}", detail=reason)
 
 

@@ -71,7 +71,7 @@ class Writer:
             rows = await self._session.run(call)
         except Unavailable as error:
             log.error("the database cannot be written", reason=error.public)  # noqa: TRY400 - its cause is the reason
-            return [Outcome(error=Unavailable(error.public, detail=error.detail)) for _ in writes]
+            return [Outcome(error=type(error)(error.public, detail=error.detail)) for _ in writes]
         except Exception as error:  # noqa: BLE001 - told to the caller whose write it is
             if len(writes) > 1:
                 return [outcome for write in writes for outcome in await self._append([write])]
