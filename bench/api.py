@@ -82,7 +82,12 @@ class Connection:
 
     async def answer(self) -> tuple[int, bytes]:
         status, headers = await self.answer_head()
-        return status, await self.reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("transfer-encoding") != "chunked":
+            return status, await self.reader.readexactly(int(headers.get("content-length", "0")))
+        parts = []
+        while part := await self.chunk():
+            parts.append(part)
+        return status, b"".join(parts)
 
     async def answer_head(self) -> tuple[int, dict[str, str]]:
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

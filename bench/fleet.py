@@ -4,24 +4,29 @@ Each is a `Store`: one or several endpoints that hold the same objects, all of t
 with their data on the same disk. A store speaks a `Dialect`: how the same work is asked of Skerry and of etcd.
 """
 
+import asyncio
 import base64
+import itertools
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
+from api import Connection, close, trust
 from rig import free_ports, process, wait_for
 
 from skerry.cli.connection import Access, read_access
 from skerry.testing.postgres_process import PostgresProcess
 from skerry.testing.skerry_process import SkerryProcess
 
+CONNECTIONS = 32
 #: A ConfigMap's or an etcd value's content, in bytes: with its metadata an object of Skerry takes some 600.
 CONTENT_BYTES = 344
 CONTENT = base64.b64encode(bytes(range(256)) * (CONTENT_BYTES // 256 + 1)).decode()[:CONTENT_BYTES]
@@ -95,6 +100,18 @@ class Dialect:
             return Change("PATCH", f"{_path(folder)}/cm-{number}", body, "application/merge-patch+json")
         return self.created(folder, number)
 
+    def got(self, folder: str, number: int) -> Change:
+        if self.is_skerry:
+            return Change("GET", f"{_path(folder)}/cm-{number}")
+        return Change("POST", "/v3/kv/range", orjson.dumps({"key": f"{_key(folder)}{number:08}"}))
+
+    def listed(self, folder: str, limit: int) -> Change:
+        """Ask for a page, or for all where `limit` is 0."""
+        if self.is_skerry:
+            return Change("GET", f"{_path(folder)}?limit={limit}")
+        wanted = {"key": _key(folder), "range_end": _end(folder), "limit": str(limit)}
+        return Change("POST", "/v3/kv/range", orjson.dumps(wanted))
+
     def watch(self, folder: str, revision: str) -> Change:
         """Watch what comes after `revision`."""
         if self.is_skerry:
@@ -161,12 +178,14 @@ class Store:
         name: for a table's head.
         dialect: how it is asked.
         endpoints: they hold the same objects.
+        data: the file or the folder of the database, its journal left out.
         postgres: what they keep them in, where it is a server.
     """
 
     name: str
     dialect: Dialect
     endpoints: tuple[Endpoint, ...]
+    data: Path
     postgres: PostgresProcess | None = None
 
     def first(self, count: int) -> "Store":
@@ -178,7 +197,7 @@ class Store:
 def sqlite(parent: Path) -> Iterator[Store]:
     """Run `skerry serve` on SQLite."""
     with SkerryProcess.started(parent / "sqlite", command="serve") as skerry:
-        yield Store("SQLite", SKERRY, (_endpoint(skerry),))
+        yield Store("SQLite", SKERRY, (_endpoint(skerry),), skerry.data_dir / "skerry.db")
 
 
 @contextmanager
@@ -193,7 +212,9 @@ def replicas(parent: Path, count: int) -> Iterator[Store]:
                 shutil.copy(running[0].data_dir / "kubeconfig", data_dir / "kubeconfig")
             flags = ("--database", postgres.url("postgres"))
             running.append(stack.enter_context(SkerryProcess.started(data_dir, *flags, command="serve")))
-        yield Store("PostgreSQL", SKERRY, tuple(map(_endpoint, running)), postgres)
+        yield Store(
+            "PostgreSQL", SKERRY, tuple(map(_endpoint, running)), postgres.directory / "data" / "base", postgres
+        )
 
 
 def _endpoint(skerry: SkerryProcess) -> Endpoint:
@@ -221,7 +242,7 @@ def etcd(parent: Path, certificate: Store) -> Iterator[Store]:
         arguments = [str(ETCD), *(f"--{name}={value}" for name, value in flags.items())]
         with process(arguments, stdout=output, stderr=output) as running:
             wait_for(int(client.rpartition(":")[2]))
-            yield Store("etcd", ETCD_GATEWAY, (Endpoint(access, running.pid),))
+            yield Store("etcd", ETCD_GATEWAY, (Endpoint(access, running.pid),), parent / "etcd" / "member" / "snap")
 
 
 @contextmanager
@@ -250,6 +271,13 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+def processes(store: Store) -> list[int]:
+    """Return what works for a store now."""
+    server = store.postgres.process if store.postgres else None
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split() if server else []
+    return [*(endpoint.pid for endpoint in store.endpoints), *([server.pid] if server else []), *map(int, children)]
+
+
 def tree_seconds(root: int) -> float:
     """Return the processor time of a process, of its children, and of those that have ended."""
     try:
@@ -258,3 +286,41 @@ def tree_seconds(root: int) -> float:
     except FileNotFoundError:
         return 0.0  # it has just ended
     return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK") + sum(tree_seconds(int(child)) for child in children)
+
+
+async def make_folders(store: Store, *folders: str) -> None:
+    """Make namespaces, where folders have to be made."""
+    (client,) = await connect(store, 1)
+    for folder in folders if store.dialect.is_skerry else ():
+        await client.call("POST", "/api/v1/namespaces", orjson.dumps({"metadata": {"name": folder}}))
+    close([client])
+
+
+async def each(store: Store, numbers: Iterable[int], change: Callable[[int], Change]) -> float:
+    """Make a change for each number, over many connections; returns how many seconds that took."""
+    clients = await connect(store, CONNECTIONS)
+    left = iter(numbers)
+
+    async def work(client: Connection) -> None:
+        for number in left:
+            await call(client, change(number))
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for client in clients:
+            group.create_task(work(client))
+    seconds = time.perf_counter() - started
+    close(clients)
+    return seconds
+
+
+async def connect(store: Store, count: int) -> list[Connection]:
+    """Open connections, spread over the endpoints."""
+    trusted = trust(store.endpoints[0].access)
+    endpoints = itertools.islice(itertools.cycle(store.endpoints), count)
+    return [await Connection.open(endpoint.access, trusted) for endpoint in endpoints]
+
+
+async def call(client: Connection, change: Change) -> bytes:
+    """Ask, and return the answer's body; raises where it is none of success."""
+    return await client.call(change.method, change.path, change.body, change.content_type)

@@ -24,15 +24,26 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import orjson
 import uvloop
-from api import Connection, close, milliseconds, row, table, trust
-from fleet import Change, Dialect, Endpoint, Request, Store, stopped, stores, tree_seconds
+from api import close, milliseconds, row, table
+from fleet import (
+    CONNECTIONS,
+    Dialect,
+    Endpoint,
+    Request,
+    Store,
+    call,
+    connect,
+    each,
+    make_folders,
+    stopped,
+    stores,
+    tree_seconds,
+)
 from rig import Measured, Target, cpu_seconds, wrk
 
 T = TypeVar("T")
 
-CONNECTIONS = 32
 OBJECTS = 1_000
 PAGE = 100
 CHANGES = 10
@@ -152,31 +163,8 @@ def ask(store: Store, endpoint: Endpoint, kind: Kind, seconds: int) -> Measured:
 
 async def prepare(store: Store) -> None:
     """Make the objects that are read."""
-    clients = await connect(store, CONNECTIONS)
-    if store.dialect.is_skerry:
-        for folder in (READ, WRITTEN, WATCHED):
-            await clients[0].call("POST", "/api/v1/namespaces", orjson.dumps({"metadata": {"name": folder}}))
-    numbers = iter(range(OBJECTS))
-
-    async def create(client: Connection) -> None:
-        for number in numbers:
-            await call(client, store.dialect.created(READ, number))
-
-    async with asyncio.TaskGroup() as group:
-        for client in clients:
-            group.create_task(create(client))
-    close(clients)
-
-
-async def connect(store: Store, count: int) -> list[Connection]:
-    """Open connections, spread over the endpoints."""
-    trusted = trust(store.endpoints[0].access)
-    endpoints = itertools.islice(itertools.cycle(store.endpoints), count)
-    return [await Connection.open(endpoint.access, trusted) for endpoint in endpoints]
-
-
-async def call(client: Connection, change: Change) -> bytes:
-    return await client.call(change.method, change.path, change.body, change.content_type)
+    await make_folders(store, READ, WRITTEN, WATCHED)
+    await each(store, range(OBJECTS), lambda number: store.dialect.created(READ, number))
 
 
 async def settle(store: Store) -> None:
