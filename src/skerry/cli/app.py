@@ -19,6 +19,7 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document, to_document
 from skerry.api.registry import KINDS
 from skerry.cli import run_notes
+from skerry.cli.agent import agent
 from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.dev import dev
@@ -57,6 +58,7 @@ app.add_typer(subscriptions, name="subscription")
 app.add_typer(endpoints, name="endpoint")
 app.add_typer(services, name="service")
 app.add_typer(secrets, name="secrets")
+app.add_typer(agent, name="agent")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
 for command in (init, dev, invoke, logs, revisions, rollback, promote):

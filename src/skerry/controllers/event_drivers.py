@@ -8,7 +8,6 @@ seconds, renews what it holds, and lets the program go where it lost the claim, 
 """
 
 import datetime as dt
-import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -29,7 +28,7 @@ from skerry.controllers.schedules import Schedules
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.kit.processes import Command, Supervised, supervise
+from skerry.kit.processes import Command, Supervised, bound_output, supervise
 from skerry.kit.tasks import Loops, Wakeup, keep_running, run_blocking
 
 log = get_logger(__name__)
@@ -143,7 +142,7 @@ class EventDriverController:
                 known = process.restarts
                 await changed.wait(LOOK_SECONDS)
                 if command.output is not None:
-                    await run_blocking(self._executor, partial(_bound, command.output))
+                    await run_blocking(self._executor, partial(bound_output, command.output, LOG_BYTES_MAX))
 
     async def _wanted(self, key: Key) -> Command | None:
         """Return what is to be run here; None where nothing is: it can't be, or another process of Skerry does it."""
@@ -213,10 +212,3 @@ class EventDriverController:
             found.status.state, found.status.reason, found.status.restarts = state, reason, restarts
 
         await self._client.change_status(driver, tell)
-
-
-def _bound(path: Path) -> None:
-    """Keep a log, and the one before it, to their bounds. A program appends, so it goes on in a log that is emptied."""
-    if path.stat().st_size > LOG_BYTES_MAX:
-        shutil.copyfile(path, path.with_suffix(".log.1"))
-        path.open("r+b").truncate(0)

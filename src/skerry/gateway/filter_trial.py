@@ -15,7 +15,6 @@ import contextlib
 import os
 import re
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -36,6 +35,7 @@ from skerry.gateway.envoy_words import any_of
 from skerry.gateway.filter_slots import FilterContent
 from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS, reason_in
 from skerry.gateway.verdicts import PASSED, Verdicts
+from skerry.kit.processes import bound_to_this
 
 #: What Envoy's ABI is for which modules may be built: its own, and the minor version before, for which Envoy vouches
 #: (`ENVOY_DYNAMIC_MODULES_ABI_VERSION` in its abi.h). Envoy loads any, with a warning.
@@ -122,8 +122,8 @@ def _abi_problem(version: str) -> str:
 async def _validated(bootstrap: Path) -> tuple[int | None, str]:
     """Run an Envoy that only looks at its configuration; return its exit code, None for too late, and its words."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "skerry.kit.bound_exec", str(os.getpid()), str(find_envoy())),
+        *bound_to_this(),
+        str(find_envoy()),
         *("--mode", "validate", "--config-path", str(bootstrap), "--log-level", "info"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

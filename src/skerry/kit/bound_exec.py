@@ -1,6 +1,8 @@
 """Replace this process by a command that dies with its parent.
 
-    python -m skerry.kit.bound_exec PARENT_PID COMMAND [ARG ...]
+    python -IS bound_exec.py PARENT_PID LIMITS COMMAND [ARG ...]
+
+LIMITS is a JSON object, name of an rlimit to its value.
 
 A child must never outlive `skerry up`, not even after SIGKILL: it would hold ports and sockets that the
 next start needs. Linux signals a child when its parent dies if it asked for that (prctl(2),
@@ -8,7 +10,9 @@ PR_SET_PDEATHSIG, kept across execve). Elsewhere the command runs unbound.
 """
 
 import ctypes
+import json
 import os
+import resource
 import signal
 import sys
 
@@ -27,4 +31,6 @@ def bind_to_parent(parent_pid: int) -> None:
 
 if __name__ == "__main__":
     bind_to_parent(int(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - no shell is wanted
+    for name, value in json.loads(sys.argv[2]).items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    os.execvp(sys.argv[3], sys.argv[3:])  # noqa: S606 - no shell is wanted

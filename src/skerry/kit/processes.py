@@ -6,16 +6,20 @@ Invariant: at most one process at a time for one `Supervised`, and none after it
 
 import asyncio
 import contextlib
+import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import Counter
 
+from skerry.kit import bound_exec
 from skerry.kit.backoff import Backoff
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
@@ -37,7 +41,12 @@ class Command:
         pass_fds: descriptors that the child inherits under the same numbers.
         output: a file that takes the child's standard output and error; None to inherit them.
         drain_seconds: how long SIGTERM may take before SIGKILL follows.
-        environment: added to this process' own environment.
+        environment: variables.
+        directory: where it runs; None for where this process does.
+        limits: names of rlimits with their values, such as ("RLIMIT_NOFILE", 1024).
+        inherits: whether it has the environment of this process, or that which is given here alone.
+        restart: whether it is started again when it ends: always, when it failed, or never.
+        whole_group: whether what it started itself ends with it.
     """
 
     name: str
@@ -46,6 +55,22 @@ class Command:
     output: Path | None = None
     drain_seconds: float = 10.0
     environment: tuple[tuple[str, str], ...] = ()
+    directory: Path | None = None
+    limits: tuple[tuple[str, int], ...] = ()
+    inherits: bool = True
+    restart: Literal["always", "on-failure", "never"] = "always"
+    whole_group: bool = False
+
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """All variables that it gets."""
+        inherited = dict(os.environ) if self.inherits else {}  # noqa: TID251 - handed on, not read
+        return inherited | dict(self.environment)
+
+
+def bound_to_this(limits: Iterable[tuple[str, int]] = ()) -> tuple[str, ...]:
+    """Return what is put before a command's arguments so that it has limits, and dies with this process."""
+    return (sys.executable, "-IS", bound_exec.__file__, str(os.getpid()), json.dumps(dict(limits)))
 
 
 class Supervised:
@@ -54,7 +79,17 @@ class Supervised:
     def __init__(self, command: Command) -> None:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
+        self._started_seconds = 0.0
+        #: How often it was started again.
         self.restarts = 0
+        #: How its last life ended: an exit code, or a signal as a negative number; None before the first end.
+        self.exit_code: int | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Tell whether it runs, and has for a while or since its beginning."""
+        lived = asyncio.get_running_loop().time() - self._started_seconds
+        return self.pid is not None and (self.restarts == 0 or lived >= HEALTHY_SECONDS)
 
     @property
     def pid(self) -> int | None:
@@ -68,42 +103,44 @@ class Supervised:
         output = command.output.open("ab") if command.output else None
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "skerry.kit.bound_exec",
-                str(os.getpid()),
+                *bound_to_this(command.limits),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT if output else None,
                 pass_fds=command.pass_fds,
+                cwd=command.directory,
                 start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
-                env={**os.environ, **dict(command.environment)},  # noqa: TID251 - handed on, not read
+                env=command.whole_environment,
             )
         finally:
             if output:
                 output.close()
+        self._started_seconds = asyncio.get_running_loop().time()
 
     async def keep(self) -> None:
-        """Wait for the end of each life and start the next; never returns."""
+        """Wait for the end of each life and start the next; returns where there is to be no other."""
         backoff = Backoff(first_seconds=0.05, max_seconds=5.0)
-        clock = asyncio.get_running_loop().time
+        clock, command = asyncio.get_running_loop().time, self._command
         while True:
             started = clock()
             process = self._process
             if process is not None:
-                code = await process.wait()
+                code = self.exit_code = await process.wait()
+                self._end_group(process)
+                if command.restart == "never" or (command.restart == "on-failure" and code == 0):
+                    return
                 if clock() - started >= HEALTHY_SECONDS:
                     backoff.reset()
                 delay = backoff.next_seconds()
                 self.restarts += 1
-                RESTARTS.labels(self._command.name).inc()
-                log.warning("process ended, starting it again", process=self._command.name, exit_code=code)
+                RESTARTS.labels(command.name).inc()
+                log.warning("process ended, starting it again", process=command.name, exit_code=code)
                 await asyncio.sleep(delay)
             try:
                 await self.start()
             except OSError:
-                log.exception("process did not start", process=self._command.name)
+                log.exception("process did not start", process=command.name)
                 self._process = None
                 await asyncio.sleep(backoff.next_seconds())
 
@@ -122,6 +159,13 @@ class Supervised:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        self._end_group(process)
+
+    def _end_group(self, process: asyncio.subprocess.Process) -> None:
+        """End what a process that has ended itself left behind."""
+        if self._command.whole_group:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -134,3 +178,15 @@ async def supervise(command: Command) -> AsyncIterator[Supervised]:
             yield supervised
     finally:
         await supervised.stop()
+
+
+def bound_output(path: Path, bytes_max: int) -> None:
+    """Keep a file that processes append to at a size: beyond it, it is emptied, and what it held is kept beside it.
+
+    Args:
+        path: the file; its predecessor has `.1` after its name.
+        bytes_max: of each of both.
+    """
+    if path.stat().st_size > bytes_max:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        path.open("r+b").truncate(0)

@@ -1,0 +1,196 @@
+"""Files of applications that lie elsewhere: fetched in parts if need be, checked, unpacked.
+
+    objects/<configuration>/<version>/<key>              the file, or the folder of what was unpacked
+    objects/<configuration>/<version>/.<key>.part        what has come of it so far
+
+Owns these files. Invariant: what has its name is complete and as its MD5 says; an archive gives no file outside of
+its folder.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import httpx
+
+from skerry.agent.member.documents import RemoteObject
+from skerry.agent.member.errors import ApplicationError
+from skerry.kit.files import make_private_directory
+from skerry.kit.tasks import run_blocking
+
+T = TypeVar("T")
+
+#: Of one file, and of all that an archive holds.
+OBJECT_BYTES_MAX = 4 * 1024**3
+ARCHIVE_FILES_MAX = 100_000
+#: How long one file may take in all; a part of it may be silent for a minute.
+DOWNLOAD_SECONDS_MAX = 1800.0
+SILENCE_SECONDS_MAX = 60.0
+#: How often a download that broke off is gone on with, before the application is told to have failed.
+TRIES = 3
+
+
+class Downloads:
+    """Fetches files.
+
+    Args:
+        http: makes the requests; the caller closes it.
+        directory: where they are kept.
+        executor: for files.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, directory: Path, executor: Executor) -> None:
+        self._http = http
+        self._directory = directory
+        self._executor = executor
+
+    async def bring(self, configuration: str, version: str, key: str, wanted: RemoteObject) -> Path:
+        """Return where a file (or the folder of an unpacked archive) is, after fetching it where it is not yet.
+
+        Raises:
+            ApplicationError: it can't be fetched, is not what its MD5 says, or can't be unpacked.
+        """
+        folder = self._directory / configuration / version
+        final, part = folder / key, folder / f".{key}.part"
+        if await self._run(lambda: _is_there(final, wanted)):
+            return final
+        await self._run(partial(make_private_directory, folder))
+        try:
+            async with asyncio.timeout(DOWNLOAD_SECONDS_MAX):
+                await self._fetch(key, wanted, part)
+        except TimeoutError as error:
+            raise ApplicationError(f"object {key}: it took more than {DOWNLOAD_SECONDS_MAX:.0f} s") from error
+        try:
+            await self._run(lambda: _put_in_place(wanted, part, final))
+        except ApplicationError as error:
+            raise ApplicationError(f"object {key}: {error.public}") from error
+        except OSError as error:
+            raise ApplicationError(f"object {key}: {error.strerror or error}") from error
+        return final
+
+    async def forget_all_but(self, used: set[tuple[str, str]]) -> None:
+        """Remove the files of configurations, by name and version, that nothing uses any more."""
+        kept = {self._directory / name / version for name, version in used}
+
+        def remove() -> None:
+            for folder in self._directory.glob("*/*"):
+                if folder not in kept:
+                    shutil.rmtree(folder)
+
+        await self._run(remove)
+
+    async def _fetch(self, key: str, wanted: RemoteObject, part: Path) -> None:
+        for tried in range(1, TRIES + 1):
+            try:
+                await self._fetch_rest(wanted, part)
+            except (httpx.HTTPError, OSError) as error:
+                if tried == TRIES or isinstance(error, httpx.HTTPStatusError):
+                    raise ApplicationError(f"object {key}: {_told(error)}") from error
+            else:
+                return
+
+    async def _fetch_rest(self, wanted: RemoteObject, part: Path) -> None:
+        """Fetch what is missing of a file; a server that does not know ranges sends it whole."""
+        there = await self._run(lambda: part.stat().st_size if part.exists() else 0)
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+        if wanted.token:
+            headers["x-bce-security-token"] = wanted.token
+        timeout = httpx.Timeout(SILENCE_SECONDS_MAX)
+        async with self._http.stream("GET", wanted.url, headers=headers, timeout=timeout) as response:
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # all of it is here
+            response.raise_for_status()
+            goes_on = response.status_code == httpx.codes.PARTIAL_CONTENT
+            with part.open("ab" if goes_on else "wb") as file:
+                await self._write(response, file, there if goes_on else 0)
+
+    async def _write(self, response: httpx.Response, file: BinaryIO, written: int) -> None:
+        async for chunk in response.aiter_raw():
+            written += len(chunk)
+            if written > OBJECT_BYTES_MAX:
+                raise OSError(f"it has more than {OBJECT_BYTES_MAX} bytes")
+            await self._run(partial(file.write, chunk))
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await run_blocking(self._executor, call)
+
+
+def _told(error: Exception) -> str:
+    """Say what went wrong without the URL, which may be signed."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"the server answered {error.response.status_code}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"it can't be fetched ({type(error).__name__})"
+
+
+def _is_there(final: Path, wanted: RemoteObject) -> bool:
+    if wanted.unpack or not wanted.md5:
+        return final.exists()
+    return final.is_file() and _md5(final) == wanted.md5.lower()
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def _put_in_place(wanted: RemoteObject, part: Path, final: Path) -> None:
+    if wanted.md5 and _md5(part) != wanted.md5.lower():
+        part.unlink()
+        raise ApplicationError("its MD5 is not the one that the configuration tells")
+    if not wanted.unpack:
+        part.replace(final)
+        return
+    draft = final.with_name(f".{final.name}.unpacked")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        _unpack(wanted.unpack, part, draft)
+        draft.replace(final)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _unpack(form: str, archive: Path, folder: Path) -> None:
+    """Unpack an archive into a new folder: nothing is written where one of its files leads out of it."""
+    try:
+        if form == "zip":
+            with zipfile.ZipFile(archive) as opened:
+                _check([(each.filename, each.file_size) for each in opened.infolist()])
+                opened.extractall(folder)  # noqa: S202 - it makes no links, and names were checked
+                _keep_modes(opened, folder)
+        elif form in {"tar", "tgz"}:
+            with tarfile.open(archive, "r:gz" if form == "tgz" else "r:") as unpacked:
+                _check([(each.name, each.size) for each in unpacked])
+                unpacked.extractall(folder, filter="data")
+        else:
+            raise ApplicationError(f"it can't be unpacked as {form!r}: zip, tar and tgz are known")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise ApplicationError(f"it can't be unpacked: {error}") from error
+
+
+def _check(members: list[tuple[str, int]]) -> None:
+    if len(members) > ARCHIVE_FILES_MAX:
+        raise ApplicationError(f"the archive has more than {ARCHIVE_FILES_MAX} files")
+    if sum(size for _, size in members) > OBJECT_BYTES_MAX:
+        raise ApplicationError(f"the archive has more than {OBJECT_BYTES_MAX} bytes unpacked")
+    for name, _ in members:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ApplicationError(f"the archive's file {name!r} would be outside of its folder")
+
+
+def _keep_modes(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Make executable what was: `extractall` does not."""
+    for each in archive.infolist():
+        if mode := (each.external_attr >> 16) & 0o777:
+            (folder / each.filename).chmod(mode | 0o600 if not each.is_dir() else mode | 0o700)

@@ -1,0 +1,180 @@
+"""A node as a member of a fleet: it reports, takes what it is answered, and keeps its applications so.
+
+Owns the order of these steps. Without its control plane it goes on with what it was told last, across restarts too.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+import orjson
+
+import skerry
+from skerry.agent.member.activation import activate
+from skerry.agent.member.applications import Applications
+from skerry.agent.member.downloads import Downloads
+from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
+from skerry.agent.member.programs import Programs
+from skerry.agent.member.replica import PROPERTIES, SYSTEM_APPS, Replica
+from skerry.agent.member.settings import (
+    STATUS_FILE,
+    Batch,
+    Identity,
+    MemberSettings,
+    keep_identity,
+    known_identity,
+    product_of,
+)
+from skerry.agent.member.staging import Stage
+from skerry.agent.member.usage import host_name, machine_facts, machine_stats
+from skerry.agent.member.volumes import Volumes
+from skerry.api.model import Document
+from skerry.kit.backoff import Backoff
+from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.errors import SkerryError
+from skerry.kit.files import make_private_directory, write_private
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
+
+log = get_logger(__name__)
+
+#: How soon a change of this node's own is reported, where nothing changes besides.
+LOOK_SECONDS = 1.0
+#: A device whose activation failed tries again so often, at the latest.
+ACTIVATION_SECONDS_MAX = 45.0
+
+
+class Member:
+    """A running member, as `run_member` yields it."""
+
+    def __init__(self, name: str, link: CloudLink, replica: Replica, applications: Applications, clock: Clock) -> None:
+        self.name = name
+        self._link = link
+        self._replica = replica
+        self._applications = applications
+        self._clock = clock
+        self._host = host_name()
+        self._reported: Document = {}
+        #: When the control plane last took a report; "" for never since the start.
+        self.reported_at = ""
+
+    def status(self) -> Document:
+        """Say how this node is, for `skerry agent status`."""
+        states = [state.document(self._host) for state in self._applications.states()]
+        return {"node": self.name, "pid": os.getpid(), "reportedAt": self.reported_at, "applications": states}
+
+    def changing(self) -> Document:
+        """Return the part of a report whose change is worth a report of its own."""
+        states = self._applications.states()
+        return {
+            "apps": [{"name": name, "version": version} for name, version in self._applications.versions().items()],
+            "states": [(state.name, state.version, state.status, state.cause) for state in states],
+        }
+
+    def report(self, data_dir: Path) -> Document:
+        """Return what is reported: what this machine is and uses, and what runs on it."""
+        changing = self.changing()
+        # This very program is all of Baetyl's parts.
+        system = [{"name": name, "version": version} for name, version in self._replica.wanted(SYSTEM_APPS).items()]
+        return {
+            "time": rfc3339(self._clock.now()),
+            "core": {"goVersion": "", "binVersion": f"skerry-{skerry.__version__}", "gitRevision": ""},
+            "node": {self._host: machine_facts()},
+            "nodestats": {self._host: machine_stats(data_dir)},
+            "apps": changing["apps"],
+            "sysapps": system,
+            "appstats": [state.document(self._host) for state in self._applications.states()],
+            "sysappstats": [],
+            PROPERTIES: dict(self._replica.properties),
+        }
+
+    async def tell(self, data_dir: Path) -> None:
+        """Report, and take what is answered. Raises LinkError."""
+        self._reported = self.changing()
+        delta = await self._link.report(self.report(data_dir))
+        self.reported_at = rfc3339(self._clock.now())
+        if self._replica.take(delta):
+            self._applications.look()
+
+    @property
+    def has_news(self) -> bool:
+        """Tell whether something changed since the last report."""
+        return self.changing() != self._reported
+
+
+@asynccontextmanager
+async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "") -> AsyncIterator[Member]:
+    """Run a node for the length of the block; a device that is not activated yet is, however long that takes.
+
+    Args:
+        settings: of agent.json.
+        clock: for the times that are told.
+        entered: the fingerprint that a person gave, where the product asks for one.
+
+    Raises:
+        ConfigurationError, StartError: something in its data directory can't be used.
+        LinkError: a certificate can't be used.
+    """
+    data_dir = settings.data_dir
+    make_private_directory(data_dir)
+    replica = Replica(data_dir / "replica")
+    identity = known_identity(settings)
+    if identity is None:
+        identity = await _activated(settings, product_of(settings), entered)
+    async with AsyncExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
+        link = await stack.enter_async_context(cloud_link(settings, identity))
+        trust = ssl_context(settings, identity)
+        http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
+        volumes = Volumes(data_dir)
+        stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
+        programs = Programs(volumes, data_dir / "logs", identity.name, clock, executor)
+        applications = Applications(replica, stage, volumes, {"native": programs}, executor)
+        await stack.enter_async_context(applications.running())
+        member = Member(identity.name, link, replica, applications, clock)
+        wakeup = Wakeup()
+        tell = partial(member.tell, data_dir)
+        await stack.enter_async_context(
+            background(
+                (
+                    "agent.report",
+                    partial(keep_running, "report", tell, wakeup=wakeup, resync_seconds=settings.report_seconds),
+                ),
+                ("agent.look", partial(_look, member, data_dir, wakeup, executor)),
+            )
+        )
+        log.info("this node runs", namespace=identity.namespace, node=identity.name)
+        yield member
+
+
+async def _activated(settings: MemberSettings, batch: Batch, entered: str) -> Identity:
+    backoff = Backoff(first_seconds=1.0, max_seconds=ACTIVATION_SECONDS_MAX)
+    async with cloud_link(settings, None) as link:
+        while True:
+            try:
+                identity = await activate(link, batch, entered)
+            except SkerryError as error:
+                delay = backoff.next_seconds()
+                log.warning("not activated, will try again", reason=error.public, delay_seconds=round(delay, 1))
+                await asyncio.sleep(delay)
+            else:
+                keep_identity(settings, identity)
+                return identity
+
+
+async def _look(member: Member, data_dir: Path, wakeup: Wakeup, executor: ThreadPoolExecutor) -> None:
+    """Have what changes here reported soon, and tell it to who asks on this machine."""
+    told: Document = {}
+    while True:
+        if member.has_news:
+            wakeup.set()
+        if (status := member.status()) != told:
+            content = orjson.dumps(status, option=orjson.OPT_INDENT_2)
+            await run_blocking(executor, partial(write_private, data_dir / STATUS_FILE, content))
+            told = status
+        await asyncio.sleep(LOOK_SECONDS)

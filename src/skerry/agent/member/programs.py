@@ -1,0 +1,247 @@
+"""Runs applications as processes of this machine.
+
+A service's program is its `command`, or the `entry` of the program.yml that its program configuration brings. It runs
+in a folder of its own, with what it mounts below it, and ends with the agent. Owns these processes and their logs.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skerry.agent.member.documents import Application
+from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.probes import Probe, read_probe, watch
+from skerry.agent.member.states import InstanceState, Status
+from skerry.agent.member.usage import TreeUsage
+from skerry.agent.member.volumes import Volumes
+from skerry.api.baetyl_application_services import Service
+from skerry.api.quantities import parse_bytes
+from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.files import make_private_directory
+from skerry.kit.processes import Command, Supervised, bound_output, supervise
+from skerry.kit.tasks import background, run_blocking
+
+#: Where a program configuration is mounted, below an instance's folder, and what in it names the program.
+PROGRAM_FOLDER = Path("var/lib/baetyl/bin")
+PROGRAM_FILE = "program.yml"
+_PROGRAM_BYTES_MAX = 64 * 1024
+
+#: What is kept of an instance's output; the same again is kept of what was before.
+LOG_BYTES_MAX = 10 * 1024 * 1024
+LOG_LOOK_SECONDS = 10.0
+INSTANCES_MAX = 100
+#: From these, a program that asks gets a port that nothing listens on.
+DYNAMIC_PORTS = range(50200, 51001)
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_RESTARTS = {"Never": "never", "OnFailure": "on-failure"}
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A process of a service."""
+
+    name: str
+    service: str
+    is_job: bool
+    created: str
+    process: Supervised
+    usage: TreeUsage
+
+    def state(self) -> InstanceState:
+        """Tell what it does."""
+        process = self.process
+        used = self.usage.measured(process.pid)
+        status, cause = self._status()
+        return InstanceState(
+            self.name, self.service, status, cause, self.created, used.cpu_cores, used.memory_bytes, process.pid or 0
+        )
+
+    def _status(self) -> tuple[Status, str]:
+        code, restarts = self.process.exit_code, self.process.restarts
+        if self.is_job and self.process.pid is None and code is not None:
+            return ("Succeeded", "") if code == 0 else ("Failed", _ending(code))
+        if self.process.is_healthy:
+            return "Running", ""
+        if code is not None and restarts:
+            return "Failed", f"{_ending(code)}, and it was started again {restarts} times: its log tells more"
+        return "Pending", ""
+
+
+def _ending(code: int) -> str:
+    return f"its program was ended by signal {-code}" if code < 0 else f"its program ended with exit code {code}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """What is to be started for an instance."""
+
+    name: str
+    service: Service
+    command: Command
+    probe: Probe | None
+
+
+class Programs:
+    """Runs applications of mode native.
+
+    Args:
+        volumes: lays out what they mount.
+        log_dir: takes what they print, a file an instance.
+        node: this node's name.
+        clock: says when they were started.
+        executor: for files.
+    """
+
+    def __init__(self, volumes: Volumes, log_dir: Path, node: str, clock: Clock, executor: Executor) -> None:
+        self._volumes = volumes
+        self._log_dir = log_dir
+        self._node = node
+        self._clock = clock
+        self._executor = executor
+
+    @asynccontextmanager
+    async def running(self, application: Application) -> AsyncIterator[Callable[[], Sequence[InstanceState]]]:
+        """Run an application for the length of the block.
+
+        Yields:
+            what tells the states of its instances.
+
+        Raises:
+            ApplicationError: it can't be started, and nothing of it was.
+        """
+        programs = await run_blocking(self._executor, partial(self._prepare, application))
+        async with AsyncExitStack() as stack:
+            instances = [await self._start(stack, application, program) for program in programs]
+            looks = partial(self._bound_logs, [program.command.output for program in programs])
+            await stack.enter_async_context(background(("agent.logs", looks)))
+            yield lambda: [instance.state() for instance in instances]
+
+    async def _start(self, stack: AsyncExitStack, application: Application, program: _Program) -> Instance:
+        process = await stack.enter_async_context(supervise(program.command))
+        if program.probe is not None:
+            look = partial(watch, program.probe, program.command.directory or Path(), process.stop)
+            await stack.enter_async_context(background((f"probe:{program.name}", look)))
+        created = rfc3339(self._clock.now())
+        return Instance(program.name, program.service.name, application.is_job, created, process, TreeUsage())
+
+    async def _bound_logs(self, logs: Sequence[Path | None]) -> None:
+        while True:
+            await asyncio.sleep(LOG_LOOK_SECONDS)
+            for path in logs:
+                if path is not None:
+                    await run_blocking(self._executor, partial(bound_output, path, LOG_BYTES_MAX))
+
+    def _prepare(self, application: Application) -> list[_Program]:
+        """Lay out each instance, and see that there is a program in it."""
+        found = []
+        for service in application.services:
+            count = max(service.replica, application.replica or 0)
+            if count > INSTANCES_MAX:
+                raise ApplicationError(f"service {service.name}: it is to have more than {INSTANCES_MAX} instances")
+            found += [self._program(application, service, number) for number in range(count)]
+        return found
+
+    def _program(self, application: Application, service: Service, number: int) -> _Program:
+        try:
+            folder = self._volumes.instance_folder(application, service, number)
+            arguments = _arguments(service, folder)
+            logs = self._log_dir / application.name
+            make_private_directory(logs)
+        except OSError as error:
+            raise ApplicationError(f"service {service.name}: {error.strerror or error}") from error
+        name = f"{application.name}.{application.version}.{service.name}.{number}"
+        restart: Any = _RESTARTS[application.job_config.restart_policy if application.job_config else "Never"]
+        command = Command(
+            name=f"application:{application.name}",
+            arguments=arguments,
+            output=logs / f"{service.name}-{number}.log",
+            environment=tuple(self._environment(application, service).items()),
+            directory=folder / service.working_dir if service.working_dir else folder,
+            limits=_limits(service),
+            inherits=False,
+            restart=restart if application.is_job else "always",
+            whole_group=True,
+        )
+        probe = read_probe(service.liveness_probe) if service.liveness_probe else None
+        return _Program(name, service, command, probe)
+
+    def _environment(self, application: Application, service: Service) -> Mapping[str, str]:
+        own = {each.name: each.value for each in service.env or ()}
+        if wrong := [name for name, value in own.items() if not name or "=" in name or "\0" in name + value]:
+            raise ApplicationError(f"service {service.name}: env {wrong[0]!r} can't be in an environment")
+        return {
+            **{name: os.environ[name] for name in _INHERITED if name in os.environ},  # noqa: TID251 - handed on, not read
+            "BAETYL_APP_NAME": application.name,
+            "BAETYL_APP_VERSION": application.version,
+            "BAETYL_SERVICE_NAME": service.name,
+            "BAETYL_NODE_NAME": self._node,
+            "BAETYL_RUN_MODE": "native",
+            "BAETYL_SERVICE_DYNAMIC_PORT": str(_free_port()),
+            **own,
+        }
+
+
+def _arguments(service: Service, folder: Path) -> tuple[str, ...]:
+    """Return a service's program and its arguments; raises ApplicationError where there is no such program."""
+    arguments = tuple(service.args or ())
+    if service.command:
+        return (_executable(service, service.command[0], folder), *service.command[1:], *arguments)
+    return (_executable(service, _entry(service, folder), folder / PROGRAM_FOLDER), *arguments)
+
+
+def _entry(service: Service, folder: Path) -> str:
+    path = folder / PROGRAM_FOLDER / PROGRAM_FILE
+    try:
+        with path.open("rb") as file:
+            told = yaml.safe_load(file.read(_PROGRAM_BYTES_MAX))
+    except FileNotFoundError as error:
+        detail = f"it has no command, and mounts no {PROGRAM_FILE} at /{PROGRAM_FOLDER}"
+        raise ApplicationError(f"service {service.name}: {detail}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ApplicationError(f"service {service.name}: {PROGRAM_FILE} is no YAML") from error
+    entry = told.get("entry") if isinstance(told, dict) else None
+    if not isinstance(entry, str) or not entry:
+        raise ApplicationError(f"service {service.name}: {PROGRAM_FILE} has no entry")
+    return entry
+
+
+def _executable(service: Service, entry: str, folder: Path) -> str:
+    path = folder / entry  # an absolute entry stays as it is
+    if path.is_file():
+        if not os.access(path, os.X_OK):
+            raise ApplicationError(f"service {service.name}: its program {entry} is not executable")
+        return str(path)
+    if "/" not in entry and (found := shutil.which(entry)):
+        return found
+    raise ApplicationError(f"service {service.name}: its program {entry} is not there")
+
+
+def _limits(service: Service) -> tuple[tuple[str, int], ...]:
+    memory = ((service.resources.limits if service.resources else None) or {}).get("memory")
+    if memory is None:
+        return ()
+    try:
+        return (("RLIMIT_DATA", parse_bytes(memory)),)
+    except ValueError as error:
+        raise ApplicationError(f"service {service.name}: resources.limits.memory {error}") from error
+
+
+def _free_port() -> int:
+    for port in DYNAMIC_PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ApplicationError("no port is left for another program")

@@ -1,0 +1,134 @@
+"""What a node is told when it is installed: `agent.json`, and the identity that it keeps from then on.
+
+    {"addresses": ["https://cloud:6443"], "ca": "<PEM>", "reportSeconds": 20,
+     "node": {"namespace": "default", "name": "n1", "certificate": {"cert": "<PEM>", "key": "<PEM>"}},
+     "batch": {"namespace": "default", "name": "factory", "securityType": "Token", "securityKey": "...",
+               "fingerprints": [{"proof": "hostName", "value": ""}]}}
+
+`node` or `batch` is there: a node of its own has its certificate with it, a device of a product activates
+itself and is given one, which is kept as `identity.json` in its data directory: `data` beside the file, where it does
+not name another as `dataDir`. Members that are unknown here are passed over.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from skerry.api.baetyl_v1alpha1 import REPORT_SECONDS_DEFAULT
+from skerry.kit.errors import ConfigurationError
+from skerry.kit.files import write_private
+
+IDENTITY_FILE = "identity.json"
+#: What `skerry agent status` reads.
+STATUS_FILE = "status.json"
+#: An agent.json has two certificates and little else.
+SETTINGS_BYTES_MAX = 256 * 1024
+
+Proof = Literal["sn", "input", "hostName", "bootID", "systemUUID", "machineID"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore", defer_build=True
+    )
+
+
+class Certificate(_Part):
+    """What proves who this node is; PEM."""
+
+    cert: str
+    key: str = Field(repr=False)
+
+
+class Identity(_Part):
+    """Who this node is to its control plane."""
+
+    namespace: str
+    name: str
+    certificate: Certificate
+
+
+class Fingerprint(_Part):
+    """One way to tell which device this is."""
+
+    proof: Proof
+    value: str = ""
+    """For input: what a person is asked for."""
+
+
+class Batch(_Part):
+    """The product that this device is one of."""
+
+    namespace: str
+    name: str
+    security_type: Literal["None", "Token"] = "Token"
+    security_key: str = Field(default="", repr=False)
+    fingerprints: list[Fingerprint] = Field(min_length=1)
+    sn_path: Path = Path()
+    """For sn: the file that has it."""
+    penetrate_data: dict[str, str] | None = None
+
+
+class MemberSettings(_Part):
+    """How a node joins, and how it works."""
+
+    addresses: list[str] = Field(min_length=1)
+    """Of the control plane, tried in order."""
+    ca: str
+    """PEM of the authority that the control plane's certificate is of."""
+    data_dir: Path = Path("data")
+    """What this node keeps; a relative path is below the folder of agent.json."""
+    report_seconds: Annotated[int, Field(ge=1, le=3600)] = REPORT_SECONDS_DEFAULT
+    """How often it reports when nothing changes."""
+    node: Identity | None = None
+    batch: Batch | None = None
+
+
+def read_settings(path: Path) -> MemberSettings:
+    """Read `agent.json`.
+
+    Raises:
+        ConfigurationError: it is not there, or which of its members is wrong.
+    """
+    try:
+        if path.stat().st_size > SETTINGS_BYTES_MAX:
+            raise ConfigurationError(f"{path} has more than {SETTINGS_BYTES_MAX} bytes")
+        settings = MemberSettings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    except ValidationError as error:
+        told = error.errors(include_input=False, include_url=False)
+        wrong = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in told)
+        raise ConfigurationError(f"{path}: {wrong}") from error
+    if settings.node is None:
+        product_of(settings)
+    return settings.model_copy(update={"data_dir": path.absolute().parent / settings.data_dir})
+
+
+def product_of(settings: MemberSettings) -> Batch:
+    """Return the product that this device is one of; raises ConfigurationError where it is of none."""
+    if settings.batch is None:
+        raise ConfigurationError("agent.json: give node or batch")
+    return settings.batch
+
+
+def known_identity(settings: MemberSettings) -> Identity | None:
+    """Return who this node is, if it was told or has been activated before; raises ConfigurationError."""
+    if settings.node is not None:
+        return settings.node
+    path = settings.data_dir / IDENTITY_FILE
+    try:
+        return Identity.model_validate(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} can't be read: remove it to activate this device again") from error
+
+
+def keep_identity(settings: MemberSettings, identity: Identity) -> None:
+    """Keep who this node is; when it returns that is on disk."""
+    content = orjson.dumps(identity.model_dump(by_alias=True), option=orjson.OPT_INDENT_2)
+    write_private(settings.data_dir / IDENTITY_FILE, content)

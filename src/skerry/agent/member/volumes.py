@@ -1,0 +1,147 @@
+"""The files of an application, laid out as its services mount them.
+
+    volumes/<application>/<version>/<volume>/...                 one folder a volume
+    run/<application>/<version>/<service>/<i>/<mount path>       a link to it, where an instance runs
+
+A program on a node has no file system of its own: it runs in its folder, and finds below it, by relative paths, what a
+container would find by absolute ones.
+"""
+
+import base64
+import binascii
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from skerry.agent.member.documents import Application, Resource
+from skerry.agent.member.errors import ApplicationError
+from skerry.api.baetyl_application_services import Service, Volume
+from skerry.kit.files import PRIVATE_DIRECTORY, PRIVATE_FILE, make_private_directory
+
+OBJECT_PREFIX = "_object_"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What volumes of an application are filled with.
+
+    Attributes:
+        texts: content of files, by name of the volume, then of the file.
+        fetched: where files and folders that were fetched are, likewise.
+    """
+
+    texts: Mapping[str, Mapping[str, bytes]]
+    fetched: Mapping[str, Mapping[str, Path]]
+
+
+def contents(volume: Volume, resource: Resource) -> dict[str, bytes]:
+    """Return the files of a volume that a configuration or a secret holds itself; raises ApplicationError."""
+    texts = {}
+    for name, value in (resource.data or {}).items():
+        if name.startswith(OBJECT_PREFIX):
+            continue
+        _require_file_name(name)
+        try:
+            texts[name] = base64.b64decode(value, validate=True) if volume.secret else value.encode()
+        except binascii.Error as error:
+            raise ApplicationError(f"secret {resource.name}: {name} is not in base64") from error
+    return texts
+
+
+def _require_file_name(name: str) -> None:
+    if not name or "/" in name or "\0" in name or name in {".", ".."}:
+        raise ApplicationError(f"{name!r} can't be the name of a file")
+
+
+class Volumes:
+    """Lays files out. All work runs on the thread of its caller.
+
+    Args:
+        directory: the node's data directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._volumes = directory / "volumes"
+        self._run = directory / "run"
+        self._host = directory / "host"
+
+    def lay_out(self, application: Application, files: Files) -> None:
+        """Make the folders of an application's volumes, anew; raises ApplicationError, OSError."""
+        root = self._volumes / application.name / application.version
+        shutil.rmtree(root, ignore_errors=True)
+        for volume in application.volumes or ():
+            if volume.host_path is None and volume.empty_dir is None:
+                folder = root / volume.name
+                make_private_directory(folder)
+                _fill(folder, files.texts.get(volume.name, {}), files.fetched.get(volume.name, {}))
+
+    def instance_folder(self, application: Application, service: Service, number: int) -> Path:
+        """Make the folder of an instance, anew, with all that its service mounts; raises ApplicationError, OSError."""
+        root = self._run / application.name / application.version / service.name / str(number)
+        shutil.rmtree(root, ignore_errors=True)
+        make_private_directory(root)
+        volumes = {volume.name: volume for volume in application.volumes or ()}
+        for mount in service.volume_mounts or ():
+            volume = volumes.get(mount.name)
+            if volume is None:
+                raise ApplicationError(f"service {service.name}: there is no volume {mount.name}")
+            target = self._source(application, volume, root)
+            if mount.sub_path:
+                target = _below(target, mount.sub_path)
+            place = _below(root, mount.mount_path)
+            make_private_directory(place.parent)
+            place.symlink_to(target, target_is_directory=True)
+        return root
+
+    def _source(self, application: Application, volume: Volume, root: Path) -> Path:
+        if volume.host_path is not None:
+            path = Path(volume.host_path.path)
+            source = path if path.is_absolute() else _below(self._host, volume.host_path.path)
+            if not path.is_absolute():
+                make_private_directory(source)
+            return source
+        if volume.empty_dir is not None:
+            source = root / ".empty" / volume.name
+            make_private_directory(source)
+            return source
+        return self._volumes / application.name / application.version / volume.name
+
+    def remove(self, name: str, *, but: str = "") -> None:
+        """Remove the files of an application, but those of one version."""
+        for parent in (self._volumes / name, self._run / name):
+            for folder in parent.iterdir() if parent.is_dir() else ():
+                if folder.name != but:
+                    shutil.rmtree(folder)
+            if not but and parent.is_dir():
+                parent.rmdir()
+
+    def remove_all_but(self, names: set[str]) -> None:
+        """Remove the files of applications that are gone."""
+        for parent in (self._volumes, self._run):
+            for folder in parent.iterdir() if parent.is_dir() else ():
+                if folder.name not in names:
+                    shutil.rmtree(folder)
+
+
+def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path]) -> None:
+    for name, content in texts.items():
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    for name, path in fetched.items():
+        _require_file_name(name)
+        if path.is_dir():  # what was unpacked is the volume itself, as with Baetyl's own agent
+            shutil.copytree(path, folder, symlinks=True, dirs_exist_ok=True)
+            folder.chmod(PRIVATE_DIRECTORY)
+        else:
+            shutil.copy2(path, folder / name)
+
+
+def _below(folder: Path, path: str) -> Path:
+    """Return a place below a folder; raises ApplicationError for one that is not below it."""
+    parts = [part for part in PurePosixPath(path).parts if part != "/"]
+    if not parts or ".." in parts:
+        raise ApplicationError(f"{path!r} is no place that something can be mounted at")
+    return folder.joinpath(*parts)

@@ -1,0 +1,96 @@
+"""`skerry agent`: runs a node of a fleet, and tells how it is."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+import uvloop
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from skerry.agent.member.settings import STATUS_FILE, read_settings
+from skerry.cli.printing import out
+from skerry.kit.errors import ConfigurationError, SkerryError
+
+DEFAULT_CONFIG = Path("/var/lib/skerry-agent/agent.json")
+
+agent = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+ConfigFlag = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="agent.json, as the install command wrote it.")
+]
+
+
+@agent.callback()
+def run(
+    context: typer.Context,
+    config: ConfigFlag = DEFAULT_CONFIG,
+    fingerprint: Annotated[
+        str, typer.Option(metavar="VALUE", help="What tells this device, where its product asks a person for that.")
+    ] = "",
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Run this machine as a node of a fleet, until Ctrl-C or SIGTERM.
+
+    The install command of a node (GET /v1/nodes/NAME/init) or of a product (GET /v1/register/NAME/init) writes the
+    configuration and starts this. A device of a product proves first which one it is. The node then keeps its
+    applications as its control plane wants them, and without it as they were wanted last.
+    """
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return
+    from skerry.main.agent import run_agent
+
+    uvloop.run(run_agent(config, fingerprint, log_level, lambda name: out.print(f"ready: node {name}", markup=False)))
+
+
+@agent.command()
+def status(
+    context: typer.Context,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, json or yaml.")] = "table",
+) -> None:
+    """Tell how the node of this machine is, and its applications."""
+    told = _told(context.obj)
+    told["running"] = _is_running(told["pid"])
+    match output:
+        case "json":
+            out.print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), markup=False)
+        case "yaml":
+            out.print(yaml.safe_dump(told, sort_keys=False).rstrip(), markup=False)
+        case "table":
+            _print(told)
+        case _:
+            raise ConfigurationError(f"--output: {output!r} is not one of table, json, yaml")
+
+
+def _told(config: Path) -> dict[str, Any]:
+    path = read_settings(config).data_dir / STATUS_FILE
+    try:
+        told: dict[str, Any] = orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SkerryError(f"no agent has run here yet: start one with `skerry agent --config {config}`") from error
+    return told
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
+
+
+def _print(told: dict[str, Any]) -> None:
+    state = f"runs (process {told['pid']})" if told["running"] else "does not run"
+    out.print(f"node {told['node']}: the agent {state}", markup=False)
+    out.print(f"last report taken: {told['reportedAt'] or 'none since its start'}", markup=False)
+    table = Table("APPLICATION", "VERSION", "STATUS", "INSTANCES", "CAUSE", box=None, pad_edge=False)
+    for each in told["applications"]:
+        count = str(len(each["instances"]))
+        table.add_row(each["name"], each["version"], each["status"], count, escape(each["cause"]))
+    if told["applications"]:
+        out.print(table)

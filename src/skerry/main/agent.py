@@ -1,0 +1,42 @@
+"""`skerry agent`: a node of a fleet, for the length of the process."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from skerry.agent.member.member import run_member
+from skerry.agent.member.settings import read_settings
+from skerry.kit import logs as logging
+from skerry.kit.clock import SystemClock
+from skerry.main.data_dir import opened
+
+
+async def run_agent(config: Path, entered: str, level: str, when_ready: Callable[[str], None]) -> None:
+    """Run until SIGINT or SIGTERM.
+
+    Args:
+        config: agent.json.
+        entered: the fingerprint that a person gave; "" for none.
+        level: what is logged, to standard error.
+        when_ready: called with this node's name once it is who it is, and begins to run what it ran before.
+
+    Raises:
+        ConfigurationError: something in agent.json is wrong.
+        StartError: another process has the data directory, or what is in it can't be read.
+    """
+    settings = read_settings(config)
+    logging.configure(style="text", level=level)
+    os.umask(0o077)
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
+    with opened(settings.data_dir):
+        try:
+            async with run_member(settings, SystemClock(), entered=entered) as member:
+                when_ready(member.name)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if task is None or task.uncancel():
+                raise

@@ -1,0 +1,146 @@
+"""Files that applications need from elsewhere."""
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from skerry.agent.member.documents import RemoteObject
+from skerry.agent.member.downloads import TRIES, Downloads
+from skerry.agent.member.errors import ApplicationError
+
+CONTENT = b"0123456789" * 1000
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+async def bring(handler: Handler, folder: Path, executor: ThreadPoolExecutor, **wanted: str) -> Path:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
+        item = RemoteObject(url="https://objects.example/file?signature=s3cret", **wanted)
+        return await Downloads(http, folder, executor).bring("conf", "1", "file", item)
+
+
+def always(content: bytes) -> Handler:
+    return lambda _: httpx.Response(200, content=content)
+
+
+def zipped(name: str, content: bytes = b"x") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def tarred(name: str, *, link_to: str = "") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        if link_to:
+            member.type, member.linkname = tarfile.SYMTYPE, link_to
+            archive.addfile(member)
+        else:
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    return file.getvalue()
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() or path.is_symlink()]
+
+
+async def test_a_file_that_is_here_is_not_fetched_again(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, content=CONTENT)
+
+    for _ in range(2):
+        path = await bring(answer, tmp_path, executor, md5=MD5, token="t")
+        assert path.read_bytes() == CONTENT
+    assert [request.headers["x-bce-security-token"] for request in asked] == ["t"]
+
+
+async def test_a_download_that_broke_off_goes_on_where_it_was(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    asked: list[str] = []
+
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield CONTENT[:4000]
+            raise httpx.ReadError("the connection was cut")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range", ""))
+        if not asked[-1]:
+            return httpx.Response(200, stream=Broken())
+        start = int(asked[-1].removeprefix("bytes=").removesuffix("-"))
+        return httpx.Response(206, content=CONTENT[start:])
+
+    path = await bring(answer, tmp_path, executor, md5=MD5)
+    assert path.read_bytes() == CONTENT
+    assert asked[0] == ""
+    assert len(asked) == 2
+
+
+async def test_a_file_with_another_md5_is_refused_and_not_kept(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    with pytest.raises(ApplicationError, match="its MD5 is not the one"):
+        await bring(always(CONTENT), tmp_path, executor, md5="0" * 32)
+    assert files_in(tmp_path) == []
+
+
+async def test_a_failure_names_the_file_and_never_its_signed_url(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    asked: list[httpx.Request] = []
+
+    def away(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ConnectError(f"no way to {request.url}")
+
+    with pytest.raises(ApplicationError) as raised:
+        await bring(away, tmp_path, executor)
+    assert "object file: it can't be fetched" in raised.value.public
+    assert "s3cret" not in raised.value.public
+    assert len(asked) == TRIES
+
+
+async def test_a_refusal_is_not_asked_again(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    with pytest.raises(ApplicationError, match="object file: the server answered 403"):
+        await bring(lambda _: httpx.Response(403), tmp_path, executor)
+
+
+@pytest.mark.parametrize(
+    ("form", "archive"),
+    [
+        ("zip", zipped("../escaped")),
+        ("zip", zipped("/escaped")),
+        ("tgz", tarred("../escaped")),
+        ("tgz", tarred("/escaped")),
+        ("tgz", tarred("link", link_to="/etc")),
+        ("zip", b"no archive"),
+        ("tgz", b"no archive"),
+        ("rar", zipped("file")),
+    ],
+    ids=["zip-up", "zip-absolute", "tgz-up", "tgz-absolute", "tgz-link", "zip-broken", "tgz-broken", "rar"],
+)
+async def test_a_bad_archive_leaves_nothing(
+    form: str, archive: bytes, tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    folder = tmp_path / "objects"
+    with pytest.raises(ApplicationError, match="object file"):
+        await bring(always(archive), folder, executor, unpack=form)
+    assert files_in(tmp_path) == []
+
+
+async def test_an_archive_is_unpacked_with_its_modes(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        info = zipfile.ZipInfo("bin/run")
+        info.external_attr = 0o755 << 16
+        archive.writestr(info, b"#!/bin/sh\n")
+    path = await bring(always(file.getvalue()), tmp_path, executor, unpack="zip")
+    assert (path / "bin" / "run").stat().st_mode & 0o777 == 0o755
