@@ -112,7 +112,7 @@ class Downloads:
                 await self._write(response, file, there if goes_on else 0)
 
     async def _write(self, response: httpx.Response, file: BinaryIO, written: int) -> None:
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             written += len(chunk)
             if written > OBJECT_BYTES_MAX:
                 raise OSError(f"it has more than {OBJECT_BYTES_MAX} bytes")
