@@ -421,6 +421,8 @@ spec: {functionName: applied, input: 21}
     name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
     skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
+    skerry.kubectl("delete", "functions.dispatch.skerry.dev/applied")
+    skerry.kubectl("wait", "--for=delete", name, "--timeout=60s")
 
 
 def multiplied_by(factor: int) -> str:

@@ -31,13 +31,18 @@ def run_of(function: Function | None, spec: RunSpec, metadata: ObjectMeta) -> Ru
     Raises:
         Invalid: with every rule of runs that it breaks.
     """
-    if function is not None:
-        owner = OwnerReference(
-            api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid
-        )
-        metadata.owner_references = [owner]
-        if spec.on_failure is None and spec.dead_letter_of is None:
-            spec.on_failure = function.spec.on_failure
     run = Run(metadata=metadata, spec=spec)
+    if function is not None:
+        adopt(run, function)
     complete(RUN, run, None)
     return run
+
+
+def adopt(run: Run, function: Function) -> None:
+    """Make a run its function's, which others may have made, with kubectl for example: nothing where it is already."""
+    if any(owner.uid == function.uid for owner in run.metadata.owner_references or ()):
+        return
+    owner = OwnerReference(api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid)
+    run.metadata.owner_references = [*(run.metadata.owner_references or ()), owner]
+    if run.spec.on_failure is None and run.spec.dead_letter_of is None:
+        run.spec = run.spec.model_copy(update={"on_failure": function.spec.on_failure})

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_calls import adopt
 from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
@@ -163,6 +164,8 @@ class DispatchRunController:
             await self._fail(run, None, f"Error getting function from store: '{run.spec.function_name}': not found")
             return None
         if function.status.faas_id is None and function.status.state == api.ERROR:
+            run = _changeable(run)
+            adopt(run, function)
             await self._fail(run, None, f"function {function.name} is not READY")
             return None
         return function if function.status.faas_id else None  # its next change brings another turn
@@ -187,6 +190,7 @@ class DispatchRunController:
         status.state, status.claim, status.not_before = api.CREATING, self._lease(), None
         status.attempts += 1
         prepare(claimed, function)
+        adopt(claimed, function)
         try:
             return await self._record(claimed)
         except (Conflict, NotFound):

@@ -14,6 +14,7 @@ from skerry.functions import (
     FunctionExecution,
     InputError,
     InvocationError,
+    NoDeployment,
     Runner,
     SystemError,  # noqa: A004
     logs_of,
@@ -110,9 +111,14 @@ async def test_an_answer_that_is_no_message_is_the_systems_error(
         await Runner(driver).run(FunctionExecution(faas_id="f1"), None)
 
 
-async def test_a_function_that_is_not_there_is_the_systems_error(driver: FaaSDriver) -> None:
-    with pytest.raises(SystemError, match="404"):
+async def test_a_function_that_is_not_there_or_no_more_is_told_as_such(driver: FaaSDriver, engine: FaasEngine) -> None:
+    with pytest.raises(NoDeployment, match="404"):
         await Runner(driver).run(FunctionExecution(faas_id="none"), None)
+    await driver.create(FUNCTION, EXEC)
+    await Runner(driver).run(FunctionExecution(faas_id="f1"), None)
+    engine.deployed.clear()
+    with pytest.raises(NoDeployment, match="404"):
+        await Runner(driver).run(FunctionExecution(faas_id="f1"), None)
 
 
 async def test_an_engine_that_is_away_is_the_systems_error(pair: tuple[FaasEngine, MakeDriver]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.dispatch_failures import FailureTarget
 from skerry.api.dispatch_traces import TraceContext
 from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunClaim, RunSpec
 from skerry.api.errors import AlreadyExists, TooManyRequests
@@ -421,6 +422,24 @@ async def test_a_run_of_a_function_that_is_not_there_is_counted_under_no_name(ve
         await until(client, await controller.queue.submit(new_run(name="nobody")), is_over)
         await eventually(lambda: measured("runs_total", **labels) == before + 1)
     assert measured("runs_total", **{**labels, "function": "nobody"}) is None
+
+
+async def test_a_run_that_nobody_owns_becomes_its_functions_whether_it_can_be_called_or_not(
+    verbs: Verbs, client: Client
+) -> None:
+    gate, target = Gate(), FailureTarget(function="f")
+    gate.let.set()
+    owner = await function(client, "owner", on_failure=target)
+    broken = await function(client, "broken", on_failure=target)
+    broken = await client.change_status(
+        broken, lambda found: setattr(found, "status", FunctionStatus(state=api.ERROR, reason=["it broke"]))
+    )
+    async with executing(verbs, client, gate):
+        for each in (owner, broken):
+            run = await client.create(new_run(name=each.name))
+            ended = await until(client, run, is_over)
+            assert [reference.uid for reference in ended.metadata.owner_references or ()] == [each.uid]
+            assert ended.spec.on_failure == target
 
 
 async def test_a_run_of_no_function_ends(verbs: Verbs, client: Client) -> None:

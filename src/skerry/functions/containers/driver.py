@@ -3,6 +3,7 @@
 Invariant: what `create` returned from has answered a request; a container whose start fails goes with its image.
 """
 
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 
 from skerry.functions.containers.engine import ContainerEngine, ContainerSpec, ContainerState
 from skerry.functions.containers.images import OWNER_LABEL, DockerImageBuilder
+from skerry.functions.draining import GoingOn
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.messages import CallStart, Context, Message, Runnable, start_of
@@ -62,6 +64,9 @@ class DockerDriver:
         self._engine = engine
         self._client = client
         self._addresses: dict[str, str] = {}
+        self._calls: defaultdict[str, GoingOn] = defaultdict(GoingOn)
+        #: Deployments that are being removed: their calls end, and no other begins.
+        self._leaving: set[str] = set()
 
     async def create(self, function: Function, exec_: Exec) -> None:
         """Build a function's image, start it and wait until it answers; all of it, or nothing.
@@ -121,11 +126,18 @@ class DockerDriver:
         return found[0]
 
     async def delete(self, function: Function) -> None:
-        """Remove a deployment's container and image; one that is not there is no error."""
-        self._addresses.pop(function.faas_id, None)
-        for container in await self._engine.containers(self._labels(function.faas_id)):
-            await self._engine.remove(container.name)
-        await self._images.remove_image(function.faas_id)
+        """Remove a deployment's container and image once its calls have ended; one that is not there is no error."""
+        faas_id = function.faas_id
+        self._leaving.add(faas_id)
+        try:
+            if calls := self._calls.get(faas_id):
+                await calls.drained()
+            self._addresses.pop(faas_id, None)
+            for container in await self._engine.containers(self._labels(faas_id)):
+                await self._engine.remove(container.name)
+            await self._images.remove_image(faas_id)
+        finally:
+            self._leaving.discard(faas_id)
 
     async def deployments(self) -> set[str]:
         """Return the deployments that have a container; one that has ended is started again when it is called."""
@@ -142,15 +154,30 @@ class DockerDriver:
         faas_id = execution.faas_id
 
         async def run(context: Context, payload: Any) -> Any:
-            address = self._addresses.get(faas_id) or await self._started(faas_id, start_of(context))
+            if faas_id in self._leaving:
+                raise NoDeployment(f"the deployment {faas_id} of the function is being removed")
+            calls = self._calls[faas_id]
+            calls.begin()
             try:
-                return await call(self._client, f"{address}/", Message(context, payload))
-            except SystemError as error:
-                if isinstance(error.__cause__, httpx.TransportError):
-                    self._addresses.pop(faas_id, None)  # it may have ended, and be elsewhere when it is back
-                raise
+                return await self._call(faas_id, Message(context, payload))
+            finally:
+                calls.end()
+                if not calls:
+                    self._calls.pop(faas_id, None)
 
         return run
+
+    async def _call(self, faas_id: str, message: Message) -> Any:
+        """Call a container, which may have ended meanwhile: it is started again where the call did not reach it."""
+        try:
+            if address := self._addresses.get(faas_id):
+                return await call(self._client, f"{address}/", message)
+        except SystemError as error:
+            if isinstance(error.__cause__, httpx.TransportError):
+                self._addresses.pop(faas_id, None)  # it may be elsewhere when it is back
+            if not isinstance(error.__cause__, httpx.ConnectError):
+                raise
+        return await call(self._client, f"{await self._started(faas_id, start_of(message.context))}/", message)
 
     async def _started(self, faas_id: str, start: CallStart) -> str:
         """Return where a deployment is called, after starting its container if it has ended."""

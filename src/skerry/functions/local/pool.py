@@ -3,16 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from skerry.functions.draining import GoingOn
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.warm import WarmInstance, WarmInstances
 from skerry.functions.messages import ERROR_KEY, CallStart, Context, Logs, Message, logs_of, start_of, told
-
-#: How long the runs of a pool that closes may still take.
-CLOSE_SECONDS_MAX = 30.0
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,8 @@ class InstancePool:
         self._settings = settings
         self._places = asyncio.Semaphore(settings.processes_max)
         self._waiting = 0
-        self._running = 0
+        self._runs = GoingOn()
         self._closed = False
-        self._drained = asyncio.Event()
-        self._drained.set()
         #: Those that wait for a run, the last used last.
         self._idle: dict[WarmInstance, FunctionInstance] = {}
 
@@ -97,23 +92,26 @@ class InstancePool:
         """
         if self._waiting >= self._settings.waiting_max:
             raise TooManyRuns(f"{self._waiting} runs of this function wait already, and more may not")
+        start = start_of(context)
+        self._runs.begin()
+        try:
+            await self._turn(start)
+            try:
+                instance = await self._take() or await self._start_for(start)
+                return await self._run_in(instance, context, payload)
+            finally:
+                self._places.release()
+        finally:
+            self._runs.end()
+
+    async def _turn(self, start: CallStart) -> None:
         self._waiting += 1
-        start, since_seconds = start_of(context), time.monotonic()
+        since_seconds = time.monotonic()
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
             start.waited_seconds += time.monotonic() - since_seconds
-        self._running += 1
-        self._drained.clear()
-        try:
-            instance = await self._take() or await self._start_for(start)
-            return await self._run_in(instance, context, payload)
-        finally:
-            self._places.release()
-            self._running -= 1
-            if not self._running and not self._waiting:
-                self._drained.set()
 
     async def _run_in(self, instance: FunctionInstance, context: Context, payload: object) -> object:
         try:
@@ -150,11 +148,9 @@ class InstancePool:
         del self._idle[instance]
 
     async def close(self) -> None:
-        """Let the runs that are here end, for `CLOSE_SECONDS_MAX`, and end all instances that are idle then."""
+        """Let the runs that are here end, for `DRAIN_SECONDS_MAX`, and end all instances that are idle then."""
         self._closed = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await self._drained.wait()
+        await self._runs.drained()
         idle, self._idle = self._idle, {}
         for instance in idle.values():
             self._warm.take(instance)

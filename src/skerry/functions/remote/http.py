@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 
-from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.errors import NoDeployment, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of, told
 
 #: A message from a function.
@@ -45,8 +45,28 @@ def refused(status: int, body: bytes) -> SystemError:
     return SystemError(f"Server returned unexpected status code: {status} - {said}")
 
 
-async def call(client: httpx.AsyncClient, url: str, message: Message, headers: Mapping[str, str] | None = None) -> Any:
+def refused_call(status: int, body: bytes) -> SystemError:
+    """Tell of an engine's refusal of a call: 404 where it knows no such function, as a function itself answers 200."""
+    error = refused(status, body)
+    return NoDeployment(error.message) if status == httpx.codes.NOT_FOUND else error
+
+
+async def call(
+    client: httpx.AsyncClient,
+    url: str,
+    message: Message,
+    headers: Mapping[str, str] | None = None,
+    *,
+    refusal: Callable[[int, bytes], SystemError] = refused,
+) -> Any:
     """Send a message to a function and return its output; the context's logs get what it printed.
+
+    Args:
+        client: sends it.
+        url: of the function.
+        message: to the function.
+        headers: more of them.
+        refusal: says what an answer means that is not 200: `refused_call` where an engine stands before the function.
 
     Raises:
         InvocationError: what the function's answer tells.
@@ -56,7 +76,7 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, headers: M
     sent = {"content-type": "application/json", **(headers or {})}
     status, answer = await request(client, "POST", url, content=body, headers=sent)
     if status != httpx.codes.OK:
-        raise refused(status, answer)
+        raise refusal(status, answer)
     return output_of(answer, message.context)
 
 

@@ -11,10 +11,10 @@ import httpx
 import orjson
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
-from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable
-from skerry.functions.remote.http import call, refused, request, until_ready
+from skerry.functions.remote.http import call, refused, refused_call, request, until_ready
 
 _LABEL = "dispatch.skerry.dev/function"
 _OWNER = "dispatch.skerry.dev/owner"
@@ -106,7 +106,7 @@ class KnativeDriver:
     async def _get(self, name: str) -> dict[str, Any]:
         status, answer = await request(self._client, "GET", self._services(name))
         if status != httpx.codes.OK:
-            raise refused(status, answer)
+            raise refused_call(status, answer)
         document: dict[str, Any] = orjson.loads(answer)
         return document
 
@@ -135,11 +135,14 @@ class KnativeDriver:
         async def run(context: Context, payload: Any) -> Any:
             if name not in self._urls and not await self._is_ready(name):
                 raise SystemError(f"service {name} is not ready")
-            url = self._urls[name]
-            if not self._settings.ingress:
-                return await call(self._caller, url, Message(context, payload))
-            host = {"host": urlsplit(url).netloc}
-            return await call(self._caller, self._settings.ingress, Message(context, payload), host)
+            url, headers = self._urls[name], {}
+            if self._settings.ingress:
+                url, headers = self._settings.ingress, {"host": urlsplit(url).netloc}
+            try:
+                return await call(self._caller, url, Message(context, payload), headers, refusal=refused_call)
+            except NoDeployment:
+                self._urls.pop(name, None)
+                raise
 
         return run
 

@@ -13,7 +13,7 @@ import orjson
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable
-from skerry.functions.remote.http import call, refused, request, until_ready
+from skerry.functions.remote.http import call, refused, refused_call, request, until_ready
 
 _OWNER = "dispatch.skerry.dev/owner"
 _PREFIX = "of-"
@@ -99,7 +99,7 @@ class OpenFaasDriver:
         url = self._url(f"function/{_name(execution.faas_id)}")
 
         async def run(context: Context, payload: Any) -> Any:
-            return await call(self._client, url, Message(context, payload))
+            return await call(self._client, url, Message(context, payload), refusal=refused_call)
 
         return run
 

@@ -13,7 +13,7 @@ from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable, told
-from skerry.functions.remote.http import output_of, refused, request
+from skerry.functions.remote.http import output_of, refused, refused_call, request
 
 #: What an action's failure is answered with: the developer's, and the platform's.
 _BAD_GATEWAY = 502
@@ -105,7 +105,7 @@ class OpenWhiskDriver:
             if status == _BAD_GATEWAY:
                 raise FunctionError(_told(answer))
             if status != httpx.codes.OK:
-                raise refused(status, answer)
+                raise refused_call(status, answer)
             return output_of(answer, context)
 
         return run
