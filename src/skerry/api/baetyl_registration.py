@@ -94,6 +94,8 @@ class RecordSpec(Model):
     """What the device says of itself; upper and lower case are one."""
     node_name: str = ""
     """The node that it becomes. Defaults to the fingerprint in lower case."""
+    self_registered: bool = False
+    """Whether the device registered itself. It can't become a node that was there before it."""
 
 
 class RecordStatus(Model):
@@ -107,8 +109,6 @@ class RecordStatus(Model):
     """When it last did."""
     node_uid: str | None = None
     """UID of the Node that it joined as."""
-    joined_by_itself: bool = False
-    """Whether nobody registered it before it joined."""
 
 
 class Record(Resource):

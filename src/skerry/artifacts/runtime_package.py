@@ -16,12 +16,13 @@ import platform
 import re
 import sys
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from packaging.requirements import Requirement
 
@@ -31,6 +32,8 @@ from skerry.kit.tasks import SharedCalls, run_blocking
 #: The fastest: twice the size of the best would be too much, a tenth more is not.
 _COMPRESSION = 1
 _READ_BYTES = 1024 * 1024
+#: Threads that pack and read.
+READERS_MAX = 2
 _PREFIX = "skerry-runtime-"
 
 
@@ -65,7 +68,7 @@ class RuntimePackage:
         self._distribution = distribution
         self._package = package
         self._calls = SharedCalls[str, Runtime]("runtime-package")
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runtime-package")
+        self._executor = ThreadPoolExecutor(max_workers=READERS_MAX, thread_name_prefix="runtime-package")
         self._packed: Runtime | None = None
 
     async def __aenter__(self) -> Self:
@@ -81,6 +84,20 @@ class RuntimePackage:
         if self._packed is None:
             self._packed = await self._calls.run("", lambda: run_blocking(self._executor, self._pack))
         return self._packed
+
+    @asynccontextmanager
+    async def content(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the archive for the length of the block; yields its bytes in pieces. Raises OSError."""
+        path = (await self.packed()).path
+        file = await run_blocking(self._executor, lambda: path.open("rb"))
+        try:
+            yield self._pieces(file)
+        finally:
+            await run_blocking(self._executor, file.close)
+
+    async def _pieces(self, file: BinaryIO) -> AsyncIterator[bytes]:
+        while piece := await run_blocking(self._executor, lambda: file.read(_READ_BYTES)):
+            yield piece
 
     def _pack(self) -> Runtime:
         make_private_directory(self._directory)

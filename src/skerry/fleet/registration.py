@@ -71,7 +71,9 @@ def require_proof(product: Product, security_type: str, security_value: str) -> 
         raise ProofRefused("SecurityValue error")
 
 
-def new_record(product: Product, fingerprint: str, *, name: str = "", node_name: str = "") -> Record:
+def new_record(
+    product: Product, fingerprint: str, *, name: str = "", node_name: str = "", self_registered: bool = False
+) -> Record:
     """Return the record of a device; it goes when its product does."""
     owner = OwnerReference(api_version=product.api_version, kind=product.kind, name=product.name, uid=product.uid)
     return Record(
@@ -83,6 +85,7 @@ def new_record(product: Product, fingerprint: str, *, name: str = "", node_name:
             name=name or fingerprint,
             fingerprint_value=fingerprint,
             node_name=node_name or fingerprint.lower(),
+            self_registered=self_registered,
         ),
     )
 

@@ -124,6 +124,11 @@ def delta(
     return changes
 
 
+def reported_versions(report: Document, member: str) -> dict[str, str]:
+    """Return the applications that a node has, by name with their versions."""
+    return dict(_reported(_items(report, member)))
+
+
 def _reported(items: Iterable[Document]) -> Iterable[Wanted]:
     return ((str(item.get("name", "")), str(item.get("version", ""))) for item in items)
 

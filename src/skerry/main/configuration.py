@@ -117,6 +117,8 @@ class Settings:
     """Where the API listens, with TLS."""
     api_names: tuple[str, ...] = ()
     """More names and addresses that clients reach the API by, such as a load balancer's; its certificate has them."""
+    fleet_addresses: tuple[str, ...] = ()
+    """URLs (https) under which devices reach the API; by default that under which an install command is asked for."""
     http_address: Address = Address("127.0.0.1", 8080)
     """Where the default gateway listens."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -242,6 +244,11 @@ class Settings:
             f"http_address: {self.http_address} is taken by api_address already"
             * (self.http_address == self.api_address and self.http_address.port != 0),
             *(f"api_names: {text!r} is no host name and no address" for text in self.api_names if not is_host(text)),
+            *(
+                f"fleet_addresses: {text!r} is no URL such as https://fleet.example:6443"
+                for text in self.fleet_addresses
+                if not is_https_origin(text)
+            ),
             f"root_namespace: must be the name of a namespace, not {self.root_namespace!r}"
             * (not is_label(self.root_namespace)),
             f"fetch_bytes_max: must be above 0, not {self.fetch_bytes_max}" * (self.fetch_bytes_max <= 0),
@@ -325,6 +332,14 @@ def is_cidr(text: str) -> bool:
     return True
 
 
+def is_https_origin(text: str) -> bool:
+    """Tell whether a text is https://HOST or https://HOST:PORT, and nothing more."""
+    scheme, found, place = text.partition("://")
+    host, _, port = place.rpartition(":") if not place.endswith("]") and ":" in place else (place, "", "")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    return scheme == "https" and bool(found) and is_host(bare) and (not port or port.isdigit())
+
+
 def is_host(text: str) -> bool:
     """Tell whether a text is an address, or a name of DNS without a wildcard."""
     return is_subdomain(text) or ("/" not in text and is_cidr(text))
@@ -372,6 +387,7 @@ _READERS: dict[str, Any] = {
     "artifacts_ca_file": Path,
     "api_address": Address.parse,
     "api_names": _read_list,
+    "fleet_addresses": _read_list,
     "http_address": Address.parse,
     "workers": int,
     "cache_dir": Path,

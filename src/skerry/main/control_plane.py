@@ -23,6 +23,8 @@ from skerry.client.informers import Informers
 from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.baetyl_nodes import NodeReadinessController
+from skerry.controllers.baetyl_products import ProductCounter
+from skerry.controllers.baetyl_system_apps import SystemApplications
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.egress_policies import EgressPolicyController
@@ -46,7 +48,6 @@ from skerry.main.adapters import (
     NodeReadiness,
 )
 from skerry.main.artifacts import open_keep
-from skerry.main.baetyl import baetyl_door
 from skerry.main.builders import Builders, code_builders
 from skerry.main.building import fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
@@ -54,6 +55,7 @@ from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
+from skerry.main.joining import Joining, Trusted, fleet_doors, joining
 from skerry.main.kept import KeptArtifacts
 from skerry.main.runtimes import local_driver
 from skerry.main.storage import open_storage
@@ -76,6 +78,7 @@ from skerry.server.kube.door import KubeDoor, KubeSettings
 from skerry.server.kube.logs import LogReader
 from skerry.server.kube.tokens import Tokens
 from skerry.server.local import LocalTransport
+from skerry.server.node_certificates import NodeCertificates
 from skerry.server.oidc import OidcTokens
 from skerry.server.serve import ServeSettings, serve
 from skerry.server.service_accounts import AccountTokens, open_signing_key
@@ -150,13 +153,22 @@ async def api_server(
         max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
     )
     accounts = AccountTokens(verbs, open_signing_key(data_dir.service_account_key), clock, RandomIds())
-    own = (ClientCertificates(clock), administrator.tokens, StoredTokens(verbs, clock), accounts)
+    own = (
+        NodeCertificates(verbs, clock),
+        ClientCertificates(clock),
+        administrator.tokens,
+        StoredTokens(verbs, clock),
+        accounts,
+    )
     serving = ServeSettings(address.host, address.port, drain_seconds=drain_seconds(settings))
     try:
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
-            doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known))
+            trusted, packed = Trusted(authority, identity), data_dir.root / "install"
+            devices = joining(verbs, trusted, packed, fetch_settings(settings), settings.fleet_addresses)
+            joined = await stack.enter_async_context(devices)
+            doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
             app = App(doors, Guards(known, access, limits), Health([health]), clock, audit, health)
             await stack.enter_async_context(audit.running())
             at = await stack.enter_async_context(serve(app, serving, identity))
@@ -177,14 +189,16 @@ async def oidc_authenticators(settings: Settings, clock: Clock) -> AsyncIterator
         yield (OidcTokens(oidc, keys, clock),)
 
 
-def front_doors(ground: Ground, reader: LogReader | None, clock: Clock, tokens: Tokens) -> tuple[Door, ...]:
+def front_doors(
+    ground: Ground, reader: LogReader | None, clock: Clock, tokens: Tokens, joined: Joining
+) -> tuple[Door, ...]:
     """Return every front door that there is."""
     artifacts = KeptArtifacts(ground.keep)
     return (
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),
         ArtifactDoor(artifacts, ground.access),
-        baetyl_door(ground.verbs, ground.access, ground.fleet),
+        *fleet_doors(ground.verbs, ground.access, ground.fleet, joined),
         dispatch_door(ground.verbs, ground.access, artifacts, ground.dispatching),
     )
 
@@ -228,6 +242,8 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
             egress.running(),
             tokens.running(),
             nodes.running(),
+            SystemApplications(client, informers).running(),
+            ProductCounter(client, informers, clock).running(),
         )
         async with AsyncExitStack() as stack:
             for part in (

@@ -19,7 +19,7 @@ from skerry.server import health
 from skerry.server.access import Access, Denied, path_act, require
 from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
-from skerry.server.authorization.defaults import PUBLIC_DOCUMENTS
+from skerry.server.authorization.defaults import JOINING_PREFIXES, PUBLIC_DOCUMENTS
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams, refusal
 from skerry.server.impersonation import impersonated
@@ -134,7 +134,8 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         if request.path in _ANONYMOUS_PATHS:
             return await self._dispatch(request)
-        await self._identify(request)
+        if _segments(request.path, 2) not in JOINING_PREFIXES:
+            await self._identify(request)
         with self._inflight.request(request.user, request.method):
             return await self._dispatch(request)
 

@@ -5,7 +5,9 @@ before it ends, and when the names that the server goes by change; a running ser
 handshakes. All files lie in one private directory, each with mode 0600.
 """
 
+import base64
 import datetime as dt
+import hashlib
 import ipaddress
 import ssl
 from collections.abc import Sequence
@@ -15,10 +17,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -54,6 +58,11 @@ class Authority:
     def pem(self) -> bytes:
         """The certificate, to be trusted by clients."""
         return self.certificate.public_bytes(Encoding.PEM)
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Return a secret of 32 bytes that only who has the authority's key can make; another for each purpose."""
+        secret = self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret)
 
 
 def open_authority(directory: Path, clock: Clock) -> Authority:
@@ -138,6 +147,7 @@ class ServerIdentity:
 
     Attributes:
         context: for a listening server; follows every renewal.
+        public_key_pin: SHA-256 of the present public key in base64, as curl's --pinnedpubkey takes it; likewise.
     """
 
     def __init__(self, directory: Path, authority: Authority, names: Sequence[str], clock: Clock) -> None:
@@ -151,12 +161,16 @@ class ServerIdentity:
         self.context.verify_mode = ssl.CERT_OPTIONAL
         self.context.load_verify_locations(cadata=authority.pem.decode())
         self.context.set_alpn_protocols(["http/1.1"])
+        self.public_key_pin = ""
         self._load()
 
     def _load(self) -> None:
         if self._is_due():
             self._issue()
         self.context.load_cert_chain(self._file)
+        key = x509.load_pem_x509_certificate(self._file.read_bytes()).public_key()
+        shown = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.public_key_pin = base64.b64encode(hashlib.sha256(shown).digest()).decode()
 
     def _is_due(self) -> bool:
         """Whether a new certificate is needed: none there, not ours, other names, or near its end."""

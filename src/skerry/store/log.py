@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+#: Sorts after every character of a name.
+_LAST_CHARACTER = "\U0010ffff"
+
+
 @asynccontextmanager
 async def open_log(
     driver: Driver, settings: LogSettings | None = None, *, clock: Clock | None = None
@@ -122,6 +126,17 @@ class RevisionLog:
         if not_older_than and (entry is None or entry.revision < not_older_than):
             check_revision(not_older_than, Bounds(0, await self.revision()))
         return entry
+
+    async def get_at(self, key: Key, revision: int) -> Entry | None:
+        """Return the entry as it was at a revision; None where there was none.
+
+        Raises:
+            Compacted: `revision` is older than the history that is kept.
+            FutureRevision: `revision` is not written yet.
+        """
+        before = (key.namespace, key.name[:-1] + chr(ord(key.name[-1]) - 1) + _LAST_CHARACTER)
+        page = await self.list(key.resource, namespace=key.namespace, revision=revision, after=before, limit=1)
+        return next((entry for entry in page.entries if entry.key == key), None)
 
     async def find(self, key: Key, *, not_older_than: int | None = None) -> tuple[Entry | None, int]:
         """Return what `get` does, and a revision from which a watch of the key misses nothing."""

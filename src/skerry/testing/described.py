@@ -51,6 +51,8 @@ class Described:
         content = responses.get(status, responses["default"]).get("content")
         if content is None:
             return
+        if response.headers.get("content-type") != "application/json":
+            return
         response.read()
         self._check_schema(f"{request.method} {told} {status}", content["application/json"]["schema"], response)
 

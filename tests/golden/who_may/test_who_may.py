@@ -17,12 +17,14 @@ from skerry.api.model import ObjectMeta
 from skerry.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
+from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.control_plane import Ground, front_doors
 from skerry.main.functions import dispatching
+from skerry.main.joining import Trusted, joining
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticTokens, TokenRecord, User, digest_of
@@ -37,6 +39,7 @@ from skerry.server.kube.paths import ResourcePath, parse_path
 from skerry.server.kube.tokens import Tokens
 from skerry.server.local import LocalTransport
 from skerry.server.service_accounts import AccountTokens, open_signing_key
+from skerry.server.tls import ServerIdentity, open_authority
 from skerry.server.verbs.verbs import Verbs
 from skerry.store.log import open_log
 from skerry.store.memory import open_memory
@@ -49,7 +52,13 @@ HEAD = "| resource or path | verbs | who, besides `cluster-admin` |\n|---|---|--
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 
 #: What stands for the names in a route.
-NAMES = {"version": "v1", "group": "rbac.authorization.k8s.io", "document": "api/v1", "namespace": "default"}
+NAMES = {
+    "record": "x",
+    "version": "v1",
+    "group": "rbac.authorization.k8s.io",
+    "document": "api/v1",
+    "namespace": "default",
+}
 ANYONE, EVERY_USER, NOBODY = "anyone, also without a credential", "every user", "nobody else"
 KNOWN = User("nobody-special", groups=(AUTHENTICATED,))
 
@@ -74,7 +83,11 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         client = Client(LocalTransport(verbs, manager="test"))
         behind = await stack.enter_async_context(dispatching(client, verbs))
         ground = Ground(log, verbs, access, sealed.resealer, keep, client, False, Fleet(), behind)
-        doors = front_doors(ground, LogLines(), clock, tokens)
+        authority = open_authority(tmp_path / "pki", clock)
+        trusted = Trusted(authority, ServerIdentity(tmp_path / "pki", authority, (), clock))
+        devices = joining(verbs, trusted, tmp_path / "install", FetchSettings(), ())
+        joined = await stack.enter_async_context(devices)
+        doors = front_doors(ground, LogLines(), clock, tokens, joined)
         yield App(doors, Guards((known,), access), Health([]), clock)
 
 

@@ -22,7 +22,7 @@ from skerry.api.rbac_v1 import (
     Subject,
     aggregated,
 )
-from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED
+from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, BAETYL_NODES
 from skerry.server.authorization.nodes import NODES
 from skerry.server.authorization.rules import EVERYTHING
 
@@ -40,6 +40,10 @@ _UNAUTHENTICATED = ANONYMOUS.groups[0]
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version")
 #: What describes an API to people and tools, and nothing else.
 PUBLIC_DOCUMENTS = ("/docs", "/v1/fleet/openapi.json", "/v1/openapi.json")
+#: Where devices join, which have no credential yet: what they show there is their product's token, or an install token.
+JOINING_PREFIXES = ("/v1/active", "/v1/init")
+_JOINING = ("/v1/active", "/v1/active/*", "/v1/init/*")
+_SYNC = ("/v1/sync/*",)
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH)
 _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 
@@ -50,6 +54,8 @@ def default_roles(kinds: Sequence[Kind[Any]]) -> list[ClusterRole]:
         _role("cluster-admin", EVERYTHING),
         _role("system:discovery", [_paths(_DISCOVERY)]),
         _role("system:public-info-viewer", [_paths((*_HEALTH, *PUBLIC_DOCUMENTS))]),
+        _role("system:baetyl-joining", [_paths(_JOINING, "get", "post")]),
+        _role("system:baetyl-node", [_paths(_SYNC, "get", "post")]),
         _role("system:monitoring", [_paths(("/metrics", *_HEALTH))]),
         _role(
             "system:basic-user",
@@ -92,6 +98,8 @@ def default_bindings() -> list[ClusterRoleBinding]:
         _binding("system:discovery", AUTHENTICATED),
         _binding("system:basic-user", AUTHENTICATED),
         _binding("system:public-info-viewer", AUTHENTICATED, _UNAUTHENTICATED),
+        _binding("system:baetyl-joining", AUTHENTICATED, _UNAUTHENTICATED),
+        _binding("system:baetyl-node", BAETYL_NODES),
         _binding("system:monitoring", MONITORING),
         _binding("system:node", NODES),
     ]
@@ -161,5 +169,5 @@ def _rule(verbs: Sequence[str], group: str, resources: Sequence[str]) -> PolicyR
     return PolicyRule(verbs=list(verbs), api_groups=[group], resources=list(resources))
 
 
-def _paths(paths: Sequence[str]) -> PolicyRule:
-    return PolicyRule(verbs=["get"], non_resource_urls=list(paths))
+def _paths(paths: Sequence[str], *verbs: str) -> PolicyRule:
+    return PolicyRule(verbs=list(verbs or ("get",)), non_resource_urls=list(paths))

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -21,7 +21,7 @@ from skerry.api.model import Document
 from skerry.server.access import Access, Act, path_act, require
 from skerry.server.auth import User
 from skerry.server.baetyl import errors
-from skerry.server.http import Answer, Request, Response, Route
+from skerry.server.http import JSON, Answer, Request, Response, Route
 from skerry.server.objects import Models, Objects
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX
 from skerry.server.verbs.verbs import Verbs
@@ -88,11 +88,13 @@ class Described:
         answers: name of a schema.
         takes: the model of the body; None for no body.
         query: names of what may be in the query.
+        form: the media type of the answer.
     """
 
     answers: str
     takes: type[BaseModel] | None = None
     query: tuple[str, ...] = ()
+    form: str = JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ class Operation:
     def act(self, namespace: str, name: str = "") -> Act:
         """Return what the caller must be allowed."""
         return Act(self.verb, self.kind.group, self.kind.plural, namespace=namespace, name=name)
+
+
+class Handlers(Protocol):
+    """Those who answer."""
+
+    def operations(self) -> list[Operation]:
+        """Return what may be asked of them."""
+        ...
 
 
 class BaetylDoor:
@@ -157,12 +167,11 @@ class BaetylDoor:
         request.verb, request.resource = operation.verb, operation.kind.resource
         objects = Objects(self._verbs, self._access, namespace, request.user, self._models, _MANAGER)
         answer = await operation.handler(Asked(request, objects, names))
-        return _identified(answer, request_id(request)) if isinstance(answer, Response) else answer
+        return identified(answer, request) if isinstance(answer, Response) else answer
 
     def refusal(self, request: Request, error: ApiError) -> Response:
         """Write an error in Baetyl's form; see `Door`."""
-        given = request_id(request)
-        return _identified(errors.refusal(error, given), given)
+        return refusal(request, error)
 
     def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
         for pattern, operation in self._operations:
@@ -189,7 +198,18 @@ def request_id(request: Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 
-def _identified(response: Response, given: str) -> Response:
+def identified(response: Response, request: Request) -> Response:
+    """Answer with the id that the client gave to its request, or a new one."""
+    return _with_id(response, request_id(request))
+
+
+def refusal(request: Request, error: ApiError) -> Response:
+    """Write an error in Baetyl's form."""
+    given = request_id(request)
+    return _with_id(errors.refusal(error, given), given)
+
+
+def _with_id(response: Response, given: str) -> Response:
     return dataclasses.replace(response, headers=(*response.headers, (errors.REQUEST_ID_HEADER, given.encode())))
 
 

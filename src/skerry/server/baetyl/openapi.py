@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from skerry.api.model import Document
 from skerry.server.baetyl.door import Operation
+from skerry.server.baetyl.joining_openapi import JOINING_BODIES, JOINING_SCHEMAS, joining_paths
 from skerry.server.baetyl.schemas import REF, SCHEMAS, TEXT, ref
 
 OPENAPI_PATH: Final = "/v1/fleet/openapi.json"
@@ -28,6 +29,8 @@ _QUERY = {
     "cluster": "single or cluster.",
     "createSort": "asc or desc, by the time of creation.",
     "base": "An application whose services and volumes come first.",
+    "mode": "kube or native; both get the same command.",
+    "once": "true: the command is good for one device.",
     "from": "An application that is copied; the body goes before it.",
 }
 _HEADERS: list[Document] = [
@@ -58,10 +61,13 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
             "description": "Nodes, and the applications, configurations and secrets that are meant for them.",
         },
         "security": [{"token": []}],
-        "paths": paths,
+        "paths": {**paths, **joining_paths()},
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**_bodies(known), **SCHEMAS},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "certificate": {"type": "mutualTLS"},
+            },
+            "schemas": {**_bodies(known), **SCHEMAS, **JOINING_SCHEMAS},
         },
     }
 
@@ -83,7 +89,7 @@ def _operation(operation: Operation) -> Document:
             {"name": name, "in": "query", "description": _QUERY[name], "schema": TEXT} for name in described.query
         ],
         "responses": {
-            "200": {"description": "Done.", "content": _content(ref(described.answers))},
+            "200": {"description": "Done.", "content": _content(ref(described.answers), described.form)},
             "default": {"description": "What was wrong.", "content": _content(ref("Error"))},
         },
     }
@@ -92,12 +98,13 @@ def _operation(operation: Operation) -> Document:
     return written
 
 
-def _content(schema: Document) -> Document:
-    return {"application/json": {"schema": schema}}
+def _content(schema: Document, form: str = "application/json") -> Document:
+    return {form: {"schema": schema}}
 
 
 def _bodies(operations: Iterable[Operation]) -> Document:
-    models = dict.fromkeys(operation.described.takes for operation in operations if operation.described.takes)
+    taken = (operation.described.takes for operation in operations if operation.described.takes)
+    models = dict.fromkeys((*taken, *JOINING_BODIES))
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
     schemas: dict[str, Any] = definitions.get("$defs", {})
     return schemas

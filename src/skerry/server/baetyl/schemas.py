@@ -46,7 +46,41 @@ def list_of(name: str) -> Document:
     return whole({**paged, "items": array(ref(name))}, "total", "items")
 
 
+_PRODUCT: Document = {
+    "name": TEXT,
+    "createTime": TEXT,
+    "updateTime": TEXT,
+    "quotaNum": _NUMBER,
+    "securityType": {"enum": ["None", "Token"]},
+    "callbackName": TEXT,
+    "description": TEXT,
+}
+_FINGERPRINT: Document = {"type": _NUMBER, "snPath": TEXT, "inputField": TEXT}
+_RECORD: Document = {
+    **dict.fromkeys(("name", "batchName", "namespace", "fingerprintValue", "nodeName"), TEXT),
+    **dict.fromkeys(("activeIp", "activeTime", "createTime", "updateTime"), TEXT),
+    "active": {"enum": [0, 1]},
+}
+
 SCHEMAS: Mapping[str, Document] = {
+    "Command": whole({"cmd": TEXT}, "cmd"),
+    "Download": {"type": "string", "description": "Fingerprints, one a line."},
+    "Generated": whole({"total": _NUMBER, "items": array(TEXT)}, "total", "items"),
+    "Product": whole(
+        {
+            **_PRODUCT,
+            "namespace": TEXT,
+            "enableWhitelist": {"enum": [0, 1]},
+            "securityKey": TEXT,
+            "labels": _TEXTS,
+            "fingerprint": whole(_FINGERPRINT, "type"),
+        },
+        *("name", "quotaNum", "enableWhitelist", "securityType", "labels", "fingerprint", "createTime", "updateTime"),
+    ),
+    "ProductSummary": whole(_PRODUCT, "name"),
+    "ProductList": list_of("ProductSummary"),
+    "Record": whole(_RECORD, *_RECORD),
+    "RecordList": list_of("Record"),
     "Error": whole({"code": TEXT, "message": TEXT, "request-id": TEXT}, "code", "message", "request-id"),
     "Success": whole({"success": {"const": True}}, "success"),
     "Node": whole(

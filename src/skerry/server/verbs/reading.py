@@ -60,6 +60,18 @@ class Reader:
             raise answers.not_found(target)
         return Stored(entry.value, entry.revision)
 
+    async def get_at(self, target: Target, revision: int) -> Stored:
+        """Return an object as it was at a revision; see `Verbs.get_at`."""
+        try:
+            entry = await self._log.get_at(target.key, revision)
+        except store.Compacted as error:
+            raise answers.too_old(revision, error.oldest) from error
+        except store.FutureRevision as error:
+            raise answers.too_new(revision, error.current) from error
+        if entry is None:
+            raise answers.not_found(target)
+        return Stored(entry.value, entry.revision)
+
     async def list(self, target: Target, options: ListOptions) -> Listed:
         """Return a page of a collection; see `Verbs.list`."""
         _check_versions(options)

@@ -128,6 +128,17 @@ class Verbs:
         with store_errors():
             return await self._reader.get(target, resource_version)
 
+    async def get_at(self, target: Target, revision: int) -> Stored:
+        """Return an object as it was at a revision, which is its newest state where that is not younger.
+
+        Raises:
+            NotFound: there was none.
+            Expired: the history since the revision is gone.
+            Timeout: the revision has not been written yet.
+        """
+        with store_errors():
+            return await self._reader.get_at(target, revision)
+
     async def list(self, target: Target, options: ListOptions) -> Listed:
         """Return a collection, or a page of it.
 

@@ -1,0 +1,83 @@
+"""The wiring of how devices join a fleet, and of what nodes say: their front doors, beside that of the fleet's API."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import skerry
+from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.runtime_package import RuntimePackage
+from skerry.kit.clock import SystemClock
+from skerry.kit.ids import RandomIds
+from skerry.main.baetyl import baetyl_door
+from skerry.server.access import Access
+from skerry.server.baetyl.activation import Activation
+from skerry.server.baetyl.callbacks import Callbacks
+from skerry.server.baetyl.fleet import Fleet
+from skerry.server.baetyl.install import Install, Installing
+from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
+from skerry.server.baetyl.products import Products
+from skerry.server.baetyl.registrar import Registrar
+from skerry.server.baetyl.sync import Sync
+from skerry.server.http import Door
+from skerry.server.tls import Authority, ServerIdentity
+from skerry.server.verbs.verbs import Verbs
+
+#: What the authority's key makes the key of install tokens for.
+_INSTALL_TOKENS = "skerry install tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What lets devices join."""
+
+    registrar: Registrar
+    activation: Activation
+    install: Install
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What joining devices trust: who signs, and what this server shows."""
+
+    authority: Authority
+    identity: ServerIdentity
+
+
+@asynccontextmanager
+async def joining(
+    verbs: Verbs, trusted: Trusted, directory: Path, fetching: FetchSettings, addresses: Sequence[str]
+) -> AsyncIterator[Joining]:
+    """Have what lets devices join, for the length of the block.
+
+    Args:
+        verbs: read and write.
+        trusted: by devices.
+        directory: keeps the packed program.
+        fetching: where callbacks may not go.
+        addresses: URLs under which devices reach the API; () for that under which a command is asked for.
+    """
+    clock, authority = SystemClock(), trusted.authority
+    package = Path(skerry.__file__).parent
+    packing = RuntimePackage(directory, distribution="skerry", package=package)
+    async with Callbacks(fetching) as callbacks, packing as program:
+        registrar = Registrar(verbs)
+        activation = Activation(verbs, registrar, authority, callbacks, clock)
+        installing = Installing(
+            authority.derived_key(_INSTALL_TOKENS),
+            addresses,
+            authority.pem.decode(),
+            lambda: trusted.identity.public_key_pin,
+            clock,
+        )
+        yield Joining(registrar, activation, Install(verbs, activation, installing, program, RandomIds()))
+
+
+def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> tuple[Door, ...]:
+    """Return the front doors of fleets."""
+    return (
+        baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install)),
+        JoiningDoor(access, parts.activation, parts.install),
+        SyncDoor(verbs, access, fleet, Sync(verbs, fleet, SystemClock()), lambda item: item.url or ""),
+    )

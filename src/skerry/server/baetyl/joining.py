@@ -1,0 +1,139 @@
+"""The doors of devices and nodes: activation and installing, which need no credential, and the sync protocol.
+
+    POST /v1/active              a device becomes a node
+    GET  /v1/active/{resource}   what it is installed from; also /v1/init/{resource}
+    POST /v1/sync/report         a node reports, and is told what to change
+    POST /v1/sync/desire         it fetches what it is to run
+
+Owns these routes and their bounds. Does not own what they mean (`activation`, `install`, `sync`, `delivery`). Who a
+node is, its certificate says (`node_certificates`); Baetyl's header `common-name` counts for nothing here.
+"""
+
+from collections.abc import Iterable
+
+import orjson
+from pydantic import ValidationError
+
+from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, RequestEntityTooLarge
+from skerry.api.model import Document
+from skerry.fleet.reports import REPORT_BYTES_MAX, ReportRefused, escaped, read_object
+from skerry.server.access import Access, path_act, require
+from skerry.server.auth import CREDENTIAL_ID
+from skerry.server.baetyl import errors
+from skerry.server.baetyl.activation import Activation, ActivationRequest
+from skerry.server.baetyl.delivery import Delivery, ObjectUrls, Place, read_infos
+from skerry.server.baetyl.door import identified, json, refusal
+from skerry.server.baetyl.fleet import Fleet
+from skerry.server.baetyl.install import Install
+from skerry.server.baetyl.sync import Sync
+from skerry.server.http import Answer, Request, Response, Route
+from skerry.server.node_certificates import node_of
+from skerry.server.verbs.verbs import Verbs
+
+#: What a device sends to join.
+ACTIVATION_BYTES_MAX = 64 * 1024
+_ACTIVE, _INIT, _SYNC = "/v1/active", "/v1/init", "/v1/sync"
+_REPORT, _DESIRE = f"{_SYNC}/report", f"{_SYNC}/desire"
+
+
+class JoiningDoor:
+    """Answers devices; a `Door`."""
+
+    prefixes = (_ACTIVE, _INIT)
+
+    def __init__(self, access: Access, activation: Activation, install: Install) -> None:
+        self._access = access
+        self._activation = activation
+        self._install = install
+
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked; see `Door`."""
+        yield Route("POST", _ACTIVE)
+        for prefix in (_ACTIVE, _INIT):
+            yield Route("GET", f"{prefix}/{{name}}")
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; see `Door`."""
+        request.decision = require(self._access, request.user, path_act(request.method, request.path))
+        prefix, _, resource = request.path.rpartition("/")
+        if request.method == "POST" and request.path == _ACTIVE:
+            request.verb, request.resource = "activate", "records.cloud.baetyl.io"
+            answer: Answer = json(await self._activate(request))
+        elif request.method == "GET" and prefix in self.prefixes:
+            request.verb, request.resource = "install", "nodes.cloud.baetyl.io"
+            answer = await self._install.resource(request, resource)
+        else:
+            raise unknown_method(request)
+        return identified(answer, request) if isinstance(answer, Response) else answer
+
+    async def _activate(self, request: Request) -> Document:
+        raw = await request.body(ACTIVATION_BYTES_MAX)
+        try:
+            asked = ActivationRequest.model_validate(orjson.loads(raw), by_alias=True, by_name=False)
+        except orjson.JSONDecodeError as error:
+            raise errors.invalid(f"the body is no JSON: {error}") from error
+        except ValidationError as error:
+            raise errors.of_model(error) from error
+        return await self._activation.activate(asked, request.client_host)
+
+    def refusal(self, request: Request, error: ApiError) -> Response:
+        """Write an error in Baetyl's form; see `Door`."""
+        return refusal(request, error)
+
+
+class SyncDoor:
+    """Answers nodes; a `Door`."""
+
+    prefixes = (_SYNC,)
+
+    def __init__(self, verbs: Verbs, access: Access, fleet: Fleet, sync: Sync, url_of: ObjectUrls) -> None:
+        self._verbs = verbs
+        self._access = access
+        self._fleet = fleet
+        self._sync = sync
+        self._url_of = url_of
+
+    def routes(self) -> Iterable[Route]:
+        """Return everything that may be asked; see `Door`."""
+        return (Route("POST", _REPORT), Route("POST", _DESIRE))
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; see `Door`."""
+        request.decision = require(self._access, request.user, path_act(request.method, request.path))
+        if request.method != "POST" or request.path not in {_REPORT, _DESIRE}:
+            raise unknown_method(request)
+        place = node_of(request.user)
+        if place is None:
+            raise errors.invalid("only a node with its certificate may report")
+        request.verb, request.resource = request.path.rpartition("/")[2], "nodes.cloud.baetyl.io"
+        document = await _read(request)
+        if request.path == _REPORT:
+            answer = await self._report(request, place, document)
+        else:
+            delivery = Delivery(self._verbs, self._fleet, place, self._url_of)
+            answer = {"values": await delivery.values(read_infos(document))}
+        return identified(Response(escaped(orjson.dumps(answer))), request)
+
+    async def _report(self, request: Request, place: Place, report: Document) -> Document | None:
+        credential = next(iter(request.user.extra.get(CREDENTIAL_ID, ())), "")
+        source = request.header(b"source")
+        return await self._sync.report(place, report, source=source, credential=credential)
+
+    def refusal(self, request: Request, error: ApiError) -> Response:
+        """Write an error in Baetyl's form; see `Door`."""
+        return refusal(request, error)
+
+
+async def _read(request: Request) -> Document:
+    """Read the JSON object that a node sent; raises BaetylError."""
+    try:
+        return read_object(await request.body(REPORT_BYTES_MAX))
+    except RequestEntityTooLarge as error:
+        raise errors.BaetylError("ErrDataTooLarge", f"the body is larger than {REPORT_BYTES_MAX} bytes", 413) from error
+    except (ReportRefused, BadRequest) as error:
+        raise errors.invalid(error.public) from error
+
+
+def unknown_method(request: Request) -> MethodNotAllowed:
+    """Return the refusal of a route that there is not."""
+    return MethodNotAllowed(f"The request method {request.method} of {request.path} is not found.")
