@@ -1,0 +1,147 @@
+"""Devices join a running control plane: by the install command, and by activation; over TLS that both sides check."""
+
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from skerry.kit.clock import SystemClock
+from skerry.server.auth import BAETYL_NODES
+from skerry.server.client_certificates import issue_client_certificate
+from skerry.server.tls import open_authority
+from skerry.testing.skerry_process import SkerryProcess
+
+pytestmark = pytest.mark.system
+
+INSTALL_SECONDS_MAX = 240
+REPORT = {"node": {"hostname": "host1"}, "apps": [], "sysapps": []}
+
+
+@pytest.fixture(scope="module")
+def skerry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkerryProcess]:
+    """A control plane alone."""
+    with SkerryProcess.started(tmp_path_factory.mktemp("fleet") / "data", command="serve") as running:
+        yield running
+
+
+@pytest.fixture
+def admin(skerry: SkerryProcess) -> Iterator[httpx.Client]:
+    with skerry.api_client() as http:
+        yield http
+
+
+def ask(http: httpx.Client, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+    answer = http.request(method, path, json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def mutual(skerry: SkerryProcess, folder: Path, given: dict[str, str]) -> httpx.Client:
+    """Return a client that shows a certificate, and trusts who is given with it."""
+    shown = folder / "client.pem"
+    shown.write_text(given["cert"] + given["key"])
+    trust = ssl.create_default_context(cadata=given["ca"])
+    trust.load_cert_chain(shown)
+    return httpx.Client(base_url=skerry.api, verify=trust, trust_env=False, timeout=60)
+
+
+def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(admin: httpx.Client, tmp_path: Path):
+    ask(admin, "POST", "/v1/nodes", {"name": "n1"})
+    home = tmp_path / "device"
+    environment = {**os.environ, "SKERRY_HOME": str(home), "HOME": str(tmp_path), "PYTHONPATH": ""}
+    for _ in range(2):
+        command = ask(admin, "GET", "/v1/nodes/n1/init")["cmd"]
+        try:
+            done = subprocess.run(
+                ["sh", "-c", command],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=INSTALL_SECONDS_MAX,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "the agent runs" in done.stdout
+        finally:
+            end_agent(home)
+    assert stat.S_IMODE((home / "agent.json").stat().st_mode) == 0o600
+    assert len(list((home / "runtime").iterdir())) == 1
+    alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    told = subprocess.run([home / "bin" / "skerry", "--help"], env=alone, capture_output=True, text=True, check=True)
+    assert "Skerry" in told.stdout
+    shutil.rmtree(home / "runtime")
+
+
+def end_agent(home: Path) -> None:
+    """End what the script started."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((home / "agent.pid").read_text()), signal.SIGKILL)
+
+
+def test_a_command_believes_no_server_but_the_one_that_it_names(admin: httpx.Client, tmp_path: Path):
+    ask(admin, "POST", "/v1/nodes", {"name": "n2"})
+    command = ask(admin, "GET", "/v1/nodes/n2/init")["cmd"]
+    pin = command.split("sha256//")[1][:10]
+    other = command.replace(pin, "A" * 10).replace("sh setup.sh", "true")
+    done = subprocess.run(["sh", "-c", other], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 90  # curl: the pinned public key does not match
+    assert not (tmp_path / "setup.sh").exists()
+
+
+def test_a_device_joins_reports_and_is_locked_out_when_it_is_revoked(
+    skerry: SkerryProcess, admin: httpx.Client, tmp_path: Path
+):
+    ask(admin, "POST", "/v1/register", {"name": "factory", "securityKey": "key", "labels": {"site": "lyon"}})
+    (serial,) = ask(admin, "POST", "/v1/register/factory/generate", {"num": 1})["items"]
+    shown = {"batchName": "factory", "securityType": "Token", "securityValue": "key", "fingerprintValue": serial}
+    with httpx.Client(base_url=skerry.api, verify=admin_trust(skerry), trust_env=False, timeout=60) as device:
+        joined = ask(device, "POST", "/v1/active", shown)
+        assert device.post("/v1/sync/report", json=REPORT).status_code == 401
+    assert joined["nodeName"] == serial
+    with mutual(skerry, tmp_path, joined["certificate"]) as node:
+        delta = until_ready(node)
+        assert [each["name"] for each in delta["sysapps"]] == ["baetyl-core"]
+        assert "lyon" in skerry.kubectl("get", "nodes.cloud.baetyl.io", "-L", "site", serial)
+        ask(admin, "POST", f"/v1/nodes/{serial}/revoke")
+        assert node.post("/v1/sync/report", json=REPORT).status_code == 401
+
+
+def until_ready(node: httpx.Client) -> Any:
+    """Report until the part of Baetyl that every node runs is made."""
+    deadline = SystemClock().monotonic_seconds() + 60
+    while (answer := node.post("/v1/sync/report", json=REPORT)).status_code == 400:
+        assert answer.json()["code"] == "ErrNodeNotReady"
+        assert SystemClock().monotonic_seconds() < deadline
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def admin_trust(skerry: SkerryProcess) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(skerry.data_dir / "pki" / "ca.crt"))
+
+
+def test_a_certificate_of_another_authority_or_one_that_has_ended_does_not_get_through(
+    skerry: SkerryProcess, admin: httpx.Client, tmp_path: Path
+):
+    ask(admin, "POST", "/v1/nodes", {"name": "n3"})
+    clock, ours = SystemClock(), (skerry.data_dir / "pki" / "ca.crt").read_text()
+    now = clock.now()
+    lives = {"foreign": (now, now.replace(year=now.year + 1)), "ended": (now.replace(year=now.year - 1), now)}
+    for which, life in lives.items():
+        folder = tmp_path / which
+        folder.mkdir()
+        signer = open_authority(folder / "pki" if which == "foreign" else skerry.data_dir / "pki", clock)
+        certificate, key = issue_client_certificate(signer, "default.n3", [BAETYL_NODES], life)
+        given = {"ca": ours, "cert": certificate.decode(), "key": key.decode()}
+        with mutual(skerry, folder, given) as http, pytest.raises(httpx.HTTPError):
+            http.post("/v1/sync/report", json=REPORT)
