@@ -164,22 +164,12 @@ class FolderKeep:
     def _open(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True, mode=0o700)
-        sizes = [path.stat().st_size for _, path in self._kept()]
+        sizes = [path.stat().st_size for _, path in kept_files(self._directory)]
         self._artifacts, self._bytes = len(sizes), sum(sizes)
 
     @property
     def _incoming(self) -> Path:
         return self._directory / "incoming"
-
-    def _kept(self) -> list[tuple[Digest, Path]]:
-        """List every artifact; a file that someone else put there is left alone and told once a listing."""
-        kept = []
-        for path in (self._directory / "sha256").glob("*/*"):
-            try:
-                kept.append((Digest(path.name), path))
-            except BadDigestError:
-                log.warning("a foreign file lies in the artifact keep", path=str(path))
-        return kept
 
     def _put(self, content: bytes) -> Digest:
         digest = Digest.of(content)
@@ -241,7 +231,7 @@ class FolderKeep:
         """Remove what was used least recently; returns how many bytes are free now, `wanted_bytes` where there are."""
         freed_bytes = 0
         staying = {spared, *self._in_use()}
-        files = sorted((path.stat().st_mtime, path) for _, path in self._kept() if path not in staying)
+        files = sorted((path.stat().st_mtime, path) for _, path in kept_files(self._directory) if path not in staying)
         for _, path in files:
             if freed_bytes >= wanted_bytes:
                 break
@@ -285,12 +275,23 @@ class FolderKeep:
     def _remove_unreferenced(self, keep: AbstractSet[Digest], grace_seconds: float) -> int:
         newest_seconds = self._clock.now().timestamp() - grace_seconds
         removed = 0
-        for digest, path in self._kept():
+        for digest, path in kept_files(self._directory):
             if digest in keep or path.stat().st_mtime > newest_seconds:
                 continue
             self._remove(path)
             removed += 1
         return removed
+
+
+def kept_files(directory: Path) -> list[tuple[Digest, Path]]:
+    """List every artifact; a file that someone else put there is left alone and told once a listing."""
+    kept = []
+    for path in (directory / "sha256").glob("*/*"):
+        try:
+            kept.append((Digest(path.name), path))
+        except BadDigestError:
+            log.warning("a foreign file lies in the artifact keep", path=str(path))
+    return kept
 
 
 def _corrupt(digest: Digest) -> ArtifactCorruptError:

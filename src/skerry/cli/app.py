@@ -37,6 +37,7 @@ from skerry.cli.secrets import secrets
 from skerry.cli.services import services
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, data_dir_of, list_all, pairs, run
 from skerry.cli.starting import init
+from skerry.cli.store import store
 from skerry.cli.tokens import tokens
 from skerry.cli.traffic import promote, revisions, rollback
 from skerry.client.http import HttpTransport
@@ -59,6 +60,7 @@ app.add_typer(endpoints, name="endpoint")
 app.add_typer(services, name="service")
 app.add_typer(secrets, name="secrets")
 app.add_typer(agent, name="agent")
+app.add_typer(store, name="store")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
 for command in (init, dev, invoke, logs, revisions, rollback, promote):

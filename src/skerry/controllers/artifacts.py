@@ -4,6 +4,9 @@ Owns the decision of what is referenced. Does not own the keep, nor the grace ag
 whose reference is still being written.
 """
 
+from collections.abc import Iterator
+from itertools import chain
+
 from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
@@ -17,6 +20,22 @@ log = get_logger(__name__)
 
 #: Disk is cheap and a rollback is dear: there is no hurry.
 COLLECT_SECONDS = 600.0
+
+
+def digests_named_by(obj: EdgeFunctionRevision | WasmPlugin | Function) -> Iterator[str]:
+    """Yield the artifacts that an object needs, as `sha256:...`."""
+    match obj:
+        case EdgeFunctionRevision(status=status):
+            if status.artifact:
+                yield status.artifact.digest
+            if status.source and status.source.lock:
+                yield status.source.lock
+        case WasmPlugin(status=plugin):
+            if plugin.code:
+                yield plugin.code.digest
+        case Function(spec=spec):
+            if spec.source.artifact:
+                yield spec.source.artifact
 
 
 class ArtifactCollector:
@@ -50,10 +69,9 @@ class ArtifactCollector:
 
     async def collect(self) -> None:
         """Remove what nothing names."""
-        functions = {r.status.artifact.digest for r in self._revisions if r.status.artifact}
-        functions |= {r.status.source.lock for r in self._revisions if r.status.source and r.status.source.lock}
-        plugins = {p.status.code.digest for p in self._plugins if p.status.code}
-        sources = {f.spec.source.artifact for f in self._functions if f.spec.source.artifact}
-        removed = await self._keep.remove_unreferenced({Digest.parse(d) for d in functions | plugins | sources})
+        objects: Iterator[EdgeFunctionRevision | WasmPlugin | Function]
+        objects = chain(self._revisions, self._plugins, self._functions)
+        named = {Digest.parse(digest) for obj in objects for digest in digests_named_by(obj)}
+        removed = await self._keep.remove_unreferenced(named)
         if removed:
             log.info("removed artifacts that nothing names", count=removed)

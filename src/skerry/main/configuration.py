@@ -356,7 +356,8 @@ def _url(text: str) -> str:
     return text
 
 
-def _database(text: str) -> str:
+def read_database(text: str) -> str:
+    """Check the address of a database; raises ConfigurationError."""
     # None of the messages repeats the text, which may hold a password.
     try:
         parts = urlsplit(text)
@@ -378,7 +379,7 @@ def _boolean(text: str) -> bool:
 
 _READERS: dict[str, Any] = {
     "data_dir": Path,
-    "database": _database,
+    "database": read_database,
     "artifacts": str,
     "artifacts_bytes_max": int,
     "artifacts_endpoint": _url,

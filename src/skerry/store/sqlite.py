@@ -35,6 +35,7 @@ from skerry.store.records import (
     Write,
 )
 from skerry.store.sqlite_connection import Connection, SqliteSettings, open_connections
+from skerry.store.sqlite_use import used
 
 __all__ = ["SqliteDriver", "SqliteSettings", "open_sqlite"]
 
@@ -49,7 +50,7 @@ async def open_sqlite(path: Path, settings: SqliteSettings | None = None) -> Asy
     """Open the database file, made if absent, for the length of the block.
 
     Raises:
-        StartError: the file cannot be opened, is no database, or is of a newer version of Skerry.
+        StartError: the file cannot be opened, is no database, is of a newer version of Skerry, or is being moved.
     """
     s = settings or SqliteSettings()
     heads = writes.Heads()
@@ -57,7 +58,7 @@ async def open_sqlite(path: Path, settings: SqliteSettings | None = None) -> Asy
     writer = LaneSettings("writes", run_group, ("writes_waiting_max", s.writes_waiting_max), s.group_writes_max)
     getter = LaneSettings("gets", reads.run_batch, ("gets_waiting_max", s.gets_waiting_max), GETS_BATCH_MAX)
     scanner = LaneSettings("scans", reads.run_batch, ("scans_waiting_max", s.scans_waiting_max), SCANS_BATCH_MAX)
-    with ThreadPoolExecutor(1, "store-open") as executor:
+    with used(path), ThreadPoolExecutor(1, "store-open") as executor:
         connections = await run_blocking(executor, partial(open_connections, path, s))
         try:
             async with (

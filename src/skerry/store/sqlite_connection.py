@@ -15,7 +15,7 @@ from typing import Any
 from skerry.kit.errors import StartError
 from skerry.store.queries import Query, timed
 from skerry.store.settings import require_positive
-from skerry.store.sqlite_schema import migrate
+from skerry.store.sqlite_schema import is_half_done, migrate
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +125,20 @@ def open_connections(path: Path, settings: SqliteSettings) -> Connections:
     """
     with ExitStack() as opened:
 
-        def connect() -> sqlite3.Connection:
-            raw = _connect(path, settings)
+        def connected() -> sqlite3.Connection:
+            raw = connect(path, settings)
             opened.callback(raw.close)
             return raw
 
         try:
-            # Values may be confidential. SQLite gives the files beside it (-wal, -shm) the same mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            writer = connect()
+            create_private(path)
+            writer = connected()
             migrate(writer)
-            getter, *scanners = [connect() for _ in range(1 + settings.scan_connections)]
+            if is_half_done(writer):
+                raise StartError(
+                    f"the database {path} is the half of a copy: run again the command that was filling it"
+                )
+            getter, *scanners = [connected() for _ in range(1 + settings.scan_connections)]
             for reader in (getter, *scanners):
                 reader.execute("PRAGMA query_only = ON")
         except (OSError, sqlite3.Error) as error:
@@ -144,7 +147,13 @@ def open_connections(path: Path, settings: SqliteSettings) -> Connections:
     return Connections(Connection(writer), Connection(getter), tuple(map(Connection, scanners)))
 
 
-def _connect(path: Path, settings: SqliteSettings) -> sqlite3.Connection:
+def create_private(path: Path) -> None:
+    """Make the file where it is absent. Values may be confidential; SQLite gives -wal and -shm the same mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def connect(path: Path, settings: SqliteSettings) -> sqlite3.Connection:
+    """Make a connection, set up as all of ours are. Blocking; raises sqlite3.Error."""
     # A connection is handed to the one thread that works with it, hence no check for the same thread.
     raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=settings.busy_timeout_seconds)
     raw.execute("PRAGMA journal_mode = WAL")

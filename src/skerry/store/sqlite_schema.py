@@ -61,6 +61,21 @@ MIGRATIONS = (
     ),
 )
 
+#: A table that is there while the database is being filled; see `moving`.
+HALF_DONE = "half_done_copy"
+
+
+def is_half_done(connection: sqlite3.Connection) -> bool:
+    """Tell whether a log is being moved here, and has not arrived."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (HALF_DONE,)).fetchone())
+
+
+def require_known(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Insist on a schema that was made, and by no newer version of Skerry; raises StartError."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone():
+        raise StartError("there is no log of Skerry in the database")
+    _require_not_newer(connection, migrations)
+
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
     """Bring the schema to the newest version; two processes may do this at once.
@@ -69,16 +84,20 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = 
         StartError: the database was written by a newer version of Skerry; nothing was changed.
     """
     connection.execute(_RECORDS)
+    _require_not_newer(connection, migrations)
+    for migration in migrations:
+        _apply(connection, migration, "pre", migration.pre)
+    for migration in migrations:
+        _apply(connection, migration, "post", migration.post)
+
+
+def _require_not_newer(connection: sqlite3.Connection, migrations: tuple[Migration, ...]) -> None:
     known = migrations[-1].version
     found = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()[0]
     if found is not None and found > known:
         raise StartError(
             f"the database has schema version {found}, this version of Skerry knows {known}: use a newer Skerry"
         )
-    for migration in migrations:
-        _apply(connection, migration, "pre", migration.pre)
-    for migration in migrations:
-        _apply(connection, migration, "post", migration.post)
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, part: str, statements: tuple[str, ...]) -> None:

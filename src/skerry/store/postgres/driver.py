@@ -19,8 +19,9 @@ from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.store.driver import Wake
+from skerry.store.errors import Unavailable
 from skerry.store.lane import Outcome
-from skerry.store.postgres import queries, reads, schema, writes
+from skerry.store.postgres import queries, reads, schema, use, writes
 from skerry.store.postgres.lane import Lane, LaneSettings, open_lane
 from skerry.store.postgres.session import Connection, PostgresSettings, Session, connect, redacted
 from skerry.store.records import (
@@ -64,7 +65,7 @@ async def open_postgres(url: str, settings: PostgresSettings | None = None) -> A
         settings: bounds.
 
     Raises:
-        StartError: it can't be reached, is not what it has to be, or its role may not make tables in it.
+        StartError: it can't be reached, is not what it has to be, is being moved, or its role may not make tables.
     """
     settings = settings or PostgresSettings()
     await _prepare(url, settings)
@@ -79,8 +80,15 @@ async def _prepare(url: str, settings: PostgresSettings) -> None:
         try:
             await _check(raw)
             await schema.migrate(raw)
+            if await schema.is_half_done(raw):
+                raise StartError(
+                    f"the database {redacted(url)} is the half of a copy: run again the command that was filling it"
+                )
+            await use.share(Connection(raw))
         finally:
             await raw.close(timeout=settings.connect_seconds_max)
+    except Unavailable as error:
+        raise StartError(f"the database {redacted(url)} can't be used: {error.public}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         hint = ""
@@ -109,7 +117,7 @@ class PostgresDriver:
     def __init__(self, url: str, settings: PostgresSettings) -> None:
         s = self._settings = settings
         self._wake: Callable[[], None] = lambda: None
-        self._writing = Session("writes", url, s)
+        self._writing = Session("writes", url, s, use.share)
         self._getting = Session("gets", url, s)
         self._scanning = [Session("scans", url, s) for _ in range(s.scan_connections)]
         self._listening = Session("listen", url, s, self._listen)
@@ -136,6 +144,7 @@ class PostgresDriver:
         async with AsyncExitStack() as stack:
             for session in (self._writing, self._getting, *self._scanning, self._listening):
                 stack.push_async_callback(session.close)
+            await self._writing.run(lambda connection: connection.row(queries.PING))  # from now on it is in use
             await self._check_listening()  # what is committed from now on is heard of
             await stack.enter_async_context(background(("store.listening", self._keep_listening)))
             scans = [partial(self._scan, session) for session in self._scanning]

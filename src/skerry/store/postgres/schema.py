@@ -167,6 +167,21 @@ MIGRATIONS = (
     ),
 )
 
+#: A table that is there while the database is being filled; see `moving`.
+HALF_DONE = "half_done_copy"
+
+
+async def is_half_done(connection: Raw) -> bool:
+    """Tell whether a log is being moved here, and has not arrived."""
+    return await connection.fetchval("SELECT to_regclass($1)", HALF_DONE) is not None
+
+
+async def require_known(connection: Raw, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Insist on a schema that was made, and that this version of Skerry can work on; raises StartError."""
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        raise StartError("there is no log of Skerry in the database")
+    await _require_not_newer(connection, migrations)
+
 
 async def migrate(connection: Raw, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
     """Bring the schema to the newest version, as far as the version before can bear; see above.
@@ -174,23 +189,26 @@ async def migrate(connection: Raw, migrations: tuple[Migration, ...] = MIGRATION
     Raises:
         StartError: the database was changed by a newer version of Skerry; nothing was changed.
     """
-    known = migrations[-1].version
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         # Asked for first: who may use the tables need not be allowed to make them.
         if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
             await connection.execute(_RECORDS)
-        found = await connection.fetch("SELECT part, max(version) AS version FROM schema_migrations GROUP BY part")
-        newest = {row["part"]: row["version"] for row in found}
-        if newest.get("pre", 0) > known + 1 or newest.get("post", 0) > known:
-            raise StartError(
-                f"the database has schema version {newest['pre']}, this version of Skerry knows {known}: "
-                "use a newer Skerry"
-            )
+        await _require_not_newer(connection, migrations)
         for migration in migrations:
             await _apply(connection, migration, "pre", migration.pre)
         for migration in migrations[:-1]:
             await _apply(connection, migration, "post", migration.post)
+
+
+async def _require_not_newer(connection: Raw, migrations: tuple[Migration, ...]) -> None:
+    known = migrations[-1].version
+    found = await connection.fetch("SELECT part, max(version) AS version FROM schema_migrations GROUP BY part")
+    newest = {row["part"]: row["version"] for row in found}
+    if newest.get("pre", 0) > known + 1 or newest.get("post", 0) > known:
+        raise StartError(
+            f"the database has schema version {newest['pre']}, this version of Skerry knows {known}: use a newer Skerry"
+        )
 
 
 async def _apply(connection: Raw, migration: Migration, part: str, statements: tuple[str, ...]) -> None:

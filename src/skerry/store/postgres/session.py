@@ -196,10 +196,14 @@ async def connect(url: str, name: str, settings: PostgresSettings) -> Raw:
             "jit": "off",
         },
     )
-    # What was acknowledged is on disk, whatever the role or the database has set.
-    await raw.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
+    try:
+        # What was acknowledged is on disk, whatever the role or the database has set.
+        await raw.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    except BaseException:
+        raw.terminate()  # the server went between the two: nobody else knows of this connection
+        raise
     return raw
 
 

@@ -1,0 +1,203 @@
+"""`skerry store ...`: copies of a control plane's log and artifacts, in another database or in a file, and their check.
+
+Owns what belongs together: a log and the folder with its artifacts and keys. Does not own how a log is moved
+(`store.moving`), nor the words about it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import skerry
+from skerry.artifacts.folder import FolderKeep
+from skerry.kit.clock import SystemClock, rfc3339
+from skerry.kit.errors import ConfigurationError
+from skerry.main.checking import ValueExaminer, check_artifacts, read_through
+from skerry.main.configuration import read_database
+from skerry.main.data_dir import DataDir
+from skerry.main.kept_artifacts import KeptArtifacts
+from skerry.store.moving.artifacts import ArtifactPlace
+from skerry.store.moving.backup import BackupFile, Written, open_backup, write_backup
+from skerry.store.moving.changes import Progress, Snapshot, Span
+from skerry.store.moving.checking import Report, check_backup, check_database
+from skerry.store.moving.databases import Database
+from skerry.store.moving.errors import ArtifactGoneError, MovingError
+from skerry.store.moving.postgres import PostgresDatabase
+from skerry.store.moving.sqlite import SqliteDatabase
+from skerry.store.moving.transfer import Moved, move
+from skerry.store.sealing.keys import LocalKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A database, and what lies outside of it.
+
+    Attributes:
+        data_dir: where artifacts and keys are; None where that was not told.
+    """
+
+    database: Database
+    data_dir: DataDir | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a log is moved.
+
+    Attributes:
+        force: replace what is there.
+        artifacts: whether they go along.
+        online: leave the copy open for what is written to the source meanwhile.
+        skip_revisions: how far the next revision is beyond the newest one that was restored; without history then.
+    """
+
+    force: bool = False
+    artifacts: bool = True
+    online: bool = False
+    skip_revisions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What was brought into a database.
+
+    Attributes:
+        artifacts: how many came along; None where they were left out.
+    """
+
+    log: Moved
+    artifacts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        closed: how many sealed values were not looked into, as there are no keys.
+    """
+
+    report: Report
+    closed: int
+
+
+def installation(address: str, data_dir: Path | None) -> Installation:
+    """Return what a URL names; beside a SQLite file there are its artifacts and keys. Raises ConfigurationError."""
+    parts = urlsplit(read_database(address))
+    if parts.scheme == "sqlite":
+        path = Path(unquote(parts.path))
+        return Installation(SqliteDatabase(path), DataDir(data_dir or path.parent))
+    return Installation(PostgresDatabase(address), DataDir(data_dir) if data_dir else None)
+
+
+async def copy(source: Installation, target: Installation, options: Options, progress: Progress) -> Arrived:
+    """Copy a log into another database.
+
+    Raises:
+        MovingError: it can't be, and why; what is half done goes on when it is asked for again.
+    """
+    if source.database.name == target.database.name:
+        raise ConfigurationError("--to: is the same database as --from")
+    async with source.database.snapshot(alone=not options.online) as snapshot:
+        _require_whole(snapshot, half_done=snapshot.half_done)
+        async with target.database.incoming() as incoming:
+            moved = await move(snapshot, incoming, progress, force=options.force)
+            kept = _kept(snapshot.artifacts, source) if options.artifacts else None
+            artifacts = await _bring(_each(kept, progress), incoming.artifacts, target) if kept else None
+            await snapshot.confirm()
+            if not options.online:
+                await incoming.finish()
+    return Arrived(moved, artifacts)
+
+
+def _require_whole(snapshot: Snapshot, *, half_done: bool) -> None:
+    if half_done:
+        raise MovingError(f"{snapshot.name} is itself the half of a copy: run again the command that was filling it")
+
+
+async def _each(kept: ArtifactPlace, progress: Progress) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
+    digests = await kept.digests()
+    for number, digest in enumerate(digests):
+        yield digest, kept.read(digest)
+        progress("artifacts", number + 1, len(digests))
+
+
+def _kept(within: ArtifactPlace | None, source: Installation) -> ArtifactPlace | None:
+    """Return where a source's artifacts are: within its database, or in its data directory."""
+    return within or (KeptArtifacts(source.data_dir.artifacts) if source.data_dir else None)
+
+
+async def _bring(
+    artifacts: AsyncIterator[tuple[str, AsyncIterator[bytes]]], within: ArtifactPlace | None, target: Installation
+) -> int:
+    """Keep artifacts where the target has its own, and return how many."""
+    async with AsyncExitStack() as stack:
+        if within is None:
+            if target.data_dir is None:
+                raise RuntimeError("a database that keeps no artifacts has a data directory")
+            keep = await stack.enter_async_context(FolderKeep(target.data_dir.artifacts))
+            within = KeptArtifacts(target.data_dir.artifacts, keep)
+        count = 0
+        async for digest, pieces in artifacts:
+            with suppress(ArtifactGoneError):
+                await within.write(digest, pieces)
+                count += 1
+        return count
+
+
+async def back_up(source: Installation, file: Path, options: Options, progress: Progress) -> Written:
+    """Write a database as it is now into a file, while a control plane may use it.
+
+    Raises:
+        MovingError: it can't be written, or there is a file already.
+    """
+    made = {"at": rfc3339(SystemClock().now()), "by": f"skerry {skerry.__version__}"}
+    async with source.database.snapshot() as snapshot:
+        _require_whole(snapshot, half_done=snapshot.half_done)
+        kept = _kept(snapshot.artifacts, source) if options.artifacts else None
+        return await write_backup(BackupFile(file, replace=options.force), snapshot, kept, made, progress)
+
+
+async def restore(file: Path, target: Installation, options: Options, progress: Progress) -> Arrived:
+    """Bring a backup into a database.
+
+    Raises:
+        MovingError: it can't be, and why; what is half done goes on when it is asked for again.
+    """
+    async with open_backup(file) as backup, target.database.incoming() as incoming:
+        moved = await move(backup, incoming, progress, force=options.force)
+        artifacts = None
+        if options.artifacts and backup.has_artifacts:
+            artifacts = await _bring(backup.artifacts(), incoming.artifacts, target)
+        if options.skip_revisions:
+            # Whoever asks for what is below is told that it is gone, and lists anew.
+            beyond = backup.span.latest + options.skip_revisions
+            await incoming.settle(Span(beyond, beyond, beyond))
+        await incoming.finish()
+    return Arrived(moved, artifacts)
+
+
+async def check(source: Installation, options: Options, progress: Progress) -> Checked:
+    """Look at a whole database; raises MovingError where it can't be opened."""
+    examiner = _examiner(source.data_dir.encryption_keys if source.data_dir else None)
+    async with source.database.snapshot() as snapshot:
+        report = await check_database(snapshot, examiner.examine, progress)
+        if options.artifacts and (kept := _kept(snapshot.artifacts, source)):
+            await check_artifacts(kept, examiner.named, report, progress)
+    return Checked(report, examiner.closed)
+
+
+async def check_file(file: Path, data_dir: Path | None, progress: Progress) -> Checked:
+    """Look at a whole backup; raises MovingError where it is damaged."""
+    examiner = _examiner(DataDir(data_dir).encryption_keys if data_dir else None)
+    async with open_backup(file) as backup:
+        report = await check_backup(backup, examiner.examine, progress)
+        async for digest, pieces in backup.artifacts():
+            await read_through(digest, pieces, report)
+    return Checked(report, examiner.closed)
+
+
+def _examiner(keys: Path | None) -> ValueExaminer:
+    return ValueExaminer(LocalKeys(keys, SystemClock()) if keys and keys.is_file() else None)
