@@ -104,6 +104,9 @@ def _object_errors(path: str, item: ConfigurationObject) -> Iterator[FieldError]
             yield required(f"{path}.{name}", "a function needs it")
     if item.source == HTTP_SOURCE and not item.url:
         yield required(f"{path}.url", "the source is http")
+    for name in () if item.url or item.type == "function" else ("bucket", "object"):
+        if item.source != HTTP_SOURCE and not getattr(item, name):
+            yield required(f"{path}.{name}", "an object without a url needs it")
     if item.url and not item.url.startswith(("http://", "https://")):
         yield invalid(f"{path}.url", item.url, "must begin with http:// or https://")
     if item.unpack and item.unpack not in UNPACKED:

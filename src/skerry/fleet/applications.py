@@ -97,7 +97,8 @@ def written_by_user(spec: ApplicationSpec) -> ApplicationSpec:
             service.image, service.ports = "", None
     used = {mount.name for service in written.services or () for mount in service.volume_mounts or ()}
     added = {mount.name for service in spec.services or () for mount in service.volume_mounts or () if _is_added(mount)}
-    written.volumes = [volume for volume in written.volumes or () if volume.name in used or volume.name not in added]
+    kept = [volume for volume in written.volumes or () if volume.name in used or volume.name not in added]
+    written.volumes = kept or None
     return written
 
 

@@ -4,15 +4,29 @@ from collections.abc import Iterable
 
 from skerry.kit.clock import SystemClock
 from skerry.server.access import Access
+from skerry.server.baetyl.applications import Applications
+from skerry.server.baetyl.certificates import Certificates
+from skerry.server.baetyl.configurations import Configurations
 from skerry.server.baetyl.door import BaetylDoor, Handlers, json
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.nodes import Nodes
 from skerry.server.baetyl.openapi import OPENAPI_PATH, openapi_document
+from skerry.server.baetyl.secrets import Registries, Secrets
+from skerry.server.baetyl.usage import Usage
 from skerry.server.verbs.verbs import Verbs
 
 
 def baetyl_door(verbs: Verbs, access: Access, fleet: Fleet, more: Iterable[Handlers] = ()) -> BaetylDoor:
     """Return the front door of fleets, with more handlers than those of its objects."""
-    handlers: tuple[Handlers, ...] = (Nodes(fleet, SystemClock()), *more)
+    usage = Usage(fleet)
+    handlers: tuple[Handlers, ...] = (
+        Nodes(fleet, SystemClock()),
+        Applications(usage),
+        Configurations(usage),
+        Secrets(usage),
+        Registries(usage),
+        Certificates(usage),
+        *more,
+    )
     operations = [operation for each in handlers for operation in each.operations()]
     return BaetylDoor(verbs, access, operations, {OPENAPI_PATH: json(openapi_document(operations))})

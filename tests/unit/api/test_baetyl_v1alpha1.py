@@ -193,6 +193,7 @@ def test_an_application_keeps_its_type_and_its_name_leaves_room_for_a_suffix() -
         ({"objects": {"x": {"source": "http"}}}, "objects[x].url", "the source is http"),
         ({"objects": {"x": {"source": "http", "url": "file:///x"}}}, "objects[x].url", "must begin with"),
         ({"objects": {"x": {"source": "awss3", "unpack": "rar"}}}, "objects[x].unpack", "supported values"),
+        ({"objects": {"x": {"source": "awss3", "object": "o"}}}, "objects[x].bucket", "without a url needs it"),
         ({"objects": {"x": {"source": "awss3", "ak": "k"}}}, "objects[x].sk", "go together"),
         ({"objects": {"x": {"type": "function", "source": "awss3"}}}, "objects[x].handler", "needs it"),
     ],
@@ -202,7 +203,7 @@ def test_configurations_refuse(document: Document, path: str, message: str) -> N
 
 
 def test_the_keys_of_a_storage_are_kept_while_the_object_stays_there() -> None:
-    item = {"source": "awss3", "endpoint": "https://s3.example", "ak": "a", "sk": "s"}
+    item = {"source": "awss3", "bucket": "b", "object": "o", "endpoint": "https://s3.example", "ak": "a", "sk": "s"}
     shown = {name: value for name, value in item.items() if name not in {"ak", "sk"}}
     kept: Configuration = completed(CONFIGURATION, {"objects": {"x": shown}}, {"objects": {"x": item}})
     moved = {**shown, "endpoint": "https://elsewhere.example"}

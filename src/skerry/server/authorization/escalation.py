@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from skerry.api.apoxy_function_code import secrets_of
 from skerry.api.authentication_v1alpha1 import Token
+from skerry.api.baetyl_applications import Application
 from skerry.api.dispatch_drivers import EventDriver
 from skerry.api.dispatch_events import Subscription
 from skerry.api.dispatch_services import ServiceBroker, ServiceClass, ServiceInstance, service_secrets
@@ -23,6 +24,7 @@ from skerry.api.errors import NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.model import Document, to_document
 from skerry.api.rbac_v1 import GROUP, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
+from skerry.fleet.applications import facts_of
 from skerry.server.access import Access, Act, require
 from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.authorization.index import absence, role_key
@@ -102,6 +104,8 @@ def _named_secrets(obj: Any) -> tuple[Any, list[tuple[str, str]]]:
             return obj.spec.code, list(secrets_of(obj.spec.code))
         case Function() | Run() | Subscription() | EventDriver():
             return obj.spec, [(obj.namespace, name) for name in obj.spec.secrets or ()]
+        case Application():
+            return obj.spec, [(s.namespace, s.name) for s in facts_of(obj).mounts if s.sort == "secret"]
         case ServiceInstance() | ServiceClass() | ServiceBroker():
             return obj.spec, [(obj.namespace, name) for name in service_secrets(obj)]
         case _:

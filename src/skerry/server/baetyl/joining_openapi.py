@@ -9,9 +9,9 @@ from skerry.server.baetyl.schemas import TEXT, array, ref, whole
 #: Bodies that only these routes take.
 JOINING_BODIES: tuple[type[BaseModel], ...] = (ActivationRequest,)
 JOINING_SCHEMAS: Document = {
-    "Certificate": whole({"ca": TEXT, "key": TEXT, "cert": TEXT}, "ca", "key", "cert"),
+    "NodeCertificate": whole({"ca": TEXT, "key": TEXT, "cert": TEXT}, "ca", "key", "cert"),
     "Activated": whole(
-        {"nodeName": TEXT, "namespace": TEXT, "certificate": ref("Certificate")}, "nodeName", "namespace", "certificate"
+        {"nodeName": TEXT, "namespace": TEXT, "certificate": ref("NodeCertificate")}, "nodeName", "namespace", "certificate"
     ),
     "Report": {"type": "object", "description": "What a node says of itself; docs/reference/baetyl-sync.md."},
     "Delta": {"type": ["object", "null"], "description": "What it has to change."},

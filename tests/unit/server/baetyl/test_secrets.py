@@ -1,0 +1,167 @@
+"""Secrets, registries and certificates through the front door of fleets."""
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from skerry.api.core_v1 import Secret
+from skerry.kit.clock import SystemClock
+from skerry.server.tls import open_authority
+from tests.unit.server.baetyl.conftest import Door
+
+INVALID, NOT_FOUND, IN_USE = "ErrRequestParamInvalid", "ErrResourceNotFound", "ErrResourceHasBeenUsed"
+HUB = {"name": "hub", "address": "hub.example", "username": "ada", "password": "the-password"}
+SERVICE = {"name": "web", "image": "nginx"}
+
+
+async def use(door: Door, **spec: Any) -> Any:
+    return await door.ask("POST", "/v1/apps", {"name": "web", "selector": "site", "services": [SERVICE], **spec})
+
+
+async def version(door: Door) -> int:
+    return int((await door.ask("GET", "/v1/apps/web"))["version"])
+
+
+async def test_a_secret_is_made_shown_changed_and_deleted(door: Door) -> None:
+    made = await door.ask("POST", "/v1/secrets", {"name": "key", "data": {"a": "1"}, "description": "a key"})
+    assert (made["data"], made["description"]) == ({"a": "1"}, "a key")
+    assert await door.ask("GET", "/v1/secrets/key") == made
+    stored = await door.client.get(Secret, "key", namespace="default")
+    assert (stored.data, (stored.metadata.labels or {})["secret-type"]) == ({"a": "MQ=="}, "config")
+    (item,) = (await door.ask("GET", "/v1/secrets"))["items"]
+    assert "data" not in item
+    same = await door.ask("PUT", "/v1/secrets/key", {"data": {"a": "1"}, "description": "a key"})
+    assert same["version"] == made["version"]
+    changed = await door.ask("PUT", "/v1/secrets/key", {"data": {"b": "2"}})
+    assert (changed["data"], changed["description"]) == ({"b": "2"}, "")
+    assert await door.ask("DELETE", "/v1/secrets/key") == {"success": True}
+    assert (await door.refused("GET", "/v1/secrets/key", status=404))[0] == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"name": "key"}, INVALID),
+        ({"name": "key", "data": {"a": 1}}, INVALID),
+        ({"name": "key", "data": {"a/b": "1"}}, INVALID),
+        ({"name": "", "data": {}}, INVALID),
+        ({"name": "my-baetyl", "data": {}}, "nonBaetyl"),
+        ({"name": "key", "data": {"a": "x" * 65_536}}, "ErrDataTooLarge"),
+    ],
+    ids=["no-data", "number", "bad-key", "no-name", "reserved", "large"],
+)
+async def test_secrets_that_break_a_rule_are_refused(door: Door, body: Any, word: str) -> None:
+    assert (await door.refused("POST", "/v1/secrets", body))[0] == word
+
+
+async def test_a_changed_secret_reaches_applications_and_a_used_one_stays(door: Door) -> None:
+    await door.ask("POST", "/v1/secrets", {"name": "key", "data": {"a": "1"}})
+    await use(door, volumes=[{"name": "v", "secret": {"name": "key"}}])
+    before = await version(door)
+    changed = await door.ask("PUT", "/v1/secrets/key", {"data": {"a": "2"}})
+    assert await version(door) == int(changed["version"]) > before
+    assert [item["name"] for item in (await door.ask("GET", "/v1/secrets/key/apps"))["items"]] == ["web"]
+    assert (await door.refused("DELETE", "/v1/secrets/key", status=403))[0] == IN_USE
+    assert (await door.refused("POST", "/v1/secrets", {"name": "key", "data": {}}))[0] == INVALID
+
+
+async def test_passwords_of_registries_never_come_back(door: Door) -> None:
+    answers = [
+        await door.ask("POST", "/v1/registries", {**HUB, "description": "ours"}),
+        await door.ask("PUT", "/v1/registries/hub", {"description": "yours", "address": "elsewhere", "password": "x"}),
+        await door.ask("POST", "/v1/registries/hub/refresh", {"password": "another-password"}),
+        await door.ask("GET", "/v1/registries/hub"),
+        await door.ask("GET", "/v1/registries"),
+    ]
+    assert not any("password" in str(answer) for answer in answers)
+    assert (answers[1]["description"], answers[1]["address"]) == ("yours", "hub.example")
+    assert (answers[3]["address"], answers[3]["username"]) == ("hub.example", "ada")
+    assert answers[4]["items"][0]["username"] == "ada"
+
+
+async def test_a_refreshed_password_reaches_applications_and_a_description_does_too(door: Door) -> None:
+    await door.ask("POST", "/v1/registries", HUB)
+    app = await use(door, registries=[{"name": "hub"}])
+    assert app["registries"] == [{"name": "hub", "address": "hub.example", "username": "ada"}]
+    before = await version(door)
+    await door.ask("POST", "/v1/registries/hub/refresh", {"password": "new"})
+    assert await version(door) > before
+    assert [item["name"] for item in (await door.ask("GET", "/v1/registries/hub/apps"))["items"]] == ["web"]
+    assert (await door.refused("DELETE", "/v1/registries/hub", status=403))[0] == IN_USE
+
+
+@pytest.mark.parametrize("missing", ["address", "username", "password"])
+async def test_registries_need_address_user_and_password(door: Door, missing: str) -> None:
+    body = {name: value for name, value in HUB.items() if name != missing}
+    word, message = await door.refused("POST", "/v1/registries", body)
+    assert (word, missing in message) == (INVALID, True)
+
+
+async def test_a_password_that_is_empty_is_refused_and_changes_nothing(door: Door) -> None:
+    made = await door.ask("POST", "/v1/registries", HUB)
+    assert (await door.refused("POST", "/v1/registries/hub/refresh", {}))[0] == INVALID
+    assert await door.ask("GET", "/v1/registries/hub") == made
+    assert (await door.refused("POST", "/v1/registries", HUB))[0] == INVALID
+    assert await door.ask("DELETE", "/v1/registries/hub") == {"success": True}
+
+
+async def test_types_of_secrets_do_not_see_each_other(door: Door) -> None:
+    await door.ask("POST", "/v1/registries", HUB)
+    await door.ask("POST", "/v1/secrets", {"name": "key", "data": {}})
+    for path in ("/v1/secrets/hub", "/v1/registries/key", "/v1/certificates/key"):
+        assert (await door.refused("GET", path, status=404))[0] == NOT_FOUND
+        assert (await door.refused("DELETE", path, status=404))[0] == NOT_FOUND
+    assert [item["name"] for item in (await door.ask("GET", "/v1/secrets"))["items"]] == ["key"]
+    assert [item["name"] for item in (await door.ask("GET", "/v1/registries"))["items"]] == ["hub"]
+
+
+def pem_of(key: Any) -> str:
+    form = serialization.PrivateFormat.PKCS8
+    return str(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode())
+
+
+@pytest.fixture
+def pair(tmp_path: Any) -> dict[str, str]:
+    authority = open_authority(tmp_path, SystemClock())
+    return {"key": (tmp_path / "ca.key").read_text(), "certificate": authority.pem.decode()}
+
+
+async def test_a_certificate_tells_of_itself_and_keeps_its_key(door: Door, pair: dict[str, str]) -> None:
+    made = await door.ask("POST", "/v1/certificates", {"name": "cert", "data": pair, "description": "ours"})
+    assert made["data"] == {"certificate": pair["certificate"]}
+    assert (made["issuer"] != "", ":" in made["fingerPrint"], made["serialNumber"].isdigit()) == (True, True, True)
+    assert made["signatureAlgorithm"].startswith(("ECDSA-", "SHA", "Ed"))
+    assert made["effectiveTime"] < made["expiredTime"]
+    assert await door.ask("GET", "/v1/certificates/cert") == made
+    assert len((await door.ask("GET", "/v1/certificates"))["items"]) == 1
+    app = await use(door, volumes=[{"name": "v", "certificate": {"name": "cert"}}])
+    assert app["volumes"] == [{"name": "v", "certificate": {"name": "cert"}}]
+    assert [item["name"] for item in (await door.ask("GET", "/v1/certificates/cert/apps"))["items"]] == ["web"]
+    assert (await door.refused("DELETE", "/v1/certificates/cert", status=403))[0] == IN_USE
+    changed = await door.ask("PUT", "/v1/certificates/cert", {"data": pair})
+    assert changed["description"] == ""
+    await door.ask("DELETE", "/v1/apps/web")
+    assert await door.ask("DELETE", "/v1/certificates/cert") == {"success": True}
+
+
+async def test_what_is_no_pair_is_refused(door: Door, pair: dict[str, str]) -> None:
+    stranger = pem_of(ec.generate_private_key(ec.SECP256R1()))
+    for data in (
+        {},
+        {"key": pair["key"]},
+        {"key": "x", "certificate": "y"},
+        {"key": stranger, "certificate": pair["certificate"]},
+    ):
+        word, message = await door.refused("POST", "/v1/certificates", {"name": "cert", "data": data})
+        assert (word, stranger in message) == (INVALID, False)
+
+
+@pytest.mark.parametrize("part", ["secrets", "registries", "certificates"])
+async def test_what_is_not_there_is_404(door: Door, part: str, pair: dict[str, str]) -> None:
+    body = {"data": pair if part == "certificates" else {}}
+    for method, more in (("GET", None), ("PUT", body), ("DELETE", None)):
+        assert (await door.refused(method, f"/v1/{part}/stranger", more, status=404))[0] == NOT_FOUND
+    assert (await door.refused("GET", f"/v1/{part}/stranger/apps", status=404))[0] == NOT_FOUND
+    assert (await door.refused("DELETE", f"/v1/{part}/my-baetyl"))[0] == "nonBaetyl"
