@@ -11,7 +11,8 @@ JOINING_BODIES: tuple[type[BaseModel], ...] = (ActivationRequest,)
 JOINING_SCHEMAS: Document = {
     "NodeCertificate": whole({"ca": TEXT, "key": TEXT, "cert": TEXT}, "ca", "key", "cert"),
     "Activated": whole(
-        {"nodeName": TEXT, "namespace": TEXT, "certificate": ref("NodeCertificate")}, "nodeName", "namespace", "certificate"
+        {"nodeName": TEXT, "namespace": TEXT, "certificate": ref("NodeCertificate")},
+        *("nodeName", "namespace", "certificate"),
     ),
     "Report": {"type": "object", "description": "What a node says of itself; docs/reference/baetyl-sync.md."},
     "Delta": {"type": ["object", "null"], "description": "What it has to change."},
