@@ -7,7 +7,7 @@ import pytest
 
 from skerry.testing.dispatch_client import DispatchClient
 from skerry.testing.faas_engines import serving
-from skerry.testing.service_broker import BARE, PASSWORD, SERVICE, SMALL, USER, FakeServiceBroker
+from skerry.testing.service_broker import BARE, PASSWORD, SERVICE, SIZED, SMALL, USER, FakeServiceBroker
 from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = pytest.mark.system
@@ -97,7 +97,7 @@ def test_a_brokers_catalogue_is_classes_and_what_is_wrong_in_it_is_told(
     assert [each["name"] for each in found] == ["database"]
     plans = {plan["name"]: plan for plan in found[0]["plans"]}
     assert (plans["small"]["bindable"], plans["bare"]["bindable"]) == (True, False)
-    assert plans["small"]["schema"] == {"create": {"type": "object"}}
+    assert plans["small"]["schema"] == {"create": SIZED}
     reason = ("get", "servicebrokers.dispatch.skerry.dev", "fake", "-o", "jsonpath={.status.reason}")
     skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", "servicebrokers.dispatch.skerry.dev/fake")
     assert "'not a name'" in skerry.kubectl(*reason)
@@ -139,6 +139,21 @@ def test_what_a_broker_refuses_is_the_instances_reason_and_it_can_be_deleted(
     assert (made["status"], made["reason"]) == ("ERROR", ["the broker answered 400: no room for tables"])
     assert "current status ERROR" in bindings(dispatch, "refused")["error"]["message"]
     gone(dispatch, "refused")
+
+
+def test_parameters_against_the_schema_of_their_plan_reach_no_broker(
+    dispatch: DispatchClient, broker: FakeServiceBroker
+) -> None:
+    told = 'parameters of service plan small: validation failure list:\nsize in body must be of type integer: "string"'
+    body = {"serviceClass": "database", "servicePlan": "small"}
+    answer = dispatch.post("/v1/serviceinstance", 400, name="unfit", parameters={"size": "large"}, **body)
+    assert answer["message"] == told
+    assert dispatch.http.get("/v1/serviceinstance/unfit").status_code == 404
+    dispatch.post("/v1/secret", 201, name="sizes", secrets={"size": "large"})
+    made = instance(dispatch, "unfit", "database", servicePlan="small", secretParameters=["sizes"])
+    assert (made["status"], made["reason"]) == ("ERROR", [told])
+    assert made["id"] not in broker.instances
+    gone(dispatch, "unfit")
 
 
 @pytest.mark.usefixtures("dispatch")

@@ -116,6 +116,21 @@ def test_a_driver_that_is_none_is_refused(dispatch: DispatchClient, body: dict[s
     assert dispatch.http.get(f"/v1/event/drivers/{body['name']}").json()["code"] == 404
 
 
+@pytest.mark.usefixtures("dispatch")
+def test_the_command_makes_types_and_drivers(skerry: SkerryProcess) -> None:
+    made = skerry.skerry("event-driver-type", "create", "sleeper", "--set", "b=1", "--", "/bin/sleep", "3600")
+    assert made == "Created event driver type: sleeper\n"
+    assert '"/bin/sleep"' in skerry.skerry("event-driver-type", "get", "sleeper")
+    assert '"built-in": true' in skerry.skerry("event-driver-type", "get", "cron")
+    daily = ("--set", "cron=0 9 * * *", "--set", "time-zone=Europe/Berlin")
+    assert skerry.skerry("event-driver", "create", "cron", "--name", "daily", *daily) == "Created event driver: daily\n"
+    assert "daily" in skerry.skerry("event-driver", "list")
+    assert "must be KEY=VALUE" in skerry.skerry("event-driver", "create", "cron", "--set", "cron", fails=True)
+    assert "five fields" in skerry.skerry("event-driver", "create", "cron", "--set", "cron=often", fails=True)
+    assert "Deleted event driver: daily" in skerry.skerry("event-driver", "delete", "daily")
+    assert "Deleted event driver type: sleeper" in skerry.skerry("event-driver-type", "delete", "sleeper")
+
+
 def test_a_clock_emits_an_event_for_each_time_that_it_is_due(dispatch: DispatchClient) -> None:
     runs = dispatch.finished("ticked")
     times = [run["output"]["time"] for run in runs if run["status"] == "READY"]

@@ -55,7 +55,7 @@ class ServiceBroker(Resource):
 
 
 class PlanSchema(Model):
-    """What parameters of a plan must be, as JSON Schemas; told, and not enforced, as in Dispatch."""
+    """What parameters of a plan must be, as JSON Schemas."""
 
     create: FreeForm | None = None
     """Of an instance."""
@@ -82,6 +82,12 @@ class ServicePlan(Model):
     """More, for people."""
     plan_schema: Annotated[PlanSchema | None, Field(alias="schema")] = None
     """What parameters must be."""
+
+    def schema_of(self, part: Literal["create", "bind"]) -> FreeForm | None:
+        """Return what the parameters of an instance, or of a binding, must be; None for anything."""
+        if self.plan_schema is None:
+            return None
+        return self.plan_schema.create if part == "create" else self.plan_schema.bind
 
 
 class ServiceClassSpec(Model):

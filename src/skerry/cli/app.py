@@ -24,6 +24,8 @@ from skerry.cli.certificates import certificates
 from skerry.cli.connection import connected, read_access
 from skerry.cli.dev import dev
 from skerry.cli.endpoints import endpoints
+from skerry.cli.event_drivers import drivers as event_drivers
+from skerry.cli.event_drivers import types as event_driver_types
 from skerry.cli.events import events, subscriptions
 from skerry.cli.functions import functions
 from skerry.cli.images import base_images, images
@@ -56,6 +58,8 @@ app.add_typer(images, name="image")
 app.add_typer(base_images, name="base-image")
 app.add_typer(events, name="event")
 app.add_typer(subscriptions, name="subscription")
+app.add_typer(event_drivers, name="event-driver")
+app.add_typer(event_driver_types, name="event-driver-type")
 app.add_typer(endpoints, name="endpoint")
 app.add_typer(services, name="service")
 app.add_typer(secrets, name="secrets")

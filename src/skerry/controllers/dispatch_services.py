@@ -13,7 +13,7 @@ import base64
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -34,6 +34,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_bindings import merged_parameters
 from skerry.controllers.service_brokers import connected
+from skerry.functions import SchemaError, check_against
 from skerry.functions.remote.service_broker import (
     Answer,
     BrokerError,
@@ -134,6 +135,7 @@ class ServiceInstanceController:
         elif not status.provisioned:
             async with self._broker(instance) as broker:
                 parameters = await self._parameters(instance, instance.spec.parameters, instance.spec.secret_parameters)
+                await self._require_fit(instance, "create", parameters)
                 context = {"platform": "skerry", "namespace": instance.namespace, "instance_name": instance.name}
                 answer = await broker.provision(_placed(instance), parameters, context)
             await self._note(instance, "provision", answer)
@@ -143,6 +145,7 @@ class ServiceInstanceController:
                 parameters = await self._parameters(
                     instance, wanted.parameters if wanted else None, wanted.secret_parameters if wanted else None
                 )
+                await self._require_fit(instance, "bind", parameters)
                 answer = await broker.bind(_placed(instance), _binding_id(instance), parameters)
             await self._note(instance, "bind", answer)
         else:
@@ -178,6 +181,7 @@ class ServiceInstanceController:
             instance, shared.parameters if shared else None, shared.secret_parameters if shared else None
         )
         own = await self._parameters(instance, instance.spec.parameters, instance.spec.secret_parameters)
+        await self._require_fit(instance, "create", own)
         await self._bound(instance, credentials | own)
 
     async def _parameters(
@@ -187,6 +191,20 @@ class ServiceInstanceController:
             return await merged_parameters(self._client, instance.namespace, parameters, secrets)
         except KeyError as error:
             raise BrokerError(f"secret {error.args[0]} not found") from error
+
+    async def _require_fit(
+        self, instance: ServiceInstance, part: Literal["create", "bind"], parameters: Mapping[str, Any]
+    ) -> None:
+        """Refuse parameters, those of secrets among them, that are against the schema of the plan."""
+        spec = instance.spec
+        offered = await self._client.find(ServiceClass, spec.service_class, namespace=instance.namespace)
+        plan = offered.spec.plan(spec.service_plan) if offered else None
+        try:
+            failures = check_against(plan.schema_of(part) if plan else None)(dict(parameters))
+        except SchemaError as error:
+            raise BrokerRefused(f"the schema of service plan {spec.service_plan} is none: {error}") from error
+        if failures:
+            raise BrokerRefused(f"parameters of service plan {spec.service_plan}: {failures}")
 
     async def _note(self, instance: ServiceInstance, act: Any, answer: Answer) -> None:
         """Write down what came of a request."""

@@ -21,6 +21,7 @@ from skerry.api.model import ObjectMeta, OwnerReference
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_bindings import read_secret
+from skerry.functions import SchemaError, check_schema
 from skerry.functions.remote.service_broker import BrokerError, BrokerRefused, ServiceBrokerClient
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
@@ -171,6 +172,12 @@ def _plan(plan: Mapping[str, Any], bindable: Any) -> dict[str, Any]:
         "update": (instance.get("update") or {}).get("parameters"),
         "bind": (binding.get("create") or {}).get("parameters"),
     }
+    for part, parameters in schema.items():
+        if parameters:
+            try:
+                check_schema(parameters)
+            except SchemaError as error:
+                raise ValueError(f"plan {plan.get('name')!r}: the schema to {part} is none: {error}") from error
     return {
         "name": plan.get("name"),
         "id": plan.get("id"),

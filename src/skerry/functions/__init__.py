@@ -44,7 +44,7 @@ from skerry.functions.messages import (
     logs_of,
 )
 from skerry.functions.runner import Runner
-from skerry.functions.validation import JsonSchemaValidator, SchemaError, Validator, check_schema
+from skerry.functions.validation import JsonSchemaValidator, SchemaError, Validator, check_against, check_schema
 
 __all__ = [
     "EVENT_KEY",
@@ -76,6 +76,7 @@ __all__ = [
     "SystemError",
     "UserError",
     "Validator",
+    "check_against",
     "check_schema",
     "compose",
     "logs_of",

@@ -81,8 +81,8 @@ class JsonSchemaValidator:
         Raises:
             SchemaError: one of them is no schema.
         """
-        check_input = _check_against(schemas.schema_in)
-        check_output = _check_against(schemas.schema_out)
+        check_input = check_against(schemas.schema_in)
+        check_output = check_against(schemas.schema_out)
 
         def validated(runnable: Runnable) -> Runnable:
             async def run(context: Context, payload: Any) -> Any:
@@ -98,8 +98,12 @@ class JsonSchemaValidator:
         return validated
 
 
-def _check_against(schema: Mapping[str, Any] | None) -> Callable[[Any], str]:
-    """Give the function that lists what is wrong with a value, "" if nothing is."""
+def check_against(schema: Mapping[str, Any] | None) -> Callable[[Any], str]:
+    """Give the function that lists what is wrong with a value, "" if nothing is.
+
+    Raises:
+        SchemaError: it is no schema.
+    """
     if schema is None:
         return lambda _: ""
     validator = _compiled(_canonical(schema))

@@ -11,6 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 from skerry.testing.faas_engines import Answer, FaasEngine
 
 USER, PASSWORD = "skerry", "mellon"
+#: What parameters of the plan `small` must be.
+SIZED = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "properties": {"size": {"type": "integer"}},
+}
 SERVICE, SMALL, BARE = "service-1", "plan-small", "plan-bare"
 
 
@@ -109,7 +115,7 @@ CATALOG = {
                     "id": SMALL,
                     "name": "small",
                     "description": "A small one.",
-                    "schemas": {"service_instance": {"create": {"parameters": {"type": "object"}}}},
+                    "schemas": {"service_instance": {"create": {"parameters": SIZED}}},
                 },
                 {"id": BARE, "name": "bare", "description": "Without credentials.", "bindable": False},
             ],

@@ -1,6 +1,6 @@
 """Service classes, and instances with their bindings. Credentials are never shown: runs get them."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,12 @@ from skerry.api.dispatch_services import (
     ServiceClass,
     ServiceInstance,
     ServiceInstanceSpec,
+    ServicePlan,
 )
 from skerry.api.dispatch_v1 import DELETING
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import Document, ObjectMeta, to_document
+from skerry.functions import SchemaError, check_against
 from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
 from skerry.server.dispatch.door import Asked, Operation, json
 from skerry.server.dispatch.selecting import has_application, wanted_applications
@@ -76,8 +78,11 @@ class Services:
             offered = await asked.objects.get(ServiceClass, body.service_class)
         except NotFound as error:
             raise BadRequest(f"Service class {body.service_class} does not exist") from error
-        if offered.spec.plan(body.service_plan) is None:
+        plan = offered.spec.plan(body.service_plan)
+        if plan is None:
             raise BadRequest(f"Service plan {body.service_plan} does not exist in service class {body.service_class}")
+        _require_fit(plan, "create", body)
+        _require_fit(plan, "bind", body.binding)
         document: Document = {
             "serviceClass": body.service_class,
             "servicePlan": body.service_plan,
@@ -107,6 +112,18 @@ class Services:
         """Let go of an instance: it is unbound and deprovisioned afterwards."""
         gone = await asked.objects.delete(ServiceInstance, asked.names["name"])
         return json(_json(gone) | {"status": DELETING})
+
+
+def _require_fit(plan: ServicePlan, part: Literal["create", "bind"], body: InstanceBody | BindingBody | None) -> None:
+    """Refuse parameters that are against the schema of a plan; where Secrets add to them, that shows later."""
+    if body is not None and body.secret_parameters:
+        return
+    try:
+        failures = check_against(plan.schema_of(part))((body and body.parameters) or {})
+    except SchemaError:
+        return  # the class' fault: the instance will say so
+    if failures:
+        raise BadRequest(f"parameters of service plan {plan.name}: {failures}")
 
 
 def _class_json(offered: ServiceClass) -> Document:
