@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from skerry.agent.member.applications import Applications
+from skerry.agent.member.applications import Applications, Runner
+from skerry.agent.member.containers import ContainerPolicy, Containers, connected
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import LinkError
 from skerry.agent.member.programs import Programs
@@ -24,6 +25,8 @@ from skerry.kit.clock import SystemClock
 #: How long a process may take to start or end on a busy machine.
 SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.01
+#: Nothing answers there.
+NO_ENGINE = "unix:///nonexistent/engine.sock"
 
 
 @dataclass
@@ -60,7 +63,7 @@ class MemberNode:
 
     def add(self, name: str, version: str, service: Document, **more: Any) -> None:
         """Have the control plane know a version of an application with one service."""
-        document = {"name": name, "mode": "native", "services": [{"name": "main", **service}], **more}
+        document = {"name": name, "mode": "native", **more, "services": [{"name": "main", **service}]}
         self.cloud.resources["application", name, version] = document
 
     def state(self, name: str) -> ApplicationState | None:
@@ -92,7 +95,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def member_node(
-    data_dir: Path, cloud: FakeCloud, served: httpx.MockTransport | None = None
+    data_dir: Path, cloud: FakeCloud, served: httpx.MockTransport | None = None, *, engine: str = "", network: str = ""
 ) -> AsyncIterator[MemberNode]:
     """Run a node for the length of the block: again on the same directory, for one that restarts.
 
@@ -100,12 +103,17 @@ async def member_node(
         data_dir: what it keeps.
         cloud: what its control plane knows.
         served: answers its downloads.
+        engine: the socket of its container engine; "" for none.
+        network: of its containers.
     """
     replica, volumes = Replica(data_dir / "replica"), Volumes(data_dir)
     with ThreadPoolExecutor(1) as executor:
-        async with httpx.AsyncClient(transport=served) as http:
+        async with httpx.AsyncClient(transport=served) as http, connected(engine or NO_ENGINE) as (client, threads):
             stage = Stage(cloud, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
-            programs = Programs(volumes, data_dir / "logs", "n1", SystemClock(), executor)
-            applications = Applications(replica, stage, volumes, {"native": programs}, executor)
+            runners: dict[str, Runner] = {
+                "native": Programs(volumes, data_dir / "logs", "n1", SystemClock(), executor),
+                "kube": Containers(client, volumes, "n1", ContainerPolicy(network=network), threads),
+            }
+            applications = Applications(replica, stage, volumes, runners, executor)
             async with applications.running():
                 yield MemberNode(data_dir, cloud, replica, applications)

@@ -6,9 +6,10 @@ Invariant: an application runs in one version at a time. What a new version need
 old one is ended; where that fails the old one goes on, and the failure is told.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError, LinkError
 from skerry.agent.member.replica import APPS, Replica
 from skerry.agent.member.staging import Stage
-from skerry.agent.member.states import ApplicationState, InstanceState
+from skerry.agent.member.states import ApplicationState, States
 from skerry.agent.member.volumes import Volumes
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
@@ -29,15 +30,24 @@ APPLICATIONS_MAX = 1000
 #: A version that failed is tried again this often, besides after each failure with backoff.
 RESYNC_SECONDS = 60.0
 
-States = Callable[[], Sequence[InstanceState]]
-
 
 class Runner(Protocol):
     """Runs applications of one mode."""
 
-    def running(self, application: Application) -> AbstractAsyncContextManager[States]:
-        """Run an application for the length of the block; raises ApplicationError where it can't be started."""
+    async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
+        """See that an application can run, and bring what it lacks; return what runs it for the length of a block.
+
+        Raises ApplicationError, here or at the block's begin, where it can't.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A version that can run: all that it needs is here."""
+
+    application: Application
+    life: AbstractAsyncContextManager[States]
 
 
 class _Kept:
@@ -118,23 +128,20 @@ class Applications:
 
     async def _keep(self, name: str, kept: _Kept) -> None:
         """Run an application, one version after the other, until it is not wanted any more."""
-        application = await self._staged(name, kept)
-        while application is not None:
-            application = await self._run(name, kept, application)
+        staged = await self._staged(name, kept)
+        while staged is not None:
+            staged = await self._run(name, kept, staged)
         if self._wanted(name) is None:
             await run_blocking(self._executor, partial(self._volumes.remove, name))
             if self._wanted(name) is None:  # else it is wanted again: the next turn
                 del self._kept[name]
                 self._loops.stop(name)
 
-    async def _run(self, name: str, kept: _Kept, application: Application) -> Application | None:
+    async def _run(self, name: str, kept: _Kept, staged: _Staged) -> _Staged | None:
         """Run one version; return the next, once all that it needs is here."""
-        runner = self._runners.get(application.mode)
-        if runner is None:
-            kept.failure = application.version, f"this node does not run applications of mode {application.mode}"
-            raise ApplicationError(kept.failure[1])
+        application = staged.application
         try:
-            async with runner.running(application) as states:
+            async with staged.life as states:
                 kept.running, kept.states, kept.failure = application, states, None
                 log.info("application runs", application=name, version=application.version)
                 await run_blocking(self._executor, partial(self._volumes.remove, name, but=application.version))
@@ -151,7 +158,7 @@ class Applications:
         if self.versions() == self._replica.wanted(APPS):
             await self._stage.forget_all_but([kept.running for kept in self._kept.values() if kept.running])
 
-    async def _next(self, name: str, kept: _Kept, running: Application) -> Application | None:
+    async def _next(self, name: str, kept: _Kept, running: Application) -> _Staged | None:
         """Wait until another version is wanted, and here; None where none is wanted any more."""
         while True:
             await kept.changed.wait(RESYNC_SECONDS)
@@ -164,13 +171,20 @@ class Applications:
                 except SkerryError as error:  # what runs goes on; the next wake-up, or a minute, tries again
                     log.warning("a version was not brought", application=name, version=wanted, reason=error.public)
 
-    async def _staged(self, name: str, kept: _Kept) -> Application | None:
+    async def _staged(self, name: str, kept: _Kept) -> _Staged | None:
         """Bring the version that is wanted; None where none is. Raises ApplicationError, LinkError."""
         version = self._wanted(name)
         if version is None:
             return None
         try:
-            return await self._stage.bring(name, version)
+            application = await self._stage.bring(name, version)
+            return _Staged(application, await self._runner_of(application).prepared(application))
         except (ApplicationError, LinkError) as error:
             kept.failure = version, error.public
             raise
+
+    def _runner_of(self, application: Application) -> Runner:
+        runner = self._runners.get(application.mode)
+        if runner is None:
+            raise ApplicationError(f"this node does not run applications of mode {application.mode}")
+        return runner

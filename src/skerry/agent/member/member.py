@@ -16,7 +16,8 @@ import orjson
 
 import skerry
 from skerry.agent.member.activation import activate
-from skerry.agent.member.applications import Applications
+from skerry.agent.member.applications import Applications, Runner
+from skerry.agent.member.containers import ContainerPolicy, Containers, connected
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
 from skerry.agent.member.programs import Programs
@@ -133,8 +134,13 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
         volumes = Volumes(data_dir)
         stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
-        programs = Programs(volumes, data_dir / "logs", identity.name, clock, executor)
-        applications = Applications(replica, stage, volumes, {"native": programs}, executor)
+        client, threads = await stack.enter_async_context(connected(settings.container_host))
+        policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
+        runners: dict[str, Runner] = {
+            "native": Programs(volumes, data_dir / "logs", identity.name, clock, executor),
+            "kube": Containers(client, volumes, identity.name, policy, threads),
+        }
+        applications = Applications(replica, stage, volumes, runners, executor)
         await stack.enter_async_context(applications.running())
         member = Member(identity.name, link, replica, applications, clock)
         wakeup = Wakeup()

@@ -8,9 +8,9 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import yaml
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.probes import Probe, read_probe, watch
-from skerry.agent.member.states import InstanceState, Status
+from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
@@ -109,17 +109,19 @@ class Programs:
         self._clock = clock
         self._executor = executor
 
-    @asynccontextmanager
-    async def running(self, application: Application) -> AsyncIterator[Callable[[], Sequence[InstanceState]]]:
-        """Run an application for the length of the block.
+    async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
+        """Lay out an application's instances, and see that it can run; return what runs it for the length of a block.
 
-        Yields:
-            what tells the states of its instances.
+        That yields what tells the states of its instances.
 
         Raises:
-            ApplicationError: it can't be started, and nothing of it was.
+            ApplicationError: it can't run here.
         """
         programs = await run_blocking(self._executor, partial(self._prepare, application))
+        return self._running(application, programs)
+
+    @asynccontextmanager
+    async def _running(self, application: Application, programs: Sequence[_Program]) -> AsyncIterator[States]:
         async with AsyncExitStack() as stack:
             instances = [await self._start(stack, application, program) for program in programs]
             looks = partial(self._bound_logs, [program.command.output for program in programs])

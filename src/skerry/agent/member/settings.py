@@ -83,6 +83,12 @@ class MemberSettings(_Part):
     """What this node keeps; a relative path is below the folder of agent.json."""
     report_seconds: Annotated[int, Field(ge=1, le=3600)] = REPORT_SECONDS_DEFAULT
     """How often it reports when nothing changes."""
+    container_host: str = "unix:///run/docker.sock"
+    """The socket of the container engine, Docker's or podman's; it need not be there."""
+    container_network: str = ""
+    """The engine's network for containers that do not use the machine's own; its default where empty."""
+    allow_privileged: bool = False
+    """Whether containers may do all that this machine may."""
     node: Identity | None = None
     batch: Batch | None = None
 

@@ -1,6 +1,6 @@
 """What this node tells of what it runs, in the words of Baetyl's reports: applications and their instances. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,6 +32,10 @@ class InstanceState:
     cpu_cores: float = 0.0
     memory_bytes: int = 0
     pid: int = 0
+
+
+States = Callable[[], Sequence[InstanceState]]
+"""Tells the present states of an application's instances."""
 
 
 @dataclass(frozen=True, slots=True)

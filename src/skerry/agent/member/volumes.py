@@ -36,6 +36,21 @@ class Files:
     fetched: Mapping[str, Mapping[str, Path]]
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A folder or a file that an instance sees.
+
+    Attributes:
+        place: where it sees it: below the root of a container, or the folder of a program.
+        source: where it is on this machine.
+        read_only: whether it may not write there; a program is trusted with that.
+    """
+
+    place: PurePosixPath
+    source: Path
+    read_only: bool
+
+
 def contents(volume: Volume, resource: Resource) -> dict[str, bytes]:
     """Return the files of a volume that a configuration or a secret holds itself; raises ApplicationError."""
     texts = {}
@@ -79,21 +94,34 @@ class Volumes:
 
     def instance_folder(self, application: Application, service: Service, number: int) -> Path:
         """Make the folder of an instance, anew, with all that its service mounts; raises ApplicationError, OSError."""
-        root = self._run / application.name / application.version / service.name / str(number)
+        mounts = self.mounts(application, service, number)
+        root = self._instance(application, service, number)
+        for mount in mounts:
+            place = root / mount.place
+            make_private_directory(place.parent)
+            place.symlink_to(mount.source, target_is_directory=True)
+        return root
+
+    def mounts(self, application: Application, service: Service, number: int) -> list[Mounted]:
+        """Return what an instance mounts, with empty folders made anew; raises ApplicationError, OSError."""
+        root = self._instance(application, service, number)
         shutil.rmtree(root, ignore_errors=True)
         make_private_directory(root)
         volumes = {volume.name: volume for volume in application.volumes or ()}
+        found = []
         for mount in service.volume_mounts or ():
             volume = volumes.get(mount.name)
             if volume is None:
                 raise ApplicationError(f"service {service.name}: there is no volume {mount.name}")
-            target = self._source(application, volume, root)
+            source = self._source(application, volume, root)
             if mount.sub_path:
-                target = _below(target, mount.sub_path)
-            place = _below(root, mount.mount_path)
-            make_private_directory(place.parent)
-            place.symlink_to(target, target_is_directory=True)
-        return root
+                source = _below(source, mount.sub_path)
+            is_told = volume.config is not None or volume.secret is not None
+            found.append(Mounted(_relative(mount.mount_path), source, read_only=mount.read_only or is_told))
+        return found
+
+    def _instance(self, application: Application, service: Service, number: int) -> Path:
+        return self._run / application.name / application.version / service.name / str(number)
 
     def _source(self, application: Application, volume: Volume, root: Path) -> Path:
         if volume.host_path is not None:
@@ -141,7 +169,11 @@ def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path])
 
 def _below(folder: Path, path: str) -> Path:
     """Return a place below a folder; raises ApplicationError for one that is not below it."""
+    return folder / _relative(path)
+
+
+def _relative(path: str) -> PurePosixPath:
     parts = [part for part in PurePosixPath(path).parts if part != "/"]
     if not parts or ".." in parts:
         raise ApplicationError(f"{path!r} is no place that something can be mounted at")
-    return folder.joinpath(*parts)
+    return PurePosixPath(*parts)

@@ -1,4 +1,4 @@
-"""Functions in containers: the driver `docker`, its builder, and `skerry up --faas docker`, on a real podman.
+"""Containers on a real podman, of functions (the driver `docker`, its builder, `skerry up --faas docker`) and of nodes.
 
 Skipped, with the reason, where podman runs no containers.
 """
@@ -32,6 +32,7 @@ from skerry.functions.containers.images import DockerImageBuilder, DockerImages,
 from skerry.functions.errors import BuildError
 from skerry.functions.images import Recipe
 from skerry.kit.clock import rfc3339
+from skerry.testing.member_node import FakeCloud, member_node, until
 from skerry.testing.podman import NETWORK, Podman, PodmanMissingError, build_python_base, serving_podman
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -269,4 +270,44 @@ def test_skerry_runs_functions_in_containers_and_updates_them_without_a_gap(
             assert time.monotonic() < deadline
         assert client.containers.list(all=True) == []
         assert not [tag for image in client.images.list() for tag in image.tags if "/func-" in tag]
+        client.close()
+
+
+async def test_an_application_of_a_node_runs_in_containers_with_its_files_and_goes_without_a_trace(
+    podman: Podman, tmp_path: Path
+) -> None:
+    cloud = FakeCloud({("configuration", "settings", "5"): {"data": {"greeting": "hello"}}})
+    script = "import time; print(open('/etc/app/greeting').read(), flush=True); time.sleep(1000)"
+    service = {
+        "image": BASE,
+        "command": ["python3", "-c"],
+        "args": [script],
+        "volumeMounts": [{"name": "conf", "mountPath": "/etc/app"}],
+    }
+    volumes = [{"name": "conf", "config": {"name": "settings", "version": "5"}}]
+    client = podman.client()
+    try:
+        async with member_node(tmp_path, cloud, engine=podman.host, network=NETWORK) as node:
+            node.add("web", "7", service, mode="kube", volumes=volumes)
+            node.add(
+                "web",
+                "8",
+                {**service, "image": "localhost/not-there:1", "imagePullPolicy": "Never"},
+                mode="kube",
+                volumes=volumes,
+            )
+            node.add("greedy", "1", {**service, "security": {"privileged": True}}, mode="kube", volumes=volumes)
+            node.want(web="7", greedy="1")
+            refused = await node.until("greedy", lambda state: state.status == "Failed")
+            assert refused.cause == "service main: this node does not let containers be privileged"
+            await node.until("web", lambda state: state.status == "Running")
+            (container,) = client.containers.list(filters={"label": "skerry.application=web"})
+            await until(lambda: container.logs() == b"hello\n")
+            node.want(web="8")
+            failed = await node.until("web", lambda state: state.status == "Failed")
+            assert "is not here, and is never pulled" in failed.document("host")["cause"]
+            assert container.logs() == b"hello\n", "what ran before still runs"
+            node.want()
+            await until(lambda: client.containers.list(all=True, filters={"label": "skerry.application=web"}) == [])
+    finally:
         client.close()

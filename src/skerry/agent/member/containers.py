@@ -1,0 +1,362 @@
+"""Runs applications as containers, through Docker's API: Docker's own engine, or podman's.
+
+An instance is one container, made for the length of its application's life here. The engine starts it again where it
+ends, and keeps its log. Owns these containers, which its label tells from others; those of an agent that was killed are
+removed when their application begins again.
+"""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import docker
+import requests
+from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+from docker.types import LogConfig, Mount, Ulimit
+
+from skerry.agent.member.documents import Application
+from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.states import InstanceState, States, Status
+from skerry.agent.member.volumes import Volumes
+from skerry.api.baetyl_application_services import Service, ServicePort
+from skerry.api.quantities import parse_amount, parse_bytes
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import background, run_blocking
+
+log = get_logger(__name__)
+
+#: Marks what is ours, with the name of its node; the second names the application.
+NODE_LABEL, APPLICATION_LABEL = "skerry.node", "skerry.application"
+
+API_VERSION = "1.41"
+THREADS_MAX = 4
+INSTANCES_MAX = 100
+#: Of one call; a pull tells nothing meanwhile, so it has a time of its own.
+CALL_SECONDS_MAX = 60.0
+PULL_SECONDS_MAX = 1800.0
+#: How often states are looked at, and how long SIGTERM may take before SIGKILL follows.
+LOOK_SECONDS = 2.0
+DRAIN_SECONDS = 10
+#: Of a container's log on disk, twice.
+LOG_BYTES_MAX = 10 * 1024 * 1024
+PROCESSES_MAX = 4096
+#: Most open files of a container's process, where this machine lets it have so many.
+FILES_MAX = 65536
+_SAID_CHARACTERS_MAX = 1000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPolicy:
+    """What this node lets containers do.
+
+    Attributes:
+        privileged: whether they may do all that this machine may.
+        network: the engine's network for those that do not use the machine's own; "" for its default.
+    """
+
+    privileged: bool = False
+    network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A container that is to run."""
+
+    name: str
+    service: Service
+    create: Mapping[str, Any]
+
+
+class Containers:
+    """Runs applications of mode kube, on an engine of containers; `connected` makes one.
+
+    Args:
+        client: of the engine.
+        volumes: lays out what containers mount.
+        node: this node's name.
+        policy: what containers may.
+        executor: its calls are made on these threads.
+    """
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        volumes: Volumes,
+        node: str,
+        policy: ContainerPolicy,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self._client = client
+        self._volumes = volumes
+        self._node = node
+        self._policy = policy
+        self._executor = executor
+
+    async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
+        """See that an application can run, and bring its images; return what runs it for the length of a block.
+
+        That yields what tells the states of its instances, as of at most `LOOK_SECONDS` ago.
+
+        Raises:
+            ApplicationError: it can't run here.
+        """
+        wanted = await run_blocking(self._executor, partial(self._prepare, application))
+        for each in wanted:
+            await self._bring_image(each.service)
+        return self._running(application, wanted)
+
+    @asynccontextmanager
+    async def _running(self, application: Application, wanted: Sequence[_Wanted]) -> AsyncIterator[States]:
+        await self._remove(application.name)
+        try:
+            for each in wanted:
+                await self._call(partial(self._start, each))
+            states = _Seen(is_job=application.is_job)
+            names = {each.name: each.service.name for each in wanted}
+            look = partial(self._look, names, states)
+            await look()
+            async with background(("agent.containers", partial(_for_ever, look))):
+                yield states.present
+        finally:
+            await self._remove(application.name)
+
+    async def _call(self, call: Callable[[], T], *, seconds: float = CALL_SECONDS_MAX) -> T:
+        """Make a blocking call; raises ApplicationError where the engine refuses, is away or takes too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await run_blocking(self._executor, call)
+        except TimeoutError as error:
+            raise ApplicationError(f"the container engine did not answer within {seconds:.0f} s") from error
+        except (DockerException, requests.RequestException) as error:
+            said = str(getattr(error, "explanation", None) or error)[:_SAID_CHARACTERS_MAX]
+            raise ApplicationError(f"container engine: {said}") from error
+
+    def _prepare(self, application: Application) -> list[_Wanted]:
+        found = []
+        for service in application.services:
+            count = max(service.replica, application.replica or 0)
+            if count > INSTANCES_MAX:
+                raise ApplicationError(f"service {service.name}: it is to have more than {INSTANCES_MAX} instances")
+            found += [self._container(application, service, number) for number in range(count)]
+        return found
+
+    def _container(self, application: Application, service: Service, number: int) -> _Wanted:
+        if not service.image:
+            raise ApplicationError(f"service {service.name}: it has no image")
+        if service.security and service.security.privileged and not self._policy.privileged:
+            raise ApplicationError(f"service {service.name}: this node does not let containers be privileged")
+        name = f"{application.name}.{application.version}.{service.name}.{number}"
+        on_host = service.host_network or application.host_network
+        create: dict[str, Any] = {
+            "image": service.image,
+            "name": f"skerry-{self._node}-{name}",
+            "labels": {NODE_LABEL: self._node, APPLICATION_LABEL: application.name, **(service.labels or {})},
+            "environment": self._environment(application, service),
+            "mounts": self._mounts(application, service, number),
+            "devices": [
+                f"{each.device_path}:{each.device_path}:{each.policy or 'rwm'}" for each in service.devices or ()
+            ],
+            "hostname": service.hostname,
+            "working_dir": service.working_dir,
+            "privileged": bool(service.security and service.security.privileged),
+            "restart_policy": _restart_policy(application),
+            "ulimits": _ulimits(),
+            "pids_limit": PROCESSES_MAX,
+            "log_config": LogConfig(type="json-file", config={"max-size": str(LOG_BYTES_MAX), "max-file": "2"}),
+            **_limits(service),
+        }
+        if service.command:
+            create["entrypoint"] = list(service.command)
+        if service.args:
+            create["command"] = list(service.args)
+        if on_host:
+            create["network_mode"] = "host"
+        else:
+            create["ports"] = dict(_published(each) for each in service.ports or () if each.host_port)
+            if self._policy.network:
+                create["network_mode"] = self._policy.network
+        return _Wanted(name, service, create)
+
+    def _environment(self, application: Application, service: Service) -> dict[str, str]:
+        return {
+            "BAETYL_APP_NAME": application.name,
+            "BAETYL_APP_VERSION": application.version,
+            "BAETYL_SERVICE_NAME": service.name,
+            "BAETYL_NODE_NAME": self._node,
+            "BAETYL_RUN_MODE": "kube",
+            **{each.name: each.value for each in service.env or ()},
+        }
+
+    def _mounts(self, application: Application, service: Service, number: int) -> list[Mount]:
+        try:
+            mounts = self._volumes.mounts(application, service, number)
+        except OSError as error:
+            raise ApplicationError(f"service {service.name}: {error.strerror or error}") from error
+        return [Mount(f"/{each.place}", str(each.source), type="bind", read_only=each.read_only) for each in mounts]
+
+    async def _bring_image(self, service: Service) -> None:
+        """Have an image here, by the service's policy; the registry is asked where it is not."""
+        always = service.image_pull_policy == "Always"
+        if not always and await self._call(partial(self._has, service.image)):
+            return
+        if service.image_pull_policy == "Never":
+            raise ApplicationError(f"service {service.name}: image {service.image} is not here, and is never pulled")
+        await self._call(partial(self._client.images.pull, service.image), seconds=PULL_SECONDS_MAX)
+
+    def _has(self, image: str) -> bool:
+        try:
+            self._client.images.get(image)
+        except ImageNotFound:
+            return False
+        return True
+
+    def _start(self, wanted: _Wanted) -> None:
+        self._client.containers.create(**wanted.create).start()
+
+    async def _remove(self, application: str) -> None:
+        for container in await self._call(partial(self._found, application)):
+            await self._call(partial(_end, container))
+
+    def _found(self, application: str) -> list[Container]:
+        wanted = f"{APPLICATION_LABEL}={application}"
+        # podman takes one label of several for enough, so the other is looked at here.
+        listed = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return [each for each in listed if each.labels.get(NODE_LABEL) == self._node]
+
+    async def _look(self, names: Mapping[str, str], states: "_Seen") -> None:
+        """Take notice of how the containers are."""
+        found: list[InstanceState] = []
+        for name, service in names.items():
+            try:
+                found.append(await self._call(partial(self._state, name, service, states)))
+            except ApplicationError as error:
+                found.append(InstanceState(name, service, "Unknown", error.public))
+        states.found = found
+
+    def _state(self, name: str, service: str, states: "_Seen") -> InstanceState:
+        try:
+            container = self._client.containers.get(f"skerry-{self._node}-{name}")
+        except NotFound:
+            return InstanceState(name, service, "Failed", "its container was removed")
+        attributes = container.attrs
+        status, cause = states.status(container)
+        cpu, memory = states.usage(name, container) if status == "Running" else (0.0, 0)
+        pid = int((attributes.get("State") or {}).get("Pid") or 0)
+        return InstanceState(name, service, status, cause, str(attributes.get("Created", "")), cpu, memory, pid)
+
+
+class _Seen:
+    """What was seen of an application's containers."""
+
+    def __init__(self, *, is_job: bool) -> None:
+        self._is_job = is_job
+        self._cpu: dict[str, tuple[int, int]] = {}
+        self.found: Sequence[InstanceState] = ()
+
+    def present(self) -> Sequence[InstanceState]:
+        """Tell how they were when they were last looked at."""
+        return self.found
+
+    def status(self, container: Container) -> tuple[Status, str]:
+        """Say how a container is, and why it does not run."""
+        state = container.attrs.get("State") or {}
+        code, restarts = int(state.get("ExitCode") or 0), int(container.attrs.get("RestartCount") or 0)
+        if container.status == "running":
+            return "Running", ""
+        if container.status in {"created", "initialized"}:
+            return "Pending", ""
+        if self._is_job and container.status == "exited" and code == 0:
+            return "Succeeded", ""
+        said = str(state.get("Error") or "")[:_SAID_CHARACTERS_MAX]
+        again = f", and was started again {restarts} times" if restarts else ""
+        return "Failed", said or f"its container ended with exit code {code}{again}"
+
+    def usage(self, name: str, container: Container) -> tuple[float, int]:
+        """Return the cores and the bytes of memory that a container uses."""
+        told: Any = container.stats(stream=False, one_shot=True)
+        cpu = told.get("cpu_stats") or {}
+        used, system = int((cpu.get("cpu_usage") or {}).get("total_usage") or 0), int(cpu.get("system_cpu_usage") or 0)
+        used_before, system_before = self._cpu.get(name, (used, system))
+        self._cpu[name] = (used, system)
+        passed = system - system_before
+        cores = (used - used_before) / passed * int(cpu.get("online_cpus") or 1) if passed > 0 else 0.0
+        return max(0.0, cores), int((told.get("memory_stats") or {}).get("usage") or 0)
+
+
+@asynccontextmanager
+async def connected(host: str) -> AsyncIterator[tuple[docker.DockerClient, ThreadPoolExecutor]]:
+    """Connect to an engine for the length of the block; nothing has to answer there yet.
+
+    Args:
+        host: its socket, unix:///path.
+
+    Yields:
+        the client, and the threads that its calls are made on.
+    """
+    with ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="container-engine") as executor:
+        # The version is one that Docker 20 and podman 4 speak; asking for it would need an engine that answers.
+        client = docker.DockerClient(host, version=API_VERSION, timeout=round(CALL_SECONDS_MAX))
+        try:
+            yield client, executor
+        finally:
+            await run_blocking(executor, client.close)
+
+
+async def _for_ever(look: Callable[[], Any]) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await look()
+
+
+def _end(container: Container) -> None:
+    try:
+        container.stop(timeout=DRAIN_SECONDS)
+        container.remove(force=True)
+    except NotFound:
+        return
+
+
+def _restart_policy(application: Application) -> dict[str, Any]:
+    if not application.is_job:
+        return {"Name": "always"}
+    job = application.job_config
+    if job is not None and job.restart_policy == "OnFailure":
+        return {"Name": "on-failure", "MaximumRetryCount": job.backoff_limit if job.backoff_limit is not None else 6}
+    return {"Name": "no"}
+
+
+def _ulimits() -> list[Ulimit]:
+    """Bound what a process may have by what this one may give: engines' own defaults are refused by some kernels."""
+    bounds = {"nofile": (resource.RLIMIT_NOFILE, FILES_MAX), "nproc": (resource.RLIMIT_NPROC, PROCESSES_MAX)}
+    found = []
+    for name, (limit, most) in bounds.items():
+        hard = resource.getrlimit(limit)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        found.append(Ulimit(name=name, soft=value, hard=value))
+    return found
+
+
+def _published(port: ServicePort) -> tuple[str, Any]:
+    here: Any = (port.host_ip, port.host_port) if port.host_ip else port.host_port
+    return f"{port.container_port}/{port.protocol.lower()}", here
+
+
+def _limits(service: Service) -> dict[str, Any]:
+    limits = (service.resources.limits if service.resources else None) or {}
+    found: dict[str, Any] = {}
+    try:
+        if memory := limits.get("memory"):
+            found["mem_limit"] = found["memswap_limit"] = parse_bytes(memory)
+        if cpu := limits.get("cpu"):
+            found["nano_cpus"] = int(parse_amount(cpu) * 10**9)
+    except ValueError as error:
+        raise ApplicationError(f"service {service.name}: resources.limits {error}") from error
+    return found
