@@ -1,8 +1,9 @@
 """The key/value store of functions: one SQLite file a node, shared by its workers.
 
-Owns the file, its limits, and the end of entries that expire. Does not own what functions see of it (`web/kv.js`) or
-who may use it. What `put` and `delete` did when they returned is on disk. Each function has a namespace of its own, so
-none sees another's keys.
+Owns the file, the limits of every store of keys and values, and the end of entries that expire. Does not own what
+functions see of it (`web/kv.js`) or who may use it. What `put` and `delete` did when they returned is on disk. Each
+function has a namespace of its own, so none sees another's keys. Where nodes share a database, `shared_key_values` is
+in the place of the file.
 
 Used from many threads of many processes: two connections each process, with a lock each, so that no reader waits for a
 writer's disk; SQLite's own lock orders processes.
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from skerry.kit.clock import Clock
 from skerry.kit.errors import SkerryError, StartError
@@ -86,6 +87,56 @@ class Listed(NamedTuple):
     expires: float | None
 
 
+class KeyValues(Protocol):
+    """A store of keys and values; each method raises KeyValueError, and changes nothing then.
+
+    Attributes:
+        is_elsewhere: whether reads, too, take as long as a question to another process.
+    """
+
+    is_elsewhere: bool
+
+    def now_seconds(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        ...
+
+    def get(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> Value | None:
+        """Return a value, or None."""
+        ...
+
+    def put(
+        self,
+        namespace: str,
+        key: str,
+        stored: Value,
+        expires: float | None = None,
+        *,
+        wait_seconds: float = BUSY_SECONDS_MAX,
+    ) -> None:
+        """Set a value, which ends at `expires` (seconds since the epoch; None for never)."""
+        ...
+
+    def delete(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> None:
+        """Remove a key; one that is not there is no error."""
+        ...
+
+    def list(
+        self,
+        namespace: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = LIST_KEYS_MAX,
+        wait_seconds: float = BUSY_SECONDS_MAX,
+    ) -> list[Listed]:
+        """Return keys in the order of their bytes, behind `after`, at most `limit`."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove some of what has expired; call it now and then."""
+        ...
+
+
 class KeyValueStore:
     """The store of a node; close it.
 
@@ -96,6 +147,8 @@ class KeyValueStore:
     Raises:
         StartError: the file can't be used.
     """
+
+    is_elsewhere = False
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
@@ -117,9 +170,9 @@ class KeyValueStore:
         """Return the time, in seconds since the epoch."""
         return self._clock.now().timestamp()
 
-    def get(self, namespace: str, key: str) -> Value | None:
+    def get(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> Value | None:  # noqa: ARG002 - a read waits for nobody
         """Return a value, or None; raises KeyValueError."""
-        found = self._read(lambda db: db.execute(_GET, (namespace, _key_bytes(key), self.now_seconds())).fetchone())
+        found = self._read(lambda db: db.execute(_GET, (namespace, key_bytes(key), self.now_seconds())).fetchone())
         return Value(*found) if found else None
 
     def put(
@@ -143,13 +196,8 @@ class KeyValueStore:
         Raises:
             KeyValueError: over a limit, or not written.
         """
-        place = (namespace, _key_bytes(key))
-        if len(stored.value) > VALUE_BYTES_MAX:
-            raise KeyValueError(f"a value may have {VALUE_BYTES_MAX} bytes, and this one has {len(stored.value)}")
-        if stored.metadata is not None and len(stored.metadata.encode()) > METADATA_BYTES_MAX:
-            raise KeyValueError(f"metadata may have {METADATA_BYTES_MAX} bytes of JSON")
-        if expires is not None and expires <= self.now_seconds():
-            raise KeyValueError("the expiration lies in the past")
+        place = (namespace, key_bytes(key))
+        check_entry(stored, expires, now_seconds=self.now_seconds())
 
         def write(db: sqlite3.Connection) -> None:
             with _transaction(db):
@@ -157,16 +205,24 @@ class KeyValueStore:
                 db.execute(_INSERT, (*place, stored.value, stored.metadata, expires))
                 (used,) = db.execute(_BYTES, (namespace,)).fetchone()
                 if used > NAMESPACE_BYTES_MAX:
-                    raise KeyValueError(f"a function may keep {NAMESPACE_BYTES_MAX} bytes, and this would be {used}")
+                    raise namespace_full(used)
 
         self._write(write, wait_seconds)
 
     def delete(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> None:
         """Remove a key; one that is not there is no error. Raises KeyValueError; waits as `put` does."""
-        place = (namespace, _key_bytes(key))
+        place = (namespace, key_bytes(key))
         self._write(lambda db: db.execute(_DELETE, place), wait_seconds)
 
-    def list(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = LIST_KEYS_MAX) -> list[Listed]:
+    def list(
+        self,
+        namespace: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = LIST_KEYS_MAX,
+        wait_seconds: float = BUSY_SECONDS_MAX,  # noqa: ARG002 - a read waits for nobody
+    ) -> list[Listed]:
         """Return keys in the order of their bytes.
 
         Args:
@@ -174,14 +230,13 @@ class KeyValueStore:
             prefix: what they begin with.
             after: the last key of the page before.
             limit: at most `LIST_KEYS_MAX`.
+            wait_seconds: as in `KeyValues`; unused.
 
         Raises:
             KeyValueError: a limit is exceeded, or the store can't be read.
         """
-        if not 1 <= limit <= LIST_KEYS_MAX:
-            raise KeyValueError(f"limit: must be from 1 to {LIST_KEYS_MAX}, not {limit}")
-        start = prefix.encode()
-        bounds = (namespace, after.encode(), start, start + _END, self.now_seconds(), limit)
+        check_limit(limit)
+        bounds = (namespace, after.encode(), *keys_with(prefix), self.now_seconds(), limit)
         rows = self._read(lambda db: db.execute(_LIST, bounds).fetchall())
         return [Listed(key.decode(), metadata, expires) for key, metadata, expires in rows]
 
@@ -238,7 +293,35 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("COMMIT")
 
 
-def _key_bytes(key: str) -> bytes:
+def check_entry(stored: Value, expires: float | None, *, now_seconds: float) -> None:
+    """Raise KeyValueError where a value is over a limit, or would have ended already."""
+    if len(stored.value) > VALUE_BYTES_MAX:
+        raise KeyValueError(f"a value may have {VALUE_BYTES_MAX} bytes, and this one has {len(stored.value)}")
+    if stored.metadata is not None and len(stored.metadata.encode()) > METADATA_BYTES_MAX:
+        raise KeyValueError(f"metadata may have {METADATA_BYTES_MAX} bytes of JSON")
+    if expires is not None and expires <= now_seconds:
+        raise KeyValueError("the expiration lies in the past")
+
+
+def check_limit(limit: int) -> None:
+    """Raise KeyValueError where a list can't be of so many keys."""
+    if not 1 <= limit <= LIST_KEYS_MAX:
+        raise KeyValueError(f"limit: must be from 1 to {LIST_KEYS_MAX}, not {limit}")
+
+
+def namespace_full(would_hold_bytes: int) -> KeyValueError:
+    """Return the error of what has no room in its namespace."""
+    return KeyValueError(f"a function may keep {NAMESPACE_BYTES_MAX} bytes, and this would be {would_hold_bytes}")
+
+
+def keys_with(prefix: str) -> tuple[bytes, bytes]:
+    """Return from which key to before which the keys with a prefix are."""
+    start = prefix.encode()
+    return start, start + _END
+
+
+def key_bytes(key: str) -> bytes:
+    """Return a key as it is kept; raises KeyValueError where it can't be."""
     try:
         data = key.encode()
     except UnicodeEncodeError as error:

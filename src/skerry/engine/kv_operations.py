@@ -1,4 +1,4 @@
-"""`env.KV` of one function: what its JavaScript asks for, as operations on the node's store.
+"""`env.KV` of one function: what its JavaScript asks for, as operations on a store.
 
 Owns the form of the questions and answers (JSON, with the value's bytes beside it), and the limits in time. Does not
 own the entries (`key_values`).
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from skerry.engine.key_values import BUSY_SECONDS_MAX, LIST_KEYS_MAX, KeyValueError, KeyValueStore, Value
+from skerry.engine.key_values import BUSY_SECONDS_MAX, LIST_KEYS_MAX, KeyValueError, KeyValues, Value
 
 #: Nothing is kept for so short a time or until so far a day by intent.
 TTL_SECONDS_MIN = 1.0
@@ -46,8 +46,8 @@ class KvQuestion:
         self.data = data
 
     @property
-    def waits_for_the_disk(self) -> bool:
-        """Whether it takes as long as a write to the disk."""
+    def is_write(self) -> bool:
+        """Whether it changes anything."""
         return self.operation in _WRITES
 
     def text(self, name: str) -> str:
@@ -84,21 +84,25 @@ class FunctionKeyValues:
     """The namespace of one function.
 
     Args:
-        store: of the node.
+        store: of the node, or of all nodes.
         namespace: the function's name, or `shared_namespace`.
     """
 
-    def __init__(self, store: KeyValueStore, namespace: str) -> None:
+    def __init__(self, store: KeyValues, namespace: str) -> None:
         self._store = store
         self._namespace = namespace
+
+    def is_slow(self, question: KvQuestion) -> bool:
+        """Tell whether an answer takes as long as a write to the disk, or a question to another process."""
+        return question.is_write or self._store.is_elsewhere
 
     def answer(self, question: KvQuestion, *, wait_seconds: float = BUSY_SECONDS_MAX) -> KvAnswer:
         """Carry out one operation, waiting for others' writes so long at most; raises KeyValueError."""
         match question.operation:
             case "get":
-                return self._get(question.text("key"))
+                return self._get(question.text("key"), wait_seconds)
             case "list":
-                return self._list(question)
+                return self._list(question, wait_seconds)
             case "put":
                 value = Value(question.data, question.json("metadata"))
                 self._store.put(
@@ -108,18 +112,18 @@ class FunctionKeyValues:
                 self._store.delete(self._namespace, question.text("key"), wait_seconds=wait_seconds)
         return KvAnswer(b"null")
 
-    def _get(self, key: str) -> KvAnswer:
-        found = self._store.get(self._namespace, key)
+    def _get(self, key: str, wait_seconds: float) -> KvAnswer:
+        found = self._store.get(self._namespace, key, wait_seconds=wait_seconds)
         if found is None:
             return KvAnswer(b"null")
         return KvAnswer(orjson.dumps({"metadata": _metadata(found.metadata)}), found.value)
 
-    def _list(self, question: KvQuestion) -> KvAnswer:
+    def _list(self, question: KvQuestion, wait_seconds: float) -> KvAnswer:
         limit = question.number("limit")
         if not isinstance(limit, int):
             raise KeyValueError(f"limit: must be a whole number from 1 to {LIST_KEYS_MAX}")
         prefix, cursor = question.text("prefix"), question.text("cursor")
-        listed = self._store.list(self._namespace, prefix=prefix, after=cursor, limit=limit)
+        listed = self._store.list(self._namespace, prefix=prefix, after=cursor, limit=limit, wait_seconds=wait_seconds)
         keys = []
         for entry in listed:
             optional = {"expiration": entry.expires and int(entry.expires), "metadata": _metadata(entry.metadata)}

@@ -196,7 +196,7 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
     if guest.key_values is None:
         raise KeyValueError("the function was not granted the capability kv")
     question = KvQuestion(head, data)
-    if question.waits_for_the_disk:
+    if guest.key_values.is_slow(question):
         guest.before_wait()
     # A wait in here is no wait of the guest's: no deadline would end it.
     return guest.key_values.answer(question, wait_seconds=(guest.time.deadline_ns - time.monotonic_ns()) / 1e9)

@@ -38,7 +38,7 @@ from skerry.engine.instances import (
     Surroundings,
 )
 from skerry.engine.invocation import Invocation, abandoned
-from skerry.engine.key_values import KeyValueStore
+from skerry.engine.key_values import KeyValues
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.leadership import Leadership
 from skerry.engine.leases import Lease
@@ -124,7 +124,7 @@ class WorkerParts:
     cache_dir: Path
     logs: FunctionLog
     fetcher: Fetcher
-    key_values: KeyValueStore | None
+    key_values: KeyValues | None
     leadership: Leadership
 
 

@@ -25,13 +25,14 @@ from skerry.engine.egress_file import EgressPolicies
 from skerry.engine.fetching import Fetcher
 from skerry.engine.filtering import FilterCodec, FilteredServer
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.key_values import KeyValueError, KeyValueStore
+from skerry.engine.key_values import KeyValueError, KeyValues, KeyValueStore
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.loop import Loop
 from skerry.engine.pool import PoolLimits
 from skerry.engine.serving import FunctionServer, WorkerParts
-from skerry.kit.clock import SystemClock
+from skerry.engine.shared_key_values import SharedKeyValues
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import SkerryError
 
 #: Wasm takes 1.5 MiB of it (`compiled.WASM_STACK_BYTES_MAX`), Python the rest; untouched pages cost nothing.
@@ -57,7 +58,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     where.add_argument("--listen-address", help="HOST:PORT to listen on (benchmarks)")
     parser.add_argument("--functions-dir", type=Path, required=True)
     parser.add_argument("--logs-dir", type=Path, required=True)
-    parser.add_argument("--kv-file", type=Path, required=True, help="where functions keep keys and values")
+    kept = parser.add_mutually_exclusive_group(required=True)
+    kept.add_argument("--kv-file", type=Path, help="where functions keep keys and values")
+    kept.add_argument("--kv-socket", type=Path, help="who keeps those that nodes share (kv_server)")
     parser.add_argument("--engine-cache", type=Path, required=True)
     parser.add_argument("--component", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=THREADS_MAX_DEFAULT)
@@ -70,9 +73,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _sweep_forever(
-    server: FunctionServer, fetcher: Fetcher, key_values: KeyValueStore, stopping: threading.Event
-) -> None:
+def _sweep_forever(server: FunctionServer, fetcher: Fetcher, key_values: KeyValues, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         server.pool.sweep()
         server.logs.sweep()
@@ -83,13 +84,19 @@ def _sweep_forever(
             sys.stderr.write(f"skerry engine worker: {error.public}\n")
 
 
+def _key_values(arguments: argparse.Namespace, clock: Clock) -> KeyValues:
+    if arguments.kv_socket is not None:
+        return SharedKeyValues(arguments.kv_socket, clock)
+    return KeyValueStore(arguments.kv_file, clock)
+
+
 def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
     """Serve until SIGTERM or SIGINT; returns whether every request could finish."""
     threading.stack_size(THREAD_STACK_BYTES)
     listener = _listener(arguments)
     clock = SystemClock()
     logs = FunctionLogWriter(arguments.logs_dir, clock)
-    key_values = KeyValueStore(arguments.kv_file, clock)
+    key_values = _key_values(arguments, clock)
     leadership = Leadership(threads_max=arguments.threads)
     with JavaScriptEngine(arguments.component, arguments.engine_cache) as engine:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max, threads_max=arguments.threads)

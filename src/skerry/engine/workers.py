@@ -49,6 +49,7 @@ class WorkerSettings:
         functions_dir: where manifests are (see `manifest`).
         logs_dir: where the functions' console output goes.
         kv_file: where functions keep keys and values.
+        kv_socket: of who keeps them instead, for all nodes (`kv_server`); None for the file.
         engine_cache: where compiled code is kept; readable and writable for this user only.
         component: the JavaScript engine component, `js-engine/dist/skerry-js-engine.wasm`.
         count: how many processes.
@@ -67,6 +68,7 @@ class WorkerSettings:
     kv_file: Path
     engine_cache: Path
     component: Path
+    kv_socket: Path | None = None
     count: int = 1
     threads_max: int = 256
     memory_bytes_max: int = 1024 * 1024 * 1024
@@ -176,13 +178,20 @@ def _close(sock: socket.socket, path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def _kept_in(settings: WorkerSettings) -> tuple[str, str]:
+    """Return the flag of where keys and values are."""
+    if settings.kv_socket is not None:
+        return ("--kv-socket", str(settings.kv_socket.absolute()))
+    return ("--kv-file", str(settings.kv_file.absolute()))
+
+
 def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Command:
     arguments = [
         *(sys.executable, "-m", "skerry.main.worker"),
         *("--listen-fd", str(sock.fileno())),
         *("--functions-dir", str(settings.functions_dir.absolute())),
         *("--logs-dir", str(settings.logs_dir.absolute())),
-        *("--kv-file", str(settings.kv_file.absolute())),
+        *_kept_in(settings),
         *("--engine-cache", str(settings.engine_cache.absolute())),
         *("--component", str(settings.component.absolute())),
         *("--threads", str(settings.threads_max)),

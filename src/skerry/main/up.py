@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from skerry.agent.agent import AgentSettings, run_agent
+from skerry.engine.kv_server import serve_key_values
 from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.kit.clock import SystemClock
@@ -23,15 +24,20 @@ from skerry.main.building import component_of, engine_cache_of
 from skerry.main.configuration import Settings, function_limits_max
 from skerry.main.control_plane import api_server, drain_seconds, duties, laid_ground
 from skerry.main.data_dir import DataDir
+from skerry.main.entries import DatabaseEntries
 from skerry.main.functions import serve_endpoints
 from skerry.main.leading import one_of_all
 from skerry.main.ports import free_address
 from skerry.main.process import Running
+from skerry.main.storage import is_shared
+from skerry.store.postgres.entries import open_entries
 
 log = get_logger(__name__)
 
 #: Where the gateway reaches who calls functions, below the folder for sockets.
 ENDPOINTS_SOCKET = "endpoints.sock"
+#: Where the engine workers ask for keys and values that nodes share, likewise.
+KV_SOCKET = "kv.sock"
 
 
 @asynccontextmanager
@@ -50,20 +56,38 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         await stack.enter_async_context(one_of_all(lead, client, clock, RandomIds(), alone=not ground.is_shared))
         endpoints = serve_endpoints(client, ground.dispatching, sockets / ENDPOINTS_SOCKET, drain_seconds(settings))
         await stack.enter_async_context(endpoints)
-        agent = agent_settings(settings, data_dir, sockets, api_port=api_address.port)
+        kv_socket = await stack.enter_async_context(shared_key_values(settings, sockets))
+        agent = agent_settings(settings, data_dir, sockets, kv_socket, api_port=api_address.port)
         node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(ground.keep), clock))
         await require_default_gateway(client)
         look_for_cycles_rarely()
         yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)
 
 
-def agent_settings(settings: Settings, data_dir: DataDir, sockets: Path, *, api_port: int) -> AgentSettings:
+@asynccontextmanager
+async def shared_key_values(settings: Settings, sockets: Path) -> AsyncIterator[Path | None]:
+    """Keep functions' keys and values in the database where nodes share it; yields who the workers ask, then."""
+    if not is_shared(settings):
+        yield None
+        return
+    socket = sockets / KV_SOCKET
+    async with (
+        open_entries(settings.database) as entries,
+        serve_key_values(DatabaseEntries(entries), socket, SystemClock()),
+    ):
+        yield socket
+
+
+def agent_settings(
+    settings: Settings, data_dir: DataDir, sockets: Path, kv_socket: Path | None, *, api_port: int
+) -> AgentSettings:
     """Return how the node of this machine runs."""
     workers = WorkerSettings(
         run_dir=sockets,
         functions_dir=data_dir.functions,
         logs_dir=data_dir.logs / "functions",
         kv_file=data_dir.key_values,
+        kv_socket=kv_socket,
         engine_cache=engine_cache_of(settings, data_dir),
         component=component_of(settings),
         count=settings.workers,

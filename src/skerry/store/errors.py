@@ -7,6 +7,7 @@
         ├── FutureRevision    that revision is not written yet; carries the newest one that is
         ├── ValueTooLarge     the value exceeds `LogSettings.value_bytes_max`
         ├── BlobsFull         a blob would exceed `BlobSettings.bytes_max`
+        ├── NamespaceFull     an entry would exceed the limit of its namespace (keys and values of functions)
         ├── Undecryptable     a sealed value can't be opened: its key is missing, or it is not what was sealed
         ├── Overloaded        a bounded queue of the store is full; nothing was done, try again
         └── Unavailable       the database cannot serve (locked, closed, away)
@@ -76,6 +77,18 @@ class BlobsFull(StoreError):
             f"{size_bytes} more bytes would exceed the limit of artifacts in the database, {bytes_max} bytes "
             f"({held_bytes} in use)"
         )
+
+
+class NamespaceFull(StoreError):
+    """There is no room for an entry in its namespace; nothing was changed.
+
+    Attributes:
+        held_bytes: what the namespace would hold.
+    """
+
+    def __init__(self, held_bytes: int, *, bytes_max: int) -> None:
+        super().__init__(f"a namespace may hold {bytes_max} bytes, and this would be {held_bytes}")
+        self.held_bytes = held_bytes
 
 
 class Undecryptable(StoreError):

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skerry.engine.key_values import KEY_BYTES_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX, KeyValueStore
+from skerry.engine.key_values import KEY_BYTES_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX, KeyValueStore, Value
 from skerry.engine.kv_operations import FunctionKeyValues
+from skerry.engine.shared_key_values import SharedKeyValues
+from skerry.kit.clock import SystemClock
 from skerry.testing.clock import FakeClock
+from skerry.testing.postgres_process import PostgresProcess
+from skerry.testing.shared_kv import shared_kv
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
@@ -148,3 +152,19 @@ def test_metadata_may_be_nested_as_deep_as_it_can_be_written_and_read(load: "Loa
     read, listed, refused = json.loads(function.call(timeout_seconds=5).body)
     assert (read, listed) == (250, 250)
     assert "nested too deeply" in refused
+
+
+def test_what_nodes_share_is_used_in_the_same_way(load: "Loader", postgres: PostgresProcess, tmp_path: Path):
+    path = tmp_path / "kv.sock"
+    with shared_kv(postgres.create_schema(), path):
+        store = SharedKeyValues(path, SystemClock())
+        load.key_values = FunctionKeyValues(store, "hello")
+        function = load.handler(
+            """await env.KV.put('a', new Uint8Array([0, 255]), {metadata: {n: 1}}); await env.KV.put('b', 'text');
+               const {value, metadata} = await env.KV.getWithMetadata('a', 'arrayBuffer');
+               const names = (await env.KV.list()).keys.map(key => key.name); await env.KV.delete('b');
+               return Response.json([[...new Uint8Array(value)], metadata, names, await env.KV.get('b')]);"""
+        )
+        assert json.loads(function.call().body) == [[0, 255], {"n": 1}, ["a", "b"], None]
+        assert store.get("hello", "a") == Value(b"\x00\xff", '{"n":1}')
+        store.close()

@@ -109,7 +109,7 @@ def _keep(guest: Guest, question: Mapping[str, object], data: bytes = b"") -> Kv
     if guest.surroundings.key_values is None:
         raise KeyValueError("the function was not granted the capability kv")
     asked = KvQuestion(orjson.dumps(question), data)
-    if asked.waits_for_the_disk:
+    if guest.surroundings.key_values.is_slow(asked):
         guest.before_wait()
     # A wait in here is no wait of the guest's: no deadline would end it.
     wait_seconds = (guest.time.deadline_ns - time.monotonic_ns()) / 1e9

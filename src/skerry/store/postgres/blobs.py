@@ -8,20 +8,20 @@ a chunk, so a reader that is slow holds neither a connection nor a snapshot. Rem
 own clock, and locks the rows that it looks at: a blob that is put meanwhile is put anew, or stays.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 from skerry.kit.tasks import run_blocking
 from skerry.store.errors import BlobsFull
-from skerry.store.lane import Outcome
 from skerry.store.postgres import queries
-from skerry.store.postgres.lane import Lane, LaneSettings, open_lane
-from skerry.store.postgres.session import Connection, PostgresSettings, Session
+from skerry.store.postgres.lane import Lane
+from skerry.store.postgres.pool import Job, PoolSettings, open_pool
+from skerry.store.postgres.session import Connection
 from skerry.store.records import Statistics
 from skerry.store.settings import require_positive
 
@@ -31,8 +31,6 @@ CHUNK_BYTES = 1024 * 1024
 REMOVED_AT_ONCE = 50
 #: Of the advisory lock that lets one replica remove at a time: "blobs" as a number.
 REMOVAL_LOCK = 0x626C6F6273
-
-_Job: TypeAlias = Callable[[Connection], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +52,12 @@ class BlobSettings:
 
 
 @asynccontextmanager
-async def open_blobs(
-    url: str, settings: BlobSettings | None = None, sessions: PostgresSettings | None = None
-) -> AsyncIterator["PostgresBlobs"]:
+async def open_blobs(url: str, settings: BlobSettings | None = None) -> AsyncIterator["PostgresBlobs"]:
     """Keep blobs in a database whose schema is there (`open_postgres`), for the length of the block."""
-    blobs = PostgresBlobs(settings or BlobSettings())
-    async with AsyncExitStack() as stack:
-        made = [Session("artifacts", url, sessions or PostgresSettings()) for _ in range(blobs.settings.connections)]
-        for session in made:
-            stack.push_async_callback(session.close)
-        stack.callback(blobs.files.shutdown)
-        await stack.enter_async_context(open_lane(blobs.lane, *(partial(_run, session) for session in made)))
-        yield blobs
-
-
-async def _run(session: Session, jobs: Sequence[_Job]) -> Sequence[Outcome]:
-    return [Outcome(result=await session.run(job)) for job in jobs]
+    settings = settings or BlobSettings()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob-files") as files:
+        async with open_pool(url, PoolSettings("blobs", settings.connections, settings.waiting_max)) as lane:
+            yield PostgresBlobs(lane, files, bytes_max=settings.bytes_max)
 
 
 class PostgresBlobs:
@@ -78,10 +66,10 @@ class PostgresBlobs:
     Each method may raise `Unavailable` and, where too many wait, `Overloaded`.
     """
 
-    def __init__(self, settings: BlobSettings) -> None:
-        self.settings = settings
-        self.files = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blob-files")
-        self.lane: Lane[_Job] = Lane(LaneSettings("blobs", ("blobs_waiting_max", settings.waiting_max), batch_max=1))
+    def __init__(self, lane: Lane[Job], files: ThreadPoolExecutor, *, bytes_max: int) -> None:
+        self._lane = lane
+        self._files = files
+        self._bytes_max = bytes_max
 
     async def put(self, name: str, content: Path) -> None:
         """Store a file; of one that is there already, only the time of its last put changes.
@@ -90,18 +78,18 @@ class PostgresBlobs:
             BlobsFull: there is no room for it; nothing was stored.
         """
         with content.open("rb") as file:
-            await self.lane.call(partial(self._put, name, file))
+            await self._lane.call(partial(self._put, name, file))
 
     async def _put(self, name: str, file: BinaryIO, connection: Connection) -> None:
-        size_bytes = await run_blocking(self.files, lambda: file.seek(0, 2))
+        size_bytes = await run_blocking(self._files, lambda: file.seek(0, 2))
         async with connection.raw.transaction():
             is_new, held_bytes = await connection.row(queries.PUT_BLOB, name, size_bytes)
             if not is_new:
                 return
-            if held_bytes + size_bytes > self.settings.bytes_max:
-                raise BlobsFull(size_bytes, held_bytes=held_bytes, bytes_max=self.settings.bytes_max)
+            if held_bytes + size_bytes > self._bytes_max:
+                raise BlobsFull(size_bytes, held_bytes=held_bytes, bytes_max=self._bytes_max)
             for place, start in enumerate(range(0, size_bytes, CHUNK_BYTES)):
-                chunk = await run_blocking(self.files, partial(_chunk, file, start))
+                chunk = await run_blocking(self._files, partial(_chunk, file, start))
                 await connection.rows(queries.PUT_CHUNK, name, place, chunk)
 
     async def has(self, name: str) -> bool:
@@ -109,7 +97,7 @@ class PostgresBlobs:
         return await self._size(name) is not None
 
     async def _size(self, name: str) -> int | None:
-        row = await self.lane.call(lambda connection: connection.row(queries.BLOB_SIZE, name))
+        row = await self._lane.call(lambda connection: connection.row(queries.BLOB_SIZE, name))
         return None if row is None else int(row[0])
 
     async def chunks(self, name: str) -> AsyncGenerator[bytes, None]:
@@ -118,14 +106,14 @@ class PostgresBlobs:
         if size_bytes is None:
             raise KeyError(name)
         for place in range(-(-size_bytes // CHUNK_BYTES)):
-            row = await self.lane.call(partial(_read_chunk, name, place))
+            row = await self._lane.call(partial(_read_chunk, name, place))
             if row is None:
                 raise KeyError(name)  # removed while it was read
             yield row[0]
 
     async def remove(self, name: str) -> None:
         """Forget a blob; one that is not there is fine."""
-        await self.lane.call(lambda connection: connection.rows(queries.REMOVE_BLOB, name))
+        await self._lane.call(lambda connection: connection.rows(queries.REMOVE_BLOB, name))
 
     async def remove_all_but(self, names: Collection[str], *, grace_seconds: float) -> int:
         """Remove the blobs that are not among `names` and whose last put is `grace_seconds` ago.
@@ -134,13 +122,13 @@ class PostgresBlobs:
             How many this process removed: none where another one is at it.
         """
         removed, kept = 0, list(names)
-        while count := await self.lane.call(partial(_remove_some, kept, grace_seconds)):
+        while count := await self._lane.call(partial(_remove_some, kept, grace_seconds)):
             removed += count
         return removed
 
     def statistics(self) -> Statistics:
         """Return how many calls wait."""
-        return self.lane.statistics()
+        return self._lane.statistics()
 
 
 def _chunk(file: BinaryIO, start: int) -> bytes:

@@ -149,4 +149,36 @@ REMOVE_BLOBS = Query(
     ) RETURNING name
     """,
 )
+# Keys and values of functions; what has expired is there until it is swept, and shown to nobody.
+_LIVE = "(expires IS NULL OR expires > extract(epoch FROM now()))"
+_KV_GET = "SELECT value, metadata FROM kv_entries WHERE namespace = $1 AND key = $2 AND {live}"
+KV_GET = Query("kv_get", _KV_GET.format(live=_LIVE))
+KV_WRITE = Query("kv_write", "SELECT * FROM kv_write($1, $2, $3, $4, $5, $6)")
+# $2 the last key that was seen, $3 and $4 between which keys, $5 most.
+_KV_LIST = """
+    SELECT key, metadata, expires FROM kv_entries
+    WHERE namespace = $1 AND key > $2 AND key >= $3 AND key < $4 AND {live} ORDER BY key LIMIT $5
+    """
+KV_LIST = Query("kv_list", _KV_LIST.format(live=_LIVE))
+# A namespace that someone writes to is left for the next time.
+KV_EXPIRED = Query(
+    "kv_expired",
+    """
+    SELECT namespace FROM kv_namespaces WHERE namespace IN (
+        SELECT namespace FROM kv_entries WHERE expires <= extract(epoch FROM now()) ORDER BY expires LIMIT $1
+    ) LIMIT 1 FOR UPDATE SKIP LOCKED
+    """,
+)
+KV_SWEEP = Query(
+    "kv_sweep",
+    """
+    WITH swept AS (
+        DELETE FROM kv_entries WHERE namespace = $1 AND key IN (
+            SELECT key FROM kv_entries WHERE namespace = $1 AND expires <= extract(epoch FROM now())
+            ORDER BY expires LIMIT $2
+        ) RETURNING kv_bytes(kv_entries) AS freed
+    )
+    UPDATE kv_namespaces SET held_bytes = held_bytes - (SELECT coalesce(sum(freed), 0) FROM swept) WHERE namespace = $1
+    """,
+)
 PING = Query("ping", "SELECT 1")

@@ -97,6 +97,42 @@ _APPEND_GROUP = """
     $$
     """
 
+# Sets an entry, or with no value removes it; tells what the namespace holds then, and whether it may: else nothing is
+# changed.
+_KV_WRITE = """
+    CREATE FUNCTION kv_write(
+        the_namespace text, the_key bytea, new_value bytea, new_metadata text, new_expires double precision,
+        bytes_max bigint
+    ) RETURNS TABLE (would_hold bigint, written boolean) LANGUAGE plpgsql AS $$
+    DECLARE
+        held bigint;
+        found_entry kv_entries%ROWTYPE;
+        made_entry kv_entries%ROWTYPE;
+    BEGIN
+        INSERT INTO kv_namespaces VALUES (the_namespace, 0) ON CONFLICT DO NOTHING;
+        SELECT held_bytes INTO held FROM kv_namespaces WHERE namespace = the_namespace FOR UPDATE;
+        SELECT * INTO found_entry FROM kv_entries WHERE namespace = the_namespace AND key = the_key;
+        IF FOUND THEN
+            held := held - kv_bytes(found_entry);
+        END IF;
+        IF new_value IS NOT NULL THEN
+            made_entry := ROW(the_namespace, the_key, new_value, new_metadata, new_expires);
+            held := held + kv_bytes(made_entry);
+            IF held > bytes_max THEN
+                RETURN QUERY SELECT held, false;
+                RETURN;
+            END IF;
+        END IF;
+        DELETE FROM kv_entries WHERE namespace = the_namespace AND key = the_key;
+        IF new_value IS NOT NULL THEN
+            INSERT INTO kv_entries SELECT made_entry.*;
+        END IF;
+        UPDATE kv_namespaces SET held_bytes = held WHERE namespace = the_namespace;
+        RETURN QUERY SELECT held, true;
+    END
+    $$
+    """
+
 MIGRATIONS = (
     Migration(
         version=1,
@@ -144,7 +180,7 @@ MIGRATIONS = (
     ),
     Migration(
         version=2,
-        title="blobs beside the log",
+        title="blobs, and keys and values of functions, beside the log",
         pre=(
             """
             CREATE TABLE blobs (
@@ -163,6 +199,30 @@ MIGRATIONS = (
             """,
             # Wasm and archives: what can be compressed mostly is, and it would be tried for each chunk.
             "ALTER TABLE blob_chunks ALTER COLUMN content SET STORAGE EXTERNAL",
+            """
+            CREATE TABLE kv_namespaces ( -- its row is the lock on a namespace, taken by every writer first
+                namespace text COLLATE "C" PRIMARY KEY,
+                held_bytes bigint NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE kv_entries (
+                namespace text COLLATE "C" NOT NULL REFERENCES kv_namespaces,
+                key bytea NOT NULL, -- in the order of bytes, as the store of a node has them
+                value bytea NOT NULL,
+                metadata text,
+                expires double precision, -- seconds since the epoch, by this server's clock
+                PRIMARY KEY (namespace, key)
+            )
+            """,
+            "CREATE INDEX kv_entries_by_expiry ON kv_entries (expires) WHERE expires IS NOT NULL",
+            """
+            CREATE FUNCTION kv_bytes(entry kv_entries) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$
+                SELECT (octet_length(entry.key) + octet_length(entry.value)
+                    + coalesce(octet_length(entry.metadata), 0))::bigint
+            $$
+            """,
+            _KV_WRITE,
         ),
     ),
 )

@@ -1,0 +1,179 @@
+"""Keys and values that nodes share, as a worker has them: each operation is a question to a process of its machine.
+
+That process (`kv_server`) has the database; the worker has no way to it, and no credentials. Owns the connections: as
+many as threads ask at once, kept for the next ones up to `IDLE_CONNECTIONS_MAX`.
+
+The invariant: an operation whose answer was lost is not asked for again. It may have been done; the function is told.
+"""
+
+import queue
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from skerry.engine import kv_wire
+from skerry.engine.key_values import (
+    BUSY_SECONDS_MAX,
+    LIST_KEYS_MAX,
+    KeyValueError,
+    Listed,
+    Value,
+    check_entry,
+    check_limit,
+    key_bytes,
+)
+from skerry.engine.kv_wire import Asked
+from skerry.kit.clock import Clock
+
+#: Connections that are kept while nobody asks.
+IDLE_CONNECTIONS_MAX = 16
+#: How long a question waits at least: the deadline of its request may be near.
+WAIT_SECONDS_MIN = 0.05
+
+
+class SharedKeyValues:
+    """A `KeyValues` behind a Unix socket.
+
+    Args:
+        path: of the socket.
+        clock: tells when entries end.
+    """
+
+    is_elsewhere = True
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue(IDLE_CONNECTIONS_MAX)
+
+    def close(self) -> None:
+        """End the connections that nobody uses."""
+        while (connection := self._kept()) is not None:
+            connection.close()
+
+    def now_seconds(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self._clock.now().timestamp()
+
+    def get(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> Value | None:
+        """Return a value, or None; see `KeyValues`."""
+        key_bytes(key)
+        found, value = self._ask(Asked("get", namespace, key), b"", wait_seconds)
+        return Value(value, found["metadata"]) if found else None
+
+    def put(
+        self,
+        namespace: str,
+        key: str,
+        stored: Value,
+        expires: float | None = None,
+        *,
+        wait_seconds: float = BUSY_SECONDS_MAX,
+    ) -> None:
+        """Set a value; see `KeyValues`."""
+        key_bytes(key)
+        check_entry(stored, expires, now_seconds=self.now_seconds())
+        asked = Asked("put", namespace, key, metadata=stored.metadata, expires=expires)
+        self._ask(asked, stored.value, wait_seconds)
+
+    def delete(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> None:
+        """Remove a key; see `KeyValues`."""
+        key_bytes(key)
+        self._ask(Asked("delete", namespace, key), b"", wait_seconds)
+
+    def list(
+        self,
+        namespace: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = LIST_KEYS_MAX,
+        wait_seconds: float = BUSY_SECONDS_MAX,
+    ) -> list[Listed]:
+        """Return keys in the order of their bytes; see `KeyValues`."""
+        check_limit(limit)
+        asked = Asked("list", namespace, after, prefix=prefix, limit=limit)
+        listed, _ = self._ask(asked, b"", wait_seconds)
+        return [Listed(*entry) for entry in listed]
+
+    def sweep(self) -> None:
+        """Do nothing: what has expired is swept where the database is."""
+
+    def _ask(self, asked: Asked, data: bytes, wait_seconds: float) -> tuple[Any, bytes]:
+        """Ask, and return what was answered and the bytes of a value; raises KeyValueError."""
+        ends = time.monotonic() + min(max(wait_seconds, WAIT_SECONDS_MIN), BUSY_SECONDS_MAX)
+        connection = self._kept()
+        try:
+            connection = connection or self._connected()
+            _send(connection, kv_wire.framed(asked.encoded(), data), ends)
+            head, value = _receive(connection, ends)
+        except (OSError, ValueError) as error:  # TimeoutError among them
+            if connection is not None:
+                connection.close()
+            raise KeyValueError(f"the shared key/value store can't be reached: {error or 'it is too slow'}") from error
+        self._keep(connection)
+        answer = kv_wire.decoded(head)
+        if isinstance(answer, dict) and "error" in answer:
+            raise KeyValueError(answer["error"])
+        return answer, value
+
+    def _kept(self) -> socket.socket | None:
+        """Return a connection that is idle, and was not ended by the other side."""
+        while True:
+            try:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
+                return None
+            connection.setblocking(False)
+            try:
+                ended = connection.recv(1, socket.MSG_PEEK) is not None
+            except BlockingIOError:
+                return connection
+            except OSError:
+                ended = True
+            if ended:
+                connection.close()
+
+    def _keep(self, connection: socket.socket) -> None:
+        try:
+            self._idle.put_nowait(connection)
+        except queue.Full:
+            connection.close()
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._path))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+def _send(connection: socket.socket, message: bytes, ends: float) -> None:
+    connection.settimeout(_left(ends))
+    connection.sendall(message)
+
+
+def _receive(connection: socket.socket, ends: float) -> tuple[bytes, bytes]:
+    head, data = kv_wire.lengths(_read(connection, kv_wire.LENGTHS.size, ends))
+    return _read(connection, head, ends), _read(connection, data, ends)
+
+
+def _read(connection: socket.socket, count: int, ends: float) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        connection.settimeout(_left(ends))
+        part = connection.recv(count - len(parts))
+        if not part:
+            raise ConnectionError("it has ended the connection")
+        parts += part
+    return bytes(parts)
+
+
+def _left(ends: float) -> float:
+    left_seconds = ends - time.monotonic()
+    if left_seconds <= 0:
+        raise TimeoutError("it is too slow")
+    return left_seconds
