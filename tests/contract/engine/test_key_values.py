@@ -29,7 +29,6 @@ from skerry.testing.shared_kv import shared_kv
 CLOCK = SystemClock()
 #: How long what has expired may take to be gone, on a busy machine.
 STATE_SECONDS_MAX = 60.0
-POLL_SECONDS = 0.02
 
 
 @pytest.fixture
@@ -100,7 +99,6 @@ def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + STATE_SECONDS_MAX
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(POLL_SECONDS)
 
 
 def is_put(store: KeyValues, key: str, *, expires: float | None = None) -> bool:

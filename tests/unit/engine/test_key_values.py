@@ -22,12 +22,17 @@ def store(tmp_path: Path) -> Iterator[KeyValueStore]:
 WRITER = """
 import sys
 from pathlib import Path
-from skerry.engine.key_values import KeyValueStore, Value
+from skerry.engine.key_values import KeyValueError, KeyValueStore, Value
 from skerry.kit.clock import SystemClock
 
 store = KeyValueStore(Path(sys.argv[1]), SystemClock())
 for number in range(50):
-    store.put("f", f"{sys.argv[2]}-{number}", Value(b"v", None))
+    while True:
+        try:
+            store.put("f", f"{sys.argv[2]}-{number}", Value(b"v", None))
+            break
+        except KeyValueError:  # busy with the others' writes, on a slow disk
+            continue
 """
 
 
