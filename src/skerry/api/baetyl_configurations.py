@@ -4,6 +4,7 @@ Owns the fields and rules of configurations. Does not own the bytes of objects, 
 them. Keys of object storages are sealed at rest and never shown; an update that leaves them out keeps them.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -21,6 +22,10 @@ OBJECT_PREFIX = "_object_"
 UNPACKED = ("zip", "tar", "tgz")
 #: An object that is fetched from a plain URL.
 HTTP_SOURCE = "http"
+#: An object that the control plane itself keeps; `object` is its digest.
+KEPT_SOURCE = "skerry"
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 StorageKey = Annotated[str | None, SECRET_FIELD, WRITE_ONLY]
 
@@ -31,7 +36,7 @@ class ConfigurationObject(Model):
     type: Literal["object", "function"] = "object"
     """object, or function for the code of one."""
     source: Annotated[str, Field(min_length=1)]
-    """Where it is: http, or the name of a storage such as awss3, minio or baidubos."""
+    """Where it is: http, skerry for this control plane, or the name of a storage such as awss3, minio or baidubos."""
     url: str | None = None
     """For the source http: its URL."""
     endpoint: str | None = None
@@ -105,8 +110,10 @@ def _object_errors(path: str, item: ConfigurationObject) -> Iterator[FieldError]
     if item.source == HTTP_SOURCE and not item.url:
         yield required(f"{path}.url", "the source is http")
     for name in () if item.url or item.type == "function" else ("bucket", "object"):
-        if item.source != HTTP_SOURCE and not getattr(item, name):
+        if item.source not in {HTTP_SOURCE, KEPT_SOURCE} and not getattr(item, name):
             yield required(f"{path}.{name}", "an object without a url needs it")
+    if item.source == KEPT_SOURCE and not _DIGEST.fullmatch(item.object or ""):
+        yield invalid(f"{path}.object", item.object, "must be a digest, sha256:..., as POST /v1/objects answers it")
     if item.url and not item.url.startswith(("http://", "https://")):
         yield invalid(f"{path}.url", item.url, "must begin with http:// or https://")
     if item.unpack and item.unpack not in UNPACKED:

@@ -6,6 +6,7 @@ SkerryError
 ├── BuilderError        the builder is at fault (tool missing, killed, too slow): try again later
 ├── FetchError          code could not be brought; `reason` says what of
 │   └── SignatureError  it was brought, and its signature does not hold
+├── ObjectUrlError      an object of a configuration lies nowhere
 ├── BadDigestError      a text is no digest of ours
 ├── ArtifactMissingError
 ├── ArtifactCorruptError
@@ -133,6 +134,10 @@ class SignatureError(FetchError):
 
     def __init__(self, message: str) -> None:
         super().__init__("SignatureInvalid", message)
+
+
+class ObjectUrlError(SkerryError):
+    """There is no URL for an object of a configuration."""
 
 
 class BadDigestError(SkerryError):

@@ -1,4 +1,4 @@
-"""Removes artifacts that no revision, plugin or function names any more.
+"""Removes artifacts that no revision, plugin, function or configuration names any more.
 
 Owns the decision of what is referenced. Does not own the keep, nor the grace age by which it protects an artifact
 whose reference is still being written.
@@ -7,6 +7,7 @@ whose reference is still being written.
 from collections.abc import Iterator
 from itertools import chain
 
+from skerry.api.baetyl_configurations import KEPT_SOURCE, Configuration
 from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
@@ -22,7 +23,11 @@ log = get_logger(__name__)
 COLLECT_SECONDS = 600.0
 
 
-def digests_named_by(obj: EdgeFunctionRevision | WasmPlugin | Function) -> Iterator[str]:
+#: What names artifacts.
+Referring = EdgeFunctionRevision | WasmPlugin | Function | Configuration
+
+
+def digests_named_by(obj: Referring) -> Iterator[str]:
     """Yield the artifacts that an object needs, as `sha256:...`."""
     match obj:
         case EdgeFunctionRevision(status=status):
@@ -36,6 +41,10 @@ def digests_named_by(obj: EdgeFunctionRevision | WasmPlugin | Function) -> Itera
         case Function(spec=spec):
             if spec.source.artifact:
                 yield spec.source.artifact
+        case Configuration(objects=objects):
+            for item in (objects or {}).values():
+                if item.source == KEPT_SOURCE and item.object:
+                    yield item.object
 
 
 class ArtifactCollector:
@@ -46,6 +55,7 @@ class ArtifactCollector:
         revisions: the cache of what names the code of functions.
         plugins: the cache of what names the code of plugins.
         functions: the cache of what names uploaded sources.
+        configurations: the cache of what names files for nodes.
     """
 
     def __init__(
@@ -54,23 +64,26 @@ class ArtifactCollector:
         revisions: Informer[EdgeFunctionRevision],
         plugins: Informer[WasmPlugin],
         functions: Informer[Function],
+        configurations: Informer[Configuration],
     ) -> None:
         self._keep = keep
         self._revisions = revisions
         self._plugins = plugins
         self._functions = functions
+        self._configurations = configurations
 
     async def run(self) -> None:
         """Collect at once and every `COLLECT_SECONDS`; never returns."""
         await self._revisions.synced()
         await self._plugins.synced()
         await self._functions.synced()
+        await self._configurations.synced()
         await keep_running("artifact-collector", self.collect, wakeup=Wakeup(), resync_seconds=COLLECT_SECONDS)
 
     async def collect(self) -> None:
         """Remove what nothing names."""
-        objects: Iterator[EdgeFunctionRevision | WasmPlugin | Function]
-        objects = chain(self._revisions, self._plugins, self._functions)
+        objects: Iterator[Referring]
+        objects = chain(self._revisions, self._plugins, self._functions, self._configurations)
         named = {Digest.parse(digest) for obj in objects for digest in digests_named_by(obj)}
         removed = await self._keep.remove_unreferenced(named)
         if removed:

@@ -7,13 +7,10 @@ from typing import Any
 import orjson
 import pydantic
 
-from skerry.api.dispatch_v1 import Function
-from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
-from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.kinds import Kind
 from skerry.api.model import from_document
 from skerry.api.registry import KINDS
-from skerry.controllers.artifacts import digests_named_by
+from skerry.controllers.artifacts import Referring, digests_named_by
 from skerry.store.errors import Undecryptable
 from skerry.store.moving.artifacts import ArtifactPlace, require_same
 from skerry.store.moving.changes import Change, Progress
@@ -72,7 +69,7 @@ class ValueExaminer:
             return f"it is no {kind.model.__name__}: {'.'.join(map(str, first['loc']))}: {first['type']}"
         if (obj.metadata.namespace or "", obj.metadata.name) != (change.key.namespace, change.key.name):
             return f"it holds {obj.metadata.namespace or ''}/{obj.metadata.name}"
-        if is_present and isinstance(obj, EdgeFunctionRevision | WasmPlugin | Function):
+        if is_present and isinstance(obj, Referring):
             self.named.update(digests_named_by(obj))
         return ""
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry.api.baetyl_configurations import Configuration
 from skerry.api.core_v1 import Event, Secret
 from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
@@ -55,7 +56,7 @@ from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
-from skerry.main.joining import Joining, Trusted, fleet_doors, joining
+from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
 from skerry.main.kept import KeptArtifacts
 from skerry.main.runtimes import local_driver
 from skerry.main.storage import open_storage
@@ -165,8 +166,8 @@ async def api_server(
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
-            trusted, packed = Trusted(authority, identity), data_dir.root / "install"
-            devices = joining(verbs, trusted, packed, fetch_settings(settings), settings.fleet_addresses)
+            trusted, kept = Trusted(authority, identity), Kept(data_dir.root / "install", KeptArtifacts(ground.keep))
+            devices = joining(verbs, trusted, kept, fetch_settings(settings), settings.fleet_addresses)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
             app = App(doors, Guards(known, access, limits), Health([health]), clock, audit, health)
@@ -219,7 +220,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
     tokens = TokenCollector(client, informers, clock)
     nodes = NodeReadinessController(client, informers, clock)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
-    collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function))
+    collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function), informers.of(Configuration))
     expirer = EventExpirer(client, informers.of(Event), clock)
     fetching = fetch_settings(settings)
     async with CodeFetcher(keep, fetching) as fetcher:

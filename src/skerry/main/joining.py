@@ -19,6 +19,7 @@ from skerry.server.baetyl.install import Install, Installing
 from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
+from skerry.server.baetyl.stored_objects import Keeping, StoredObjects
 from skerry.server.baetyl.sync import Sync
 from skerry.server.http import Door
 from skerry.server.tls import Authority, ServerIdentity
@@ -26,6 +27,8 @@ from skerry.server.verbs.verbs import Verbs
 
 #: What the authority's key makes the key of install tokens for.
 _INSTALL_TOKENS = "skerry install tokens"
+#: Likewise, of URLs of files for nodes.
+_OBJECT_URLS = "skerry object urls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Joining:
     registrar: Registrar
     activation: Activation
     install: Install
+    objects: StoredObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +49,35 @@ class Trusted:
     identity: ServerIdentity
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where what devices fetch is kept.
+
+    Attributes:
+        directory: the packed program.
+        artifacts: files for nodes.
+    """
+
+    directory: Path
+    artifacts: Keeping
+
+
 @asynccontextmanager
 async def joining(
-    verbs: Verbs, trusted: Trusted, directory: Path, fetching: FetchSettings, addresses: Sequence[str]
+    verbs: Verbs, trusted: Trusted, kept: Kept, fetching: FetchSettings, addresses: Sequence[str]
 ) -> AsyncIterator[Joining]:
     """Have what lets devices join, for the length of the block.
 
     Args:
         verbs: read and write.
         trusted: by devices.
-        directory: keeps the packed program.
+        kept: where what devices fetch is kept.
         fetching: where callbacks may not go.
         addresses: URLs under which devices reach the API; () for that under which a command is asked for.
     """
     clock, authority = SystemClock(), trusted.authority
     package = Path(skerry.__file__).parent
-    packing = RuntimePackage(directory, distribution="skerry", package=package)
+    packing = RuntimePackage(kept.directory, distribution="skerry", package=package)
     async with Callbacks(fetching) as callbacks, packing as program:
         registrar = Registrar(verbs)
         activation = Activation(verbs, registrar, authority, callbacks, clock)
@@ -71,13 +88,15 @@ async def joining(
             lambda: trusted.identity.public_key_pin,
             clock,
         )
-        yield Joining(registrar, activation, Install(verbs, activation, installing, program, RandomIds()))
+        install = Install(verbs, activation, installing, program, RandomIds())
+        objects = StoredObjects(kept.artifacts, authority.derived_key(_OBJECT_URLS), clock)
+        yield Joining(registrar, activation, install, objects)
 
 
 def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> tuple[Door, ...]:
     """Return the front doors of fleets."""
     return (
-        baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install)),
-        JoiningDoor(access, parts.activation, parts.install),
-        SyncDoor(verbs, access, fleet, Sync(verbs, fleet, SystemClock()), lambda item: item.url or ""),
+        baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects)),
+        JoiningDoor(access, parts.activation, parts.install, parts.objects),
+        SyncDoor(verbs, access, fleet, Sync(verbs, fleet, SystemClock()), parts.objects),
     )

@@ -15,10 +15,12 @@ from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import NODE_NAME_LABEL, SYSTEM_LABEL
 from skerry.api.model import ObjectMeta
 from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.controllers.baetyl_system_apps import CORE
 from skerry.kit.clock import SystemClock
-from skerry.main.joining import Joining, Trusted, fleet_doors, joining
+from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
+from skerry.main.kept import KeptArtifacts
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, CLIENT_CERTIFICATE, StaticTokens, TokenRecord, User, digest_of
 from skerry.server.authorization.authorization import Authorization
@@ -127,7 +129,8 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
         open_verbs(policy=Policies((access, fleet))) as (verbs, _),
         fleet.running(verbs),
         access.running(verbs),
-        joining(verbs, trusted, directory / "install", FetchSettings(), ()) as parts,
+        FolderKeep(directory / "artifacts") as keep,
+        joining(verbs, trusted, Kept(directory / "install", KeptArtifacts(keep)), FetchSettings(), ()) as parts,
     ):
         users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"))
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])

@@ -110,6 +110,24 @@ async def test_pages_add_up_to_one_snapshot_while_writes_go_on(log: RevisionLog)
     assert tuple(entries) == expected
 
 
+async def test_an_entry_is_shown_as_it_was_at_a_revision(log: RevisionLog) -> None:
+    revisions = [await log.put(key("ab"), b"1", expected_revision=0)]
+    for neighbour in ("aa", "aaz", "ab-", "abc", "a"):
+        await log.put(key(neighbour), b"", expected_revision=0)
+    revisions.append(await log.put(key("ab"), b"2", expected_revision=revisions[0]))
+    revisions.append(await log.delete(key("ab"), expected_revision=revisions[1]))
+    found = [await log.get_at(key("ab"), revision) for revision in (0, *revisions)]
+    assert [entry and entry.value for entry in found] == [None, b"1", b"2", None]
+    between = await log.get_at(key("ab"), revisions[1] - 1)
+    assert between is not None
+    assert (between.value, between.revision) == (b"1", revisions[0])
+    with pytest.raises(FutureRevision):
+        await log.get_at(key("ab"), revisions[-1] + 1)
+    await log.compact(revisions[-1])
+    with pytest.raises(Compacted):
+        await log.get_at(key("ab"), revisions[0])
+
+
 async def test_a_list_at_an_old_revision_shows_what_was_there(log: RevisionLog) -> None:
     first = await log.put(key("a"), b"1", expected_revision=0)
     second = await log.put(key("b"), b"1", expected_revision=0)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from skerry.api.baetyl_configurations import Configuration, ConfigurationObject
 from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, WasmPluginSpec
@@ -29,10 +30,15 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
         )
         await client.change_status(plugin, lambda p: setattr(p.status, "code", code))
         revisions, plugins = Informer(client, EdgeFunctionRevision), Informer(client, WasmPlugin)
-        functions = Informer(client, Function)
-        collector = ArtifactCollector(keep, revisions, plugins, functions)
-        async with background(("revisions", revisions.run), ("plugins", plugins.run), ("functions", functions.run)):
+        functions, configurations = Informer(client, Function), Informer(client, Configuration)
+        collector = ArtifactCollector(keep, revisions, plugins, functions, configurations)
+        file = await keep.put(b"file")
+        item = ConfigurationObject(source="skerry", object=str(file))
+        await client.create(Configuration(metadata=ObjectMeta(name="conf", namespace="default"), objects={"f": item}))
+        loops = [("revisions", revisions.run), ("plugins", plugins.run), ("functions", functions.run)]
+        async with background(*loops, ("configurations", configurations.run)):
             await functions.synced()
+            await configurations.synced()
             await revisions.synced()
             await plugins.synced()
             await collector.collect()
@@ -40,4 +46,5 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
             clock.advance(GRACE_SECONDS + 1)
             await collector.collect()
         assert await keep.has(named)
+        assert await keep.has(file)
         assert not await keep.has(other)

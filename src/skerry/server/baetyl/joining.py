@@ -21,10 +21,11 @@ from skerry.server.access import Access, path_act, require
 from skerry.server.auth import CREDENTIAL_ID
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation, ActivationRequest
-from skerry.server.baetyl.delivery import Delivery, ObjectUrls, Place, read_infos
+from skerry.server.baetyl.delivery import Delivery, Place, read_infos
 from skerry.server.baetyl.door import identified, json, refusal
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install
+from skerry.server.baetyl.stored_objects import RESOURCE, StoredObjects
 from skerry.server.baetyl.sync import Sync
 from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.node_certificates import node_of
@@ -41,8 +42,9 @@ class JoiningDoor:
 
     prefixes = (_ACTIVE, _INIT)
 
-    def __init__(self, access: Access, activation: Activation, install: Install) -> None:
+    def __init__(self, access: Access, activation: Activation, install: Install, objects: StoredObjects) -> None:
         self._access = access
+        self._objects = objects
         self._activation = activation
         self._install = install
 
@@ -59,6 +61,9 @@ class JoiningDoor:
         if request.method == "POST" and request.path == _ACTIVE:
             request.verb, request.resource = "activate", "records.cloud.baetyl.io"
             answer: Answer = json(await self._activate(request))
+        elif request.method == "GET" and resource == RESOURCE and prefix == _INIT:
+            request.verb, request.resource = "fetch", "configurations.cloud.baetyl.io"
+            answer = self._objects.opened(request)
         elif request.method == "GET" and prefix in self.prefixes:
             request.verb, request.resource = "install", "nodes.cloud.baetyl.io"
             answer = await self._install.resource(request, resource)
@@ -86,12 +91,12 @@ class SyncDoor:
 
     prefixes = (_SYNC,)
 
-    def __init__(self, verbs: Verbs, access: Access, fleet: Fleet, sync: Sync, url_of: ObjectUrls) -> None:
+    def __init__(self, verbs: Verbs, access: Access, fleet: Fleet, sync: Sync, objects: StoredObjects) -> None:
         self._verbs = verbs
         self._access = access
         self._fleet = fleet
         self._sync = sync
-        self._url_of = url_of
+        self._objects = objects
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
@@ -110,7 +115,8 @@ class SyncDoor:
         if request.path == _REPORT:
             answer = await self._report(request, place, document)
         else:
-            delivery = Delivery(self._verbs, self._fleet, place, self._url_of)
+            urls = self._objects.urls_at(f"https://{request.header(b'host')}")
+            delivery = Delivery(self._verbs, self._fleet, place, urls)
             answer = {"values": await delivery.values(read_infos(document))}
         return identified(Response(escaped(orjson.dumps(answer))), request)
 

@@ -63,6 +63,7 @@ _RECORD: Document = {
 }
 
 SCHEMAS: Mapping[str, Document] = {
+    "StoredObject": whole({"source": TEXT, "object": TEXT, "md5": TEXT}, "source", "object", "md5"),
     "Command": whole({"cmd": TEXT}, "cmd"),
     "Download": {"type": "string", "description": "Fingerprints, one a line."},
     "Generated": whole({"total": _NUMBER, "items": array(TEXT)}, "total", "items"),

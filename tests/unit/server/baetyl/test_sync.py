@@ -1,6 +1,7 @@
 """The sync protocol, as agents of both generations speak it; who may, and what each refusal is."""
 
 import base64
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from skerry.api.baetyl_application_spec import ApplicationSpec
 from skerry.api.baetyl_applications import Application
-from skerry.api.baetyl_configurations import Configuration
+from skerry.api.baetyl_configurations import Configuration, ConfigurationObject
 from skerry.api.baetyl_v1alpha1 import Node, NodeReport
 from skerry.api.core_v1 import Secret
 from skerry.api.errors import NotFound
@@ -55,6 +56,14 @@ async def application(door: FleetDoors, name: str = "web", **spec: Any) -> Appli
     service = {"name": "web", "image": "nginx"}
     given = ApplicationSpec.model_validate({"selector": "site=lyon", "services": [service], **spec}, by_alias=True)
     return await door.client.create(Application(metadata=ObjectMeta(name=name, namespace="default"), spec=given))
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 async def ready(door: FleetDoors) -> NodeClient:
@@ -295,3 +304,28 @@ async def test_a_question_of_another_form_is_refused(door: FleetDoors, infos: An
     node = await ready(door)
     answer = await node.http.post("/v1/sync/desire", json={"infos": infos})
     assert (answer.status_code, answer.json()["code"]) == (400, "ErrRequestParamInvalid")
+
+
+async def test_a_file_that_was_uploaded_is_fetched_by_the_url_that_a_node_is_given(door: FleetDoors):
+    node = await ready(door)
+    uploaded = (await door.http.post("/v1/objects", content=b"model")).json()
+    assert uploaded == {"source": "skerry", "object": f"sha256:{sha256(b'model')}", "md5": md5(b"model")}
+    stored = {name: uploaded[name] for name in ("source", "object", "md5")}
+    item = ConfigurationObject.model_validate(stored)
+    other = ConfigurationObject(source="minio", endpoint="http://10.0.0.1", bucket="b", object="o", ak="A", sk="S")
+    await door.client.create(Configuration(metadata=named("conf"), objects={"m.bin": item, "o": other}))
+    await application(door, volumes=[{"name": "c", "config": {"name": "conf"}}])
+    (answer,) = (await node.desire({"kind": "config", "name": "conf"}))["values"]
+    told = {name: orjson.loads(text) for name, text in answer["value"]["data"].items()}
+    assert told["_object_m.bin"]["md5"] == uploaded["md5"]
+    assert "X-Amz-Signature" in told["_object_o"]["url"]
+    url = told["_object_m.bin"]["url"]
+    assert (await door.device.get(url)).content == b"model"
+    for changed in (url.replace("digest=sha256%3A", "digest=sha256%3A0"), url[:-1] + ("0" if url[-1] != "0" else "1")):
+        assert (await door.device.get(changed)).status_code == 400
+
+
+async def test_a_file_that_was_never_uploaded_is_not_found(door: FleetDoors):
+    item = ConfigurationObject(source="skerry", object="sha256:" + "0" * 64)
+    url = door.parts.objects.urls_at("https://x")(item)
+    assert (await door.device.get(url)).status_code == 404
