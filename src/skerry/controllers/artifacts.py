@@ -41,10 +41,8 @@ def digests_named_by(obj: Referring) -> Iterator[str]:
         case Function(spec=spec):
             if spec.source.artifact:
                 yield spec.source.artifact
-        case Configuration(objects=objects):
-            for item in (objects or {}).values():
-                if item.source == KEPT_SOURCE and item.object:
-                    yield item.object
+        case Configuration(objects=files):
+            yield from (file.object or "" for file in (files or {}).values() if file.source == KEPT_SOURCE)
 
 
 class ArtifactCollector:
