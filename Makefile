@@ -212,7 +212,7 @@ system: setup-dev  ## the tests with real processes
 
 .PHONY: fuzz
 fuzz: setup-dev  ## whatever input, for long: schemathesis and hypothesis with 50 times the examples
-	@$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/system/clients/test_openapi.py \
+	@$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/system/clients/test_openapi.py tests/system/clients/test_fleet_openapi.py \
 		tests/unit/server/kube tests/unit/server/verbs tests/unit/api $(ARGS)
 
 .PHONY: bench
