@@ -1,6 +1,6 @@
 """A process of Skerry that runs until it is told to stop.
 
-Owns signals, the data directory's lock and note. Does not own what runs.
+Owns signals, the data directory's lock and note, and what the service manager is told. Does not own what runs.
 
 Invariant: `when_ready` is called once every port is bound and a request would be answered; a start that fails raises
 StartError after everything that had started is stopped again.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from skerry.kit import logs
 from skerry.kit.errors import StartError
+from skerry.kit.systemd import READY, STOPPING, notify
 from skerry.main import data_dir as directories
 from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
@@ -49,6 +50,8 @@ async def run_process(settings: Settings, parts: Parts, when_ready: Callable[[Ru
     Raises:
         StartError: a part could not start.
     """
+    # Taken away: what is started here is not to speak for us.
+    manager = os.environ.pop("NOTIFY_SOCKET", "")
     logs.configure(style="json" if settings.log_style == "json" else "text", level=settings.log_level)
     life = asyncio.current_task()
     assert life is not None  # noqa: S101 - a coroutine runs in a task
@@ -67,8 +70,10 @@ async def run_process(settings: Settings, parts: Parts, when_ready: Callable[[Ru
                 directories.write_run_note(data_dir, api=running.api_url, http=running.http_url)
                 try:
                     await when_ready(running)
+                    notify(READY, manager)
                     await asyncio.Event().wait()
                 finally:
+                    notify(STOPPING, manager)
                     data_dir.run_note.unlink(missing_ok=True)
     except asyncio.CancelledError:
         if not stopping.is_set():

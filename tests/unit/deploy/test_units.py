@@ -28,10 +28,10 @@ def test_there_is_a_unit_for_each_way_to_run():
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_starts_skerry_with_flags_and_settings_that_it_knows(unit: Path):
     service = service_of(unit)
-    for key in ("ExecStart", "ExecStartPost"):
-        program, *arguments = shlex.split(service[key])
-        assert program == PROGRAM
-        require_command(arguments)
+    assert service["Type"] == "notify"
+    program, *arguments = shlex.split(service["ExecStart"])
+    assert program == PROGRAM
+    require_command(arguments)
     require_settings(dict(pair.split("=", 1) for pair in shlex.split(service["Environment"])))
 
 
