@@ -3,6 +3,7 @@
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -117,8 +118,8 @@ def until_answered(client: httpx.Client, method: str, path: str, json: Any = Non
 def test_replicas_with_keys_made_beforehand_answer_by_the_name_of_the_load_balancer(
     tmp_path: Path, cache_dir: Path, postgres: PostgresProcess
 ):
-    with SkerryProcess.started(tmp_path / "identity", cache_dir=cache_dir, command="serve") as alone:
-        identity = alone.data_dir
+    identity = tmp_path / "identity"
+    subprocess.run([sys.executable, "-m", "skerry", "pki", "init", "--data-dir", str(identity)], check=True)
     database = postgres.create_schema()
     with (
         started_at_once(tmp_path, identity, database, cache_dir) as replicas,

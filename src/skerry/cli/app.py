@@ -32,6 +32,7 @@ from skerry.cli.images import base_images, images
 from skerry.cli.invoke import invoke
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
+from skerry.cli.pki import pki
 from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
 from skerry.cli.progress import apply_and_wait, wait_until_ready
@@ -65,6 +66,7 @@ app.add_typer(services, name="service")
 app.add_typer(secrets, name="secrets")
 app.add_typer(agent, name="agent")
 app.add_typer(store, name="store")
+app.add_typer(pki, name="pki")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
 for command in (init, dev, invoke, logs, revisions, rollback, promote):

@@ -72,7 +72,9 @@ class CopiedKeys(LocalKeys):
     async def add(self) -> str:
         """Make the first key; raises KeyUnavailable for another one."""
         if self.known_keys():
-            raise KeyUnavailable("the keys of replicas are copies, which can't be rotated while the replicas run")
+            raise KeyUnavailable(
+                "replicas have copies of the keys: rotate them with `skerry pki add-key`, then `use-key`"
+            )
         return await super().add()
 
     async def remove(self, key_ids: Sequence[str]) -> None:

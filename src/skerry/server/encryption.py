@@ -8,7 +8,7 @@ is that of paths that are no resources: of the default roles, cluster-admin alon
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from skerry.api.errors import Conflict, MethodNotAllowed, NotFound
 from skerry.api.model import Document
 from skerry.server.access import Access, path_act, require
 from skerry.server.http import Answer, Request, Response, Route, StatusRefusals
-from skerry.store.sealing.keys import KeyUnavailable
+from skerry.store.sealing.keys import KeyInfo, KeyUnavailable
 from skerry.store.sealing.resealing import Census, Resealer
 
 STATUS_PATH = "/encryption"
@@ -63,15 +63,15 @@ class EncryptionDoor(StatusRefusals):
         return _json({"key": key_id}, 202)
 
     def _described(self, census: Census) -> Document:
-        created = {key.id: key.created for key in self._resealer.known_keys()}
+        keys = self._resealer.known_keys()
+        created = {key.id: key.created for key in keys}
         missing = [key_id for key_id in census.values if key_id and key_id not in created]
-        newest = next(reversed(created))
         return {
             "keys": [
                 {
                     "id": key_id,
                     "created": created.get(key_id),
-                    "state": "missing" if key_id in missing else "newest" if key_id == newest else "older",
+                    "state": _state(key_id, keys),
                     "objects": census.objects[key_id],
                     "values": census.values[key_id],
                 }
@@ -84,3 +84,12 @@ class EncryptionDoor(StatusRefusals):
 
 def _json(document: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(document), status)
+
+
+def _state(key_id: str, keys: Sequence[KeyInfo]) -> str:
+    key = next((key for key in keys if key.id == key_id), None)
+    if key is None:
+        return "missing"
+    if key == keys[-1]:
+        return "newest"
+    return "unused" if key.unused else "older"

@@ -12,10 +12,10 @@ import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -57,10 +57,12 @@ class KeyInfo:
     Attributes:
         id: unique among all providers: it begins with the provider's name.
         created: RFC 3339.
+        unused: whether it unwraps only, until `use_added`.
     """
 
     id: str
     created: str
+    unused: bool = False
 
 
 class KeyProvider(Protocol):
@@ -97,7 +99,8 @@ class LocalKeys:
     """Keys in one file, mode 0600. Made for one process: the holder of the data directory's lock.
 
     Args:
-        path: a JSON object `{"keys": [{"id", "created", "key"}]}`, the newest last; absent before the first key.
+        path: a JSON object `{"keys": [{"id", "created", "key"}]}`, the newest last; absent before the first key. One
+            with `"unused": true` is the first.
         clock: for `created`.
 
     Raises:
@@ -136,11 +139,32 @@ class LocalKeys:
     async def add(self) -> str:
         """Make a new key, from now on the newest, and return its id."""
         async with self._changing:
-            if len(self._keys) >= KEYS_MAX:
-                raise KeyUnavailable(f"there are {KEYS_MAX} keys already: a rotation has to end before the next begins")
-            info = KeyInfo(f"{self.name}:{secrets.token_hex(_KEY_ID_BYTES)}", rfc3339(self._clock.now()))
-            await self._keep((*self._keys, _Key(info, AESGCM.generate_key(KEY_BYTES * 8))))
-            return info.id
+            key = self._made()
+            await self._keep((*self._keys, key))
+            return key.info.id
+
+    def _made(self) -> _Key:
+        if len(self._keys) >= KEYS_MAX:
+            raise KeyUnavailable(f"there are {KEYS_MAX} keys already: a rotation has to end before the next begins")
+        info = KeyInfo(f"{self.name}:{secrets.token_hex(_KEY_ID_BYTES)}", rfc3339(self._clock.now()))
+        return _Key(info, AESGCM.generate_key(KEY_BYTES * 8))
+
+    async def add_unused(self) -> str:
+        """Make a key that unwraps and does not wrap yet, the oldest by its place, and return its id."""
+        async with self._changing:
+            key = self._made()
+            unused = _Key(replace(key.info, unused=True), key.secret)
+            await self._keep((unused, *self._keys))
+            return key.info.id
+
+    async def use_added(self) -> str:
+        """Make the key of `add_unused` the newest one, and return its id; raises KeyUnavailable where there is none."""
+        async with self._changing:
+            if not self._keys or not self._keys[0].info.unused:
+                raise KeyUnavailable("there is no key that was added and is not used")
+            added, *others = self._keys
+            await self._keep((*others, _Key(replace(added.info, unused=False), added.secret)))
+            return added.info.id
 
     async def remove(self, key_ids: Sequence[str]) -> None:
         """Forget keys that nothing is wrapped with any more."""
@@ -159,8 +183,7 @@ def _bound_to(key_id: str) -> bytes:
 
 def _read(path: Path) -> tuple[_Key, ...]:
     try:
-        listed = orjson.loads(path.read_bytes())["keys"]
-        keys = tuple(_Key(KeyInfo(k["id"], k["created"]), base64.b64decode(k["key"], validate=True)) for k in listed)
+        keys = tuple(map(_read_key, orjson.loads(path.read_bytes())["keys"]))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -176,9 +199,16 @@ def _read(path: Path) -> tuple[_Key, ...]:
     return keys
 
 
+def _read_key(listed: dict[str, Any]) -> _Key:
+    info = KeyInfo(listed["id"], listed["created"], unused=bool(listed.get("unused")))
+    return _Key(info, base64.b64decode(listed["key"], validate=True))
+
+
 def _write(path: Path, keys: tuple[_Key, ...]) -> None:
     listed = [
-        {"id": key.info.id, "created": key.info.created, "key": base64.b64encode(key.secret).decode()} for key in keys
+        {"id": key.info.id, "created": key.info.created, "key": base64.b64encode(key.secret).decode()}
+        | ({"unused": True} if key.info.unused else {})
+        for key in keys
     ]
     make_private_directory(path.parent)
     write_private(path, orjson.dumps({"keys": listed}, option=orjson.OPT_INDENT_2) + b"\n")

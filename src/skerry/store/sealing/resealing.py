@@ -93,7 +93,7 @@ class Resealer:
 
     async def turn(self) -> None:
         """Make a pass if there is more than one key."""
-        *older, newest = [key.id for key in self._provider.known_keys()]
+        *older, newest = [key.id for key in self._provider.known_keys() if not key.unused]
         if not older:
             return
         # Whatever was sealed under an older key is in the log when this returns: the walk below will see it.
