@@ -20,6 +20,7 @@ PARTS = (
     ("growth.py", "--most", "10000"),
     ("sealing.py",),
     ("authorization.py",),
+    ("binding.py",),
 )
 
 
