@@ -28,6 +28,7 @@ from skerry.store.records import (
     Batch,
     Bounds,
     Entry,
+    Event,
     HeldValue,
     Key,
     ListQuery,
@@ -116,7 +117,7 @@ class PostgresDriver:
 
     def __init__(self, url: str, settings: PostgresSettings) -> None:
         s = self._settings = settings
-        self._wake: Callable[[], None] = lambda: None
+        self._wake: Wake = lambda _: None
         self._writing = Session("writes", url, s, use.share)
         self._getting = Session("gets", url, s)
         self._scanning = [Session("scans", url, s) for _ in range(s.scan_connections)]
@@ -150,7 +151,9 @@ class PostgresDriver:
             scans = [partial(self._scan, session) for session in self._scanning]
             await stack.enter_async_context(open_lane(self._scanner, *scans))
             await stack.enter_async_context(open_lane(self._getter, self._get))
-            await stack.enter_async_context(open_lane(self._writer, writes.Writer(self._writing).run_batch))
+            await stack.enter_async_context(
+                open_lane(self._writer, writes.Writer(self._writing, self._committed).run_batch)
+            )
             yield
 
     async def _keep_listening(self) -> None:
@@ -168,12 +171,12 @@ class PostgresDriver:
     async def _listen(self, connection: Connection) -> None:
         connection.raw.add_termination_listener(lambda _: self._deaf.set())
         await connection.raw.add_listener(CHANNEL, self._heard)
-        self._wake()  # for what was committed while nobody listened
+        self._wake(())  # for what was committed while nobody listened
 
     def _heard(self, _: object, server_process_id: int, *_rest: object) -> None:
         # The core was woken for our own commits before their writers were answered.
         if server_process_id != self._writing.server_process_id:
-            self._wake()
+            self._wake(())
 
     async def _get(self, wanted: Sequence[Key | None]) -> Sequence[Outcome]:
         return await self._getting.run(lambda connection: reads.answer(connection, wanted))
@@ -238,12 +241,11 @@ class PostgresDriver:
         return None
 
     def call_after_commit(self, wake: Wake) -> None:
-        """Have `wake` called on the event loop after commits, of this process and, mostly, of others.
+        """Have `wake` called on the event loop after commits, of this process and, mostly, of others."""
+        self._wake = wake
 
-        Events are always read: between those of two commits there may be some of another process.
-        """
-        self._wake = lambda: wake(())
-        self._writer.after_batch = self._wake
+    def _committed(self, events: Sequence[Event]) -> None:
+        self._wake(events)
 
     def statistics(self) -> Statistics:
         """Return how many jobs wait in each lane."""

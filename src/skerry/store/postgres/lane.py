@@ -48,8 +48,6 @@ class Lane(Generic[J]):
     """A running lane, which works within `open_lane`."""
 
     def __init__(self, settings: LaneSettings[J]) -> None:
-        #: Called after the outcomes of a batch were told.
-        self.after_batch: Callable[[], None] = lambda: None
         self.name = settings.name
         self._settings = settings
         self._inbox: asyncio.Queue[tuple[asyncio.Future[Any], J]] = asyncio.Queue()
@@ -105,7 +103,6 @@ class Lane(Generic[J]):
                 future.set_result(outcome.result)
             else:
                 future.set_exception(outcome.error)
-        self.after_batch()
 
     async def close(self) -> None:
         """Accept no more jobs, and wait until the accepted ones are done."""

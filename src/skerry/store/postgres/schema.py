@@ -33,7 +33,7 @@ _NAMES = """
     """
 
 _APPEND_GROUP = """
-    CREATE FUNCTION append_group(
+    CREATE OR REPLACE FUNCTION append_group(
         the_writer uuid, the_number bigint, resources text[], namespaces text[], names text[],
         expected bigint[], vals bytea[]
     ) RETURNS TABLE (
@@ -49,17 +49,37 @@ _APPEND_GROUP = """
         before := newest;
         SELECT writers.revisions INTO recorded FROM writers
             WHERE writers.writer = the_writer AND writers.number >= the_number;
-        IF NOT FOUND THEN
+        IF FOUND THEN -- applied before: it is only answered
+            RETURN QUERY
+                SELECT written.revision, held.revision, held.created_revision, held.value
+                FROM unnest(recorded) WITH ORDINALITY AS written (revision, i)
+                LEFT JOIN LATERAL (
+                    SELECT revisions.* FROM current JOIN revisions USING (revision)
+                    WHERE written.revision = 0 AND current.resource = resources[written.i]
+                      AND current.namespace = namespaces[written.i] AND current.name = names[written.i]
+                ) AS held ON true
+                ORDER BY written.i;
+        ELSE
             FOR i IN 1 .. cardinality(names) LOOP
                 SELECT * INTO place FROM current
                     WHERE current.resource = resources[i] AND current.namespace = namespaces[i]
                       AND current.name = names[i];
+                found_revision := NULL; found_created_revision := NULL; found_value := NULL;
+                IF place.revision IS NOT NULL THEN
+                    SELECT revisions.revision, revisions.created_revision, revisions.value
+                        INTO found_revision, found_created_revision, found_value
+                        FROM revisions WHERE revisions.revision = place.revision;
+                END IF;
                 IF coalesce(place.revision, 0) <> expected[i] THEN
+                    written_revision := 0;
                     recorded[i] := 0;
+                    RETURN NEXT;
                     CONTINUE;
                 END IF;
                 newest := newest + 1;
+                written_revision := newest;
                 recorded[i] := newest;
+                RETURN NEXT;
                 INSERT INTO revisions VALUES (
                     newest, resources[i], namespaces[i], names[i], coalesce(place.created_revision, newest),
                     expected[i], vals[i] IS NULL, vals[i]
@@ -84,15 +104,6 @@ _APPEND_GROUP = """
                 PERFORM pg_notify('skerry_revision', '');
             END IF;
         END IF;
-        RETURN QUERY
-            SELECT written.revision, held.revision, held.created_revision, held.value
-            FROM unnest(recorded) WITH ORDINALITY AS written (revision, i)
-            LEFT JOIN LATERAL (
-                SELECT revisions.* FROM current JOIN revisions USING (revision)
-                WHERE written.revision = 0 AND current.resource = resources[written.i]
-                  AND current.namespace = namespaces[written.i] AND current.name = names[written.i]
-            ) AS held ON true
-            ORDER BY written.i;
     END
     $$
     """
@@ -224,6 +235,11 @@ MIGRATIONS = (
             """,
             _KV_WRITE,
         ),
+    ),
+    Migration(
+        version=3,
+        title="a group of changes tells what it superseded",
+        pre=(_APPEND_GROUP,),
     ),
 )
 

@@ -17,14 +17,15 @@ attempt come to life after that, it finds its number taken and changes nothing.
 import uuid
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from skerry.kit.logs import get_logger
+from skerry.store.driver import Wake
 from skerry.store.errors import Conflict, FutureRevision, Unavailable
 from skerry.store.lane import Outcome
 from skerry.store.postgres import queries, reads
 from skerry.store.postgres.session import Connection, Session
-from skerry.store.records import Entry, Rewrite, Write
+from skerry.store.records import Entry, Event, Rewrite, Write
 
 log = get_logger(__name__)
 
@@ -43,10 +44,16 @@ def bytes_of(job: Job) -> int:
 
 
 class Writer:
-    """Writes through one session, one group after the other."""
+    """Writes through one session, one group after the other.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: whose connection it uses.
+        wake: called after each group, before its callers are told, as `Driver.call_after_commit` says.
+    """
+
+    def __init__(self, session: Session, wake: Wake) -> None:
         self._session = session
+        self._wake = wake
         self._id = uuid.uuid4()
         self._number = 0
 
@@ -67,6 +74,7 @@ class Writer:
         async def call(connection: Connection) -> list[Any]:
             return await connection.rows(queries.APPEND_GROUP, self._id, number, *_columns(writes))
 
+        rows: list[Any] = []
         try:
             rows = await self._session.run(call)
         except Unavailable as error:
@@ -76,6 +84,8 @@ class Writer:
             if len(writes) > 1:
                 return [outcome for write in writes for outcome in await self._append([write])]
             return [Outcome(error=error)]
+        finally:
+            self._wake(_events(writes, rows))
         return [_outcome(write, *row) for write, row in zip(writes, rows, strict=True)]
 
     async def _rewrite(self, rewrites: Sequence[Rewrite]) -> Outcome:
@@ -109,6 +119,20 @@ def _outcome(write: Write, revision: int, *found: Any) -> Outcome:
         return Outcome(result=revision)
     current = None if found[0] is None else Entry(write.key, *found)
     return Outcome(error=Conflict(write.key, expected_revision=write.expected_revision, current=current))
+
+
+def _events(writes: Sequence[Write], rows: Sequence[Any]) -> Sequence[Event]:
+    """Return what a group has changed; nothing where that has to be read, as of one that was applied before."""
+    events = []
+    for write, (revision, found_revision, _, found_value) in zip(writes, rows, strict=False):
+        if not revision:
+            continue
+        if write.expected_revision != (found_revision or 0):
+            return ()
+        kind: Literal["put", "delete"] = "delete" if write.value is None else "put"
+        created = write.expected_revision == 0
+        events.append(Event(kind, write.key, revision, created=created, value=write.value, previous=found_value))
+    return events
 
 
 async def mark_compacted(connection: Connection, revision: int) -> None:

@@ -43,7 +43,7 @@ async def test_a_group_whose_answer_was_lost_is_applied_once_and_answered_alike(
     url = postgres.create_schema()
     await opened(url)
     session = UnluckySession("writes", url, SETTINGS)
-    writer = Writer(session)
+    writer = Writer(session, lambda _: None)
     first = await writer.run_batch([Write(key("a"), b"1", 0), Write(key("b"), b"1", 7), Write(key("a"), b"2", 1)])
     assert [outcome.result for outcome in first] == [1, None, 2]
     assert isinstance(first[1].error, Conflict)
