@@ -6,8 +6,10 @@ Skipped, with the reason, where podman runs no containers.
 import asyncio
 import datetime as dt
 import io
+import json
 import tarfile
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,15 @@ from skerry.functions.errors import BuildError
 from skerry.functions.images import Recipe
 from skerry.kit.clock import rfc3339
 from skerry.testing.member_node import FakeCloud, member_node, until
-from skerry.testing.podman import NETWORK, Podman, PodmanMissingError, build_python_base, serving_podman
+from skerry.testing.podman import (
+    NETWORK,
+    Podman,
+    PodmanMissingError,
+    build_node_base,
+    build_python_base,
+    serving_podman,
+)
+from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
@@ -183,17 +193,73 @@ def base_with_installer(podman: Podman) -> str:
         "files/usr/lib/python3/dist-packages/pip.py": INSTALLER,
         "files/wheels/sigil.py": b"NAME = 'direwolf'",
     }
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text))
-    content.seek(0)
-    client = podman.client()
-    client.images.build(fileobj=content, custom_context=True, tag="localhost/python3-pip:1", rm=True)
-    client.close()
+    podman.build("localhost/python3-pip:1", **files)
     return "localhost/python3-pip:1"
+
+
+HELLO_JS = b"""
+module.exports = (context, payload) => {
+  console.log('hello', payload.name)
+  if (payload.name === 'nobody') throw new TypeError('no such person')
+  return { greeting: `Hello, ${payload.name}`, node: Number(process.versions.node.split('.')[0]) >= 20 }
+}
+"""
+
+
+async def test_a_function_of_node_js_runs_in_a_container(podman: Podman, driver: DockerDriver) -> None:
+    build_node_base(podman, "localhost/node-base:1")
+    with pytest.raises(BuildError, match="Cannot find module"):
+        await deploy(driver, "./hello.js", b"require('./none.js')", "localhost/node-base:1")
+    function = await deploy(driver, "./hello.js", HELLO_JS, "localhost/node-base:1")
+    execution = FunctionExecution(faas_id="f")
+    output = await Runner(driver).run(execution, {"name": "Jon"})
+    assert output == {"greeting": "Hello, Jon", "node": True}
+    assert logs_of(execution.context).stdout == ["hello Jon"]
+    with pytest.raises(InputError, match="no such person"):
+        await Runner(driver).run(FunctionExecution(faas_id="f"), {"name": "nobody"})
+    await driver.delete(function)
+
+
+#: A base image of nothing but a template, which builds without running anything.
+EMPTY_BASE = {
+    "Dockerfile": b"FROM scratch\nCOPY function-template /function-template\n",
+    "function-template/Dockerfile": b"ARG IMAGE\nFROM ${IMAGE}\nCOPY . /function\n",
+}
+
+
+#: As `docker login` writes it down.
+LOGIN = f"{USERNAME}:{PASSWORD}"
+
+
+async def test_images_of_functions_are_pushed_to_a_registry_that_asks_who_one_is(
+    podman: Podman, tmp_path: Path
+) -> None:
+    podman.build("localhost/empty-base:1", **EMPTY_BASE)
+    with RegistryProcess.started(tmp_path / "registry", password=True, tls=True) as registry:
+        podman.trust(registry.host, registry.ca_file.read_bytes())
+        settings = DockerImageSettings(f"{registry.host}/team", owner="test")
+        config = tmp_path / "config.json"
+        async with connected(podman.host, config) as engine:
+            with pytest.raises(SystemError, match="could not be pushed"):
+                await DockerImageBuilder(settings, engine).build_image(
+                    "openfaas", "refused", Exec(SOURCE, "f.run", "localhost/empty-base:1")
+                )
+        config.write_text(json.dumps({"auths": {registry.host: {"auth": b64encode(LOGIN.encode()).decode()}}}))
+        async with connected(podman.host, config) as engine:
+            builder = DockerImageBuilder(settings, engine)
+            image = await builder.build_image("openfaas", "pushed", Exec(SOURCE, "f.run", "localhost/empty-base:1"))
+            assert image == f"{registry.host}/team/func-pushed:latest"
+            await builder.remove_image("pushed")
+            assert await engine.image_id(image) is None
+            await engine.pull(image)  # as the engine that runs it does
+            source = await engine.copy_out(image, "/function")
+            assert source is not None
+            with tarfile.open(fileobj=io.BytesIO(source)) as archive:
+                member = archive.extractfile("function/f.py")
+                assert member is not None
+                assert member.read() == SOURCE
+            for function in ("pushed", "refused"):
+                await builder.remove_image(function)
 
 
 async def test_an_image_has_packages_and_functions_are_built_from_it(

@@ -373,6 +373,9 @@ def test_what_is_wrong_with_a_request_for_a_run_is_told(http: httpx.Client) -> N
     assert http.post("/v1/runs", params=asked, content=b"{").status_code == 400
     assert http.post("/v1/runs", params=asked, json={"input": "x" * (10 << 20)}).status_code == 400
     assert http.post("/v1/runs", params=asked, json={"input": "x" * (40 << 20)}).status_code == 413
+    assert said(http.post("/v1/runs", params=asked, json={"retries": -1}))[0] == 422
+    assert said(http.post("/v1/runs", params=asked, json={"blocking": "yes"}))[0] == 422
+    assert http.get("/v1/runs", params=asked).json() == [], "what is refused leaves nothing behind"
     assert http.get("/v1/runs/not-a-uuid").json()["code"] == 601
     assert said(http.get("/v1/runs", params={"tags": "x"})) == (400, "error parsing tag 'x': invalid format")
     assert said(http.get("/v1/runs", params={"tags": "k=v"})) == (400, "error parsing tag 'k=v': key 'k' not exist")

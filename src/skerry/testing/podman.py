@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.1
 NETWORK = "slirp4netns"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a random name is made in it
 _STORAGE_BYTES_LEAST = 4 << 30
-_ROOTFS = "localhost/rootfs:1"
+_ROOTFS, _NODE_ROOTFS = "localhost/rootfs:1", "localhost/node-rootfs:1"
 _FROM_SCRATCH = b"FROM scratch\nCOPY rootfs /\nENV PATH=/usr/local/bin:/usr/bin:/bin\n"
 
 
@@ -52,6 +52,27 @@ class Podman:
     def client(self) -> docker.DockerClient:
         """Connect to it."""
         return docker.DockerClient(self.host, version="auto", timeout=60)
+
+    def trust(self, registry: str, ca: bytes) -> None:
+        """Let it take the certificate of a registry (host:port) that an authority has signed."""
+        folder = self.folder / "home" / ".config" / "containers" / "certs.d" / registry
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ca.crt").write_bytes(ca)
+
+    def build(self, image: str, **files: bytes) -> None:
+        """Build an image of files by their paths, a `Dockerfile` among them."""
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for name, text in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(text), 0o755
+                archive.addfile(member, io.BytesIO(text))
+        content.seek(0)
+        client = self.client()
+        try:
+            client.images.build(fileobj=content, custom_context=True, tag=image, rm=True, forcerm=True)
+        finally:
+            client.close()
 
 
 @contextmanager
@@ -189,16 +210,34 @@ def _remove_containers(podman: Podman) -> None:
 
 def build_python_base(podman: Podman, image: str) -> None:
     """Build the base image `python3` as its page tells it, from scratch but for the small Python."""
-    sources = Path(skerry.functions.__file__).parent
+    _build_base(podman, image, "containers/python3/Dockerfile", _ROOTFS)
+
+
+def build_node_base(podman: Podman, image: str) -> None:
+    """Build the base image `nodejs` as its page tells it, of the Node.js of this machine and what that is linked to.
+
+    Raises:
+        PodmanMissingError: there is none.
+    """
+    node, ldd = shutil.which("node"), shutil.which("ldd")
+    if node is None or ldd is None:
+        raise PodmanMissingError("there is no node, or no ldd, on PATH: `make setup` brings the first")
+    linked = subprocess.run([ldd, node], capture_output=True, text=True, check=True).stdout
+    libraries = [word for line in linked.splitlines() for word in line.split() if word.startswith("/")]
+    files = {f"files{library}": Path(library).read_bytes() for library in libraries}
+    files["files/usr/local/bin/node"] = Path(node).read_bytes()
+    files["files/tmp/.made"] = b""
+    files["Dockerfile"] = b"FROM scratch\nCOPY files /\nENV PATH=/usr/local/bin\n"
+    podman.build(_NODE_ROOTFS, **files)
+    _build_base(podman, image, "containers/nodejs/Dockerfile", _NODE_ROOTFS)
+
+
+def _build_base(podman: Podman, image: str, dockerfile: str, base: str) -> None:
+    sources = str(Path(skerry.functions.__file__).parent)
     client = podman.client()
     try:
         client.images.build(
-            path=str(sources),
-            dockerfile="containers/python3/Dockerfile",
-            tag=image,
-            buildargs={"BASE": _ROOTFS},
-            rm=True,
-            forcerm=True,
+            path=sources, dockerfile=dockerfile, tag=image, buildargs={"BASE": base}, rm=True, forcerm=True
         )
     finally:
         client.close()

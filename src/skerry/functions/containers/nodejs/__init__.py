@@ -1,0 +1,1 @@
+"""What the base image `nodejs` is made of: its server, and how images and functions are built from it."""
