@@ -57,8 +57,8 @@ from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
 from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
-from skerry.main.kept import KeptArtifacts
 from skerry.main.runtimes import local_driver
+from skerry.main.served_artifacts import ServedArtifacts
 from skerry.main.storage import open_storage
 from skerry.server.access import Access
 from skerry.server.app import App, Guards
@@ -166,7 +166,7 @@ async def api_server(
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
-            trusted, kept = Trusted(authority, identity), Kept(data_dir.root / "install", KeptArtifacts(ground.keep))
+            trusted, kept = Trusted(authority, identity), Kept(data_dir.root / "install", ServedArtifacts(ground.keep))
             devices = joining(verbs, trusted, kept, fetch_settings(settings), settings.fleet_addresses)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
@@ -194,7 +194,7 @@ def front_doors(
     ground: Ground, reader: LogReader | None, clock: Clock, tokens: Tokens, joined: Joining
 ) -> tuple[Door, ...]:
     """Return every front door that there is."""
-    artifacts = KeptArtifacts(ground.keep)
+    artifacts = ServedArtifacts(ground.keep)
     return (
         KubeDoor(ground.verbs, KubeSettings(ground.access, clock, reader, tokens)),
         EncryptionDoor(ground.resealer, ground.access),

@@ -20,7 +20,7 @@ from skerry.client.client import Client
 from skerry.controllers.baetyl_system_apps import CORE
 from skerry.kit.clock import SystemClock
 from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
-from skerry.main.kept import KeptArtifacts
+from skerry.main.served_artifacts import ServedArtifacts
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, CLIENT_CERTIFICATE, StaticTokens, TokenRecord, User, digest_of
 from skerry.server.authorization.authorization import Authorization
@@ -130,7 +130,7 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
         fleet.running(verbs),
         access.running(verbs),
         FolderKeep(directory / "artifacts") as keep,
-        joining(verbs, trusted, Kept(directory / "install", KeptArtifacts(keep)), FetchSettings(), ()) as parts,
+        joining(verbs, trusted, Kept(directory / "install", ServedArtifacts(keep)), FetchSettings(), ()) as parts,
     ):
         users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"))
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])

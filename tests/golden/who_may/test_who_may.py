@@ -25,7 +25,7 @@ from skerry.kit.ids import RandomIds
 from skerry.main.control_plane import Ground, front_doors
 from skerry.main.functions import dispatching
 from skerry.main.joining import Kept, Trusted, joining
-from skerry.main.kept import KeptArtifacts
+from skerry.main.served_artifacts import ServedArtifacts
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticTokens, TokenRecord, User, digest_of
@@ -86,7 +86,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         ground = Ground(log, verbs, access, sealed.resealer, keep, client, False, Fleet(), behind)
         authority = open_authority(tmp_path / "pki", clock)
         trusted = Trusted(authority, ServerIdentity(tmp_path / "pki", authority, (), clock))
-        devices = joining(verbs, trusted, Kept(tmp_path / "install", KeptArtifacts(keep)), FetchSettings(), ())
+        devices = joining(verbs, trusted, Kept(tmp_path / "install", ServedArtifacts(keep)), FetchSettings(), ())
         joined = await stack.enter_async_context(devices)
         doors = front_doors(ground, LogLines(), clock, tokens, joined)
         yield App(doors, Guards((known,), access), Health([]), clock)

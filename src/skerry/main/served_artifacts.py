@@ -15,7 +15,7 @@ from skerry.artifacts.errors import (
 from skerry.artifacts.keep import ArtifactKeep
 
 
-class KeptArtifacts:
+class ServedArtifacts:
     """`server.dispatch.door.Sources` and `server.artifacts.Artifacts`, in the keep."""
 
     def __init__(self, keep: ArtifactKeep) -> None:
