@@ -132,7 +132,7 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
         FolderKeep(directory / "artifacts") as keep,
         joining(verbs, trusted, Kept(directory / "install", ServedArtifacts(keep)), FetchSettings(), ()) as parts,
     ):
-        users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"))
+        users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"), User("system:serviceaccount:other:robot"))
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])
         guards = Guards((NodeCertificates(verbs, clock), ClientCertificates(clock), known), access)
         app = App(fleet_doors(verbs, access, fleet, parts), guards, Health([]), clock)
