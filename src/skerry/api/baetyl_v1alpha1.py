@@ -6,13 +6,13 @@ code where the document is silent; choices between them: docs/reference/baetyl-a
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from skerry.api.fields import FieldError, invalid, not_supported, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, condition_status, value_at
-from skerry.api.model import LIST_ATOMIC, LIST_SET, Conditions, FreeForm, Model, Resource, Time
+from skerry.api.model import LIST_ATOMIC, LIST_SET, Conditions, FreeForm, Model, Resource, Time, condition_of
 
 GROUP = "cloud.baetyl.io"
 VERSION = "v1alpha1"
@@ -35,6 +35,8 @@ APP_NAME_LABEL = "baetyl-app-name"
 RESERVED_WORD = "baetyl"
 
 NodeMode = Literal["kube", "native", "android"]
+Connection = Literal["online", "offline", "uninstall"]
+CONNECTIONS: tuple[Connection, ...] = get_args(Connection)
 ACCELERATORS = ("nvidia", "jetson", "ascend", "bitmain", "cambricon", "kunlun")
 #: The parts of a node that it can do without; the others it always has.
 OPTIONAL_SYSTEM_APPS = ("baetyl-function", "baetyl-rule", "baetyl-ekuiper", "baetyl-accelerator-metrics")
@@ -144,6 +146,14 @@ def report_owner(report: NodeReport) -> str:
     """Return the uid of the node that a report is of; "" for none."""
     owners = report.metadata.owner_references
     return owners[0].uid if owners else ""
+
+
+def connection_of(node: Node) -> Connection:
+    """Tell how a node is connected: online, offline, or uninstall for one that never was."""
+    condition = condition_of(node.status.conditions, "Ready")
+    if condition is None or condition.status == "Unknown":
+        return "uninstall"
+    return "online" if condition.status == "True" else "offline"
 
 
 def ready_seconds(core: NodeCore) -> int:

@@ -201,6 +201,15 @@ class FleetIndex:
         """Return the names of the applications, of its namespace, that mount a configuration or secret."""
         return sorted(self._users.get(source, ()))
 
+    def summary(self, namespace: str) -> dict[str, int]:
+        """Return how many applications a namespace has, how many of them lack what they mount, and all bindings."""
+        apps = self._known(namespace).apps.values()
+        return {
+            "applications": len(apps),
+            "incomplete": sum(not app.version for app in apps),
+            "bindings": sum(len(app.nodes) for app in apps),
+        }
+
     def statistics(self) -> dict[str, int]:
         """Return how much there is."""
         fleets = self._fleets.values()

@@ -6,6 +6,7 @@ whichever front door it came through.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 
 from skerry.api.baetyl_applications import APPLICATION, Application
 from skerry.api.baetyl_configurations import CONFIGURATION, Configuration
-from skerry.api.baetyl_v1alpha1 import NODE, Node
+from skerry.api.baetyl_v1alpha1 import NODE, Connection, Node, connection_of
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.fleet.applications import facts_of, generated_configurations
 from skerry.fleet.desire import is_behind
@@ -45,13 +46,15 @@ class Fleet:
         #: Applications by the names of the configurations that are made of them.
         self._generated: dict[Key, str] = {}
         self._generated_of: dict[Key, tuple[str, ...]] = {}
+        #: How each node is connected, by namespace and name.
+        self._connections: dict[str, dict[str, Connection]] = {}
         self._listeners: list[Callable[[set[Key]], None]] = []
         self._moved = asyncio.Event()
         followers: tuple[Follower[Any], ...] = (
             Follower(CONFIGURATION, self._put_configuration, partial(self._drop_source, "configuration")),
             Follower(SECRET, self._put_secret, partial(self._drop_source, "secret")),
             Follower(APPLICATION, self._put_application, self._drop_application),
-            Follower(NODE, self._put_node, lambda key: self._tell(self.index.drop_node(key))),
+            Follower(NODE, self._put_node, self._drop_node),
         )
         self._followers = {follower.kind.resource: follower for follower in followers}
 
@@ -113,7 +116,19 @@ class Fleet:
         """Return how much there is, and the oldest place that one of the kinds is at."""
         return {**self.index.statistics(), "revision": min(f.position for f in self._followers.values())}
 
+    def connections(self, namespace: str) -> Counter[Connection]:
+        """Return how many nodes of a namespace are connected, and how."""
+        return Counter(self._connections.get(namespace, {}).values())
+
+    def _drop_node(self, key: Key) -> None:
+        nodes = self._connections.get(key[0], {})
+        nodes.pop(key[1], None)
+        if not nodes:
+            self._connections.pop(key[0], None)
+        self._tell(self.index.drop_node(key))
+
     def _put_node(self, node: Node) -> None:
+        self._connections.setdefault(node.namespace, {})[node.name] = connection_of(node)
         self._tell(self.index.put_node((node.namespace, node.name), node.metadata.labels or {}))
 
     def _put_application(self, application: Application) -> None:

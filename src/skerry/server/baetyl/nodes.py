@@ -9,6 +9,7 @@ from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import (
     ACCELERATOR_LABEL,
     CLUSTER_LABEL,
+    CONNECTIONS,
     NODE,
     NODE_MODE_LABEL,
     Node,
@@ -17,6 +18,7 @@ from skerry.api.baetyl_v1alpha1 import (
     NodeProperty,
     NodeReport,
     NodeSpec,
+    connection_of,
 )
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, ObjectMeta, is_true, to_document
@@ -36,7 +38,6 @@ _ITEM = "/v1/nodes/{name}"
 BATCH_NAMES_MAX = 20
 #: Labels that tell what other members of a node's view tell.
 _TOLD_OTHERWISE = frozenset({ACCELERATOR_LABEL, CLUSTER_LABEL, NODE_MODE_LABEL})
-_CONNECTED = {"online", "offline", "uninstall"}
 
 
 class NodeBody(Body):
@@ -129,6 +130,7 @@ class Nodes:
             ),
             Operation("GET", f"{_ITEM}/core/configs", "get", NODE, self.core, Described("Core")),
             Operation("PUT", f"{_ITEM}/core/configs", "update", NODE, self.set_core, Described("Core", CoreBody)),
+            Operation("GET", "/v1/fleet/summary", "list", NODE, self.summary, Described("Summary")),
             Operation("GET", f"{_ITEM}/core/versions", "get", NODE, self.core_versions, Described("Versions")),
         ]
 
@@ -279,6 +281,14 @@ class Nodes:
 
         return json(_core_view((await asked.objects.change(Node, asked.name, change)).spec.core))
 
+    async def summary(self, asked: Asked) -> Response:
+        """Count the nodes by how they are connected, and the applications and their bindings."""
+        connections, bound = self._fleet.connections(asked.namespace), self._fleet.index.summary(asked.namespace)
+        told: Document = {name: connections[name] for name in CONNECTIONS}
+        applications = {"total": bound["applications"], "incomplete": bound["incomplete"]}
+        nodes = {"total": connections.total(), **told}
+        return json({"nodes": nodes, "applications": applications, "bindings": bound["bindings"]})
+
     async def core_versions(self, asked: Asked) -> Response:
         """List the versions of the agent that a node can have: the one that it is to have."""
         core = (await asked.objects.get(Node, asked.name)).spec.core
@@ -323,22 +333,16 @@ def _core_view(core: NodeCore) -> Document:
 def _kept(asked: Asked) -> Callable[[Node], bool] | None:
     """Return which nodes a request asks for by `ready` and `cluster`; None for all."""
     ready, cluster = asked.query("ready"), asked.query("cluster")
-    if ready and ready not in _CONNECTED:
-        raise errors.invalid("ready must be online, offline or uninstall")
+    if ready and ready not in CONNECTIONS:
+        raise errors.invalid(f"ready must be one of {', '.join(CONNECTIONS)}")
     if cluster and cluster not in {"single", "cluster"}:
         raise errors.invalid("cluster must be single or cluster")
     if not ready and not cluster:
         return None
 
     def keeps(node: Node) -> bool:
-        return (not ready or _connection(node) == ready) and (
+        return (not ready or connection_of(node) == ready) and (
             not cluster or node.spec.cluster == (cluster == "cluster")
         )
 
     return keeps
-
-
-def _connection(node: Node) -> str:
-    """Tell whether a node is connected, in the words of lists."""
-    status = next((c.status for c in node.status.conditions or () if c.type == "Ready"), "Unknown")
-    return {"True": "online", "False": "offline"}.get(status, "uninstall")

@@ -9,6 +9,7 @@ TEXT: Document = {"type": "string"}
 _NUMBER: Document = {"type": "integer"}
 _BOOLEAN: Document = {"type": "boolean"}
 _TEXTS: Document = {"type": "object", "additionalProperties": TEXT}
+_COUNTS: Document = {"type": "object", "additionalProperties": _NUMBER}
 _ANY_MAP: Document = {"type": "object"}
 _MAYBE_MAP: Document = {"type": ["object", "null"]}
 _NAMED: Document = {"name": TEXT, "namespace": TEXT, "version": TEXT, "createTime": TEXT}
@@ -104,6 +105,7 @@ SCHEMAS: Mapping[str, Document] = {
         *("name", "namespace", "ready", "createTime", "labels"),
     ),
     "NodeList": list_of("Node"),
+    "Summary": whole({"nodes": _COUNTS, "applications": _COUNTS, "bindings": _NUMBER}, "nodes", "applications"),
     "Functions": whole({"functions": array(TEXT)}, "functions"),
     "Properties": whole({"state": _ANY_MAP, "metadata": _ANY_MAP}, "state", "metadata"),
     "Core": whole({"frequency": _NUMBER, "apiport": _NUMBER, "agentport": _NUMBER, "logLevel": TEXT}, "frequency"),

@@ -139,6 +139,22 @@ async def test_lists_tell_who_is_connected(door: Door) -> None:
     assert len((await door.ask("GET", "/v1/nodes?cluster=cluster"))["items"]) == 1
 
 
+async def test_the_summary_counts_nodes_and_bindings(door: Door) -> None:
+    for name in ("on", "off", "new"):
+        await make(door, f"n-{name}", labels={"site": "lyon"})
+    await report(door, "n-on", {}, ready=True)
+    await report(door, "n-off", {}, ready=False)
+    services = [{"name": "web", "image": "nginx"}]
+    await door.ask("POST", "/v1/apps", {"name": "web", "selector": "site=lyon", "services": services})
+    assert await door.ask("GET", "/v1/fleet/summary") == {
+        "nodes": {"total": 3, "online": 1, "offline": 1, "uninstall": 1},
+        "applications": {"total": 1, "incomplete": 0},
+        "bindings": 3,
+    }
+    await door.ask("DELETE", "/v1/nodes/n-on")
+    assert (await door.ask("GET", "/v1/fleet/summary"))["nodes"]["online"] == 0
+
+
 async def test_stats_show_the_report_in_plain_units(door: Door) -> None:
     await make(door)
     assert "report" not in await door.ask("GET", "/v1/nodes/edge-1/stats")
