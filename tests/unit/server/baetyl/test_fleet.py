@@ -10,7 +10,7 @@ import pytest
 from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_configurations import Configuration
 from skerry.api.baetyl_v1alpha1 import Node
-from skerry.api.core_v1 import Secret
+from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.errors import Forbidden
 from skerry.api.model import Document, ObjectMeta, from_document
 from skerry.client.client import Client
@@ -21,6 +21,7 @@ from skerry.server.baetyl.fleet import Fleet
 from skerry.server.local import LocalTransport
 from skerry.server.verbs.verbs import Verbs
 from skerry.testing.api_server import open_verbs
+from skerry.testing.control_plane import collecting
 
 NODE_KEY: Key = ("default", "edge-1")
 
@@ -85,6 +86,23 @@ async def test_what_an_application_mounts_stays_until_it_is_let_go(ground: Groun
             await ground.client.delete(found)
     await ground.client.delete(app)
     await ground.client.delete(await ground.client.get(Configuration, "conf", namespace="default"))
+
+
+async def test_a_namespace_ends_with_all_that_its_applications_mount(ground: Ground) -> None:
+    client = ground.client
+    namespace = await client.create(Namespace(metadata=ObjectMeta(name="ending")))
+    await client.create(Configuration(metadata=ObjectMeta(name="conf", namespace="ending")))
+    app = application("web", volumes=[{"name": "v", "config": {"name": "conf"}}])
+    app.metadata.namespace = "ending"
+    await client.create(app)
+
+    async def is_gone() -> bool:
+        return await client.find(Namespace, "ending") is None
+
+    async with collecting(client) as collectors:
+        await client.delete(namespace)
+        await collectors.until(is_gone)
+    assert await client.find(Configuration, "conf", namespace="ending") is None
 
 
 async def test_a_configuration_that_is_made_of_an_application_is_found_by_its_name(ground: Ground) -> None:

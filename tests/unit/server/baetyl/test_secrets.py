@@ -81,7 +81,7 @@ async def test_passwords_of_registries_never_come_back(door: Door) -> None:
     assert answers[4]["items"][0]["username"] == "ada"
 
 
-async def test_a_refreshed_password_reaches_applications_and_a_description_does_too(door: Door) -> None:
+async def test_a_refreshed_password_reaches_applications(door: Door) -> None:
     await door.ask("POST", "/v1/registries", HUB)
     app = await use(door, registries=[{"name": "hub"}])
     assert app["registries"] == [{"name": "hub", "address": "hub.example", "username": "ada"}]
