@@ -238,6 +238,21 @@ def test_values_of_secrets_are_shown_to_who_asks_for_them(http: httpx.Client) ->
     assert http.get("/v1/secret/shown").json() == {"code": 404, "message": "secret shown not found"}
 
 
+def test_the_command_stores_a_secret_and_shows_no_value(skerry: SkerryProcess, tmp_path: Path) -> None:
+    file = tmp_path / "values.json"
+    file.write_text('{"word": "sesame"}')
+    assert skerry.skerry("secret", "create", "by-command", str(file)) == "Created secret: by-command\n"
+    assert "already exists" in skerry.skerry("secret", "create", "by-command", str(file), fails=True)
+    file.write_text('{"other": "mellon"}')
+    assert skerry.skerry("secret", "create", "by-command", str(file), "--update") == "Updated secret: by-command\n"
+    shown = skerry.skerry("secret", "get", "by-command")
+    assert '"other": "<hidden>"' in shown
+    assert "by-command" in skerry.skerry("secret", "list")
+    file.write_text('{"number": 1}')
+    assert "must be a JSON object of texts" in skerry.skerry("secret", "create", "x", str(file), fails=True)
+    assert "Deleted secret: by-command" in skerry.skerry("secret", "delete", "by-command")
+
+
 def test_runs_at_once_keep_what_they_print_apart(http: httpx.Client) -> None:
     create(http, "many", "f.hello")
     until(http, "/v1/function/many", "READY")
@@ -403,6 +418,12 @@ def test_the_command_does_what_the_front_page_says(skerry: SkerryProcess) -> Non
     assert "Deleted function: greeter" in skerry.skerry("function", "delete", "greeter")
 
 
+KINDS = {
+    *("functions", "runs", "images", "baseimages", "serviceclasses", "serviceinstances", "subscriptions"),
+    *("eventdrivers", "endpoints"),
+}
+
+
 def test_kubectl_makes_functions_and_runs_too(skerry: SkerryProcess) -> None:
     function = """
 apiVersion: dispatch.skerry.dev/v1
@@ -424,6 +445,8 @@ spec: {functionName: applied, input: 21}
     name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
     skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
+    kinds = skerry.kubectl("api-resources", "--api-group=dispatch.skerry.dev", "-o", "name").split()
+    assert {kind.partition(".")[0] for kind in kinds} >= KINDS
     skerry.kubectl("delete", "functions.dispatch.skerry.dev/applied")
     skerry.kubectl("wait", "--for=delete", name, "--timeout=60s")
 

@@ -29,6 +29,7 @@ from skerry.cli.event_drivers import types as event_driver_types
 from skerry.cli.events import events, subscriptions
 from skerry.cli.functions import functions
 from skerry.cli.images import base_images, images
+from skerry.cli.injected_secrets import injected_secrets
 from skerry.cli.invoke import invoke
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
@@ -63,6 +64,7 @@ app.add_typer(event_drivers, name="event-driver")
 app.add_typer(event_driver_types, name="event-driver-type")
 app.add_typer(endpoints, name="endpoint")
 app.add_typer(services, name="service")
+app.add_typer(injected_secrets, name="secret")
 app.add_typer(secrets, name="secrets")
 app.add_typer(agent, name="agent")
 app.add_typer(store, name="store")
