@@ -17,6 +17,7 @@ PARTS = (
     ("api.py",),
     ("store.py",),
     ("replicas.py",),
+    ("nodes.py",),
     ("growth.py", "--most", "10000"),
     ("sealing.py",),
     ("authorization.py",),

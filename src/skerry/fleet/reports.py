@@ -75,8 +75,8 @@ def merged_report(before: Document, new: Document, *, source: str, now: dt.datet
         others = {name: [item for item in _items(before, name) if _is_core(item)] for name in _SYSTEM_MEMBERS}
         kept = dict(new)
         for name, of_core in others.items():
-            told = {item.get("name") for item in _items(new, name)}
-            if missing := [item for item in of_core if item.get("name") not in told]:
+            told = {str(item.get("name")) for item in _items(new, name)}
+            if missing := [item for item in of_core if str(item.get("name")) not in told]:
                 kept[name] = [*_items(new, name), *missing]
     else:
         kept = dict(new)

@@ -46,7 +46,10 @@ def issue_node_certificate(authority: Authority, node: Node, now: dt.datetime) -
     Raises:
         ValueError: its names do not fit into a certificate.
     """
-    life = (now, now + dt.timedelta(days=CERTIFICATE_DAYS))
+    revoked = node.status.certificates_after
+    # Times in certificates are whole seconds: one that is made in the second of a revocation is of the next one.
+    start = max(now, from_rfc3339(revoked) + dt.timedelta(seconds=1)) if revoked else now
+    life = (start, start + dt.timedelta(days=CERTIFICATE_DAYS))
     name = common_name(node.namespace, node.name)
     return issue_client_certificate(authority, name, [BAETYL_NODES], life, uri=_URI_PREFIX + node.uid)
 

@@ -64,6 +64,12 @@ def test_core_does_not_erase_what_is_known_of_itself():
     assert kept["sysapps"] == [function, core]
 
 
+@pytest.mark.parametrize("junk", [None, 1, [{}], [{"name": ["x"]}], [{"name": {"a": 1}}], [{"name": None}]])
+def test_what_is_known_of_core_stays_whatever_is_reported(junk: Any):
+    core = {"name": "baetyl-core-1", "version": "1"}
+    assert core in merged({"sysapps": [core]}, {"sysapps": junk}, SOURCE_CORE)["sysapps"]
+
+
 REPORT = {
     "apps": [{"name": "b", "version": "2"}, {"name": "a", "version": "1"}],
     "sysapps": [{"name": "core", "version": "3"}],

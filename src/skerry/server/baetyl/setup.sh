@@ -104,7 +104,12 @@ stop_before() {
     # A process of that number that is not ours is left alone.
     if tr '\0' ' ' <"/proc/$before/cmdline" 2>/dev/null | grep -qF "$home/agent.json"; then
         kill "$before"
-        while kill -0 "$before" 2>/dev/null; do sleep 1; done
+        seconds=30 # to end its applications
+        while kill -0 "$before" 2>/dev/null && [ "$seconds" -gt 0 ]; do
+            sleep 1
+            seconds=$((seconds - 1))
+        done
+        kill -9 "$before" 2>/dev/null || true
     fi
     rm -f "$home/agent.pid"
 }

@@ -205,6 +205,9 @@ async def test_a_node_whose_certificates_are_revoked_is_locked_out(door: FleetDo
     await node.report(OLD)
     await door.ask("POST", "/v1/nodes/sn001/revoke")
     await node.report(OLD, 401)
+    again = await door.joined()  # its product's token still lets it join
+    assert "sysapps" in await again.report(OLD)
+    await node.report(OLD, 401)
 
 
 async def test_a_node_may_do_nothing_else(door: FleetDoors):
