@@ -35,7 +35,6 @@ PRODUCT = {
     "labels": {"part": "bench"},
 }
 JOINING_AT_ONCE = 16
-CONNECTING_AT_ONCE = 32
 ANSWER_BYTES_MAX = 1 << 20
 #: What nodes use, and when they report.
 RANDOM = random.Random(1)  # noqa: S311 - the same in every run
@@ -76,10 +75,13 @@ class Node:
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
 
-    async def connect(self, host: str, port: int) -> None:
+    async def connect(self, url: str) -> None:
+        parts = urlsplit(url)
         trust = ssl.create_default_context(cadata=self.authority)
         trust.load_cert_chain(self.certificate)
-        self.reader, self.writer = await asyncio.open_connection(host, port, ssl=trust, limit=ANSWER_BYTES_MAX)
+        self.reader, self.writer = await asyncio.open_connection(
+            parts.hostname, parts.port, ssl=trust, limit=ANSWER_BYTES_MAX
+        )
 
     async def report(self, host: str) -> float:
         """Report once; return how many seconds the answer took."""
@@ -125,20 +127,7 @@ class Fleet:
             async with asyncio.TaskGroup() as group:
                 for number in joining:
                     group.create_task(join(number))
-        await self._connect()
         return len(joining) / (time.perf_counter() - started)
-
-    async def _connect(self) -> None:
-        parts, slots = urlsplit(self.url), asyncio.Semaphore(CONNECTING_AT_ONCE)
-
-        async def connect(node: Node) -> None:
-            async with slots:
-                await node.connect(parts.hostname or "", parts.port or 0)
-
-        async with asyncio.TaskGroup() as group:
-            for node in self.nodes:
-                if node.writer is None:
-                    group.create_task(connect(node))
 
     async def run(self, interval_seconds: float, rounds: int) -> list[float]:
         """Have every node report at the interval, so many times; return the latencies."""
@@ -150,6 +139,8 @@ class Fleet:
             due = begin + RANDOM.random() * interval_seconds
             for _ in range(rounds):
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if node.writer is None:
+                    await node.connect(self.url)
                 latencies.append(await node.report(host))
                 due += interval_seconds
 
@@ -163,6 +154,7 @@ class Fleet:
             if node.writer is not None:
                 with suppress(OSError):
                     node.writer.transport.abort()
+                node.writer = None
 
 
 def used(pid: int) -> tuple[float, float]:
@@ -210,7 +202,7 @@ async def measure(skerry: SkerryProcess, folder: Path, counts: list[int], settin
                 f"{wanted * 1e3:.0f} ms",
             )
             print(f"| {' | '.join(cells)} |", flush=True)
-    fleet.close()
+            fleet.close()  # for more nodes take a while to join, and nobody waits for silent connections
 
 
 def main() -> None:
