@@ -90,8 +90,8 @@ def _code_errors(path: str, spec: ApplicationSpec, service: Service) -> Iterator
         yield forbidden(f"{path}.functions", "only function applications have them")
     if spec.mode == "kube" and not service.image:
         yield required(f"{path}.image", "a service of a container application needs it")
-    if spec.mode == "native" and not (service.program_config or service.image):
-        yield required(f"{path}.programConfig", "a service on a native node needs a program, or an image")
+    if spec.mode == "native" and not (service.program_config or service.command or service.image):
+        yield required(f"{path}.programConfig", "a service on a native node needs a program or a command")
 
 
 def _port_errors(

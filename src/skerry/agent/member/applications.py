@@ -114,6 +114,13 @@ class Applications:
         for name in set(self._kept) - set(wanted):
             self._kept[name].changed.set()  # its loop ends what runs, and then itself
 
+    def taken(self) -> dict[str, str]:
+        """Return what this node has taken upon it, by name: versions that run, and of what does not those that shall.
+
+        What it would leave out here, the control plane could not take from it.
+        """
+        return self._replica.wanted(APPS) | self.versions()
+
     def versions(self) -> dict[str, str]:
         """Return the versions that run, by name."""
         return {name: kept.running.version for name, kept in self._kept.items() if kept.running is not None}

@@ -73,7 +73,7 @@ class Member:
         """Return the part of a report whose change is worth a report of its own."""
         states = self._applications.states()
         return {
-            "apps": [{"name": name, "version": version} for name, version in self._applications.versions().items()],
+            "apps": [{"name": name, "version": version} for name, version in self._applications.taken().items()],
             "states": [(state.name, state.version, state.status, state.cause) for state in states],
         }
 
