@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.stable_address import StableAddress
 
 pytestmark = pytest.mark.system
 
@@ -65,9 +66,16 @@ class Fleet:
     """A control plane, and its agents."""
 
     skerry: SkerryProcess
+    address: StableAddress
     http: httpx.Client
     folder: Path
     agents: dict[str, AgentProcess] = field(default_factory=dict)
+
+    def find(self) -> None:
+        """Take notice of where the control plane listens now."""
+        self.http.close()
+        self.http = self.skerry.api_client()
+        self.address.target = int(self.skerry.api.rpartition(":")[2])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.http.request(method, path, json=body)
@@ -81,7 +89,8 @@ class Fleet:
         told = self.ask("GET", f"/v1/init/agent.json?token={token}")
         home = self.folder / name
         home.mkdir()
-        (home / "agent.json").write_text(json.dumps({**told, "reportSeconds": 1, **settings}))
+        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1}
+        (home / "agent.json").write_text(json.dumps({**told, **here, **settings}))
         agent = self.agents[name] = AgentProcess(home)
         return agent
 
@@ -104,11 +113,16 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
-    with SkerryProcess.started(folder / "data", command="serve") as skerry, skerry.api_client() as http:
-        fleet = Fleet(skerry, http, folder)
+    with (
+        SkerryProcess.started(folder / "data", command="serve") as skerry,
+        StableAddress.running() as address,
+    ):
+        fleet = Fleet(skerry, address, skerry.api_client(), folder)
+        fleet.find()
         try:
             yield fleet
         finally:
+            fleet.http.close()
             for agent in fleet.agents.values():
                 agent.stop(signal.SIGKILL)
 
@@ -174,7 +188,8 @@ def test_a_configuration_reaches_the_program_that_runs(fleet: Fleet, nodes: tupl
     assert "greeter" not in fleet.states(nodes[1])
 
 
-def test_a_broken_application_tells_its_cause(fleet: Fleet, nodes: tuple[str, str, str]) -> None:
+@pytest.mark.usefixtures("nodes")
+def test_a_broken_application_tells_its_cause(fleet: Fleet) -> None:
     fleet.ask("POST", "/v1/apps", application("broken", "site=lyon", {"name": "main", "command": ["bin/nothing"]}))
     state = fleet.until_status("n1", "broken", "Failed")
     assert state["cause"] == "service main: its program bin/nothing is not there"
@@ -197,12 +212,13 @@ def test_agents_restart_and_run_what_they_ran_while_the_control_plane_is_away(
     agent.start()
 
     def again() -> bool:
-        status = agent.status()
+        status = json.loads((agent.home / "data" / "status.json").read_text())
         found = {each["name"]: each["status"] for each in status["applications"]}
         return status["pid"] == agent.process.pid and found.get("steady") == "Running"  # type: ignore[union-attr]
 
     until(again, "the application runs again without the control plane")
     fleet.skerry.start()
+    fleet.find()
     for node in nodes[:2]:
         fleet.until_status(node, "steady", "Running")
 
