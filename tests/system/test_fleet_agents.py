@@ -2,122 +2,29 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
+from skerry.testing.agent_fleet import AgentFleet, until
 from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.stable_address import StableAddress
 
 pytestmark = pytest.mark.system
 
-SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.05
 #: Writes its configuration, and again whatever comes: until the program is started anew.
 PROGRAM = 'cat etc/conf.yml >> "$TOLD"; exec sleep 1000'
 
 
-@dataclass
-class AgentProcess:
-    """An agent that runs on a folder of its own."""
-
-    home: Path
-    flags: list[str] = field(default_factory=list)
-    process: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def config(self) -> Path:
-        return self.home / "agent.json"
-
-    def start(self) -> None:
-        with (self.home / "agent.log").open("ab") as log:
-            command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), *self.flags]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        if self.process is None:
-            return 0
-        self.process.send_signal(number)
-        return self.process.wait(timeout=SECONDS_MAX)
-
-    def status(self) -> Any:
-        command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), "status", "-o", "json"]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_MAX).stdout)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Wait until something holds, and return what it returned."""
-    deadline = time.monotonic() + SECONDS_MAX
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"it took too long until {what}"
-        time.sleep(LOOK_SECONDS)
-    return found
-
-
-@dataclass
-class Fleet:
-    """A control plane, and its agents."""
-
-    skerry: SkerryProcess
-    address: StableAddress
-    http: httpx.Client
-    folder: Path
-    agents: dict[str, AgentProcess] = field(default_factory=dict)
-
-    def find(self) -> None:
-        """Take notice of where the control plane listens now."""
-        self.http.close()
-        self.http = self.skerry.api_client()
-        self.address.target = int(self.skerry.api.rpartition(":")[2])
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.http.request(method, path, json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def agent(self, name: str, init_path: str, **settings: Any) -> AgentProcess:
-        """Start an agent by what an install command leads to, that reports every second."""
-        command = self.ask("GET", init_path)["cmd"]
-        token = command.split("token=")[1].split("'")[0].split("&")[0]
-        told = self.ask("GET", f"/v1/init/agent.json?token={token}")
-        home = self.folder / name
-        home.mkdir()
-        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1}
-        (home / "agent.json").write_text(json.dumps({**told, **here, **settings}))
-        agent = self.agents[name] = AgentProcess(home)
-        return agent
-
-    def states(self, node: str) -> dict[str, Any]:
-        """Return what a node last said of its applications, by name."""
-        answer = self.http.get(f"/v1/nodes/{node}/stats")
-        report = answer.json().get("report") or {} if answer.status_code == 200 else {}
-        return {each["name"]: each for each in report.get("appstats") or ()}
-
-    def until_status(self, node: str, application: str, status: str) -> Any:
-        """Wait until a node says so of an application."""
-
-        def found() -> Any:
-            state = self.states(node).get(application, {})
-            return state if state.get("status") == status else None
-
-        return until(found, f"{application} is {status} on {node}, which is {self.states(node)}")
-
-
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentFleet]:
     folder = tmp_path_factory.mktemp("fleet")
     with (
         SkerryProcess.started(folder / "data", command="serve") as skerry,
         StableAddress.running() as address,
     ):
-        fleet = Fleet(skerry, address, skerry.api_client(), folder)
+        fleet = AgentFleet(skerry, address, skerry.api_client(), folder)
         fleet.find()
         try:
             yield fleet
@@ -128,7 +35,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="module")
-def nodes(fleet: Fleet) -> tuple[str, str, str]:
+def nodes(fleet: AgentFleet) -> tuple[str, str, str]:
     """Join three: by a command of its own, by what a person enters, and by the name of the machine."""
     fleet.ask("POST", "/v1/nodes", {"name": "n1", "labels": {"site": "lyon"}})
     fleet.agent("n1", "/v1/nodes/n1/init").start()
@@ -154,7 +61,7 @@ def application(name: str, selector: str, service: Any, **more: Any) -> dict[str
     return {"name": name, "mode": "native", "type": "container", "selector": selector, "services": [service], **more}
 
 
-def test_every_kind_of_device_joins_and_says_what_it_is(fleet: Fleet, nodes: tuple[str, str, str]) -> None:
+def test_every_kind_of_device_joins_and_says_what_it_is(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:
     assert nodes[1] == "box-7"
     stats = fleet.ask("GET", "/v1/nodes/n1/stats")["report"]
     assert stats["node"]["os"] == "linux"
@@ -162,7 +69,7 @@ def test_every_kind_of_device_joins_and_says_what_it_is(fleet: Fleet, nodes: tup
     assert fleet.agents["n1"].status()["running"]
 
 
-def test_a_configuration_reaches_the_program_that_runs(fleet: Fleet, nodes: tuple[str, str, str]) -> None:
+def test_a_configuration_reaches_the_program_that_runs(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:
     told = fleet.folder / "told"
     fleet.ask(
         "POST",
@@ -189,7 +96,7 @@ def test_a_configuration_reaches_the_program_that_runs(fleet: Fleet, nodes: tupl
 
 
 @pytest.mark.usefixtures("nodes")
-def test_a_broken_application_tells_its_cause(fleet: Fleet) -> None:
+def test_a_broken_application_tells_its_cause(fleet: AgentFleet) -> None:
     fleet.ask("POST", "/v1/apps", application("broken", "site=lyon", {"name": "main", "command": ["bin/nothing"]}))
     state = fleet.until_status("n1", "broken", "Failed")
     assert state["cause"] == "service main: its program bin/nothing is not there"
@@ -198,7 +105,7 @@ def test_a_broken_application_tells_its_cause(fleet: Fleet) -> None:
 
 
 def test_agents_restart_and_run_what_they_ran_while_the_control_plane_is_away(
-    fleet: Fleet, nodes: tuple[str, str, str]
+    fleet: AgentFleet, nodes: tuple[str, str, str]
 ) -> None:
     program = {"key": "program.yml", "value": {"type": "kv", "value": "entry: /bin/sleep"}}
     fleet.ask("POST", "/v1/configs", {"name": "sleeper", "data": [program]})
@@ -223,7 +130,7 @@ def test_agents_restart_and_run_what_they_ran_while_the_control_plane_is_away(
         fleet.until_status(node, "steady", "Running")
 
 
-def test_a_revoked_node_is_locked_out(fleet: Fleet, nodes: tuple[str, str, str]) -> None:
+def test_a_revoked_node_is_locked_out(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:
     fleet.ask("POST", f"/v1/nodes/{nodes[2]}/revoke")
     log = fleet.agents["named"].home / "agent.log"
     until(lambda: "answered 401" in log.read_text(), "the agent is refused")

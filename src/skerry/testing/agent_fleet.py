@@ -1,0 +1,113 @@
+"""A fleet of real agents, each a process of its own, and the control plane that they report to."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.stable_address import StableAddress
+
+#: How long anything may take on a busy machine.
+SECONDS_MAX = 120.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass
+class AgentProcess:
+    """An agent that runs on a folder of its own."""
+
+    home: Path
+    flags: list[str] = field(default_factory=list)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def config(self) -> Path:
+        """Where its agent.json is."""
+        return self.home / "agent.json"
+
+    def start(self) -> None:
+        """Start it; it may not be ready yet."""
+        with (self.home / "agent.log").open("ab") as log:
+            command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), *self.flags]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal; return its exit code, 0 for one that was never started."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        return self.process.wait(timeout=SECONDS_MAX)
+
+    def status(self) -> Any:
+        """Return what `skerry agent status` says."""
+        command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), "status", "-o", "json"]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_MAX).stdout)
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait until something holds, and return what it returned."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it took too long until {what}")
+        time.sleep(LOOK_SECONDS)
+    return found
+
+
+@dataclass
+class AgentFleet:
+    """A control plane, and its agents."""
+
+    skerry: SkerryProcess
+    address: StableAddress
+    http: httpx.Client
+    folder: Path
+    agents: dict[str, AgentProcess] = field(default_factory=dict)
+
+    def find(self) -> None:
+        """Take notice of where the control plane listens now."""
+        self.http.close()
+        self.http = self.skerry.api_client()
+        self.address.target = int(self.skerry.api.rpartition(":")[2])
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask as the administrator, and return what is answered."""
+        answer = self.http.request(method, path, json=body)
+        if answer.status_code != httpx.codes.OK:
+            raise AssertionError(f"{path} answered {answer.status_code}: {answer.text}")
+        return answer.json()
+
+    def agent(self, name: str, init_path: str, **settings: Any) -> AgentProcess:
+        """Start an agent by what an install command leads to, that reports every second."""
+        command = self.ask("GET", init_path)["cmd"]
+        token = command.split("token=")[1].split("'")[0].split("&")[0]
+        told = self.ask("GET", f"/v1/init/agent.json?token={token}")
+        home = self.folder / name
+        home.mkdir()
+        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1}
+        (home / "agent.json").write_text(json.dumps({**told, **here, **settings}))
+        agent = self.agents[name] = AgentProcess(home)
+        return agent
+
+    def states(self, node: str) -> dict[str, Any]:
+        """Return what a node last said of its applications, by name."""
+        answer = self.http.get(f"/v1/nodes/{node}/stats")
+        report = answer.json().get("report") or {} if answer.status_code == 200 else {}
+        return {each["name"]: each for each in report.get("appstats") or ()}
+
+    def until_status(self, node: str, application: str, status: str) -> Any:
+        """Wait until a node says so of an application."""
+
+        def found() -> Any:
+            state = self.states(node).get(application, {})
+            return state if state.get("status") == status else None
+
+        return until(found, f"{application} is {status} on {node}, which is {self.states(node)}")
