@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ import pytest
 
 from skerry.store.postgres.driver import open_postgres
 from skerry.testing.cutting_proxy import CuttingProxy, Moment
+from skerry.testing.leases import holder_of
 from skerry.testing.ledger import Ledger
 from skerry.testing.postgres_process import PostgresMissingError, PostgresProcess
 from skerry.testing.skerry_process import SkerryProcess
@@ -248,3 +250,29 @@ def resident_bytes(replica: SkerryProcess) -> int:
     assert replica.process is not None
     status = Path(f"/proc/{replica.process.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
+
+
+def test_a_leader_that_stood_still_leads_no_more_and_whoever_leads_does_its_duties(
+    cluster: Cluster, record_property: Record
+):
+    with ExitStack() as stack:
+        clients = {name: stack.enter_context(replica.api_client()) for name, replica in cluster.replicas.items()}
+        leader = holder_of(clients[A])
+        still = next(replica for replica in cluster.replicas.values() if leader in replica.output())
+        other = next(name for name, replica in cluster.replicas.items() if replica is not still)
+        assert still.process is not None
+        stopped = time.monotonic()
+        still.process.send_signal(signal.SIGSTOP)
+        try:
+            successor = holder_of(clients[other], other_than=leader)
+            record_property("another_leads_after", f"{time.monotonic() - stopped:.3f} s")
+        finally:
+            still.process.send_signal(signal.SIGCONT)
+        still.until_printed("this replica leads no more", leader)
+        for name, client in clients.items():
+            assert holder_of(client) == successor
+            answer = client.post("/api/v1/namespaces", json={"metadata": {"name": f"after-{name}"}})
+            assert answer.status_code == 201, answer.text
+            cluster.replicas[other].kubectl(
+                "wait", "--for=create", "serviceaccount/default", "-n", f"after-{name}", "--timeout=60s"
+            )

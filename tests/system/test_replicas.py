@@ -15,12 +15,11 @@ import httpx
 import orjson
 import pytest
 
+from skerry.testing.leases import holder_of
 from skerry.testing.postgres_process import PostgresProcess
 from skerry.testing.skerry_process import SkerryProcess
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
-LEASE = "skerry-controllers"
 REVISIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctionrevisions"
 FUNCTIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions"
 STATE_SECONDS_MAX = 120.0
@@ -35,22 +34,11 @@ def replicas(
     database = ("--database", postgres.create_schema())
     with SkerryProcess.started(tmp_path / "a", *database, cache_dir=cache_dir, command="serve") as first:
         with first.api_client() as client:
-            holder_of(client, other_than="")
+            holder_of(client)
         shutil.copytree(tmp_path / "a" / "pki", tmp_path / "b" / "pki")
         shutil.copy(tmp_path / "a" / "kubeconfig", tmp_path / "b" / "kubeconfig")
         with SkerryProcess.started(tmp_path / "b", *database, cache_dir=cache_dir, command="serve") as second:
             yield first, second
-
-
-def holder_of(client: httpx.Client, *, other_than: str) -> str:
-    """Wait until the lease has another holder, and return it."""
-    with client.stream("GET", LEASES, params={"watch": "1"}) as answer:
-        for line in answer.iter_lines():
-            lease = orjson.loads(line)["object"]
-            holder = lease["spec"].get("holderIdentity", "") if lease["metadata"].get("name") == LEASE else ""
-            if holder not in {"", other_than}:
-                return str(holder)
-    raise AssertionError("nobody else holds the lease")
 
 
 @dataclass
@@ -164,7 +152,7 @@ def test_the_death_of_the_leader_loses_no_acknowledged_write_no_event_and_no_cod
     first, second = replicas
     ledger: dict[str, int] = {}
     with first.api_client() as at_first, second.api_client() as at_second, ThreadPoolExecutor(2) as threads:
-        leader = holder_of(at_second, other_than="")
+        leader = holder_of(at_second)
         read_by_turns(at_first, at_second)
         digests = [build(at_first, "built"), upload(at_first, "uploaded")]
         assert_served(at_second, digests[:1])

@@ -27,6 +27,7 @@ import yaml
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 90.0
+STATE_SECONDS_MAX = 120.0
 POLL_SECONDS = 0.02
 
 #: Lets code be read from whatever folder a test has it in.
@@ -107,6 +108,14 @@ class SkerryProcess:
     def output(self) -> str:
         """Return what it printed, over all its lives."""
         return (self.data_dir.parent / f"{self.data_dir.name}.output").read_text()
+
+    def until_printed(self, *texts: str) -> None:
+        """Wait until it has printed a line with all of these in it."""
+        deadline = time.monotonic() + STATE_SECONDS_MAX
+        while not any(all(text in line for text in texts) for line in self.output().splitlines()):
+            if time.monotonic() > deadline:
+                raise CommandFailedError(f"no line with {' and '.join(texts)}:\n{self.output()}")
+            time.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
         """End it with SIGKILL: no chance to tidy up."""
