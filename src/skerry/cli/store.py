@@ -86,7 +86,7 @@ def backup(
         written = run(moving.back_up(place, file, moving.Options(force, not without_artifacts), tell))
     out.print(f"wrote {file}: {written.file_bytes} bytes", markup=False)
     out.print(f"  {written.changes} changes, digest {written.digest}")
-    out.print(f"  {written.artifacts} artifacts")
+    out.print(f"  {written.artifacts} artifacts, {written.key_values} entries of env.KV")
     _tell_keys(written.key_ids)
 
 
@@ -143,8 +143,7 @@ def _tell_arrived(arrived: "Arrived") -> None:
     if log.resumed_after:
         out.print(f"went on after revision {log.resumed_after}")
     out.print(f"{log.changes} changes up to revision {log.span.latest}, digest {log.digest}")
-    if arrived.artifacts is not None:
-        out.print(f"{arrived.artifacts} artifacts")
+    out.print(f"{arrived.artifacts or 0} artifacts, {arrived.key_values} entries of env.KV")
     _tell_keys(log.key_ids)
 
 

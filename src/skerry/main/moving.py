@@ -5,6 +5,7 @@ Owns what belongs together: a log and the folder with its artifacts and keys. Do
 """
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,25 @@ from urllib.parse import unquote, urlsplit
 
 import skerry
 from skerry.artifacts.folder import FolderKeep
+from skerry.engine.key_values import KeyValueStore
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.kit.errors import ConfigurationError
+from skerry.kit.tasks import run_blocking
 from skerry.main.checking import ValueExaminer, check_artifacts, read_through
 from skerry.main.configuration import read_database
 from skerry.main.data_dir import DataDir
 from skerry.main.kept_artifacts import KeptArtifacts
 from skerry.store.moving.artifacts import ArtifactPlace
-from skerry.store.moving.backup import BackupFile, Written, open_backup, write_backup
+from skerry.store.moving.backup import BackupFile, Beside, Written, open_backup, write_backup
 from skerry.store.moving.changes import Progress, Snapshot, Span
 from skerry.store.moving.checking import Report, check_backup, check_database
-from skerry.store.moving.databases import Database
+from skerry.store.moving.databases import Database, DatabaseSnapshot, Incoming
 from skerry.store.moving.errors import ArtifactGoneError, MovingError
+from skerry.store.moving.key_values import KeyValuePlace
+from skerry.store.moving.key_values import bring as bring_entries
 from skerry.store.moving.postgres import PostgresDatabase
 from skerry.store.moving.sqlite import SqliteDatabase
+from skerry.store.moving.sqlite_key_values import SqliteKeyValues
 from skerry.store.moving.transfer import Moved, move
 from skerry.store.sealing.keys import LocalKeys
 
@@ -64,10 +70,12 @@ class Arrived:
     """What was brought into a database.
 
     Attributes:
+        key_values: how many of functions came along.
         artifacts: how many came along; None where they were left out.
     """
 
     log: Moved
+    key_values: int
     artifacts: int | None
 
 
@@ -104,12 +112,14 @@ async def copy(source: Installation, target: Installation, options: Options, pro
         _require_whole(snapshot, half_done=snapshot.half_done)
         async with target.database.incoming() as incoming:
             moved = await move(snapshot, incoming, progress, force=options.force)
-            kept = _kept(snapshot.artifacts, source) if options.artifacts else None
+            beside = _beside(snapshot, source, options)
+            key_values = await bring_entries(beside.key_values.entries(), await _key_values_of(incoming, target))
+            kept = beside.artifacts
             artifacts = await _bring(_each(kept, progress), incoming.artifacts, target) if kept else None
             await snapshot.confirm()
             if not options.online:
                 await incoming.finish()
-    return Arrived(moved, artifacts)
+    return Arrived(moved, key_values, artifacts)
 
 
 def _require_whole(snapshot: Snapshot, *, half_done: bool) -> None:
@@ -124,9 +134,27 @@ async def _each(kept: ArtifactPlace, progress: Progress) -> AsyncIterator[tuple[
         progress("artifacts", number + 1, len(digests))
 
 
-def _kept(within: ArtifactPlace | None, source: Installation) -> ArtifactPlace | None:
-    """Return where a source's artifacts are: within its database, or in its data directory."""
-    return within or (KeptArtifacts(source.data_dir.artifacts) if source.data_dir else None)
+def _beside(snapshot: DatabaseSnapshot, source: Installation, options: Options) -> Beside:
+    """Return what goes with a source's log: within its database, or in its data directory."""
+    key_values = snapshot.key_values or SqliteKeyValues(_folder_of(source).key_values)
+    artifacts = snapshot.artifacts or KeptArtifacts(_folder_of(source).artifacts)
+    return Beside(key_values, artifacts if options.artifacts else None)
+
+
+def _folder_of(place: Installation) -> DataDir:
+    if place.data_dir is None:
+        raise RuntimeError("a database that keeps the log alone has a data directory beside it")
+    return place.data_dir
+
+
+async def _key_values_of(incoming: Incoming, target: Installation) -> KeyValuePlace:
+    """Return where a target keeps the keys and values of functions; a file is made where there is none."""
+    if incoming.key_values:
+        return incoming.key_values
+    path = _folder_of(target).key_values
+    with ThreadPoolExecutor(1, "key-values") as executor:
+        await run_blocking(executor, lambda: KeyValueStore(path, SystemClock()).close())
+    return SqliteKeyValues(path)
 
 
 async def _bring(
@@ -135,10 +163,8 @@ async def _bring(
     """Keep artifacts where the target has its own, and return how many."""
     async with AsyncExitStack() as stack:
         if within is None:
-            if target.data_dir is None:
-                raise RuntimeError("a database that keeps no artifacts has a data directory")
-            keep = await stack.enter_async_context(FolderKeep(target.data_dir.artifacts))
-            within = KeptArtifacts(target.data_dir.artifacts, keep)
+            directory = _folder_of(target).artifacts
+            within = KeptArtifacts(directory, await stack.enter_async_context(FolderKeep(directory)))
         count = 0
         async for digest, pieces in artifacts:
             with suppress(ArtifactGoneError):
@@ -156,8 +182,8 @@ async def back_up(source: Installation, file: Path, options: Options, progress: 
     made = {"at": rfc3339(SystemClock().now()), "by": f"skerry {skerry.__version__}"}
     async with source.database.snapshot() as snapshot:
         _require_whole(snapshot, half_done=snapshot.half_done)
-        kept = _kept(snapshot.artifacts, source) if options.artifacts else None
-        return await write_backup(BackupFile(file, replace=options.force), snapshot, kept, made, progress)
+        beside = _beside(snapshot, source, options)
+        return await write_backup(BackupFile(file, replace=options.force), snapshot, beside, made, progress)
 
 
 async def restore(file: Path, target: Installation, options: Options, progress: Progress) -> Arrived:
@@ -168,15 +194,19 @@ async def restore(file: Path, target: Installation, options: Options, progress: 
     """
     async with open_backup(file) as backup, target.database.incoming() as incoming:
         moved = await move(backup, incoming, progress, force=options.force)
+        key_values = await bring_entries(backup.key_values(), await _key_values_of(incoming, target))
         artifacts = None
         if options.artifacts and backup.has_artifacts:
             artifacts = await _bring(backup.artifacts(), incoming.artifacts, target)
+        async for _, pieces in backup.artifacts():  # what is left out is read, too: the end of the file is its check
+            async for _ in pieces:
+                pass
         if options.skip_revisions:
             # Whoever asks for what is below is told that it is gone, and lists anew.
             beyond = backup.span.latest + options.skip_revisions
             await incoming.settle(Span(beyond, beyond, beyond))
         await incoming.finish()
-    return Arrived(moved, artifacts)
+    return Arrived(moved, key_values, artifacts)
 
 
 async def check(source: Installation, options: Options, progress: Progress) -> Checked:
@@ -184,7 +214,7 @@ async def check(source: Installation, options: Options, progress: Progress) -> C
     examiner = _examiner(source.data_dir.encryption_keys if source.data_dir else None)
     async with source.database.snapshot() as snapshot:
         report = await check_database(snapshot, examiner.examine, progress)
-        if options.artifacts and (kept := _kept(snapshot.artifacts, source)):
+        if kept := _beside(snapshot, source, options).artifacts:
             await check_artifacts(kept, examiner.named, report, progress)
     return Checked(report, examiner.closed)
 
@@ -194,6 +224,8 @@ async def check_file(file: Path, data_dir: Path | None, progress: Progress) -> C
     examiner = _examiner(DataDir(data_dir).encryption_keys if data_dir else None)
     async with open_backup(file) as backup:
         report = await check_backup(backup, examiner.examine, progress)
+        async for _ in backup.key_values():
+            pass  # reading them is what finds damage
         async for digest, pieces in backup.artifacts():
             await read_through(digest, pieces, report)
     return Checked(report, examiner.closed)

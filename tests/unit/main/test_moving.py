@@ -9,11 +9,14 @@ import orjson
 import pytest
 
 from skerry.artifacts.folder import FolderKeep
+from skerry.engine.key_values import KeyValueStore, Value
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import ConfigurationError
+from skerry.main.data_dir import DataDir
 from skerry.main.moving import Installation, Options, back_up, check, check_file, copy, installation, restore
-from skerry.store.errors import Compacted
+from skerry.store.errors import Compacted, NamespaceFull
 from skerry.store.moving.errors import MovingError
+from skerry.store.postgres.entries import EntryKey, EntryValue, open_entries
 from skerry.store.records import EVERYTHING, Key, Write
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import open_sealed
@@ -23,6 +26,7 @@ from skerry.testing.postgres_process import PostgresProcess
 #: Brings a copy to its end, but for the SIGKILL that comes when it is halfway.
 DIES_HALFWAY = """
 import asyncio, os, signal, sys
+from skerry.main.data_dir import DataDir
 from skerry.main.moving import Options, copy, installation
 from skerry.store.moving import postgres, sqlite
 sqlite.BATCH_CHANGES = postgres.BATCH_CHANGES = 5
@@ -73,6 +77,10 @@ async def source(tmp_path: Path) -> Installation:
         await driver.append(Write(Key("secrets", "default", "db"), secret("db"), 0))
         name = Key("wasmplugins.extensions.istio.io", "default", "auth")
         await driver.append(Write(name, plugin("auth", str(digest)), 0))
+        kept = KeyValueStore(DataDir(root).key_values, SystemClock())
+        for number in range(5):
+            kept.put(f"function-{number % 2}", f"key-{number}", Value(bytes(number), '{"a":1}' if number else None))
+        kept.close()
         for number in range(20):
             await driver.append(Write(Key("installation", "", f"a-{number}"), b"{}", 0))
     return place(root)
@@ -80,6 +88,18 @@ async def source(tmp_path: Path) -> Installation:
 
 def place(root: Path) -> Installation:
     return installation(f"sqlite://{root / 'skerry.db'}", None)
+
+
+def entries_of(root: Path) -> list[tuple[str, bytes, str | None]]:
+    kept = KeyValueStore(DataDir(root).key_values, SystemClock())
+    try:
+        return [
+            (one.key, *(kept.get(namespace, one.key) or ()))
+            for namespace in ("function-0", "function-1")
+            for one in kept.list(namespace)
+        ]
+    finally:
+        kept.close()
 
 
 async def faults(of: Installation) -> list[str]:
@@ -95,6 +115,12 @@ async def test_a_copy_holds_the_log_the_secrets_as_they_are_encrypted_and_the_ar
     back = await copy(installation(url, None), place(tmp_path / "back"), Options(), quiet)
     assert there.log.digest == back.log.digest
     assert there.artifacts == back.artifacts == 1
+    assert there.key_values == back.key_values == 5
+    assert entries_of(tmp_path / "back") == entries_of(tmp_path / "source") != []
+    async with open_entries(url) as entries:  # where the database knows how much each function holds
+        with pytest.raises(NamespaceFull) as full:
+            await entries.put(EntryKey("function-0", b"more"), EntryValue(b"1", None), None, bytes_max=1)
+    assert full.value.held_bytes == sum(len("key-0") + number + (7 if number else 0) for number in (0, 2, 4)) + 5
     (key_id,) = back.log.key_ids
     assert key_id.startswith("local:")
     checked = await check(place(tmp_path / "back"), Options(), quiet)
@@ -130,7 +156,8 @@ async def test_a_backup_is_taken_while_the_log_is_open_and_restored_elsewhere(so
     assert b"Z2VoZWlt" not in file.read_bytes()
     assert (await check_file(file, tmp_path / "source", quiet)).report.faults == []
     arrived = await restore(file, target, Options(), quiet)
-    assert (arrived.log.digest, arrived.artifacts) == (written.digest, 1)
+    assert (arrived.log.digest, arrived.artifacts, arrived.key_values) == (written.digest, 1, 5)
+    assert entries_of(tmp_path / "there") == entries_of(tmp_path / "source")
     assert await faults(target) == []
 
 

@@ -16,6 +16,9 @@ from skerry.store.moving import backup_file as form
 from skerry.store.moving.artifacts import ArtifactPlace
 from skerry.store.moving.changes import Change, Progress, Snapshot, Span, Tally, pack, unpack
 from skerry.store.moving.errors import ArtifactGoneError, BackupDamagedError, MovingError
+from skerry.store.moving.key_values import KeyValue, KeyValuePlace
+from skerry.store.moving.key_values import pack as pack_entry
+from skerry.store.moving.key_values import unpack as unpack_entries
 
 T = TypeVar("T")
 
@@ -28,6 +31,7 @@ class Written:
         digest: of the log.
         changes: how many there are.
         key_ids: of the encryption keys that it takes to read them.
+        key_values: how many of functions there are.
         artifacts: how many there are.
         file_bytes: how large the file is.
     """
@@ -35,6 +39,7 @@ class Written:
     digest: str
     changes: int
     key_ids: frozenset[str]
+    key_values: int
     artifacts: int
     file_bytes: int
 
@@ -84,15 +89,28 @@ class _Thread:
             raise MovingError(f"the file {self._path} fails: {error.strerror or error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What goes with a log.
+
+    Attributes:
+        key_values: of functions.
+        artifacts: None leaves them out.
+    """
+
+    key_values: KeyValuePlace
+    artifacts: ArtifactPlace | None
+
+
 async def write_backup(
-    target: BackupFile, source: Snapshot, artifacts: ArtifactPlace | None, made: dict[str, str], progress: Progress
+    target: BackupFile, source: Snapshot, beside: Beside, made: dict[str, str], progress: Progress
 ) -> Written:
-    """Write a file with a log and its artifacts.
+    """Write a file with a log and what goes with it.
 
     Args:
         target: where.
         source: the log.
-        artifacts: what goes with it; None to leave them out.
+        beside: what goes with it.
         made: when and by which version.
         progress: told how far it is.
 
@@ -105,7 +123,7 @@ async def write_backup(
         file = await thread.do(partial(target.create, draft))
         try:
             writer = _Writer(thread, await thread.do(partial(form.FrameWriter, file)), progress)
-            written = await writer.write(source, artifacts, made)
+            written = await writer.write(source, beside, made)
             await thread.do(partial(target.put, file, draft))
             return written
         finally:
@@ -123,22 +141,24 @@ class _Writer:
         self._frames = frames
         self._progress = progress
 
-    async def write(self, source: Snapshot, artifacts: ArtifactPlace | None, made: dict[str, str]) -> Written:
+    async def write(self, source: Snapshot, beside: Beside, made: dict[str, str]) -> Written:
         span = source.span
         header = {
             "made": made,
             "span": {"latest": span.latest, "compacted": span.compacted, "swept": span.swept},
             "changes": source.count,
-            "artifacts": artifacts is not None,
+            "artifacts": beside.artifacts is not None,
         }
         await self._do(partial(self._frames.document, form.HEADER, header))
         tally = await self._log(source)
         digest = tally.digest(span)
         log = {"changes": tally.changes, "digest": digest, "keys": sorted(tally.key_ids)}
         await self._do(partial(self._frames.document, form.LOG, log))
-        count = await self._artifacts(artifacts) if artifacts else 0
+        entries = await self._key_values(beside.key_values)
+        artifacts = await self._artifacts(beside.artifacts) if beside.artifacts else 0
         await self._do(self._frames.end)
-        return Written(digest, tally.changes, frozenset(tally.key_ids), count, self._frames.bytes_written)
+        key_ids = frozenset(tally.key_ids)
+        return Written(digest, tally.changes, key_ids, entries, artifacts, self._frames.bytes_written)
 
     async def _log(self, source: Snapshot) -> Tally:
         tally = Tally()
@@ -149,6 +169,14 @@ class _Writer:
             self._progress("log", tally.changes, source.count)
         await source.confirm()
         return tally
+
+    async def _key_values(self, place: KeyValuePlace) -> int:
+        count = 0
+        async for entries in place.entries():
+            packed = b"".join(map(pack_entry, entries))
+            await self._do(partial(self._frames.deflated, form.KEY_VALUES, packed))
+            count += len(entries)
+        return count
 
     async def _artifacts(self, artifacts: ArtifactPlace) -> int:
         digests, written = await artifacts.digests(), 0
@@ -210,7 +238,7 @@ def _header(frames: form.FrameReader) -> _Header:
 
 
 class Backup:
-    """A log in a file, as `open_backup` yields it: a `Snapshot`, whose changes can be read once, and then artifacts.
+    """A log in a file, as `open_backup` yields it: a `Snapshot`, whose parts can be read once, in their order.
 
     Attributes:
         made: when and by which version.
@@ -253,12 +281,16 @@ class Backup:
 
         await self._do(check)
 
+    async def key_values(self) -> AsyncIterator[Sequence[KeyValue]]:
+        """Yield the keys and values of functions, behind the log."""
+        while (await self._advance())[0] == form.KEY_VALUES:
+            yield await self._do(partial(_entries_of, self._next[1]))
+
     async def artifacts(self) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
-        """Yield each artifact's digest and pieces, behind the log; the end of the file is checked behind the last one.
+        """Yield each artifact's digest and pieces, behind keys and values; behind the last one, the file is checked.
 
         An artifact's pieces have to be read before the next one is asked for.
         """
-        await self._advance()
         while self._next[0] == form.ARTIFACT:
             document = await self._do(partial(form.document_of, self._next[1]))
             yield str(document.get("digest")), self._pieces()
@@ -273,6 +305,13 @@ class Backup:
 def _changes_of(content: bytes) -> list[Change]:
     try:
         return list(unpack(form.inflated(content)))
+    except ValueError as error:
+        raise BackupDamagedError(f"it is damaged: {error}") from error
+
+
+def _entries_of(content: bytes) -> list[KeyValue]:
+    try:
+        return list(unpack_entries(form.inflated(content)))
     except ValueError as error:
         raise BackupDamagedError(f"it is damaged: {error}") from error
 

@@ -6,6 +6,7 @@
     H  JSON: when and by which version it was made, the span of the log, how many changes follow
     C  changes as `changes.pack` has them, one after the other, deflated; any number of frames
     L  JSON: the number and the digest of the changes, and the encryption keys that it takes to read them
+    K  keys and values of functions as `key_values.pack` has them, likewise; any number of frames
     A  JSON: the digest and the size of an artifact, whose bytes follow
     B  bytes of that artifact; any number of frames
     E  sha256 of all that is before this frame
@@ -26,7 +27,7 @@ from skerry.store.moving.errors import BackupDamagedError
 
 MAGIC = b"\x89SKERRY\n"
 VERSION = 1
-HEADER, CHANGES, LOG, ARTIFACT, BYTES, END = b"H", b"C", b"L", b"A", b"B", b"E"
+HEADER, CHANGES, LOG, KEY_VALUES, ARTIFACT, BYTES, END = b"H", b"C", b"L", b"K", b"A", b"B", b"E"
 _FRAME = struct.Struct(">cI")
 #: A batch of changes with the one value that exceeds its bytes, and all names; what is larger was not written by us.
 FRAME_BYTES_MAX = 4 * BATCH_BYTES

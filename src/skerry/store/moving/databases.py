@@ -12,6 +12,7 @@ from typing import Protocol
 
 from skerry.store.moving.artifacts import ArtifactPlace
 from skerry.store.moving.changes import Change, Snapshot, Span
+from skerry.store.moving.key_values import KeyValuePlace
 
 #: Faults of one sort that are told one by one.
 FAULTS_TOLD_MAX = 20
@@ -51,13 +52,17 @@ class DatabaseSnapshot(Snapshot, Protocol):
 
     Attributes:
         half_done: whether it is the half of a copy.
-        artifacts: what is kept in the database besides the log; None where artifacts are kept elsewhere.
+        artifacts: those that are kept in the database; None where artifacts are kept elsewhere.
+        key_values: those of functions, likewise.
     """
 
     half_done: bool
 
     @property
     def artifacts(self) -> ArtifactPlace | None: ...  # noqa: D102 - told above
+
+    @property
+    def key_values(self) -> KeyValuePlace | None: ...  # noqa: D102 - told above
 
     def places(self) -> AsyncIterator[Sequence[Place]]:
         """Yield every change in the order of revisions, with its neighbours."""
@@ -85,10 +90,14 @@ class Incoming(Protocol):
 
     Attributes:
         artifacts: where it keeps them itself; None where they are kept elsewhere.
+        key_values: likewise.
     """
 
     @property
     def artifacts(self) -> ArtifactPlace | None: ...  # noqa: D102 - told above
+
+    @property
+    def key_values(self) -> KeyValuePlace | None: ...  # noqa: D102 - told above
 
     async def content(self) -> Content:
         """Return what lies there."""

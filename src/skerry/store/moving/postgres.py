@@ -14,6 +14,7 @@ from skerry.store.moving.databases import FAULTS_TOLD_MAX, Content, Place, State
 from skerry.store.moving.errors import InUseError
 from skerry.store.moving.postgres_artifacts import PostgresArtifacts
 from skerry.store.moving.postgres_failures import failures_told
+from skerry.store.moving.postgres_key_values import PostgresKeyValues
 from skerry.store.postgres import queries, schema, use
 from skerry.store.postgres.session import Connection, PostgresSettings, connect, redacted
 from skerry.store.queries import Query
@@ -87,6 +88,7 @@ class PostgresSnapshot:
         self.count = count
         self.half_done = half_done
         self.artifacts = PostgresArtifacts(connection, name)
+        self.key_values = PostgresKeyValues(connection, name)
         self._connection = connection
 
     async def changes(self) -> AsyncIterator[Sequence[Change]]:
@@ -142,6 +144,7 @@ class PostgresIncoming:
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.artifacts = PostgresArtifacts(connection, name)
+        self.key_values = PostgresKeyValues(connection, name)
         self._connection = connection
         self._name = name
 

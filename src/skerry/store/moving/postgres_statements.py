@@ -65,3 +65,30 @@ SET_COMPACTION = "UPDATE compaction SET compacted_revision = $1, swept_revision 
 
 ARTIFACTS = Query("moving_artifacts", "SELECT name FROM blobs ORDER BY name")
 SET_ARTIFACT_SIZE = Query("moving_set_artifact_size", "UPDATE blobs SET size_bytes = $2 WHERE name = $1")
+
+# $1 and $2 the last entry that was seen, $3 most of them, $4 bytes of values after which to cut.
+KEY_VALUES_AFTER = Query(
+    "moving_key_values_after",
+    """
+    SELECT namespace, key, value, metadata, expires FROM (
+        SELECT row.*, sum(octet_length(row.value)) OVER (
+            ORDER BY row.namespace, row.key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS bytes_before
+        FROM (
+            SELECT * FROM kv_entries WHERE (namespace, key) > ($1, $2) ORDER BY namespace, key LIMIT $3
+        ) AS row
+    ) AS batch WHERE coalesce(bytes_before, 0) <= $4 ORDER BY namespace, key
+    """,
+)
+ADD_NAMESPACES = (
+    "INSERT INTO kv_namespaces SELECT DISTINCT name, 0 FROM unnest($1::text[]) AS name ON CONFLICT DO NOTHING"
+)
+ADD_KEY_VALUES = """
+    INSERT INTO kv_entries (namespace, key, value, metadata, expires)
+    SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[], $5::double precision[])
+    """
+COUNT_NAMESPACES = """
+    UPDATE kv_namespaces SET held_bytes = (
+        SELECT sum(kv_bytes(kv_entries)) FROM kv_entries WHERE kv_entries.namespace = kv_namespaces.namespace
+    )
+    """

@@ -5,8 +5,7 @@ A snapshot is one read transaction: in WAL mode writers go on meanwhile, and the
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +13,12 @@ from urllib.parse import quote
 
 from skerry.kit.errors import StartError
 from skerry.kit.files import make_private_directory
-from skerry.kit.tasks import run_blocking
 from skerry.store import sqlite_queries
 from skerry.store.moving import sqlite_statements as statements
 from skerry.store.moving.changes import BATCH_BYTES, BATCH_CHANGES, Change, Span
 from skerry.store.moving.databases import FAULTS_TOLD_MAX, Content, Place, State
 from skerry.store.moving.errors import InUseError, MovingError
+from skerry.store.moving.sqlite_worker import Worker, worker_on
 from skerry.store.queries import Query
 from skerry.store.records import Key
 from skerry.store.sqlite_connection import Connection, SqliteSettings, connect, create_private
@@ -42,8 +41,11 @@ class SqliteDatabase:
         if not self._path.is_file():
             raise MovingError(f"there is no database {self._path}")
         with _alone(self._path) if alone else nullcontext():
-            async with _opened(self._path, read_only=True) as worker, _held(worker, self.name) as snapshot:
+            async with self._opened(read_only=True) as worker, _held(worker, self.name) as snapshot:
                 yield snapshot
+
+    def _opened(self, *, read_only: bool) -> AbstractAsyncContextManager[Worker]:
+        return worker_on(partial(_connect, self._path, read_only=read_only), str(self._path))
 
     @asynccontextmanager
     async def incoming(self) -> AsyncIterator["SqliteIncoming"]:
@@ -53,7 +55,7 @@ class SqliteDatabase:
         except OSError as error:
             raise MovingError(f"cannot open the database {self._path}: {error.strerror}") from error
         with _alone(self._path):
-            async with _opened(self._path, read_only=False) as worker:
+            async with self._opened(read_only=False) as worker:
                 yield SqliteIncoming(worker, self.name)
 
 
@@ -64,36 +66,6 @@ def _alone(path: Path) -> Iterator[None]:
             yield
     except StartError as error:
         raise InUseError(error.public) from error
-
-
-class _Worker:
-    """A connection, and the one thread that works with it."""
-
-    def __init__(self, raw: sqlite3.Connection, executor: ThreadPoolExecutor, name: str) -> None:
-        self.raw = raw
-        self.connection = Connection(raw)
-        self._executor = executor
-        self._name = name
-
-    async def do(self, call: Callable[[], T]) -> T:
-        """Call something in the thread; raises MovingError where the database can't do it."""
-        try:
-            return await run_blocking(self._executor, call)
-        except (sqlite3.Error, OSError) as error:
-            raise MovingError(f"the database {self._name} fails: {error}", detail=str(error)) from error
-
-
-@asynccontextmanager
-async def _opened(path: Path, *, read_only: bool) -> AsyncIterator[_Worker]:
-    with ThreadPoolExecutor(1, "store-moving") as executor:
-        try:
-            raw = await run_blocking(executor, partial(_connect, path, read_only=read_only))
-        except (sqlite3.Error, OSError) as error:
-            raise MovingError(f"cannot open the database {path}: {error}") from error
-        try:
-            yield _Worker(raw, executor, str(path))
-        finally:
-            await run_blocking(executor, raw.close)
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -113,7 +85,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 @asynccontextmanager
-async def _held(worker: _Worker, name: str) -> AsyncIterator["SqliteSnapshot"]:
+async def _held(worker: Worker, name: str) -> AsyncIterator["SqliteSnapshot"]:
     """Begin a read transaction; it sees the moment of its first statement."""
 
     def begin() -> tuple[Span, int, bool]:
@@ -132,12 +104,13 @@ async def _held(worker: _Worker, name: str) -> AsyncIterator["SqliteSnapshot"]:
 class SqliteSnapshot:
     """A `DatabaseSnapshot` of a file."""
 
-    def __init__(self, worker: _Worker, name: str, span: Span, count: int, *, half_done: bool) -> None:
+    def __init__(self, worker: Worker, name: str, span: Span, count: int, *, half_done: bool) -> None:
         self.name = name
         self.span = span
         self.count = count
         self.half_done = half_done
         self.artifacts = None
+        self.key_values = None
         self._worker = worker
 
     async def changes(self) -> AsyncIterator[Sequence[Change]]:
@@ -202,8 +175,9 @@ def _place(row: Any) -> Place:
 class SqliteIncoming:
     """An `Incoming` of a file."""
 
-    def __init__(self, worker: _Worker, name: str) -> None:
+    def __init__(self, worker: Worker, name: str) -> None:
         self.artifacts = None
+        self.key_values = None
         self._worker = worker
         self._name = name
 

@@ -12,6 +12,7 @@ from skerry.store.driver import Driver
 from skerry.store.moving.changes import Change
 from skerry.store.moving.databases import Database
 from skerry.store.moving.errors import ArtifactGoneError
+from skerry.store.moving.key_values import KeyValue
 from skerry.store.moving.postgres import PostgresDatabase
 from skerry.store.moving.sqlite import SqliteDatabase
 from skerry.store.postgres.driver import open_postgres
@@ -96,6 +97,28 @@ def quiet(_stage: str, _done: int, _total: int) -> None:
 async def accept(_change: Change, _is_present: bool) -> str:  # noqa: FBT001 - the form of `Examine`
     """Find nothing wrong with a value."""
     return ""
+
+
+#: In the order of (namespace, key): of bytes.
+ENTRIES = [
+    KeyValue("a", "ä".encode(), b"\0\1", '{"ü":1}', None),
+    KeyValue("b", b"k", b"", None, 4102444800.5),
+    KeyValue("b", b"l", b"x" * 5000, "", None),
+]
+
+
+class FakeKeyValues:
+    """Keys and values of functions in memory, which are read one by one."""
+
+    def __init__(self, kept: Sequence[KeyValue] = ()) -> None:
+        self.kept = list(kept)
+
+    async def entries(self) -> AsyncIterator[Sequence[KeyValue]]:
+        for entry in self.kept:
+            yield [entry]
+
+    async def replace(self, entries: AsyncIterator[Sequence[KeyValue]]) -> None:
+        self.kept = [entry async for batch in entries for entry in batch]
 
 
 class FakeArtifacts:

@@ -10,13 +10,23 @@ import pytest
 
 from skerry.store.driver import Driver
 from skerry.store.moving import backup_file
-from skerry.store.moving.backup import BackupFile, Written, open_backup, write_backup
+from skerry.store.moving.backup import BackupFile, Beside, Written, open_backup, write_backup
 from skerry.store.moving.changes import Change, Snapshot, Span
 from skerry.store.moving.checking import check_backup, check_database
 from skerry.store.moving.errors import BackupDamagedError, MovingError
 from skerry.store.moving.transfer import Moved, move
 from skerry.store.records import Write
-from tests.contract.store.moving.conftest import FakeArtifacts, MakePlace, Place, accept, filled, key, quiet
+from tests.contract.store.moving.conftest import (
+    ENTRIES,
+    FakeArtifacts,
+    FakeKeyValues,
+    MakePlace,
+    Place,
+    accept,
+    filled,
+    key,
+    quiet,
+)
 
 MADE = {"at": "2026-01-01T00:00:00Z", "by": "skerry"}
 
@@ -24,12 +34,14 @@ MADE = {"at": "2026-01-01T00:00:00Z", "by": "skerry"}
 async def backed_up(
     snapshot: Snapshot, file: Path, artifacts: FakeArtifacts | None = None, *, replace: bool = False
 ) -> Written:
-    return await write_backup(BackupFile(file, replace=replace), snapshot, artifacts, MADE, quiet)
+    beside = Beside(FakeKeyValues(ENTRIES), artifacts)
+    return await write_backup(BackupFile(file, replace=replace), snapshot, beside, MADE, quiet)
 
 
 async def restored(file: Path, place: Place) -> tuple[Moved, dict[str, bytes]]:
     async with open_backup(file) as backup, place.database.incoming() as incoming:
         moved = await move(backup, incoming, quiet, force=False)
+        assert [entry async for batch in backup.key_values() for entry in batch] == ENTRIES
         artifacts = {digest: b"".join([piece async for piece in pieces]) async for digest, pieces in backup.artifacts()}
         await incoming.finish()
         return moved, artifacts
@@ -88,6 +100,8 @@ class OneSnapshot:
 async def read_whole(file: Path) -> None:
     async with open_backup(file) as backup:
         report = await check_backup(backup, accept, quiet)
+        async for _ in backup.key_values():
+            pass
         async for _, pieces in backup.artifacts():
             async for _ in pieces:
                 pass
