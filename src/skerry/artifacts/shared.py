@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from skerry.artifacts.digest import Digest
-from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError
+from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, KeepUnavailableError
 from skerry.artifacts.folder import FolderKeep
 from skerry.artifacts.keep import GRACE_SECONDS
 from skerry.kit.logs import get_logger
@@ -75,8 +75,16 @@ class SharedKeep:
         return digest
 
     async def has(self, digest: Digest) -> bool:
-        """Tell whether an artifact is kept; see `ArtifactKeep`."""
-        return await self._blobs.has(digest) or await self._share(digest)
+        """Tell whether an artifact is kept; see `ArtifactKeep`.
+
+        While the shared place can't be reached, what is on this machine is: it was kept, and goes on serving.
+        """
+        try:
+            return await self._blobs.has(digest) or await self._share(digest)
+        except KeepUnavailableError:
+            if await self._cache.has(digest):
+                return True
+            raise
 
     async def _share(self, digest: Digest) -> bool:
         """Put an artifact into the shared place that this machine alone has; returns whether it has it."""

@@ -27,6 +27,7 @@ from skerry.artifacts.errors import (
     FetchError,
     FetchReason,
     KeepFullError,
+    KeepUnavailableError,
 )
 from skerry.artifacts.fetching.downloads import Download, Downloads, Source, content_of
 from skerry.artifacts.fetching.forms import WASM_MODULE
@@ -150,6 +151,8 @@ class CodeFetcher:
             raise FetchError("TimedOut", f"{source.url} can't be fetched within {seconds:g} seconds") from error
         except KeepFullError as error:
             raise FetchError("KeepFull", error.public) from error
+        except KeepUnavailableError as error:
+            raise FetchError("DownloadFailed", error.public) from error
         except OSError as error:
             raise FetchError("KeepFull", f"the code can't be written to disk: {error.strerror}") from error
         if download.manifest:
