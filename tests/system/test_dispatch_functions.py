@@ -221,6 +221,7 @@ def test_secrets_of_function_and_run_are_injected_and_a_missing_one_is_told(
         "secrets": {"word": "sesame", "key": "mellon"},
         "serviceBindings": {},
         "httpContext": {"method": "GET"},
+        "traceparent": run["traceparent"],
     }
     assert run["secrets"] == ["open", "closed"]
     missing = execute(http, "context", secrets=["nowhere"])
@@ -280,7 +281,8 @@ def test_an_update_serves_until_it_is_deployed_and_one_that_fails_leaves_the_old
     assert http.put("/v1/function/changing", json=body | {"handler": "f.context"}).status_code == 200
     while http.get("/v1/function/changing").json()["faasId"] == before["faasId"]:
         assert time.monotonic() < deadline
-    assert execute(http, "changing", 1)["output"] == {"secrets": {}, "serviceBindings": {}}
+    run = execute(http, "changing", 1)
+    assert run["output"] == {"secrets": {}, "serviceBindings": {}, "traceparent": run["traceparent"]}
     assert http.get("/v1/function/changing").json()["reason"] is None
 
 
