@@ -7,6 +7,7 @@ import signal
 import ssl
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from skerry.testing.skerry_process import SkerryProcess
 pytestmark = pytest.mark.system
 
 INSTALL_SECONDS_MAX = 240
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 REPORT = {"node": {"hostname": "host1"}, "apps": [], "sysapps": []}
 
 
@@ -54,10 +56,12 @@ def mutual(skerry: SkerryProcess, folder: Path, given: dict[str, str]) -> httpx.
     return httpx.Client(base_url=skerry.api, verify=trust, trust_env=False, timeout=60)
 
 
+@needs_curl
 def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(admin: httpx.Client, tmp_path: Path):
     ask(admin, "POST", "/v1/nodes", {"name": "n1"})
     home = tmp_path / "device"
-    environment = {**os.environ, "SKERRY_HOME": str(home), "HOME": str(tmp_path), "PYTHONPATH": ""}
+    where = {"SKERRY_HOME": str(home), "HOME": str(tmp_path), "PYTHON": sys.executable, "PYTHONPATH": ""}
+    environment = {**os.environ, **where, "SKERRY_START": "background"}
     for _ in range(2):
         command = ask(admin, "GET", "/v1/nodes/n1/init")["cmd"]
         try:
@@ -88,6 +92,7 @@ def end_agent(home: Path) -> None:
         os.kill(int((home / "agent.pid").read_text()), signal.SIGKILL)
 
 
+@needs_curl
 def test_a_command_believes_no_server_but_the_one_that_it_names(admin: httpx.Client, tmp_path: Path):
     ask(admin, "POST", "/v1/nodes", {"name": "n2"})
     command = ask(admin, "GET", "/v1/nodes/n2/init")["cmd"]

@@ -124,8 +124,8 @@ class NodeReadinessController:
         state, conditions = _judged(node, report, now)
         if report is not None and state == "ready":
             self._set_deadline(key, node, report, now)
-        await self._tell(node, conditions)
         self._count(key, state)
+        await self._tell(node, conditions)
 
     async def _tell(self, node: Node, conditions: list[Condition]) -> None:
         """Write conditions, and an Event for each that changed."""

@@ -5,6 +5,7 @@
 #
 # SKERRY_HOME   where everything goes: /var/lib/skerry-agent for root, ~/.skerry-agent for anybody else
 # PYTHON        the Python that runs the agent: python3
+# SKERRY_START  "background": start the agent without systemd, even where there is one
 #
 # Written there: agent.json (addresses, authority, credentials: for its owner alone), ca.pem, runtime/ (the program),
 # data/ (what the agent keeps), bin/skerry, and without systemd agent.pid and agent.log.
@@ -131,7 +132,7 @@ install_program
 fetch agent.json "$home/agent.json.new"
 mv "$home/agent.json.new" "$home/agent.json"
 write_command
-if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ]; then
+if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && [ "${SKERRY_START:-}" != background ]; then
     start_with_systemd
     say "the agent runs: systemctl status $unit"
 else

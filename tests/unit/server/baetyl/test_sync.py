@@ -100,7 +100,7 @@ async def test_a_report_is_kept_before_it_is_answered_and_shown_as_the_document_
     shown = (await door.ask("GET", "/v1/nodes/sn001/stats"))["report"]
     assert shown["node"]["hostname"] == "host1"
     assert shown["nodestats"]["percent"] == {"cpu": 0.125, "memory": 0.25}
-    assert shown["time"] > "2026-11"
+    assert shown["time"] != report["time"]
 
 
 async def test_a_report_is_of_the_time_at_which_it_came(door: FleetDoors):
@@ -108,7 +108,7 @@ async def test_a_report_is_of_the_time_at_which_it_came(door: FleetDoors):
     await node.report({**OLD, "time": "1999-01-01T00:00:00Z"})
     first = (await kept(door)).time
     await node.report(OLD)
-    assert "2026" < first < (await kept(door)).time
+    assert "1999-01-01T00:00:00Z" < first < (await kept(door)).time
 
 
 async def test_a_node_that_decides_for_itself_is_told_nothing(door: FleetDoors):
