@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -57,20 +58,42 @@ def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Pa
         assert not (tmp_path / "data" / "run.json").exists()
 
 
-def test_idempotent_requests_survive_the_death_of_every_worker(tmp_path: Path, cache_dir: Path):
-    with SkerryProcess.started(tmp_path / "data", "--workers", "2", cache_dir=cache_dir) as skerry:
+def workers_of(skerry: SkerryProcess) -> list[int]:
+    assert skerry.process is not None
+    return [pid for pid, command in descendants(skerry.process.pid).items() if "skerry.main.worker" in command]
+
+
+#: Notes each POST, and answers none.
+NOTING = """export default { async fetch(request, env) {
+  const noted = Number(await env.KV.get("noted") ?? 0);
+  if (request.method === "GET") return new Response(String(noted));
+  await env.KV.put("noted", String(noted + 1));
+  await new Promise(() => setTimeout(() => {}, 1e6));
+} };"""
+
+
+def test_idempotent_requests_survive_the_death_of_every_worker_and_no_other_is_begun_twice(
+    tmp_path: Path, cache_dir: Path
+):
+    with (
+        SkerryProcess.started(tmp_path / "data", "--workers", "2", cache_dir=cache_dir) as skerry,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        noting = "http://noting.functions.localhost"
+        skerry.kubectl("apply", "-f", "-", stdin=edge_function("noting", NOTING))
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("steady", answering("steady")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "--timeout=60s")
-        assert skerry.process is not None
+        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "edgefunction/noting", "--timeout=60s")
+        posted = threads.submit(skerry.request, "POST", noting)
+        while skerry.get(noting).text != "1":
+            pass
         for _ in range(3):
-            workers = [
-                pid for pid, command in descendants(skerry.process.pid).items() if "skerry.main.worker" in command
-            ]
+            workers = workers_of(skerry)
             assert len(workers) == 2
             for pid in workers:
                 os.kill(pid, signal.SIGKILL)
             answers = [skerry.get("http://steady.functions.localhost") for _ in range(20)]
             assert {(answer.status_code, answer.text) for answer in answers} == {(200, "steady")}
+        assert (posted.result().status_code, skerry.get(noting).text) == (503, "1")
 
 
 def test_envoy_comes_back_with_its_configuration(tmp_path: Path, cache_dir: Path):
