@@ -405,6 +405,9 @@ def test_the_stack_of_an_exception_has_the_frames_that_run(load: "Loader"):
         "await new Promise(() => setInterval(() => {}, 1));",
         "const spin = () => Promise.resolve().then(spin); await spin();",
         "/(a+)+$/.test('a'.repeat(100) + 'b');",
+        "const sum = (n) => n < 2 ? n : sum(n - 1) + sum(n - 2); sum(100);",
+        "(7n ** 1000000n).toString();",
+        "[].indexOf.call({length: 2 ** 53 - 1}, 1);",
     ],
 )
 def test_computing_and_waiting_both_end_at_the_time_limit(load: "Loader", body: str):
