@@ -16,6 +16,7 @@ PARTS = (
     ("runs.py",),
     ("api.py",),
     ("store.py",),
+    ("moving.py",),
     ("replicas.py",),
     ("nodes.py",),
     ("growth.py", "--most", "10000"),

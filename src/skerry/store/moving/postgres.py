@@ -20,8 +20,8 @@ from skerry.store.postgres.session import Connection, PostgresSettings, connect,
 from skerry.store.queries import Query
 from skerry.store.records import Key
 
-#: A statement reads or writes one batch; the other end may take as long with it, while our transaction is idle.
-SETTINGS = PostgresSettings(statement_seconds_max=600.0)
+#: How long a transaction may be idle, too: a snapshot waits for its copy to be read back and compared.
+SETTINGS = PostgresSettings(statement_seconds_max=3_600.0)
 
 
 class PostgresDatabase:
