@@ -240,7 +240,8 @@ class DispatchRunController:
 
     async def _end_attempt(self, run: Run, outcome: Outcome) -> None:
         error, attempts = outcome.error, run.status.attempts
-        if error is None or isinstance(error, InputError) or attempts > run.spec.retries:
+        may_be_retried = not run.spec.blocking and attempts <= run.spec.retries  # who waits is told at once
+        if error is None or isinstance(error, InputError) or not may_be_retried:
             await self._end(run, lambda found: self._attempts.tell(found, outcome))
             return
         delay = min(parse_seconds(run.spec.backoff) * 2 ** (attempts - 1), BACKOFF_SECONDS_MAX)

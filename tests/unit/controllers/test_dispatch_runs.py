@@ -292,6 +292,18 @@ async def test_a_run_that_fails_is_tried_again_when_it_is_due(verbs: Verbs, clie
     assert (ended.status.state, ended.status.attempts) == (api.READY, 2)
 
 
+async def test_a_run_that_its_caller_waits_for_is_not_retried_wherever_it_is_executed(
+    verbs: Verbs, client: Client
+) -> None:
+    gate = Gate(failures=2)
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        function = await client.get(Function, "f", namespace="default")
+        here = await controller.run_now(function, new_run(retries=3, blocking=True))
+        elsewhere = await controller.queue.execute(new_run(retries=3, blocking=True))
+    assert {(run.status.state, run.status.attempts) for run in (here, elsewhere)} == {(api.ERROR, 1)}
+
+
 async def test_a_function_has_so_many_runs_at_once_and_holds_up_no_other(verbs: Verbs, client: Client) -> None:
     await function(client, "narrow", concurrency=2)
     gate = Gate()
