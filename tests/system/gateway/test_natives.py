@@ -203,3 +203,26 @@ async def test_routes_turn_a_filter_on_and_exchange_it_without_losing_a_request(
         assert {status for status, _ in seen} == {200}
         assert None not in {value for _, value in seen}
         assert (await edge.envoy.statistics(drained))[drained] == before
+
+
+async def test_no_request_of_a_new_route_passes_without_the_native_function_that_came_with_it(
+    edge_with: Any, engine_with: Any, module: Path, until: Any
+) -> None:
+    without_route = ROUTES.rpartition("---")[0]
+    seen: dict[str, set[tuple[int, str | None]]] = {"keep-alive": set(), "close": set()}
+    greeted = (200, "one")
+    running = True
+
+    async def keep_asking(edge: Any, connection: str) -> None:
+        while running:
+            answer = await edge.get("a.test/greeted", headers={"connection": connection})
+            seen[connection].add((answer.status_code, answer.headers.get("x-greet")))
+
+    async with engine_with() as (_, node), edge_with(without_route, node) as edge, asyncio.TaskGroup() as group:
+        for connection in seen:
+            group.create_task(keep_asking(edge, connection))
+        await until(lambda: all(seen.values()))
+        await Served(edge).serve(FilterContent(native(module, "one")))
+        await until(lambda: all(greeted in each for each in seen.values()))
+        running = False
+    assert set.union(*seen.values()) == {(404, None), greeted}
