@@ -14,6 +14,7 @@ from typing import Literal
 from skerry.api.selectors import LabelSelector
 from skerry.fleet.desire import NOTHING, Desire, Wanted
 from skerry.fleet.postings import LabelPostings, SelectorPostings
+from skerry.fleet.shifts import Shift
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -69,6 +70,37 @@ class _Fleet:
         self.apps: dict[str, _Application] = {}
         self.labels = LabelPostings()
         self.selectors: SelectorPostings[str] = SelectorPostings()
+        #: By the rollout that they are of, in the order of its name.
+        self.shifts: dict[str, Shift] = {}
+
+    def runs(self, node: str, app: str) -> str:
+        """Return what a node runs in place of an application: what rollouts bring it to, one after the other.
+
+        A target that is not there, or lacks what it mounts, takes nobody: a node keeps what it has.
+        """
+        labels, seen = self.nodes[node].labels, {app}
+        while (target := self._target(node, labels, app)) and target not in seen:
+            app = target
+            seen.add(app)
+        return app
+
+    def _target(self, node: str, labels: Mapping[str, str], app: str) -> str:
+        for _, shift in sorted(self.shifts.items()) if self.shifts else ():
+            if shift.application == app and shift.admits(node, labels):
+                target = self.apps.get(shift.target)
+                if target is not None and target.version:
+                    return shift.target
+        return ""
+
+    def carriers(self, app: str, above: frozenset[str] = frozenset()) -> set[str]:
+        """Return the nodes that an application is bound to, or that rollouts may bring to it."""
+        bound = self.apps.get(app)
+        found = set(bound.nodes) if bound else set()
+        for name, shift in self.shifts.items():
+            if shift.target == app and name not in above:
+                before = self.carriers(shift.application, above | {name})
+                found |= {node for node in before if shift.admits(node, self.nodes[node].labels)}
+        return found
 
 
 class FleetIndex:
@@ -96,7 +128,7 @@ class FleetIndex:
         fleet.labels.add(name, labels)
         candidates = fleet.selectors.candidates(labels)
         bound = {app for app in candidates if fleet.apps[app].facts.selector.matches(labels)}
-        if bound == node.apps:
+        if bound == node.apps and not fleet.shifts:
             return set()
         for app in node.apps - bound:
             fleet.apps[app].nodes.discard(name)
@@ -129,7 +161,7 @@ class FleetIndex:
         app.facts = facts
         self._mount(key, before.mounts if before else frozenset(), facts.mounts)
         app.version = self._version(facts)
-        changed = set(app.nodes)
+        changed = fleet.carriers(name)
         if before is None or before.selector != facts.selector:
             if before is not None:
                 fleet.selectors.remove(name, before.selector)
@@ -140,6 +172,7 @@ class FleetIndex:
     def drop_application(self, key: Key) -> set[Key]:
         """Forget an application."""
         fleet, name = self._known(key[0]), key[1]
+        carriers = fleet.carriers(name)
         app = fleet.apps.pop(name, None)
         if app is None:
             return set()
@@ -147,8 +180,26 @@ class FleetIndex:
         self._mount(key, app.facts.mounts, frozenset())
         for node in app.nodes:
             fleet.nodes[node].apps.discard(name)
-        changed = self._forgotten(key[0], app.nodes)
+        changed = self._forgotten(key[0], carriers)
         self._leave(key[0])
+        return changed
+
+    def put_shift(self, key: Key, shift: Shift) -> set[Key]:
+        """Take what a rollout does, new or changed; the key is the rollout's."""
+        fleet = self._fleet(key[0])
+        before = fleet.shifts.get(key[1])
+        if before == shift:
+            return set()
+        fleet.shifts[key[1]] = shift
+        return self._forgotten(key[0], self._shifted(fleet, before, shift))
+
+    def drop_shift(self, key: Key) -> set[Key]:
+        """Forget a rollout: the nodes that it let in go back."""
+        fleet = self._known(key[0])
+        before = fleet.shifts.pop(key[1], None)
+        changed = self._forgotten(key[0], self._shifted(fleet, before))
+        if before is not None:
+            self._leave(key[0])
         return changed
 
     def put_source(self, source: Source, revision: int) -> set[Key]:
@@ -170,7 +221,7 @@ class FleetIndex:
         if node.desire is None:
             apps: list[Wanted] = []
             sysapps: list[Wanted] = []
-            for name in sorted(node.apps):
+            for name in sorted({fleet.runs(key[1], app) for app in node.apps}):
                 app = fleet.apps[name]
                 (sysapps if app.facts.system else apps).append(Wanted(name, app.version))
             node.desire = Desire(tuple(apps), tuple(sysapps))
@@ -189,6 +240,11 @@ class FleetIndex:
         """Return the names of the nodes that are to run an application."""
         app = self._known(key[0]).apps.get(key[1])
         return frozenset(app.nodes) if app else frozenset()
+
+    def carriers_of(self, key: Key) -> dict[str, Mapping[str, str]]:
+        """Return the nodes, with their labels, that run an application, or what rollouts bring them to from there."""
+        fleet = self._known(key[0])
+        return {name: fleet.nodes[name].labels for name in fleet.carriers(key[1])}
 
     def matching(self, namespace: str, selector: LabelSelector) -> set[str]:
         """Return the names of the nodes that a selector matches; an empty one matches none."""
@@ -229,7 +285,7 @@ class FleetIndex:
     def _leave(self, namespace: str) -> None:
         """Forget a namespace that has nothing any more."""
         fleet = self._fleets[namespace]
-        if not fleet.nodes and not fleet.apps:
+        if not fleet.nodes and not fleet.apps and not fleet.shifts:
             del self._fleets[namespace]
 
     def _known(self, namespace: str) -> _Fleet:
@@ -251,6 +307,10 @@ class FleetIndex:
         app.nodes = bound
         return new
 
+    @staticmethod
+    def _shifted(fleet: _Fleet, *shifts: Shift | None) -> set[str]:
+        return {node for shift in shifts if shift for node in fleet.carriers(shift.application)}
+
     def _mount(self, key: Key, before: Iterable[Source], now: Iterable[Source]) -> None:
         for source in set(before) - set(now):
             self._users[source].discard(key[1])
@@ -271,7 +331,7 @@ class FleetIndex:
             version = self._version(app.facts)
             if version != app.version:
                 app.version = version
-                changed |= app.nodes
+                changed |= fleet.carriers(name)
         return self._forgotten(source.namespace, changed)
 
     def _forgotten(self, namespace: str, nodes: Iterable[str]) -> set[Key]:

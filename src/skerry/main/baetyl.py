@@ -11,6 +11,7 @@ from skerry.server.baetyl.door import BaetylDoor, Handlers, json
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.nodes import Nodes
 from skerry.server.baetyl.openapi import OPENAPI_PATH, openapi_document
+from skerry.server.baetyl.rollouts import Rollouts
 from skerry.server.baetyl.secrets import Registries, Secrets
 from skerry.server.baetyl.usage import Usage
 from skerry.server.verbs.verbs import Verbs
@@ -26,6 +27,7 @@ def baetyl_door(verbs: Verbs, access: Access, fleet: Fleet, more: Iterable[Handl
         Secrets(usage),
         Registries(usage),
         Certificates(usage),
+        Rollouts(fleet),
         *more,
     )
     operations = [operation for each in handlers for operation in each.operations()]

@@ -25,6 +25,7 @@ from skerry.controllers.aggregation import ClusterRoleAggregator
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.baetyl_nodes import NodeReadinessController
 from skerry.controllers.baetyl_products import ProductCounter
+from skerry.controllers.baetyl_rollouts import RolloutController
 from skerry.controllers.baetyl_system_apps import SystemApplications
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
@@ -219,6 +220,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
     egress = EgressPolicyController(client, informers, clock)
     tokens = TokenCollector(client, informers, clock)
     nodes = NodeReadinessController(client, informers, clock)
+    rollouts = RolloutController(client, informers, ground.fleet.index, clock)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function), informers.of(Configuration))
     expirer = EventExpirer(client, informers.of(Event), clock)
@@ -245,6 +247,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
             nodes.running(),
             SystemApplications(client, informers).running(),
             ProductCounter(client, informers, clock).running(),
+            rollouts.running(),
         )
         async with AsyncExitStack() as stack:
             for part in (

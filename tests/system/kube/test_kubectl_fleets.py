@@ -55,6 +55,10 @@ async def test_kubectl_and_the_api_of_baetyl_see_one_fleet(edge: Kubectl, http: 
     (bound,) = (await http.get("/v1/nodes/edge-1/apps")).json()["items"]
     assert bound["name"] == "greeter"
 
+    await edge.ok("apply", "-f", str(EXAMPLE.with_name("rollout.yaml")))
+    head, row = (await edge.ok("get", "rollouts")).splitlines()
+    assert row.split()[:3] == ["greeter-2", "greeter", "greeter-2"]
+
     refused = await edge.fails("delete", "configurations.cloud.baetyl.io", "greeting")
     assert "used by the applications greeter" in refused
     await edge.ok("label", "nodes.cloud.baetyl.io", "edge-1", "site=oslo", "--overwrite")

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from skerry.api.selectors import parse_label_selector
 from skerry.fleet.desire import Desire, Wanted, is_behind, told
 from skerry.fleet.index import Facts, FleetIndex, Source
+from skerry.fleet.shifts import Shift
 
 NODES = ("n1", "n2", "n3")
 APPS = ("a1", "a2", "a3")
@@ -41,6 +42,7 @@ class Model:
     nodes: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     apps: dict[tuple[str, str], Facts] = field(default_factory=dict)
     sources: dict[Source, int] = field(default_factory=dict)
+    shifts: dict[tuple[str, str], Shift] = field(default_factory=dict)
 
     def version(self, facts: Facts) -> int:
         if facts.mounts - self.sources.keys():
@@ -50,12 +52,31 @@ class Model:
     def desire(self, key: tuple[str, str]) -> Desire:
         if key not in self.nodes:
             return Desire()
-        bound = [
-            (Wanted(name, self.version(facts)), facts.system)
-            for (place, name), facts in sorted(self.apps.items(), key=lambda item: item[0])
+        names = {
+            self.runs(key, name)
+            for (place, name), facts in self.apps.items()
             if place == key[0] and facts.selector and facts.selector.matches(self.nodes[key])
+        }
+        found = [
+            (Wanted(name, self.version(facts)), facts) for name in sorted(names) if (facts := self.apps[key[0], name])
         ]
-        return Desire(tuple(w for w, system in bound if not system), tuple(w for w, system in bound if system))
+        return Desire(tuple(w for w, f in found if not f.system), tuple(w for w, f in found if f.system))
+
+    def runs(self, key: tuple[str, str], name: str) -> str:
+        """Return what a node runs in place of an application, one rollout after the other."""
+        seen = [name]
+        while True:
+            targets = [
+                shift.target
+                for (place, _), shift in sorted(self.shifts.items(), key=lambda item: item[0])
+                if (place, shift.application) == (key[0], seen[-1])
+                and shift.admits(key[1], self.nodes[key])
+                and (place, shift.target) in self.apps
+                and self.version(self.apps[place, shift.target])
+            ]
+            if not targets or targets[0] in seen:
+                return seen[-1]
+            seen.append(targets[0])
 
     def desires(self) -> dict[tuple[str, str], Desire]:
         return {(place, name): self.desire((place, name)) for place in PLACES for name in NODES}
@@ -103,6 +124,35 @@ class Following(RuleBasedStateMachine):
         before = self.model.desires()
         self.model.apps.pop((place, name), None)
         self.told(before, self.index.drop_application((place, name)))
+
+    @rule(
+        place=st.sampled_from(PLACES),
+        name=st.sampled_from(["r1", "r2"]),
+        apps=st.permutations(APPS),
+        selector=st.sampled_from(SELECTORS[1:4]),
+        percentage=st.sampled_from([0, 50]),
+        everyone=st.booleans(),
+    )
+    def put_shift(
+        self,
+        place: str,
+        name: str,
+        apps: list[str],
+        selector: str,
+        percentage: int,
+        everyone: bool,  # noqa: FBT001 - drawn by name
+    ) -> None:
+        before = self.model.desires()
+        selectors = (parse_label_selector(selector),)
+        shift = Shift(apps[0], apps[1], name, selectors, percentage, everyone)
+        self.model.shifts[place, name] = shift
+        self.told(before, self.index.put_shift((place, name), shift))
+
+    @rule(place=st.sampled_from(PLACES), name=st.sampled_from(["r1", "r2"]))
+    def drop_shift(self, place: str, name: str) -> None:
+        before = self.model.desires()
+        self.model.shifts.pop((place, name), None)
+        self.told(before, self.index.drop_shift((place, name)))
 
     @rule(source=st.sampled_from(SOURCES))
     def put_source(self, source: Source) -> None:

@@ -82,6 +82,7 @@ _SORTS: Mapping[str, str] = {
     "configurations.cloud.baetyl.io": "config",
     "products.cloud.baetyl.io": "batch",
     "records.cloud.baetyl.io": "record",
+    "rollouts.cloud.baetyl.io": "rollout",
     "secrets": "secret",
 }
 

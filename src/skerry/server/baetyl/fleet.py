@@ -14,11 +14,13 @@ from typing import Any
 
 from skerry.api.baetyl_applications import APPLICATION, Application
 from skerry.api.baetyl_configurations import CONFIGURATION, Configuration
+from skerry.api.baetyl_rollouts import ROLLOUT, Rollout
 from skerry.api.baetyl_v1alpha1 import NODE, Connection, Node, connection_of
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.fleet.applications import facts_of, generated_configurations
 from skerry.fleet.desire import is_behind
 from skerry.fleet.index import FleetIndex, Key, Sort, Source
+from skerry.fleet.rollouts import shift_of
 from skerry.kit.tasks import background
 from skerry.server.following import Follower
 from skerry.server.verbs.admission import Change
@@ -54,6 +56,7 @@ class Fleet:
             Follower(CONFIGURATION, self._put_configuration, partial(self._drop_source, "configuration")),
             Follower(SECRET, self._put_secret, partial(self._drop_source, "secret")),
             Follower(APPLICATION, self._put_application, self._drop_application),
+            Follower(ROLLOUT, self._put_rollout, lambda key: self._tell(self.index.drop_shift(key))),
             Follower(NODE, self._put_node, self._drop_node),
         )
         self._followers = {follower.kind.resource: follower for follower in followers}
@@ -139,6 +142,9 @@ class Fleet:
     def _drop_application(self, key: Key) -> None:
         self._generate(key, ())
         self._tell(self.index.drop_application(key))
+
+    def _put_rollout(self, rollout: Rollout) -> None:
+        self._tell(self.index.put_shift((rollout.namespace, rollout.name), shift_of(rollout)))
 
     def _generate(self, key: Key, names: tuple[str, ...]) -> None:
         for name in self._generated_of.pop(key, ()):

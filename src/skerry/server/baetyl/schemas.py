@@ -106,6 +106,15 @@ SCHEMAS: Mapping[str, Document] = {
     ),
     "NodeList": list_of("Node"),
     "Summary": whole({"nodes": _COUNTS, "applications": _COUNTS, "bindings": _NUMBER}, "nodes", "applications"),
+    "RolloutPlan": whole(
+        {
+            **dict.fromkeys(("name", "application", "target", "phase"), TEXT),
+            "admittedGroups": _NUMBER,
+            "counts": _COUNTS,
+            "groups": array(whole({"name": TEXT, "total": _NUMBER, "nodes": array(TEXT)}, "name", "total", "nodes")),
+        },
+        *("name", "phase", "groups"),
+    ),
     "Functions": whole({"functions": array(TEXT)}, "functions"),
     "Properties": whole({"state": _ANY_MAP, "metadata": _ANY_MAP}, "state", "metadata"),
     "Core": whole({"frequency": _NUMBER, "apiport": _NUMBER, "agentport": _NUMBER, "logLevel": TEXT}, "frequency"),

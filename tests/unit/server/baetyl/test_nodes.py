@@ -5,6 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from skerry.api.baetyl_applications import Application
+from skerry.api.baetyl_rollouts import Rollout
 from skerry.api.baetyl_v1alpha1 import NODE_REPORT, Node, NodeReport
 from skerry.api.model import Condition, ObjectMeta, from_document
 from skerry.server.verbs.requests import Target
@@ -153,6 +154,24 @@ async def test_the_summary_counts_nodes_and_bindings(door: Door) -> None:
     }
     await door.ask("DELETE", "/v1/nodes/n-on")
     assert (await door.ask("GET", "/v1/fleet/summary"))["nodes"]["online"] == 0
+
+
+async def test_a_rollout_that_is_paused_shows_whom_it_would_let_in(door: Door) -> None:
+    for name, site in (("n1", "lyon"), ("n2", "oslo"), ("n3", "lyon")):
+        await make(door, name, labels={"site": site})
+    services = [{"name": "web", "image": "nginx"}]
+    for app, selector in (("web", "site"), ("web-2", "")):
+        await door.ask("POST", "/v1/apps", {"name": app, "selector": selector, "services": services})
+    spec = {"application": "web", "target": "web-2", "paused": True, "groups": [{"selector": "site=lyon"}]}
+    metadata = {"name": "to-2", "namespace": "default"}
+    await door.client.create(from_document(Rollout, {"metadata": metadata, "spec": spec}))
+    plan = await door.ask("GET", "/v1/fleet/rollouts/to-2")
+    assert plan["groups"] == [
+        {"name": "group 1", "total": 2, "nodes": ["n1", "n3"]},
+        {"name": "everyone", "total": 1, "nodes": ["n2"]},
+    ]
+    assert (plan["admittedGroups"], plan["target"]) == (0, "web-2")
+    assert (await door.refused("GET", "/v1/fleet/rollouts/none", status=404))[0] == NOT_FOUND
 
 
 async def test_stats_show_the_report_in_plain_units(door: Door) -> None:
