@@ -136,16 +136,16 @@ async def test_a_copy_holds_the_log_the_secrets_as_they_are_encrypted_and_the_ar
 async def test_a_copy_that_is_killed_halfway_goes_on_and_ends_the_same(
     source: Installation, tmp_path: Path, postgres: PostgresProcess
 ):
-    for target in (place(tmp_path / "there"), installation(postgres.create_schema(), None)):
-        command = [sys.executable, "-c", DIES_HALFWAY, source.database.name, target.database.name]
-        died = await asyncio.create_subprocess_exec(*command)
-        assert await died.wait() == -signal.SIGKILL
-        with pytest.raises(MovingError, match="half of a copy"):
-            await copy(target, place(tmp_path / "further"), Options(artifacts=False), quiet)
-        arrived = await copy(source, target, Options(artifacts=False), quiet)
-        assert arrived.log.resumed_after > 0
-        digests = [(await check(of, Options(artifacts=False), quiet)).report.digest for of in (source, target)]
-        assert digests == [arrived.log.digest] * 2
+    target = installation(postgres.create_schema(), None)
+    command = [sys.executable, "-c", DIES_HALFWAY, source.database.name, target.database.name]
+    died = await asyncio.create_subprocess_exec(*command)
+    assert await died.wait() == -signal.SIGKILL
+    with pytest.raises(MovingError, match="half of a copy"):
+        await copy(target, place(tmp_path / "further"), Options(artifacts=False), quiet)
+    arrived = await copy(source, target, Options(artifacts=False), quiet)
+    assert arrived.log.resumed_after > 0
+    digests = [(await check(of, Options(artifacts=False), quiet)).report.digest for of in (source, target)]
+    assert digests == [arrived.log.digest] * 2
 
 
 async def test_a_backup_is_taken_while_the_log_is_open_and_restored_elsewhere(source: Installation, tmp_path: Path):

@@ -1,6 +1,7 @@
 """What moving a log promises, from either database to either."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from skerry.store.moving.changes import Change, Snapshot
 from skerry.store.moving.errors import InUseError, NotEmptyError
 from skerry.store.moving.transfer import Moved, move
 from skerry.store.records import EVERYTHING, Bounds, ListQuery, Write
-from tests.contract.store.moving.conftest import Place, filled, key, quiet
+from tests.contract.store.moving.conftest import MakePlace, Place, filled, key, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -116,16 +117,16 @@ async def test_what_was_written_and_compacted_meanwhile_is_brought_by_the_next_t
     assert await content(target) == await content(source)
 
 
-async def test_a_half_done_copy_of_another_log_and_a_log_are_not_touched(pair: tuple[Place, Place], place: Place):
-    source, target = pair
+async def test_a_half_done_copy_of_another_log_and_a_log_are_not_touched(place: Place, make_place: MakePlace):
+    source, other, target = make_place("sqlite"), make_place("sqlite"), place
     async with filled(source):
         pass
-    async with place.open_driver() as driver:
+    async with other.open_driver() as driver:
         await driver.append(Write(key("other"), b"{}", 0))
-    await moved(place, target, finish=False)
+    await moved(other, target, finish=False)
     with pytest.raises(NotEmptyError, match="part of another log"):
         await moved(source, target)
-    await moved(place, target)
+    await moved(other, target)
     with pytest.raises(NotEmptyError, match="there is a log in .* already"):
         await moved(source, target)
     async with target.open_driver() as driver:
@@ -145,14 +146,14 @@ async def test_a_source_in_use_is_not_moved_for_good_and_a_target_in_use_not_at_
         assert (await driver.bounds()).latest == 0
 
 
-async def test_no_control_plane_starts_where_a_log_is_being_moved(pair: tuple[Place, Place]):
-    source, target = pair
-    async with filled(source):
+async def test_no_control_plane_starts_where_a_log_is_being_moved(place: Place, make_place: MakePlace):
+    target = make_place("postgres" if isinstance(place.address, Path) else "sqlite")
+    async with filled(place):
         pass
-    async with source.database.snapshot(alone=True), target.database.incoming():
-        for place in pair:
+    async with place.database.snapshot(alone=True), target.database.incoming():
+        for moving in (place, target):
             with pytest.raises(StartError, match="is being moved"):
-                async with place.open_driver():
+                async with moving.open_driver():
                     pass
 
 
