@@ -27,7 +27,8 @@ from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server import health
 from skerry.server.access import path_act
 from skerry.server.audit_file import AuditFile
-from skerry.server.auth import User
+from skerry.server.auth import ANONYMOUS, User
+from skerry.server.authorization.defaults import JOINING_PREFIXES
 from skerry.server.http import Request
 from skerry.server.kube.acts import resource_act
 from skerry.server.kube.paths import ResourcePath, parse_path
@@ -127,12 +128,23 @@ class AuditLog:
         """Record a request where it is one to be recorded; never waits."""
         if request.path in health.PATHS:
             return
-        if request.method in _READING_METHODS and not self._settings.reads and answered.code not in _REFUSALS:
+        is_read = request.is_routine or request.method in _READING_METHODS
+        if is_read and not self._settings.reads and answered.code not in _REFUSALS:
             return
-        file = self._unknown if answered.code == Unauthorized.code else self._known
+        file = self._unknown if _is_of_nobody(request, answered) else self._known
         if file.has_room():
             file.add(orjson.dumps(_event(request, answered, self._clock.now())) + b"\n")
             self._wakeup.set()
+
+
+def _uri(request: Request) -> str:
+    """Return what was asked for, without the tokens by which devices fetch what they are installed from."""
+    return request.path if request.path.startswith(JOINING_PREFIXES) else request.uri
+
+
+def _is_of_nobody(request: Request, answered: Answered) -> bool:
+    """Tell whether somebody without a credential can have as many of them as he likes."""
+    return answered.code == Unauthorized.code or (request.user == ANONYMOUS and answered.code >= 400)
 
 
 def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
@@ -144,7 +156,7 @@ def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
         "level": "Metadata",
         "auditID": answered.audit_id,
         "stage": answered.stage,
-        "requestURI": request.uri[:URI_CHARACTERS_MAX],
+        "requestURI": _uri(request)[:URI_CHARACTERS_MAX],
         "verb": verb,
         "user": _user(asking),
         "sourceIPs": [request.client_host] if request.client_host else [],

@@ -48,6 +48,8 @@ class Request:
         created_name: of what it creates, likewise; "" where nothing was read of it.
         verb: what is asked, for logs and metrics; the door that understands the request fills it.
         resource: of what; likewise.
+        is_routine: whether it is what a machine says all the time, such as a report: told of in the audit log where
+            reads are; the door fills it.
     """
 
     decision: Decision | None
@@ -61,6 +63,7 @@ class Request:
         self.created_name = ""
         self.verb = ""
         self.resource = ""
+        self.is_routine = False
         self._scope = scope
         self._receive = receive
 

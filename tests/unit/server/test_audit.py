@@ -11,7 +11,7 @@ import httpx
 from skerry.kit.clock import SystemClock
 from skerry.server.audit import Answered, AuditLog, AuditSettings
 from skerry.server.audit_file import LOST
-from skerry.server.auth import TokenRecord, User, digest_of
+from skerry.server.auth import ANONYMOUS, TokenRecord, User, digest_of
 from skerry.server.http import Request
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
 
@@ -62,8 +62,8 @@ async def test_writes_and_refusals_are_told_and_no_secret_is(tmp_path: Path) -> 
     )
 
 
-def request(method: str = "POST") -> Request:
-    scope = {"method": method, "path": "/api/v1/namespaces", "query_string": b"", "headers": []}
+def request(method: str = "POST", path: str = "/api/v1/namespaces", query: bytes = b"") -> Request:
+    scope = {"method": method, "path": path, "query_string": query, "headers": []}
 
     async def receive() -> dict[str, Any]:
         raise AssertionError("no body is read")
@@ -105,6 +105,29 @@ async def test_decisions_are_told_with_their_reasons_and_generated_names(tmp_pat
         ("allow", "n" * 253),
     ]
     assert "RoleBinding" in events(path)[2]["annotations"]["authorization.k8s.io/reason"]
+
+
+async def test_install_tokens_are_not_told(tmp_path: Path) -> None:
+    clock = SystemClock()
+    audit = AuditLog(AuditSettings(tmp_path / "audit.log", reads=True), clock)
+    async with audit.running():
+        audit.record(request("GET", "/v1/init/agent.json", b"token=abc"), answered(clock))
+        audit.record(request("GET", "/api/v1/namespaces", b"limit=1"), answered(clock))
+    told = [event["requestURI"] for event in events(tmp_path / "audit.log")]
+    assert told == ["/v1/init/agent.json", "/api/v1/namespaces?limit=1"]
+
+
+async def test_what_machines_say_all_the_time_and_refused_strangers_push_nothing_out(tmp_path: Path) -> None:
+    path, clock = tmp_path / "audit.log", SystemClock()
+    audit = AuditLog(AuditSettings(path), clock)
+    report, stranger, joined = request(), request(), request()
+    report.is_routine = True
+    stranger.user = joined.user = ANONYMOUS
+    async with audit.running():
+        for each, code in ((report, 200), (report, 403), (stranger, 400), (joined, 200)):
+            audit.record(each, answered(clock, code))
+    assert [event["responseStatus"]["code"] for event in events(path)] == [403, 200]
+    assert [event["responseStatus"]["code"] for event in events(tmp_path / "audit-unauthorized.log")] == [400]
 
 
 async def test_who_has_no_credential_pushes_nothing_out(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ class SyncDoor:
         if place is None:
             raise errors.invalid("only a node with its certificate may report")
         request.verb, request.resource = request.path.rpartition("/")[2], "nodes.cloud.baetyl.io"
+        request.is_routine = True
         document = await _read(request)
         if request.path == _REPORT:
             answer = await self._report(request, place, document)
