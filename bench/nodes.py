@@ -10,6 +10,7 @@ agents share the cores with the server: what they use is printed too.
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import ssl
@@ -84,7 +85,7 @@ class Node:
         )
 
     async def report(self, host: str) -> float:
-        """Report once; return how many seconds the answer took."""
+        """Report once; return how many seconds the answer took, infinitely many where the server had no room."""
         assert self.reader is not None
         assert self.writer is not None
         body = report(self.number)
@@ -94,6 +95,8 @@ class Node:
         answer = await self.reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         content = await self.reader.readexactly(length)
+        if answer.startswith(b"HTTP/1.1 429"):
+            return math.inf
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(content.decode())
         return time.perf_counter() - started
@@ -178,9 +181,9 @@ async def measure(skerry: SkerryProcess, folder: Path, counts: list[int], settin
     pid, authority = skerry.process.pid, (skerry.data_dir / "pki" / "ca.crt").read_text()
     fleet = Fleet(skerry.api, folder, authority)
     print(
-        "| nodes | joined/s | reports/s | p50 | p99 | most | server CPU a report | of a core | memory | application |"
+        "| nodes | joined/s | reports/s | p50 | p99 | most | refused | server CPU a report | of a core | memory | application |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     with skerry.api_client() as admin:
         admin.post("/v1/register", json=PRODUCT).raise_for_status()
         for count in counts:
@@ -196,6 +199,7 @@ async def measure(skerry: SkerryProcess, folder: Path, counts: list[int], settin
                 f"{joined:.0f}",
                 f"{len(latencies) / seconds:.0f}",
                 *(f"{each * 1e3:.1f} ms" for each in (statistics.median(latencies), p99, most)),
+                f"{sum(map(math.isinf, latencies))}",
                 f"{(cpu - before) / len(latencies) * 1e3:.2f} ms",
                 f"{(cpu - before) / seconds:.0%}",
                 f"{memory:.0f} MB",

@@ -15,7 +15,7 @@ from prometheus_client import Counter as Metric
 
 from skerry.api.errors import TooManyRequests
 from skerry.kit.errors import ConfigurationError
-from skerry.server.auth import ADMINISTRATORS, User
+from skerry.server.auth import ADMINISTRATORS, BAETYL_NODES, User
 
 REFUSED = Metric("skerry_api_refused_total", "Requests that were refused because of a bound in flight.", ["limit"])
 
@@ -32,6 +32,8 @@ class InflightLimits:
         max_streams_inflight: watches and followed logs; ten thousand of clients is what the log is made for.
         max_user_requests_inflight: requests of either kind, of one user.
         max_user_streams_inflight: streams of one user.
+        max_node_requests_inflight: requests of nodes of fleets, whatever they are: a fleet that comes back at once leaves
+            room for people, and they for it.
     """
 
     max_requests_inflight: int = 400
@@ -39,6 +41,7 @@ class InflightLimits:
     max_streams_inflight: int = 10_000
     max_user_requests_inflight: int = 100
     max_user_streams_inflight: int = 1_000
+    max_node_requests_inflight: int = 500
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -61,6 +64,8 @@ class Inflight:
     def request(self, user: User, method: str) -> Iterator[None]:
         """Count a request for the length of the block; raises TooManyRequests."""
         kind = "max_requests_inflight" if method in _READING_METHODS else "max_mutating_requests_inflight"
+        if BAETYL_NODES in user.groups:
+            kind = "max_node_requests_inflight"
         with self._counted(user, kind, "max_user_requests_inflight"):
             yield
 

@@ -10,7 +10,7 @@ import pytest
 
 from skerry.api.errors import TooManyRequests
 from skerry.kit.errors import ConfigurationError
-from skerry.server.auth import ADMINISTRATORS, TokenRecord, User, digest_of
+from skerry.server.auth import ADMINISTRATORS, BAETYL_NODES, TokenRecord, User, digest_of
 from skerry.server.inflight import Inflight, InflightLimits
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
 
@@ -29,6 +29,16 @@ def test_the_bound_of_all_is_named_and_holds_for_reads_and_writes_apart() -> Non
             pass
     with inflight.request(User("carol"), "PATCH"):
         pass
+
+
+def test_nodes_of_a_fleet_have_a_bound_of_their_own() -> None:
+    inflight = Inflight(InflightLimits(1, 1, 1, 1, 1, 2))
+    nodes = [User(f"node-{number}", groups=(BAETYL_NODES,)) for number in range(3)]
+    with inflight.request(nodes[0], "POST"), inflight.request(nodes[1], "POST"):
+        with pytest.raises(TooManyRequests, match="max_node_requests_inflight is 2"), inflight.request(nodes[2], "GET"):
+            pass
+        with inflight.request(ALICE, "POST"), pytest.raises(TooManyRequests), inflight.request(BOB, "POST"):
+            pass
 
 
 @pytest.mark.parametrize("what", ["requests", "streams"])
