@@ -180,9 +180,8 @@ async def measure(skerry: SkerryProcess, folder: Path, counts: list[int], settin
     assert skerry.process is not None
     pid, authority = skerry.process.pid, (skerry.data_dir / "pki" / "ca.crt").read_text()
     fleet = Fleet(skerry.api, folder, authority)
-    print(
-        "| nodes | joined/s | reports/s | p50 | p99 | most | refused | server CPU a report | of a core | memory | application |"
-    )
+    columns = ("nodes", "joined/s", "reports/s", "p50", "p99", "most", "refused", "CPU a report", "of a core", "memory")
+    print(f"| {' | '.join(columns)} | application |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     with skerry.api_client() as admin:
         admin.post("/v1/register", json=PRODUCT).raise_for_status()

@@ -32,8 +32,8 @@ class InflightLimits:
         max_streams_inflight: watches and followed logs; ten thousand of clients is what the log is made for.
         max_user_requests_inflight: requests of either kind, of one user.
         max_user_streams_inflight: streams of one user.
-        max_node_requests_inflight: requests of nodes of fleets, whatever they are: a fleet that comes back at once leaves
-            room for people, and they for it.
+        max_node_requests_inflight: requests of nodes of fleets, whatever they are: a fleet that comes back at once
+            leaves room for people, and they for it.
     """
 
     max_requests_inflight: int = 400
