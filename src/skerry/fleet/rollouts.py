@@ -97,7 +97,10 @@ def _failure(rollout: Rollout, counts: RolloutCounts) -> str:
 
 
 def _has_soaked(rollout: Rollout, status: RolloutStatus, now: dt.datetime) -> bool:
+    """Tell whether success has lasted long enough; where no node is in yet, there is nothing to wait for."""
     since = status.succeeded_time
+    if not status.counts.admitted:
+        return True
     return since is not None and now >= from_rfc3339(since) + dt.timedelta(seconds=rollout.spec.soak_seconds)
 
 

@@ -38,7 +38,7 @@ BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 SERVICE = {"name": "web", "image": "nginx"}
-PARTS = ("nodes", "apps", "configs", "secrets", "registries", "certificates", "register")
+PARTS = ("fleet", "nodes", "apps", "configs", "secrets", "registries", "certificates", "register")
 #: Objects named `thing`, so that not every answer is that there is none.
 THINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("nodes", {"labels": {"site": "lyon"}}),

@@ -89,6 +89,11 @@ def test_a_group_soaks_and_begins_again_where_it_falters() -> None:
     assert advance(made, 10, seconds=100) == "Progressing 2"
 
 
+def test_a_group_without_nodes_is_not_waited_for() -> None:
+    made = rollout({"selector": "stage=canary"}, soakSeconds=600)
+    assert [advance(made, 0, admitted=0) for _ in range(2)] == ["Progressing 1", "Progressing 2"]
+
+
 def test_a_group_waits_for_approval() -> None:
     made = rollout({"percentage": 10}, {"percentage": 50, "approval": True})
     advance(made, 0, admitted=0)
