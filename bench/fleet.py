@@ -188,9 +188,9 @@ class Store:
     data: Path
     postgres: PostgresProcess | None = None
 
-    def first(self, count: int) -> "Store":
-        """Return a store of some of its endpoints."""
-        return replace(self, name=f"{self.name}, {count}", endpoints=self.endpoints[:count])
+    def first(self) -> "Store":
+        """Return the same with the first of its endpoints alone."""
+        return replace(self, endpoints=self.endpoints[:1])
 
 
 @contextmanager
@@ -202,19 +202,18 @@ def sqlite(parent: Path) -> Iterator[Store]:
 
 @contextmanager
 def replicas(parent: Path, count: int) -> Iterator[Store]:
-    """Run so many `skerry serve` on a PostgreSQL of their own."""
+    """Run so many `skerry serve` on a PostgreSQL of their own: it tells each that is connected of each commit."""
     with PostgresProcess.started(parent=parent, fsync=True) as postgres, ExitStack() as stack:
         running: list[SkerryProcess] = []
         for number in range(count):
-            data_dir = parent / f"replica-{number}"
+            data_dir = parent / f"replica-{number}-of-{count}"
             if running:
                 shutil.copytree(running[0].data_dir / "pki", data_dir / "pki")
                 shutil.copy(running[0].data_dir / "kubeconfig", data_dir / "kubeconfig")
             flags = ("--database", postgres.url("postgres"))
             running.append(stack.enter_context(SkerryProcess.started(data_dir, *flags, command="serve")))
-        yield Store(
-            "PostgreSQL", SKERRY, tuple(map(_endpoint, running)), postgres.directory / "data" / "base", postgres
-        )
+        data = postgres.directory / "data" / "base"
+        yield Store(f"PostgreSQL, {count}", SKERRY, tuple(map(_endpoint, running)), data, postgres)
 
 
 def _endpoint(skerry: SkerryProcess) -> Endpoint:
@@ -246,17 +245,17 @@ def etcd(parent: Path, certificate: Store) -> Iterator[Store]:
 
 
 @contextmanager
-def stores(parent: Path | None, replicas_count: int) -> Iterator[tuple[Store, Store, Store | None]]:
-    """Run all of them: SQLite, the replicas, and etcd where `make bench` has put one."""
+def stores(parent: Path | None, counts: Iterable[int], *, alone: bool = False) -> Iterator[list[Store]]:
+    """Run SQLite, each number of replicas, and etcd where `make bench` has put one; or the replicas alone."""
     with tempfile.TemporaryDirectory(dir=parent) as folder, ExitStack() as stack:
         directory = Path(folder)
         directory.chmod(0o755)  # PostgreSQL runs as another user where this is root
-        one = stack.enter_context(sqlite(directory))
-        yield (
-            one,
-            stack.enter_context(replicas(directory, replicas_count)),
-            stack.enter_context(etcd(directory, one)) if ETCD.exists() else None,
-        )
+        found = [stack.enter_context(replicas(directory, count)) for count in counts]
+        if not alone:
+            found.insert(0, stack.enter_context(sqlite(directory)))
+        if not alone and ETCD.exists():
+            found.append(stack.enter_context(etcd(directory, found[0])))
+        yield found
 
 
 @contextmanager

@@ -162,8 +162,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="on the disk to measure (default: where temporary files lie)")
     parser.add_argument("--most", type=int, default=SIZES[-1], help=f"objects (default: {SIZES[-1]})")
     options = parser.parse_args()
-    with stores(options.directory, 1) as found:
-        arrangements = [store for store in found if store]
+    with stores(options.directory, [1]) as arrangements:
         for store in arrangements:
             others = [endpoint.pid for other in arrangements if other is not store for endpoint in other.endpoints]
             with stopped(others):

@@ -1,12 +1,12 @@
 """Replicas on one PostgreSQL, beside SQLite and beside etcd: `python bench/replicas.py [--help]`.
 
-1, 2 and 4 `skerry serve` on a PostgreSQL, one on SQLite, and an etcd do the same work: get, list and create objects of
-the same content, and tell watchers of a new one. Reads are consistent ones: none names a revision. All run the whole
-time, on the same disk, with TLS, and sync what they acknowledge. Each round measures one after the other, while those
-that are not meant are stopped (SIGSTOP); a figure is the median of the rounds, in parentheses its ratio to that of the
-first number of replicas. `wrk`, one process an endpoint, shares the cores with them, so besides the rate stands what a
-request takes of processor time, in the servers and in PostgreSQL: where a core each is to be had, that is what counts.
-etcd is asked through its JSON gateway, so that the clients are the same.
+1, 2 and 4 `skerry serve`, each number on a PostgreSQL of its own, one on SQLite, and an etcd do the same work: get,
+list and create objects of the same content, and tell watchers of a new one. Reads are consistent ones: none names a
+revision. All run the whole time, on the same disk, with TLS, and sync what they acknowledge. Each round measures one
+after the other, while those that are not meant are stopped (SIGSTOP); a figure is the median of the rounds, in
+parentheses its ratio to that of the first number of replicas. `wrk`, one process an endpoint, shares the cores with
+them, so besides the rate stands what a request takes of processor time, in the servers and in PostgreSQL: where a core
+each is to be had, that is what counts. etcd is asked through its JSON gateway, so that the clients are the same.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import uvloop
-from api import close, milliseconds, row, table
+from api import Connection, close, milliseconds, row, table, trust
 from fleet import (
     CONNECTIONS,
     Dialect,
@@ -137,7 +137,7 @@ def writer(store: Store) -> Iterator[None]:
     done = threading.Event()
 
     async def work() -> None:
-        (client,) = await connect(store.first(1), 1)
+        (client,) = await connect(store.first(), 1)
         while not done.is_set():
             await call(client, store.dialect.changed(READ, 0, next(NUMBERS)))
         close([client])
@@ -183,12 +183,14 @@ def all_seen(store: Store, watchers: int) -> float:
 
 
 async def fan_out(store: Store, watchers: int) -> float:
-    (writer,) = await connect(store.first(1), 1)
+    (writer,) = await connect(store.first(), 1)
     revision = store.dialect.revision(await call(writer, store.dialect.newest(WATCHED)))
-    clients = await connect(store, watchers)
-    watch = store.dialect.watch(WATCHED, revision)
-    for client in clients:
-        client.send(watch.method, watch.path, watch.body)
+    watch, trusted = store.dialect.watch(WATCHED, revision), trust(store.endpoints[0].access)
+    clients: list[Connection] = []
+    for endpoint in itertools.islice(itertools.cycle(store.endpoints), watchers):
+        client = await Connection.open(endpoint.access, trusted)
+        clients.append(client)
+        client.send(watch.method, watch.path, watch.body)  # at once: a server waits for a request for 30 s
         assert (await client.answer_head())[0] == 200
         if not store.dialect.is_skerry:
             await client.chunk()  # says that it watches
@@ -253,12 +255,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="the median of which counts (default: 3)")
     options = parser.parse_args()
-    with stores(options.directory, max(options.replicas)) as (one, shared, other):
-        for store in filter(None, (one, shared, other)):
+    with stores(options.directory, options.replicas, alone=options.alone) as arrangements:
+        for store in arrangements:
             uvloop.run(prepare(store))
-        arrangements = [shared.first(count) for count in options.replicas]
-        if not options.alone:
-            arrangements = [one, *arrangements, *([other] if other else [])]
         if KINDS.keys() & set(options.only):
             print_requests(arrangements, options)
         if WATCH in options.only:
