@@ -1,19 +1,22 @@
-"""Runs of a Python function, against functions-framework serving the same function, side by side in one run.
+"""Runs of a function, against functions-framework serving the same one in Python, side by side in one run.
 
     .venv/bin/python bench/runs.py [--seconds 3] [--rounds 5]
 
 functions-framework (Google's, from PyPI, in an environment of its own: requirements-bench.lock) runs as
 `functions-framework --target` does in production: its own server with its own defaults, plain HTTP, nothing checked and
 nothing kept. Skerry answers blocking runs through its front door as it is shipped: TLS, a token, access control, input
-and output checked against schemas, one secret injected, and each run on disk before it is answered. The rounds
-alternate, so that a busy machine hurts both alike: read the ratio. Both share the machine with `wrk`.
+and output checked against schemas, one secret injected, and each run on disk before it is answered: the function in
+Python, and in JavaScript within the Wasm engine. The rounds alternate, so that a busy machine hurts all alike: read the
+ratio. All share the machine with `wrk`. Beside it stands the processor time of a run, of all processes of its server.
 
 Then what is submitted without waiting (each on disk before its 202), how fast the queue drains, and the memory of
 functions that nobody calls.
 """
 
 import argparse
+import base64
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +39,9 @@ SECONDS_MAX = 300.0
 IDLE_FUNCTIONS = 100
 PAYLOAD = {"name": "Jon", "place": "Winterfell"}
 HELLO = "def handle(context, payload): return {'greeting': f\"Hello, {payload['name']} from {payload['place']}\"}\n"
+SAME_IN_JAVASCRIPT = (
+    "module.exports = (context, payload) => ({ greeting: `Hello, ${payload.name} from ${payload.place}` })\n"
+)
 SAME_IN_FLASK = (
     "def hello(request):\n"
     "    payload = request.get_json()\n"
@@ -77,8 +83,8 @@ def door_of(skerry: SkerryProcess, function: str) -> Target:
 
 
 def create(http: httpx.Client, name: str, **more: object) -> None:
-    body = {"name": name, "image": "python3", "code": HELLO, "main": "handle", **more}
-    http.post("/v1/function", json=body).raise_for_status()
+    in_python = {"image": "python3", "code": HELLO, "main": "handle"}
+    http.post("/v1/function", json={"name": name, **(more if "image" in more else in_python | more)}).raise_for_status()
 
 
 def until(http: httpx.Client, path: str, *states: str) -> None:
@@ -93,24 +99,35 @@ def compare(directory: Path, skerry: SkerryProcess, http: httpx.Client, options:
     http.post("/v1/secret", json={"name": "bench", "secrets": {"word": "mellon"}}).raise_for_status()
     schema = {kind: json.loads((EXAMPLES / f"{kind}.json").read_text()) for kind in ("in", "out")}
     create(http, "hello", secrets=["bench"], schema=schema)
-    until(http, "/v1/function/hello", "READY")
+    source = base64.b64encode(SAME_IN_JAVASCRIPT.encode()).decode()
+    create(http, "hello-js", image="nodejs", source=source, secrets=["bench"], schema=schema)
+    for name in ("hello", "hello-js"):
+        until(http, f"/v1/function/{name}", "READY")
     token = read_access(skerry.data_dir / "kubeconfig").token
     headers = {"authorization": f"Bearer {token}", "x-dispatch-org": "default"}
     asks = script(directory, "skerry", {"blocking": True, "input": PAYLOAD}, headers)
     plain = script(directory, "framework", PAYLOAD, {})
     with functions_framework(directory) as framework:
-        own = door_of(skerry, "hello")
-        measured: dict[str, list[tuple[float, float, float]]] = {}
+        sides = (
+            ("functions-framework", framework, plain),
+            ("skerry, Python", door_of(skerry, "hello"), asks),
+            ("skerry, JavaScript", door_of(skerry, "hello-js"), asks),
+        )
+        measured: dict[str, list[tuple[float, ...]]] = {}
         for turn in range(options.rounds + 1):  # the first one warms
-            for name, target, lua in (("functions-framework", framework, plain), ("skerry", own, asks)):
-                got = wrk(target, options.seconds if turn else 1, script=lua, connections=CONNECTIONS)
+            for name, target, lua in sides:
+                seconds = options.seconds if turn else 1
+                before = family_cpu_seconds(target.pids[0])
+                got = wrk(target, seconds, script=lua, connections=CONNECTIONS)
+                spent = family_cpu_seconds(target.pids[0]) - before
                 if turn:
-                    measured.setdefault(name, []).append((got.rate, got.p50, got.p99))
-    base = statistics.median(rate for rate, _, _ in measured["functions-framework"])
-    print(f"{'':24}{'runs/s':>10}{'ratio':>8}{'p50 ms':>10}{'p99 ms':>10}")
+                    each_us = 1e6 * spent / max(got.rate * seconds, 1)
+                    measured.setdefault(name, []).append((got.rate, got.p50, got.p99, each_us))
+    base = statistics.median(rate for rate, *_ in measured["functions-framework"])
+    print(f"{'':24}{'runs/s':>10}{'ratio':>8}{'p50 ms':>10}{'p99 ms':>10}{'cpu us':>10}")
     for name, results in measured.items():
-        rate, p50, p99 = (statistics.median(column) for column in zip(*results, strict=True))
-        print(f"{name:24}{rate:10.0f}{rate / base:8.2f}{p50:10.2f}{p99:10.2f}", flush=True)
+        rate, p50, p99, cpu = (statistics.median(column) for column in zip(*results, strict=True))
+        print(f"{name:24}{rate:10.0f}{rate / base:8.2f}{p50:10.2f}{p99:10.2f}{cpu:10.0f}", flush=True)
 
 
 def queue(directory: Path, skerry: SkerryProcess, http: httpx.Client, seconds: float) -> None:
@@ -152,6 +169,16 @@ def weigh(skerry: SkerryProcess, http: httpx.Client) -> None:
         ("the same, idle", rested),
     ):
         print(f"{name:34}{own:18.0f}{others:15.0f}{count:11}", flush=True)
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all that it started, as far as they still run."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    children = [child for thread in threads for child in (thread / "children").read_text().split()]
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(
+        family_cpu_seconds(int(child)) for child in children
+    )
 
 
 def family_mib(pid: int) -> tuple[float, float, int]:

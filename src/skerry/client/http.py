@@ -13,7 +13,7 @@ import orjson
 
 from skerry.api.errors import ApiError, ServiceUnavailable, from_status
 from skerry.api.model import Document
-from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchEvent
+from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchBatch, WatchEvent
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
@@ -70,7 +70,7 @@ class HttpTransport:
         await self._send("DELETE", target, options)
 
     @asynccontextmanager
-    async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+    async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchBatch]]:
         """Watch a collection from a resource version on."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
         if target.field_selector:
@@ -145,14 +145,14 @@ def error_of(code: int, body: bytes) -> ApiError:
     return from_status({"code": code, "message": body[:500].decode(errors="replace") or f"HTTP status {code}"})
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[WatchEvent]:
+async def _events(response: httpx.Response) -> AsyncIterator[WatchBatch]:
     async for line in response.aiter_lines():
         if not line:
             continue
         event = orjson.loads(line)
         if event["type"] == "ERROR":
             raise from_status(event["object"])
-        yield WatchEvent(event["type"], event["object"])
+        yield [WatchEvent(event["type"], event["object"])]
 
 
 def _accepting(target: Target) -> dict[str, str]:

@@ -19,7 +19,7 @@ from skerry.api.model import Document, R, from_document
 from skerry.api.registry import kind_of
 from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.partial import PartialObject, partial_object
-from skerry.client.transport import Target, WatchEvent
+from skerry.client.transport import Target, WatchBatch
 from skerry.kit.backoff import Backoff
 from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
@@ -122,22 +122,22 @@ class Informer(Generic[R]):
     async def _watch(self, revision: str) -> None:
         while True:
             async with self._client.transport.watch(self._target, resource_version=revision) as events:
-                async for event in events:
-                    revision = event.document["metadata"]["resourceVersion"]
-                    self._take(event)
+                async for batch in events:
+                    revision = batch[-1].document["metadata"]["resourceVersion"]
+                    self._take(batch)
 
-    def _take(self, event: WatchEvent) -> None:
-        if event.type == "BOOKMARK":
+    def _take(self, batch: WatchBatch) -> None:
+        """Bring the collection to the state after some events, and tell of each object once."""
+        states: dict[Key, R | None] = {}
+        for event in batch:
+            if event.type != "BOOKMARK" and (obj := self._read(event.document)) is not None:
+                states[obj.namespace, obj.name] = None if event.type == "DELETED" else obj
+        if not states:
             return
-        obj = self._read(event.document)
-        if obj is None:
-            return
-        key = (obj.namespace, obj.name)
-        if event.type == "DELETED":
-            self._objects = self._objects.with_changes({}, [key])
-        else:
-            self._objects = self._objects.with_changes({key: obj})
-        self._tell(key)
+        present = {key: obj for key, obj in states.items() if obj is not None}
+        self._objects = self._objects.with_changes(present, states.keys() - present.keys())
+        for key in states:
+            self._tell(key)
 
     def _read(self, document: Document) -> R | None:
         """Read one object; one that does not fit its model is left out, so that it hurts no other."""

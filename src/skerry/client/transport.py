@@ -4,7 +4,7 @@ Two implementations: `http.HttpTransport` (over the wire) and `server.local.Loca
 by main). Both speak documents and raise `api.errors.ApiError`; tests/contract/client holds them to the same words.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -22,6 +22,10 @@ class WatchEvent:
 
     type: EventType
     document: Document
+
+
+#: Events that came together, in their order; never empty.
+WatchBatch = Sequence[WatchEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,6 @@ class Transport(Protocol):
         """Ask for an object's deletion; raises Conflict where it is not as the conditions say."""
         ...
 
-    def watch(self, target: Target, *, resource_version: str) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+    def watch(self, target: Target, *, resource_version: str) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         """Watch a collection from a resource version on; raises Expired (on entry or later) when it is too old."""
         ...

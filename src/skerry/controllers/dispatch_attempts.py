@@ -208,11 +208,18 @@ class Attempts:
 
     def tell(self, run: Run, outcome: Outcome) -> None:
         """Write into a run's status how it ended."""
-        error, status = outcome.error, run.status
-        status.state = api.ERROR if error else api.READY
-        status.output, status.logs, status.error = outcome.output, outcome.logs, described(error) if error else None
-        status.reason = [reason(run, error.message)] if error else None
-        status.claim, status.not_before, status.finished_time = None, None, rfc3339(self._clock.now())
+        error = outcome.error
+        told = {
+            "state": api.ERROR if error else api.READY,
+            "output": outcome.output,
+            "logs": outcome.logs,
+            "error": described(error) if error else None,
+            "reason": [reason(run, error.message)] if error else None,
+            "claim": None,
+            "not_before": None,
+            "finished_time": rfc3339(self._clock.now()),
+        }
+        run.status = run.status.model_copy(update=told)
 
 
 async def read_function(client: Client, namespace: str, name: str) -> Function | None:
@@ -223,10 +230,14 @@ async def read_function(client: Client, namespace: str, name: str) -> Function |
 def prepare(run: Run, function: Function) -> None:
     """Write into a run's status with which deployment, secrets and services it is executed, and as which span."""
     status, spec, wanted = run.status, function.spec, run.spec
-    status.faas_id, status.function_id = function.status.faas_id, function.uid
-    status.traceparent = status.traceparent or new_span(wanted.trace.traceparent if wanted.trace else None)
-    status.secrets = [*(spec.secrets or ()), *(wanted.secrets or ())] or None
-    status.services = [*(spec.services or ()), *(wanted.services or ())] or None
+    given = {
+        "faas_id": function.status.faas_id,
+        "function_id": function.uid,
+        "traceparent": status.traceparent or new_span(wanted.trace.traceparent if wanted.trace else None),
+        "secrets": [*(spec.secrets or ()), *(wanted.secrets or ())] or None,
+        "services": [*(spec.services or ()), *(wanted.services or ())] or None,
+    }
+    run.status = status.model_copy(update=given)
 
 
 def _trace(run: Run) -> Context:

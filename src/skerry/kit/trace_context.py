@@ -5,8 +5,9 @@ Owns how one is read and continued. Does not own where it comes from, nor who ke
 Source: https://www.w3.org/TR/trace-context/
 """
 
-import os
+import random
 import re
+import secrets
 
 #: Characters of a `tracestate` that are passed on: as many as the specification asks for.
 TRACESTATE_CHARACTERS_MAX = 512
@@ -17,6 +18,9 @@ _NO_VERSION = "ff"
 _SAMPLED = "01"
 _FORM = re.compile(r"([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
 
+#: Ids are names, not secrets: asking the system for each would cost a run more than anything else that is told of it.
+_random = random.Random(secrets.randbits(256))  # noqa: S311 - see above
+
 
 def is_traceparent(text: str) -> bool:
     """Tell whether a text is a `traceparent`, of this version or of a later one."""
@@ -26,9 +30,9 @@ def is_traceparent(text: str) -> bool:
 
 def new_span(parent: str | None) -> str:
     """Return the `traceparent` of a new span: a child of the parent, or where that is none, of a new trace."""
-    span = os.urandom(8).hex()
+    span = f"{_random.randrange(1, 1 << 64):016x}"
     if parent and is_traceparent(parent):
         _, trace, _, flags = parent.split("-")[:4]
     else:
-        trace, flags = os.urandom(16).hex(), _SAMPLED
+        trace, flags = f"{_random.randrange(1, 1 << 128):032x}", _SAMPLED
     return f"{_VERSION}-{trace}-{span}-{flags}"

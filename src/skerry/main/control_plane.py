@@ -206,8 +206,8 @@ def front_doors(
 
 
 @asynccontextmanager
-async def controllers(settings: Settings, builders: Builders, ground: Ground) -> AsyncIterator[None]:
-    """Run every controller."""
+async def controllers(settings: Settings, builders: Builders, ground: Ground) -> AsyncIterator[KindCaches]:
+    """Run every controller; yields the caches of every kind's metadata."""
     client, keep, kinds = ground.client, ground.keep, ground.verbs.kinds
     clock, informers = SystemClock(), Informers(client)
     functions, revisions = informers.of(EdgeFunction), informers.of(EdgeFunctionRevision)
@@ -256,7 +256,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
                 background(("artifacts", collector.run), ("events", expirer.run)),
             ):
                 await stack.enter_async_context(part)
-            yield
+            yield caches
 
 
 @asynccontextmanager
@@ -267,12 +267,12 @@ async def duties(
     client = ground.client
     async with AsyncExitStack() as stack:
         builders = await stack.enter_async_context(code_builders(settings, data_dir))
-        await stack.enter_async_context(controllers(settings, builders, ground))
+        caches = await stack.enter_async_context(controllers(settings, builders, ground))
         local = local_driver(settings, data_dir, sockets, builders, api_port=api_port)
         driver = await stack.enter_async_context(deploying(settings, client, local))
         alone = not ground.is_shared
         dispatching_runs = dispatch_controllers(
-            driver, client, ground.keep, verbs=ground.verbs, behind=ground.dispatching, alone=alone
+            driver, client, ground.keep, caches, verbs=ground.verbs, behind=ground.dispatching, alone=alone
         )
         await stack.enter_async_context(dispatching_runs)
         events = event_drivers(client, ground.dispatching.events, data_dir.logs, drain_seconds(settings))

@@ -26,6 +26,7 @@ from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.controllers.dispatch_runs import FAILED, DispatchRunController
 from skerry.controllers.dispatch_schedules import function_schedules
 from skerry.controllers.dispatch_services import ServiceInstanceController
+from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.service_brokers import ServiceBrokerController
 from skerry.functions import FaaSDriver
 from skerry.functions.images import ImageStore
@@ -105,10 +106,11 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
 
 
 @asynccontextmanager
-async def dispatch_controllers(
+async def dispatch_controllers(  # noqa: PLR0913 - what it wires
     on: tuple[FaaSDriver, ImageStore],
     client: Client,
     keep: ArtifactKeep,
+    caches: KindCaches,
     *,
     verbs: Verbs,
     behind: Dispatching,
@@ -120,6 +122,7 @@ async def dispatch_controllers(
         on: the driver, and what makes its images.
         client: of the controllers.
         keep: of uploaded sources.
+        caches: of the metadata of every kind.
         verbs: store runs that their callers waited for.
         behind: has the queue, and gets what executes runs of it.
         alone: whether no other process can share the log.
@@ -144,7 +147,7 @@ async def dispatch_controllers(
             holder=ids.uid(),
             alone=alone,
         )
-        retention = RunRetention(client, informers.partial_of(RUN), queue, clock)
+        retention = RunRetention(client, caches.informers.partial_of(RUN), queue, clock)
         failures = DeadLetterController(client, informers.of(Run, FAILED), queue.submit, clock)
         instances, classes = informers.of(ServiceInstance), informers.of(ServiceClass)
         services = ServiceInstanceController(client, instances, classes, clock)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ import orjson
 
 from skerry.api.errors import BadRequest, Forbidden, Unauthorized
 from skerry.api.model import Document
-from skerry.kit.clock import Clock
+from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import Wakeup, background, keep_running
@@ -133,8 +134,12 @@ class AuditLog:
             return
         file = self._unknown if _is_of_nobody(request, answered) else self._known
         if file.has_room():
-            file.add(orjson.dumps(_event(request, answered, self._clock.now())) + b"\n")
+            file.add(partial(_line, request, answered, self._clock.now()))
             self._wakeup.set()
+
+
+def _line(request: Request, answered: Answered, now: dt.datetime) -> bytes:
+    return orjson.dumps(_event(request, answered, now)) + b"\n"
 
 
 def _uri(request: Request) -> str:
@@ -207,4 +212,4 @@ def _user(user: User) -> Document:
 
 
 def _micro_time(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return f"{rfc3339(moment)[:-1]}.{moment.microsecond:06d}Z"

@@ -6,7 +6,7 @@ and (by the disk) logged.
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import Counter
@@ -16,6 +16,10 @@ from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
 LOST = Counter("skerry_audit_events_lost_total", "Audit events that could not be kept.", ["why"])
+
+
+#: Makes a line, with its end.
+MakeLine = Callable[[], bytes]
 
 
 class AuditFile:
@@ -33,7 +37,7 @@ class AuditFile:
         self._file_bytes_max = file_bytes_max
         self._files_max = files_max
         self._queue_events_max = queue_events_max
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[MakeLine] = deque()
 
     def has_room(self) -> bool:
         """Tell whether another line fits into the queue; counts it as lost where none does."""
@@ -42,15 +46,17 @@ class AuditFile:
         LOST.labels("queue_events_max").inc()
         return False
 
-    def add(self, line: bytes) -> None:
+    def add(self, make: MakeLine) -> None:
         """Queue a line; ask `has_room` before."""
-        self._queue.append(line)
+        self._queue.append(make)
 
     def take(self) -> Sequence[bytes]:
-        """Return what waits, and let it be gone from here."""
-        lines = tuple(self._queue)
-        self._queue.clear()
-        return lines
+        """Return what waits, and let it be gone from here.
+
+        Lines are made here, all at once: made one by one, each would find its code gone from the processor's caches.
+        """
+        waiting, self._queue = self._queue, deque()
+        return [make() for make in waiting]
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines; blocks, and never raises."""

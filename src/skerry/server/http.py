@@ -6,10 +6,10 @@ authentication or what an error becomes (`app` does).
 
 import asyncio
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -31,6 +31,9 @@ DRAINED_BYTES_MAX = 16 * 1024 * 1024
 BODY_SECONDS = 30.0
 #: Fields of one query string.
 QUERY_FIELDS_MAX = 100
+#: Queries whose fields are at hand, and how long they may be: clients ask the same again and again.
+_QUERIES_REMEMBERED = 256
+_QUERY_REMEMBERED_BYTES_MAX = 256
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -103,20 +106,17 @@ class Request:
         """The query's fields; of repeated ones, the first."""
         return {key: values[0] for key, values in self.query_lists.items()}
 
-    @cached_property
-    def query_lists(self) -> dict[str, list[str]]:
+    @property
+    def query_lists(self) -> Mapping[str, Sequence[str]]:
         """The query's fields with every value.
 
         Raises:
             BadRequest: it is not UTF-8, or has more than `QUERY_FIELDS_MAX` fields.
         """
-        if not self._scope["query_string"]:
+        given: bytes = self._scope["query_string"]
+        if not given:
             return {}
-        text = self._scope["query_string"].decode("latin-1")
-        try:
-            return urllib.parse.parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
-        except ValueError as error:
-            raise BadRequest(f"the query string can't be read: {error}") from error
+        return _query_lists(given) if len(given) <= _QUERY_REMEMBERED_BYTES_MAX else _query_lists.__wrapped__(given)
 
     async def body(self, bytes_max: int) -> bytes:
         """Read the body.
@@ -146,6 +146,15 @@ class Request:
         if size > bytes_max:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
         return b"".join(parts)
+
+
+@lru_cache(_QUERIES_REMEMBERED)
+def _query_lists(given: bytes) -> Mapping[str, Sequence[str]]:
+    text = given.decode("latin-1")
+    try:
+        return urllib.parse.parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as error:
+        raise BadRequest(f"the query string can't be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

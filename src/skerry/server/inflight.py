@@ -8,7 +8,7 @@ as a stream instead, while it is open.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from prometheus_client import Counter as Metric
@@ -60,20 +60,16 @@ class Inflight:
         self._all: Counter[str] = Counter()
         self._by_user: Counter[tuple[str, str]] = Counter()
 
-    @contextmanager
-    def request(self, user: User, method: str) -> Iterator[None]:
+    def request(self, user: User, method: str) -> AbstractContextManager[None]:
         """Count a request for the length of the block; raises TooManyRequests."""
         kind = "max_requests_inflight" if method in _READING_METHODS else "max_mutating_requests_inflight"
         if BAETYL_NODES in user.groups:
             kind = "max_node_requests_inflight"
-        with self._counted(user, kind, "max_user_requests_inflight"):
-            yield
+        return self._counted(user, kind, "max_user_requests_inflight")
 
-    @contextmanager
-    def stream(self, user: User) -> Iterator[None]:
+    def stream(self, user: User) -> AbstractContextManager[None]:
         """Count a stream for the length of the block; raises TooManyRequests."""
-        with self._counted(user, "max_streams_inflight", "max_user_streams_inflight"):
-            yield
+        return self._counted(user, "max_streams_inflight", "max_user_streams_inflight")
 
     @contextmanager
     def _counted(self, user: User, limit: str, user_limit: str) -> Iterator[None]:

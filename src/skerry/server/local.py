@@ -4,14 +4,14 @@
 over the wire; tests/contract/client holds both to the same words.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from skerry.api.catalogue import Catalogue
 from skerry.api.model import Document
 from skerry.api.selectors import parse_field_selector, parse_label_selector
-from skerry.client.transport import ANY_STATE, DeleteConditions, WatchEvent
+from skerry.client.transport import ANY_STATE, DeleteConditions, WatchBatch, WatchEvent
 from skerry.client.transport import Target as ClientTarget
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import (
@@ -24,7 +24,7 @@ from skerry.server.verbs.requests import (
     WriteOptions,
 )
 from skerry.server.verbs.verbs import Verbs
-from skerry.server.verbs.watching import Bookmark, Observed
+from skerry.server.verbs.watching import Bookmark, Observed, Seen
 
 
 class LocalTransport:
@@ -83,7 +83,7 @@ class LocalTransport:
         await self._verbs.delete(_target(target), options)
 
     @asynccontextmanager
-    async def watch(self, target: ClientTarget, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+    async def watch(self, target: ClientTarget, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchBatch]]:
         """Watch a collection from a resource version on."""
         selection = Selection(fields=parse_field_selector(target.field_selector))
         options = WatchOptions(selection, resource_version=resource_version, bookmarks=True)
@@ -91,15 +91,18 @@ class LocalTransport:
             yield _events(batches, metadata_only=target.metadata_only)
 
 
-async def _events(batches: AsyncIterator[Any], *, metadata_only: bool) -> AsyncIterator[WatchEvent]:
+async def _events(batches: AsyncIterator[Sequence[Seen]], *, metadata_only: bool) -> AsyncIterator[WatchBatch]:
     async for batch in batches:
-        for seen in batch:
-            match seen:
-                case Observed():
-                    document = seen.object.document
-                    yield WatchEvent(seen.type, {"metadata": document["metadata"]} if metadata_only else document)
-                case Bookmark():
-                    yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(seen.revision)}})
+        yield [_event(seen, metadata_only=metadata_only) for seen in batch]
+
+
+def _event(seen: Seen, *, metadata_only: bool) -> WatchEvent:
+    match seen:
+        case Observed():
+            document = seen.object.document
+            return WatchEvent(seen.type, {"metadata": document["metadata"]} if metadata_only else document)
+        case Bookmark():
+            return WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(seen.revision)}})
 
 
 def _target(target: ClientTarget) -> Target:

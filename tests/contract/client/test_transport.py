@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from skerry.api.model import Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.informer import Informer
 from skerry.client.informers import Informers
-from skerry.client.transport import DeleteConditions, Target, Transport, WatchEvent
+from skerry.client.transport import DeleteConditions, Target, Transport, WatchBatch, WatchEvent
 from skerry.kit.tasks import background
 
 CONFIGS = Target(CONFIG_MAP, "default")
@@ -152,6 +153,13 @@ async def test_labels_select(transport: Transport):
     assert [item["metadata"]["name"] for item in page["items"]] == ["b"]
 
 
+async def singly(batches: AsyncIterator[WatchBatch]) -> AsyncIterator[WatchEvent]:
+    async for batch in batches:
+        assert batch
+        for event in batch:
+            yield event
+
+
 async def test_a_watch_tells_each_change_once_and_in_order(transport: Transport):
     start = (await transport.list(CONFIGS, label_selector="", limit=1, continue_token=""))["metadata"]
     created = await transport.create(CONFIGS, config("a"))
@@ -160,7 +168,7 @@ async def test_a_watch_tells_each_change_once_and_in_order(transport: Transport)
         await transport.delete(named("a"))
         seen = []
         async with asyncio.timeout(60):
-            async for event in events:
+            async for event in singly(events):
                 if event.type != "BOOKMARK":
                     seen.append((event.type, int(event.document["metadata"]["resourceVersion"])))
                 if event.type == "DELETED":
@@ -173,7 +181,7 @@ async def test_a_watch_tells_each_change_once_and_in_order(transport: Transport)
 async def test_a_watch_from_the_future_is_refused(transport: Transport):
     async def first() -> WatchEvent:
         async with transport.watch(CONFIGS, resource_version="999999") as events:
-            return await anext(aiter(events))
+            return await anext(singly(events))
 
     with pytest.raises(Timeout, match="Too large resource version: 999999"):
         await first()
@@ -255,7 +263,7 @@ async def test_metadata_alone_is_listed_and_watched(transport: Transport):
     assert item["metadata"]["name"] == "a"
     async with transport.watch(place, resource_version=page["metadata"]["resourceVersion"]) as events:
         await transport.create(CONFIGS, config("b", key="value"))
-        seen = await anext(event async for event in events if event.type != "BOOKMARK")
+        seen = await anext(event async for event in singly(events) if event.type != "BOOKMARK")
     assert seen.document["metadata"]["name"] == "b"
     assert not {"data"} & (item.keys() | seen.document.keys())
 

@@ -72,7 +72,7 @@ class Asked:
 
     def query_list(self, name: str) -> list[str]:
         """Return all values of a field of the query."""
-        return self.request.query_lists.get(name, [])
+        return list(self.request.query_lists.get(name, ()))
 
     async def body(self, model: type[M], empty: str = "body in body is required") -> M:
         """Read the body as a model.
@@ -129,6 +129,8 @@ class DispatchDoor:
         self._access = access
         self._models = Models()
         self._operations = [(_pattern(operation.path), operation) for operation in operations]
+        #: Those whose path has no names, which need no search.
+        self._fixed = {(each.method, each.path): each for _, each in self._operations if "{" not in each.path}
         self._pages = pages
 
     def routes(self) -> Iterable[Route]:
@@ -161,6 +163,8 @@ class DispatchDoor:
         return errors.refusal(_named(error) if isinstance(error, NotFound) else error)
 
     def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
+        if fixed := self._fixed.get((request.method, request.path)):
+            return fixed, {}
         for pattern, operation in self._operations:
             if operation.method == request.method and (found := pattern.fullmatch(request.path)):
                 return operation, found.groupdict()

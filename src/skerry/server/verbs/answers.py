@@ -1,7 +1,7 @@
 """The refusals that the verbs share, in Kubernetes' words, and the table from the store's errors to ours."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 from skerry.api.errors import (
@@ -88,10 +88,22 @@ def of_store(error: store.StoreError) -> ApiError:
             return InternalError("the store failed", detail=error.public)
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
+class _StoreErrors:
+    """A context manager without a state, since every verb enters one."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, store.StoreError):
+            raise of_store(error) from error
+
+
+_STORE_ERRORS = _StoreErrors()
+
+
+def store_errors() -> AbstractContextManager[None]:
     """Raise the store's failures in the block as answers."""
-    try:
-        yield
-    except store.StoreError as error:
-        raise of_store(error) from error
+    return _STORE_ERRORS

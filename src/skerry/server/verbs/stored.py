@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any, cast
 
 import orjson
+from pydantic_core import SchemaSerializer
 
-from skerry.api.model import Document
+from skerry.api.model import Document, Model, ObjectMeta, Resource
 
 _START = b'{"metadata":{'
 
@@ -21,6 +22,19 @@ def encode(document: Document) -> bytes:
     metadata = {key: value for key, value in document["metadata"].items() if key != "resourceVersion"}
     rest = {key: value for key, value in document.items() if key != "metadata"}
     return orjson.dumps({"metadata": metadata, **rest})
+
+
+def encode_model(obj: Resource) -> bytes:
+    """Return what `encode` does of the document of a complete object, without making one."""
+    metadata = _serializer_of(ObjectMeta).to_json(
+        obj.metadata, by_alias=True, exclude_none=True, exclude={"resource_version"}
+    )
+    rest = _serializer_of(type(obj)).to_json(obj, by_alias=True, exclude_none=True, exclude={"metadata"})
+    return b'{"metadata":%s,%s' % (metadata, rest[1:])
+
+
+def _serializer_of(model: type[Model]) -> SchemaSerializer:
+    return model.__pydantic_serializer__
 
 
 class Stored:

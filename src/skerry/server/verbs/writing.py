@@ -30,7 +30,7 @@ from skerry.server.verbs.finalizers import is_held_back, keep_namespace_finalize
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
-from skerry.server.verbs.stored import Stored, encode
+from skerry.server.verbs.stored import Stored, encode, encode_model
 from skerry.server.verbs.versions import is_kept, kept, shown
 from skerry.server.verbs.withheld import told, without_withheld
 from skerry.store import errors as store
@@ -96,10 +96,10 @@ class Writer:
         known = int(obj.metadata.resource_version or 0)
         if not known:
             await metadata.require_active_namespace(target, self._log.get)
-            begun = obj.metadata.creation_timestamp
-            metadata.give_identity(obj.metadata, target, self._surroundings.clock, self._surroundings.ids)
-            obj.metadata.creation_timestamp = begun or obj.metadata.creation_timestamp
-        value = encode(to_document(obj))
+            meta = obj.metadata
+            meta.uid, meta.generation = self._surroundings.ids.uid(), None if target.kind.core_semantics else 1
+            meta.creation_timestamp = meta.creation_timestamp or rfc3339(self._surroundings.clock.now())
+        value = encode_model(obj)
         if len(value) > OBJECT_BYTES_MAX:
             raise too_large()
         try:
