@@ -112,7 +112,9 @@ async def member_node(
             stage = Stage(cloud, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
             runners: dict[str, Runner] = {
                 "native": Programs(volumes, data_dir / "logs", "n1", SystemClock(), executor),
-                "kube": Containers(client, volumes, "n1", ContainerPolicy(network=network), threads),
+                "kube": Containers(
+                    (client, engine or NO_ENGINE), volumes, "n1", ContainerPolicy(network=network), threads
+                ),
             }
             applications = Applications(replica, stage, volumes, runners, executor)
             async with applications.running():

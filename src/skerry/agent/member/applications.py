@@ -7,6 +7,7 @@ old one is ended; where that fails the old one goes on, and the failure is told.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class Runner(Protocol):
 
         Raises ApplicationError, here or at the block's begin, where it can't.
         """
+        ...
+
+    async def remove_all_but(self, names: AbstractSet[str]) -> None:
+        """Remove what a life of this agent that was killed left running, but of these applications."""
         ...
 
 
@@ -95,6 +100,8 @@ class Applications:
     async def running(self) -> AsyncIterator[None]:
         """Run applications for the length of the block; what a restart finds is run without the control plane."""
         wanted = set(self._replica.wanted(APPS))
+        for runner in self._runners.values():
+            await runner.remove_all_but(wanted)
         await run_blocking(self._executor, partial(self._volumes.remove_all_but, wanted))
         async with self._loops.running():
             self.look()

@@ -7,7 +7,10 @@ removed when their application begins again.
 
 import asyncio
 import resource
+import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from typing import Any, TypeVar
 
 import docker
 import requests
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 
@@ -46,6 +49,9 @@ DRAIN_SECONDS = 10
 #: Of a container's log on disk, twice.
 LOG_BYTES_MAX = 10 * 1024 * 1024
 PROCESSES_MAX = 4096
+#: How often containers are listed again, where one of them went meanwhile.
+LIST_TRIES = 20
+LIST_AGAIN_SECONDS = 0.1
 #: Most open files of a container's process, where this machine lets it have so many.
 FILES_MAX = 65536
 _SAID_CHARACTERS_MAX = 1000
@@ -79,7 +85,7 @@ class Containers:
     """Runs applications of mode kube, on an engine of containers; `connected` makes one.
 
     Args:
-        client: of the engine.
+        engine: its client, and its socket.
         volumes: lays out what containers mount.
         node: this node's name.
         policy: what containers may.
@@ -88,13 +94,13 @@ class Containers:
 
     def __init__(
         self,
-        client: docker.DockerClient,
+        engine: tuple[docker.DockerClient, str],
         volumes: Volumes,
         node: str,
         policy: ContainerPolicy,
         executor: ThreadPoolExecutor,
     ) -> None:
-        self._client = client
+        self._client, self._host = engine
         self._volumes = volumes
         self._node = node
         self._policy = policy
@@ -132,12 +138,21 @@ class Containers:
         """Make a blocking call; raises ApplicationError where the engine refuses, is away or takes too long."""
         try:
             async with asyncio.timeout(seconds):
-                return await run_blocking(self._executor, call)
+                return await run_blocking(self._executor, partial(self._reached, call))
         except TimeoutError as error:
             raise ApplicationError(f"the container engine did not answer within {seconds:.0f} s") from error
         except (DockerException, requests.RequestException) as error:
             said = str(getattr(error, "explanation", None) or error)[:_SAID_CHARACTERS_MAX]
             raise ApplicationError(f"container engine: {said}") from error
+
+    def _reached(self, call: Callable[[], T]) -> T:
+        """Call where there is an engine: a client of Docker's that can't connect leaves its socket open."""
+        with socket.socket(socket.AF_UNIX) as tried:
+            try:
+                tried.connect(self._host.removeprefix("unix://"))
+            except OSError as error:
+                raise ApplicationError(f"no container engine answers at {self._host}: {error.strerror}") from error
+        return call()
 
     def _prepare(self, application: Application) -> list[_Wanted]:
         found = []
@@ -221,15 +236,33 @@ class Containers:
     def _start(self, wanted: _Wanted) -> None:
         self._client.containers.create(**wanted.create).start()
 
-    async def _remove(self, application: str) -> None:
-        for container in await self._call(partial(self._found, application)):
-            await self._call(partial(_end, container))
+    async def remove_all_but(self, names: AbstractSet[str]) -> None:
+        """Remove what an agent that was killed left of other applications; without an engine there is nothing."""
+        try:
+            left = await self._call(self._found)
+        except ApplicationError as error:
+            log.info("no container engine", reason=error.public)
+            return
+        for container in left:
+            if container.labels.get(APPLICATION_LABEL) not in names:
+                await self._call(partial(_end, container))
 
-    def _found(self, application: str) -> list[Container]:
-        wanted = f"{APPLICATION_LABEL}={application}"
-        # podman takes one label of several for enough, so the other is looked at here.
-        listed = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        return [each for each in listed if each.labels.get(NODE_LABEL) == self._node]
+    async def _remove(self, application: str) -> None:
+        for container in await self._call(self._found):
+            if container.labels.get(APPLICATION_LABEL) == application:
+                await self._call(partial(_end, container))
+
+    def _found(self) -> list[Container]:
+        """Return this node's containers, those that have ended too."""
+        wanted: dict[str, Any] = {"label": f"{NODE_LABEL}={self._node}"}
+        for _ in range(LIST_TRIES):
+            try:
+                return self._client.containers.list(all=True, filters=wanted, ignore_removed=True)
+            except APIError as error:  # podman answers so while one of them is being removed
+                if "no such container" not in str(error.explanation):
+                    raise
+                time.sleep(LIST_AGAIN_SECONDS)
+        return self._client.containers.list(all=True, filters=wanted, ignore_removed=True)
 
     async def _look(self, names: Mapping[str, str], states: "_Seen") -> None:
         """Take notice of how the containers are."""

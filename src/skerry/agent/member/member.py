@@ -138,7 +138,7 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
         runners: dict[str, Runner] = {
             "native": Programs(volumes, data_dir / "logs", identity.name, clock, executor),
-            "kube": Containers(client, volumes, identity.name, policy, threads),
+            "kube": Containers((client, settings.container_host), volumes, identity.name, policy, threads),
         }
         applications = Applications(replica, stage, volumes, runners, executor)
         await stack.enter_async_context(applications.running())

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -108,6 +109,9 @@ class Programs:
         self._node = node
         self._clock = clock
         self._executor = executor
+
+    async def remove_all_but(self, names: AbstractSet[str]) -> None:
+        """Do nothing: processes end with the agent."""
 
     async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
         """Lay out an application's instances, and see that it can run; return what runs it for the length of a block.
