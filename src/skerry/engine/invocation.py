@@ -3,17 +3,13 @@
 Read only by those who need it: a function that neither logs nor fetches pays nothing for its request's identity.
 """
 
-import os
-import re
 import select
 import time
 from collections.abc import Sequence
 
 from skerry.engine.errors import CallError, FailureKind
+from skerry.kit.trace_context import is_traceparent, new_span
 
-#: version, trace id, id of the parent span, flags (https://www.w3.org/TR/trace-context/). Zeros are no ids.
-_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
-_VERSION, _NO_VERSION = b"00", b"ff"
 _REQUEST_ID_BYTES_MAX = 128
 
 
@@ -60,10 +56,10 @@ class Invocation:
 
     def trace_fields(self) -> bytes:
         """Return header lines that make a subrequest a child of the request's span; none where it is not traced."""
-        found = _TRACEPARENT.fullmatch(self._header(b"traceparent"))
-        if not found or found[1] == _NO_VERSION or (found[1] == _VERSION and found[4]):
+        parent = self._header(b"traceparent").decode("latin-1")
+        if not is_traceparent(parent):
             return b""
-        lines = b"\ntraceparent\n%s-%s-%s-%s" % (_VERSION, found[2], os.urandom(8).hex().encode(), found[3])
+        lines = b"\ntraceparent\n" + new_span(parent).encode()
         state = self._header(b"tracestate")
         return lines + b"\ntracestate\n" + state if state and state.isascii() else lines
 
