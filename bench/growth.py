@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 import uvloop
 from api import Connection, close, milliseconds, row, table
-from fleet import CONTENT_BYTES, Change, Store, call, connect, each, make_folders, processes, stopped, stores
+from side_by_side import CONTENT_BYTES, Change, Store, call, connect, each, make_folders, processes, stopped, stores
 
 from skerry.store.postgres.driver import open_postgres
 from skerry.store.sqlite import open_sqlite

@@ -26,7 +26,8 @@ from typing import TypeVar
 
 import uvloop
 from api import Connection, close, milliseconds, row, table, trust
-from fleet import (
+from rig import Measured, Target, cpu_seconds, wrk
+from side_by_side import (
     CONNECTIONS,
     Dialect,
     Endpoint,
@@ -40,7 +41,6 @@ from fleet import (
     stores,
     tree_seconds,
 )
-from rig import Measured, Target, cpu_seconds, wrk
 
 T = TypeVar("T")
 
