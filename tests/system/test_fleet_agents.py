@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from skerry.testing.agent_fleet import AgentFleet, until
+from skerry.testing.agent_fleet import AgentFleet
 from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.stable_address import StableAddress
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 

@@ -4,8 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,7 @@ import httpx
 
 from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.stable_address import StableAddress
-
-#: How long anything may take on a busy machine.
-SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.05
+from skerry.testing.waiting import SECONDS_MAX, until
 
 
 @dataclass
@@ -50,16 +45,6 @@ class AgentProcess:
         """Return what `skerry agent status` says."""
         command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), "status", "-o", "json"]
         return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_MAX).stdout)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Wait until something holds, and return what it returned."""
-    deadline = time.monotonic() + SECONDS_MAX
-    while not (found := holds()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"it took too long until {what}")
-        time.sleep(LOOK_SECONDS)
-    return found
 
 
 @dataclass

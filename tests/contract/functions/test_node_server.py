@@ -12,6 +12,7 @@ import pytest
 
 import skerry.functions
 from skerry.kit.clock import rfc3339
+from skerry.testing.waiting import accepts, until
 
 SECONDS_MAX = 60.0
 SOURCES = Path(skerry.functions.__file__).parent
@@ -50,8 +51,9 @@ def http(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[htt
     node = shutil.which("node")
     assert node, "`make setup` brings a Node"
     process = subprocess.Popen([node, str(server)], cwd=folder, env=environment("./f.js", socket))
-    transport = httpx.HTTPTransport(uds=str(socket), retries=40)
+    transport = httpx.HTTPTransport(uds=str(socket))
     try:
+        until(lambda: accepts(socket), "the server listens")
         with httpx.Client(transport=transport, base_url="http://function", timeout=2 * SECONDS_MAX) as client:
             yield client
     finally:
