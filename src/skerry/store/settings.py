@@ -38,7 +38,7 @@ class LogSettings:
             the largest is given up, and read from the database.
         copy_wait_seconds_max: how long a reader waits for such a copy to come to the newest revision, before it reads
             the database.
-        commit_wait_seconds_max: the same where this process is the only writer, and the copy lacks one commit at most: a
+        commit_wait_seconds_max: the same where this process is the only writer, and the copy lacks a commit at most: a
             disk that syncs slower than that makes writers wait, and no readers.
         batch_events: events read from the database at once.
         poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
