@@ -130,6 +130,7 @@ class Cache:
         self._driver = driver
         self._hub = hub
         self._bytes_max = settings.cache_bytes_max
+        self._wait_seconds_max = settings.copy_wait_seconds_max
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
         #: Until when a resource that was too large is not tried again.
@@ -146,16 +147,16 @@ class Cache:
             self._want(resource)
         return replica
 
-    async def reaches(self, replica: Replica, revision: int, seconds_max: float) -> bool:
-        """Wait until a copy holds every change up to a revision that is written, or is being written.
+    async def reaches(self, replica: Replica, revision: int) -> bool:
+        """Wait until a copy holds every change up to a revision that is written.
 
         Returns:
-            False where it does not within that time, or is given up: the database knows.
+            False where it does not within `LogSettings.copy_wait_seconds_max`, or is given up: the database knows.
         """
         if replica.position >= revision:
             return True
         try:
-            async with asyncio.timeout(seconds_max):
+            async with asyncio.timeout(self._wait_seconds_max):
                 while replica.position < revision and self._keeps(replica):
                     self._hub.wakeup.set()  # no need to wait until news of that revision come by themselves
                     await self._moved.wait()

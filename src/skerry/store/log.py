@@ -151,20 +151,17 @@ class RevisionLog:
     async def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
         """Return the copy of a resource, if there is one that is young enough.
 
-        A copy is waited for until it holds all that the log does: under writes it is a commit behind, and reading the
-        database instead would cost more than that commit. A sole writer knows how far the log reaches. Where others
-        write as well, the database is asked: that question is small, and one serves all who ask at once (the "read
-        index" of Raft, chapter 6.4 of Ongaro's dissertation).
+        Where others write as well, the database is asked how far the log reaches, and the copy is waited for: that
+        question is small, and one serves all who ask at once (the "read index" of Raft, chapter 6.4 of Ongaro's
+        dissertation). A sole writer knows without asking; what its copy lacks is being written, and not waited for.
         """
         replica = self._cache.find(resource)
         if replica is None or replica.position < 0:
             return None
-        if not_older_than is not None:
-            return replica if not_older_than <= replica.position else None
-        head, seconds_max = self._driver.head(resource), self._settings.commit_wait_seconds_max
-        if head is None:
-            head, seconds_max = await self.revision(), self._settings.copy_wait_seconds_max
-        return replica if await self._cache.reaches(replica, head, seconds_max) else None
+        floor = self._driver.head(resource) if not_older_than is None else not_older_than
+        if floor is None:
+            return replica if await self._cache.reaches(replica, await self.revision()) else None
+        return replica if floor <= replica.position else None
 
     async def list(
         self,
