@@ -7,13 +7,14 @@ from skerry.server.access import Access
 from skerry.server.baetyl.applications import Applications
 from skerry.server.baetyl.certificates import Certificates
 from skerry.server.baetyl.configurations import Configurations
-from skerry.server.baetyl.door import BaetylDoor, Handlers, json
+from skerry.server.baetyl.door import BaetylDoor, Handlers
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.nodes import Nodes
 from skerry.server.baetyl.openapi import OPENAPI_PATH, openapi_document
 from skerry.server.baetyl.rollouts import Rollouts
 from skerry.server.baetyl.secrets import Registries, Secrets
 from skerry.server.baetyl.usage import Usage
+from skerry.server.operations import json
 from skerry.server.verbs.verbs import Verbs
 
 

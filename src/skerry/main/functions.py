@@ -36,7 +36,7 @@ from skerry.kit.tasks import background
 from skerry.main.adapters import LedRuns, RecordedRuns, SecretValues
 from skerry.server.access import Access
 from skerry.server.dispatch.docs_page import DOCS_PATH, docs_page
-from skerry.server.dispatch.door import DispatchDoor, Sources, json
+from skerry.server.dispatch.door import DispatchDoor, Operation, Sources
 from skerry.server.dispatch.drivers import Drivers
 from skerry.server.dispatch.endpoint_app import EndpointApp
 from skerry.server.dispatch.endpoints import Endpoints
@@ -49,6 +49,7 @@ from skerry.server.dispatch.runs import FunctionRuns
 from skerry.server.dispatch.secrets import Secrets
 from skerry.server.dispatch.services import Services
 from skerry.server.http import Response
+from skerry.server.operations import json
 from skerry.server.serve import serve_socket
 from skerry.server.verbs.verbs import Verbs
 
@@ -81,8 +82,8 @@ async def dispatching(client: Client, verbs: Verbs) -> AsyncIterator[Dispatching
         )
 
 
-def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
-    """Return the front door of functions and all that begins their runs."""
+def dispatch_operations(sources: Sources, behind: Dispatching) -> list[Operation]:
+    """Return what may be asked of functions and all that begins their runs."""
     handlers = (
         Functions(sources),
         FunctionRuns(behind.runs, RandomIds()),
@@ -96,7 +97,12 @@ def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispat
         BaseImages(),
         Services(),
     )
-    operations = [operation for each in handlers for operation in each.operations()]
+    return [operation for each in handlers for operation in each.operations()]
+
+
+def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
+    """Return the front door of functions and all that begins their runs."""
+    operations = dispatch_operations(sources, behind)
     document = openapi_document(operations)
     pages = {
         OPENAPI_PATH: json(document),

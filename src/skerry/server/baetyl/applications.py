@@ -12,11 +12,12 @@ from skerry.server.baetyl.application_bodies import ApplicationBody, created, re
 from skerry.server.baetyl.bodies import refuse_reserved
 from skerry.server.baetyl.certificates import CERTIFICATES
 from skerry.server.baetyl.configurations import CONFIGURATIONS
-from skerry.server.baetyl.door import Asked, Described, Handler, Operation, json, success
+from skerry.server.baetyl.door import Asked, Described, Handler, Operation, success
 from skerry.server.baetyl.listing import LIST_QUERY, Listing, listed
 from skerry.server.baetyl.secrets import REGISTRIES, SECRETS, decoded
 from skerry.server.baetyl.usage import Usage
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/apps"
 _ITEM = "/v1/apps/{name}"

@@ -9,7 +9,7 @@ from skerry.api.model import Document, ObjectMeta
 from skerry.kit.clock import rfc3339
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts, refuse_reserved
-from skerry.server.baetyl.door import Asked, Described, Operation, json
+from skerry.server.baetyl.door import Asked, Described, Operation
 from skerry.server.baetyl.listing import LIST_QUERY, Listing, listed
 from skerry.server.baetyl.secrets import (
     change_typed,
@@ -23,6 +23,7 @@ from skerry.server.baetyl.secrets import (
 )
 from skerry.server.baetyl.usage import Usage
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/certificates"
 _ITEM = "/v1/certificates/{name}"

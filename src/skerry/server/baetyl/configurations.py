@@ -11,10 +11,11 @@ from skerry.api.errors import AlreadyExists
 from skerry.api.model import Document, to_document
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts, refuse_reserved, updated_at
-from skerry.server.baetyl.door import Asked, Described, Operation, json, success
+from skerry.server.baetyl.door import Asked, Described, Operation, success
 from skerry.server.baetyl.listing import LIST_QUERY, Listing, listed
 from skerry.server.baetyl.usage import Usage
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/configs"
 _ITEM = "/v1/configs/{name}"

@@ -10,19 +10,19 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from skerry.api.errors import ApiError, MethodNotAllowed
-from skerry.api.kinds import Kind
 from skerry.api.model import Document
-from skerry.server.access import Access, Act, path_act, require
+from skerry.server import operations
+from skerry.server.access import Access
 from skerry.server.auth import User
 from skerry.server.baetyl import errors
 from skerry.server.http import JSON, Answer, Request, Response, Route
-from skerry.server.objects import Models, Objects
+from skerry.server.operations import OperationTable, json
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX
 from skerry.server.verbs.verbs import Verbs
 
@@ -40,26 +40,8 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(operations.Asked):
     """One request, as a handler reads it."""
-
-    request: Request
-    objects: Objects
-    names: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """The object that the path names."""
-        return self.names["name"]
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that is asked about."""
-        return self.objects.namespace
-
-    def query(self, name: str) -> str:
-        """Return a field of the query, "" where it is not given."""
-        return self.request.query.get(name, "")
 
     async def body(self, model: type[M]) -> M:
         """Read the body as a model; what the model does not know is ignored.
@@ -98,19 +80,10 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing that may be asked: its path, what it needs of access, who answers, and how it is described."""
+class Operation(operations.Operation[Asked]):
+    """One thing that may be asked, and how it is described."""
 
-    method: str
-    path: str
-    verb: str
-    kind: Kind[Any]
-    handler: Handler
     described: Described = field(default_factory=lambda: Described("Success"))
-
-    def act(self, namespace: str, name: str = "") -> Act:
-        """Return what the caller must be allowed."""
-        return Act(self.verb, self.kind.group, self.kind.plural, namespace=namespace, name=name)
 
 
 class Handlers(Protocol):
@@ -127,57 +100,32 @@ class BaetylDoor:
     Args:
         verbs: what is done with objects.
         access: who may.
-        operations: everything that may be asked.
+        given: everything that may be asked.
         pages: what is the same for everybody, by path.
     """
 
-    def __init__(
-        self, verbs: Verbs, access: Access, operations: Iterable[Operation], pages: Mapping[str, Response]
-    ) -> None:
-        self._verbs = verbs
-        self._access = access
-        self._models = Models()
-        self._operations = [(_pattern(operation.path), operation) for operation in operations]
-        self._pages = pages
+    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Response]) -> None:
+        self._table = OperationTable(verbs, access, given, pages, manager=_MANAGER, asked=Asked)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
         """How the paths begin that are answered here; see `Door`."""
-        paths = [*self._pages, *(operation.path for _, operation in self._operations)]
-        return tuple(dict.fromkeys("/".join(path.split("/")[:3]) for path in paths))
+        return tuple(dict.fromkeys("/".join(path.split("/")[:3]) for path in self._table.paths))
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
-        for _, operation in self._operations:
-            name = "x" if "{name}" in operation.path else ""
-            yield Route(operation.method, operation.path, act=operation.act(DEFAULT_NAMESPACE, name))
-        for path in self._pages:
-            yield Route("GET", path)
+        return self._table.routes(DEFAULT_NAMESPACE)
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
-        operation, names = self._find(request)
-        namespace = namespace_of(request)
-        act = operation.act(namespace, names.get("name", "")) if operation else path_act(request.method, request.path)
-        request.decision = require(self._access, request.user, act)
-        if operation is None:
-            if request.method == "GET" and (page := self._pages.get(request.path)):
-                return page
-            raise MethodNotAllowed(f"The request method {request.method} of {request.path} is not found.")
-        request.verb, request.resource = operation.verb, operation.kind.resource
-        objects = Objects(self._verbs, self._access, namespace, request.user, self._models, _MANAGER)
-        answer = await operation.handler(Asked(request, objects, names))
+        answer = await self._table.answer(request, namespace_of(request))
+        if answer is None:
+            raise unknown_method(request)
         return identified(answer, request) if isinstance(answer, Response) else answer
 
     def refusal(self, request: Request, error: ApiError) -> Response:
         """Write an error in Baetyl's form; see `Door`."""
         return refusal(request, error)
-
-    def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
-        for pattern, operation in self._operations:
-            if operation.method == request.method and (found := pattern.fullmatch(request.path)):
-                return operation, found.groupdict()
-        return None, {}
 
 
 def namespace_of(request: Request) -> str:
@@ -213,13 +161,9 @@ def _with_id(response: Response, given: str) -> Response:
     return dataclasses.replace(response, headers=(*response.headers, (errors.REQUEST_ID_HEADER, given.encode())))
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
-
-
-def json(document: Any) -> Response:
-    """Answer with a document."""
-    return Response(orjson.dumps(document))
+def unknown_method(request: Request) -> MethodNotAllowed:
+    """Return the refusal of a route that there is not."""
+    return MethodNotAllowed(f"The request method {request.method} of {request.path} is not found.")
 
 
 def success() -> Response:

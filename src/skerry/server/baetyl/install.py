@@ -31,8 +31,9 @@ from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation
-from skerry.server.baetyl.door import Asked, Described, Operation, json, success
+from skerry.server.baetyl.door import Asked, Described, Operation, success
 from skerry.server.http import Answer, Request, Response, Streaming
+from skerry.server.operations import json
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import orjson
 from pydantic import ValidationError
 
-from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, RequestEntityTooLarge
+from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge
 from skerry.api.model import Document
 from skerry.fleet.reports import REPORT_BYTES_MAX, ReportRefused, escaped, read_object
 from skerry.server.access import Access, path_act, require
@@ -22,13 +22,14 @@ from skerry.server.auth import CREDENTIAL_ID
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation, ActivationRequest
 from skerry.server.baetyl.delivery import Delivery, Place, read_infos
-from skerry.server.baetyl.door import identified, json, refusal
+from skerry.server.baetyl.door import identified, refusal, unknown_method
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install
 from skerry.server.baetyl.stored_objects import RESOURCE, StoredObjects
 from skerry.server.baetyl.sync import Sync
 from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.node_certificates import node_of
+from skerry.server.operations import json
 from skerry.server.verbs.verbs import Verbs
 
 #: What a device sends to join.
@@ -139,8 +140,3 @@ async def _read(request: Request) -> Document:
         raise errors.BaetylError("ErrDataTooLarge", f"the body is larger than {REPORT_BYTES_MAX} bytes", 413) from error
     except (ReportRefused, BadRequest) as error:
         raise errors.invalid(error.public) from error
-
-
-def unknown_method(request: Request) -> MethodNotAllowed:
-    """Return the refusal of a route that there is not."""
-    return MethodNotAllowed(f"The request method {request.method} of {request.path} is not found.")

@@ -27,10 +27,11 @@ from skerry.fleet.node_stats import report_view
 from skerry.kit.clock import Clock, rfc3339
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts
-from skerry.server.baetyl.door import Asked, Described, Operation, json, success
+from skerry.server.baetyl.door import Asked, Described, Operation, success
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.listing import LIST_QUERY, Listing, listed
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/nodes"
 _ITEM = "/v1/nodes/{name}"

@@ -3,7 +3,6 @@
 An operation names the schema that it answers; one that is not told in `schemas` is refused when the door is made.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -12,7 +11,8 @@ from pydantic.json_schema import models_json_schema
 from skerry.api.model import Document
 from skerry.server.baetyl.door import Operation
 from skerry.server.baetyl.joining_openapi import JOINING_BODIES, JOINING_SCHEMAS, joining_paths
-from skerry.server.baetyl.schemas import REF, SCHEMAS, TEXT, ref
+from skerry.server.baetyl.schemas import REF, SCHEMAS, ref
+from skerry.server.operations import path_parameters, query_parameters
 
 OPENAPI_PATH: Final = "/v1/fleet/openapi.json"
 
@@ -51,7 +51,7 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
     paths: dict[str, Document] = {}
     known = list(operations)
     for operation in known:
-        path = paths.setdefault(operation.path, {"parameters": _parameters(operation.path)})
+        path = paths.setdefault(operation.path, {"parameters": [*_HEADERS, *path_parameters(operation)]})
         path[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -72,22 +72,15 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
     }
 
 
-def _parameters(path: str) -> list[Document]:
-    named = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in re.findall(r"\{(\w+)\}", path)]
-    return [*_HEADERS, *named]
-
-
 def _operation(operation: Operation) -> Document:
     described = operation.described
     if described.answers not in SCHEMAS:
         raise KeyError(f"{operation.method} {operation.path} answers {described.answers}, which no schema tells")
     written: Document = {
-        "summary": (operation.handler.__doc__ or "").partition("\n")[0].rstrip("."),
-        "operationId": f"{operation.method.lower()}{re.sub(r'[^a-zA-Z]+', '_', operation.path)}".rstrip("_"),
+        "summary": operation.summary,
+        "operationId": operation.operation_id,
         "tags": [operation.kind.kind],
-        "parameters": [
-            {"name": name, "in": "query", "description": _QUERY[name], "schema": TEXT} for name in described.query
-        ],
+        "parameters": query_parameters(_QUERY, described.query),
         "responses": {
             "200": {"description": "Done.", "content": _content(ref(described.answers), described.form)},
             "default": {"description": "What was wrong.", "content": _content(ref("Error"))},

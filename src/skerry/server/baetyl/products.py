@@ -24,9 +24,10 @@ from skerry.api.model import Document, ObjectMeta, Resource
 from skerry.fleet.registration import new_record
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts
-from skerry.server.baetyl.door import Asked, Described, Operation, json, success
+from skerry.server.baetyl.door import Asked, Described, Operation, success
 from skerry.server.baetyl.registrar import Registrar
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _PRODUCTS = "/v1/register"
 _PRODUCT = "/v1/register/{name}"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from skerry.api.baetyl_rollouts import ROLLOUT, Rollout
 from skerry.api.model import Document, to_document
 from skerry.fleet.rollouts import shift_of
-from skerry.server.baetyl.door import Asked, Described, Operation, json
+from skerry.server.baetyl.door import Asked, Described, Operation
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 #: Nodes that are named of one group; all are counted.
 NAMED_MAX = 1000

@@ -20,8 +20,9 @@ from skerry.artifacts.object_urls import URL_SECONDS, object_url
 from skerry.kit.clock import Clock
 from skerry.server.artifacts import CONTENT_TYPE, SEND_SECONDS_MAX, Artifacts
 from skerry.server.baetyl import errors
-from skerry.server.baetyl.door import Asked, Described, Operation, json
+from skerry.server.baetyl.door import Asked, Described, Operation
 from skerry.server.http import Request, Response, Streaming
+from skerry.server.operations import json
 
 RESOURCE: Final = "object"
 #: One file; it is held in memory on its way.

@@ -4,10 +4,9 @@ Owns the routes, what each needs of access, and their answers. Does not own what
 Choices where Dispatch's documents and its code differ: docs/reference/dispatch-api.md.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -20,11 +19,12 @@ from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
 from skerry.api.dispatch_services import SERVICE_CLASS, SERVICE_INSTANCE
 from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
-from skerry.api.kinds import Kind
-from skerry.server.access import Access, Act, path_act, require
+from skerry.server import operations
+from skerry.server.access import Access
 from skerry.server.dispatch import errors
 from skerry.server.http import Answer, Request, Response, Route
-from skerry.server.objects import Models, Objects
+from skerry.server.objects import Objects
+from skerry.server.operations import OperationTable
 from skerry.server.verbs.verbs import Verbs
 
 #: The default organization, for who is asked for access before it is known whether one was given.
@@ -59,20 +59,8 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(operations.Asked):
     """One request, as a handler reads it."""
-
-    request: Request
-    objects: Objects
-    names: Mapping[str, str]
-
-    def query(self, name: str) -> str:
-        """Return a field of the query, "" where it is not given."""
-        return self.request.query.get(name, "")
-
-    def query_list(self, name: str) -> list[str]:
-        """Return all values of a field of the query."""
-        return list(self.request.query_lists.get(name, ()))
 
     async def body(self, model: type[M], empty: str = "body in body is required") -> M:
         """Read the body as a model.
@@ -92,22 +80,9 @@ class Asked:
             raise errors.of_model(error) from error
 
 
-Handler = Callable[[Asked], Awaitable[Answer]]
-
-
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing that may be asked: its path, what it needs of access, and who answers."""
-
-    method: str
-    path: str
-    verb: str
-    kind: Kind[Any]
-    handler: Handler
-
-    def act(self, namespace: str, name: str = "") -> Act:
-        """Return what the caller must be allowed."""
-        return Act(self.verb, self.kind.group, self.kind.plural, namespace=namespace, name=name)
+class Operation(operations.Operation[Asked]):
+    """One thing that may be asked; how it is described follows from its verb and its kind."""
 
 
 class DispatchDoor:
@@ -116,71 +91,40 @@ class DispatchDoor:
     Args:
         verbs: what is done with objects.
         access: who may.
-        operations: everything that may be asked.
+        given: everything that may be asked.
         pages: what is the same for everybody, by path.
     """
 
     prefixes = ("/v1", "/docs")
 
-    def __init__(
-        self, verbs: Verbs, access: Access, operations: Iterable[Operation], pages: Mapping[str, Response]
-    ) -> None:
-        self._verbs = verbs
-        self._access = access
-        self._models = Models()
-        self._operations = [(_pattern(operation.path), operation) for operation in operations]
-        #: Those whose path has no names, which need no search.
-        self._fixed = {(each.method, each.path): each for _, each in self._operations if "{" not in each.path}
-        self._pages = pages
+    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Response]) -> None:
+        self._table = OperationTable(verbs, access, given, pages, manager=_MANAGER, asked=_asked)
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
-        for _, operation in self._operations:
-            name = "x" if "{name}" in operation.path else ""
-            yield Route(operation.method, operation.path, act=operation.act(_DEFAULT_ORGANIZATION, name))
-        for path in self._pages:
-            yield Route("GET", path)
+        return self._table.routes(_DEFAULT_ORGANIZATION)
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
-        organization = request.header(_ORGANIZATION_HEADER)
-        operation, names = self._find(request)
-        namespace = organization or _DEFAULT_ORGANIZATION
-        act = operation.act(namespace, names.get("name", "")) if operation else path_act(request.method, request.path)
-        request.decision = require(self._access, request.user, act)
-        if operation is None:
-            if request.method == "GET" and (page := self._pages.get(request.path)):
-                return page
+        answer = await self._table.answer(request, request.header(_ORGANIZATION_HEADER) or _DEFAULT_ORGANIZATION)
+        if answer is None:
             raise self._unknown(request)
-        if not organization:
-            raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
-        request.verb, request.resource = operation.verb, operation.kind.resource
-        objects = Objects(self._verbs, self._access, namespace, request.user, self._models, _MANAGER)
-        return await operation.handler(Asked(request, objects, names))
+        return answer
 
     def refusal(self, request: Request, error: ApiError) -> Response:  # noqa: ARG002 - as every door
         """Write an error in Dispatch's form; see `Door`."""
         return errors.refusal(_named(error) if isinstance(error, NotFound) else error)
 
-    def _find(self, request: Request) -> tuple[Operation | None, Mapping[str, str]]:
-        if fixed := self._fixed.get((request.method, request.path)):
-            return fixed, {}
-        for pattern, operation in self._operations:
-            if operation.method == request.method and (found := pattern.fullmatch(request.path)):
-                return operation, found.groupdict()
-        return None, {}
-
     def _unknown(self, request: Request) -> ApiError:
-        allowed = sorted({o.method for pattern, o in self._operations if pattern.fullmatch(request.path)})
-        if request.path in self._pages:
-            allowed = ["GET"]
-        if allowed:
+        if allowed := self._table.methods(request.path):
             return MethodNotAllowed(f"method {request.method} is not allowed, but [{','.join(allowed)}] are")
         return NotFound(f"path {request.path} was not found")
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+def _asked(request: Request, objects: Objects, names: Mapping[str, str]) -> Asked:
+    if not request.header(_ORGANIZATION_HEADER):
+        raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
+    return Asked(request, objects, names)
 
 
 _WORDS = {
@@ -204,8 +148,3 @@ def _named(error: NotFound) -> NotFound:
     group = f".{details['group']}" if details.get("group") else ""
     word = _WORDS.get(f"{details.get('kind', '')}{group}")
     return NotFound(f"{word} {details['name']} not found", details=details) if word and "name" in details else error
-
-
-def json(document: Any, status: int = 200) -> Response:
-    """Answer with a document."""
-    return Response(orjson.dumps(document), status)

@@ -18,9 +18,10 @@ from skerry.api.dispatch_v1 import DELETING, UPDATING
 from skerry.api.errors import AlreadyExists, BadRequest
 from skerry.api.model import Document, ObjectMeta
 from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _DRIVERS = "/v1/event/drivers"
 _TYPES = "/v1/event/drivertypes"
@@ -81,18 +82,18 @@ class Drivers:
 
     async def get(self, asked: Asked) -> Response:
         """Return a driver."""
-        return json(_json(await asked.objects.get(EventDriver, asked.names["name"])))
+        return json(_json(await asked.objects.get(EventDriver, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace a driver; its program is started again."""
         body = await asked.body(DriverBody)
-        driver = await asked.objects.get(EventDriver, asked.names["name"])
+        driver = await asked.objects.get(EventDriver, asked.name)
         driver.spec = _spec(body)
         return json(_json(await asked.objects.replace(driver)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """End a driver."""
-        return json(_json(await asked.objects.delete(EventDriver, asked.names["name"])) | {"status": DELETING})
+        return json(_json(await asked.objects.delete(EventDriver, asked.name)) | {"status": DELETING})
 
     async def create_type(self, asked: Asked) -> Response:
         """Make a type: it names a program of this machine."""
@@ -113,12 +114,12 @@ class Drivers:
 
     async def get_type(self, asked: Asked) -> Response:
         """Return a type."""
-        name = asked.names["name"]
+        name = asked.name
         return json(_CRON_TYPE if name == CRON else _type_json(await asked.objects.get(EventDriverType, name)))
 
     async def delete_type(self, asked: Asked) -> Response:
         """Delete a type; its drivers end."""
-        return json(_type_json(await asked.objects.delete(EventDriverType, asked.names["name"])))
+        return json(_type_json(await asked.objects.delete(EventDriverType, asked.name)))
 
 
 def _spec(body: DriverBody) -> EventDriverSpec:

@@ -7,9 +7,10 @@ from skerry.api.dispatch_v1 import DELETING, UPDATING
 from skerry.api.errors import AlreadyExists
 from skerry.api.model import Document, ObjectMeta
 from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 #: As Dispatch's API manager has it, and as its last versions do.
 _COLLECTIONS = ("/v1/api", "/v1/endpoint")
@@ -70,18 +71,18 @@ class Endpoints:
     async def get(self, asked: Asked) -> Response:
         """Return an endpoint."""
         wanted_applications(asked.query_list("tags"))
-        return json(_json(await asked.objects.get(Endpoint, asked.names["name"])))
+        return json(_json(await asked.objects.get(Endpoint, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace an endpoint."""
         body = await asked.body(EndpointBody)
-        endpoint = await asked.objects.get(Endpoint, asked.names["name"])
+        endpoint = await asked.objects.get(Endpoint, asked.name)
         endpoint.spec = _spec(body)
         return json(_json(await asked.objects.replace(endpoint)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete an endpoint."""
-        return json(_json(await asked.objects.delete(Endpoint, asked.names["name"])) | {"status": DELETING})
+        return json(_json(await asked.objects.delete(Endpoint, asked.name)) | {"status": DELETING})
 
 
 def _spec(body: EndpointBody) -> EndpointSpec:

@@ -22,10 +22,11 @@ from skerry.api.errors import AlreadyExists
 from skerry.api.model import Document, ObjectMeta, to_document
 from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
 from skerry.server.dispatch.cloud_events import is_emission, read_events
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.errors import PATTERN, TOO_LONG, RequestRefused
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _EVENTS = "/v1/event"
 _COLLECTION = "/v1/event/subscriptions"
@@ -114,18 +115,18 @@ class Subscriptions:
     async def get(self, asked: Asked) -> Response:
         """Return a subscription."""
         wanted_applications(asked.query_list("tags"))
-        return json(_json(await asked.objects.get(Subscription, asked.names["name"])))
+        return json(_json(await asked.objects.get(Subscription, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace a subscription; the next event is its."""
         body = await asked.body(SubscriptionBody)
-        subscription = await asked.objects.get(Subscription, asked.names["name"])
+        subscription = await asked.objects.get(Subscription, asked.name)
         subscription.spec = _spec(body)
         return json(_json(await asked.objects.replace(subscription)))
 
     async def delete(self, asked: Asked) -> Response:
         """End a subscription; runs that were begun go on."""
-        return json(_json(await asked.objects.delete(Subscription, asked.names["name"])) | {"status": DELETING})
+        return json(_json(await asked.objects.delete(Subscription, asked.name)) | {"status": DELETING})
 
 
 def _spec(body: SubscriptionBody) -> SubscriptionSpec:

@@ -11,9 +11,10 @@ from skerry.server.dispatch.bodies import (
     source_of,
     stored_source,
 )
-from skerry.server.dispatch.door import Asked, Operation, Sources, json
+from skerry.server.dispatch.door import Asked, Operation, Sources
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/function"
 _ITEM = "/v1/function/{name}"
@@ -58,18 +59,18 @@ class Functions:
     async def get(self, asked: Asked) -> Response:
         """Return a function."""
         wanted_applications(asked.query_list("tags"))
-        return json(function_json(await asked.objects.get(Function, asked.names["name"])))
+        return json(function_json(await asked.objects.get(Function, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace a function; what runs now serves until the new state is deployed."""
         body = await asked.body(FunctionBody)
-        function = await asked.objects.get(Function, asked.names["name"])
+        function = await asked.objects.get(Function, asked.name)
         function.spec = await self._spec(body)
         return json(function_json(await asked.objects.replace(function)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a function, with its deployments and runs."""
-        return json(function_json(await asked.objects.delete(Function, asked.names["name"])) | {"status": "DELETING"})
+        return json(function_json(await asked.objects.delete(Function, asked.name)) | {"status": "DELETING"})
 
     async def _spec(self, body: FunctionBody) -> FunctionSpec:
         if body.source_url and not body.code and not body.source:

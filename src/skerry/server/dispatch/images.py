@@ -15,10 +15,11 @@ from skerry.api.dispatch_v1 import DELETING, UPDATING, Tag
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
 from skerry.server.dispatch.bodies import TagBody, check_name
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.image_bodies import BaseImageBody, ImageBody, base_image_json, image_json
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 
 class BaseImages:
@@ -54,18 +55,18 @@ class BaseImages:
     async def get(self, asked: Asked) -> Response:
         """Return a base image."""
         wanted_applications(asked.query_list("tags"))
-        return json(base_image_json(await asked.objects.get(BaseImage, asked.names["name"])))
+        return json(base_image_json(await asked.objects.get(BaseImage, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace a base image; the images made from it are made again."""
         body = await asked.body(BaseImageBody)
-        base = await asked.objects.get(BaseImage, asked.names["name"])
+        base = await asked.objects.get(BaseImage, asked.name)
         base.spec = _base_spec(body)
         return json(base_image_json(await asked.objects.replace(base)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a base image; the images made from it stay, and can't be made again."""
-        return json(base_image_json(await asked.objects.delete(BaseImage, asked.names["name"])) | {"status": DELETING})
+        return json(base_image_json(await asked.objects.delete(BaseImage, asked.name)) | {"status": DELETING})
 
 
 class Images:
@@ -107,19 +108,19 @@ class Images:
     async def get(self, asked: Asked) -> Response:
         """Return an image."""
         wanted_applications(asked.query_list("tags"))
-        return json(image_json(await asked.objects.get(Image, asked.names["name"])))
+        return json(image_json(await asked.objects.get(Image, asked.name)))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace an image; the functions made from it are made again, and serve meanwhile."""
         body = await asked.body(ImageBody)
         language = await _language(asked, body)
-        image = await asked.objects.get(Image, asked.names["name"])
+        image = await asked.objects.get(Image, asked.name)
         image.spec = _image_spec(body)
         return json(image_json(await asked.objects.replace(image), language) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete an image; functions made from it go on, and can't be made again."""
-        return json(image_json(await asked.objects.delete(Image, asked.names["name"])) | {"status": DELETING})
+        return json(image_json(await asked.objects.delete(Image, asked.name)) | {"status": DELETING})
 
 
 async def _language(asked: Asked, body: ImageBody) -> str:

@@ -5,7 +5,6 @@ so.
 An operation of a kind that is not told here is refused when the door is made, so nothing is left out.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,6 +27,7 @@ from skerry.server.dispatch.endpoints import EndpointBody
 from skerry.server.dispatch.events import SubscriptionBody
 from skerry.server.dispatch.image_bodies import BaseImageBody, ImageBody
 from skerry.server.dispatch.services import InstanceBody
+from skerry.server.operations import path_parameters, query_parameters
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
 _REF = "#/components/schemas/"
@@ -221,7 +221,7 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
     """Describe operations; raises KeyError for one of a kind that is not told here."""
     paths: dict[str, Document] = {}
     for operation in operations:
-        path = paths.setdefault(operation.path, {"parameters": _path_parameters(operation.path)})
+        path = paths.setdefault(operation.path, {"parameters": [_ORGANIZATION, *path_parameters(operation)]})
         path[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -239,31 +239,21 @@ def openapi_document(operations: Iterable[Operation]) -> Document:
     }
 
 
-def _path_parameters(path: str) -> list[Document]:
-    named = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in re.findall(r"\{(\w+)\}", path)]
-    return [_ORGANIZATION, *named]
-
-
 def _operation(operation: Operation) -> Document:
     noun = _NOUNS[operation.kind.resource]
     otherwise = _OTHERWISE.get((operation.method, operation.path), _AS_USUAL)
     query = otherwise.query or (("tags",) if operation.verb == "list" else ())
     written: Document = {
-        "summary": _summary(operation),
-        "operationId": f"{operation.method.lower()}{re.sub(r'[^a-zA-Z]+', '_', operation.path)}".rstrip("_"),
+        "summary": operation.summary,
+        "operationId": operation.operation_id,
         "tags": [noun.name],
-        "parameters": [{"name": name, "in": "query", "description": _QUERY[name], "schema": _TEXT} for name in query],
+        "parameters": query_parameters(_QUERY, query),
         "responses": _responses(operation, noun, otherwise),
     }
     if operation.verb in {"create", "update"} and noun.body:
         takes = otherwise.takes or noun.body.__name__
         written["requestBody"] = {"required": True, "content": _content(_ref(takes))}
     return written
-
-
-def _summary(operation: Operation) -> str:
-    """Return what the handler says of itself, in its first sentence."""
-    return (operation.handler.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 def _responses(operation: Operation, noun: _Noun, otherwise: _Otherwise) -> Document:

@@ -14,9 +14,10 @@ import orjson
 
 from skerry.api.dispatch_v1 import RUN
 from skerry.api.errors import BadRequest
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.runs import named_run
 from skerry.server.http import Answer, Streaming
+from skerry.server.operations import json
 
 #: A stream ends after this time; who still wants it comes back with the last id.
 STREAM_SECONDS_MAX = 3600.0

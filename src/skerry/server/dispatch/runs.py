@@ -10,11 +10,12 @@ from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
 from skerry.kit.ids import Ids
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
-from skerry.server.dispatch.door import Asked, Operation, Runs, json
+from skerry.server.dispatch.door import Asked, Operation, Runs
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
 from skerry.server.dispatch.selecting import has_application, since_seconds, wanted_applications
 from skerry.server.http import Response
 from skerry.server.objects import Objects
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/runs"
 _ITEM = "/v1/runs/{name}"
@@ -103,7 +104,7 @@ class FunctionRuns:
 
 async def named_run(asked: Asked) -> Run:
     """Return the run that a path names; raises RequestRefused where it is no UUID, and NotFound."""
-    name = asked.names["name"]
+    name = asked.name
     try:
         uuid.UUID(name)
     except ValueError:

@@ -6,8 +6,9 @@ from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.errors import AlreadyExists
 from skerry.api.model import ObjectMeta
 from skerry.server.dispatch.bodies import SecretBody, secret_json
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _COLLECTION = "/v1/secret"
 _ITEM = "/v1/secret/{name}"
@@ -44,19 +45,19 @@ class Secrets:
 
     async def get(self, asked: Asked) -> Response:
         """Return a secret."""
-        secret = await asked.objects.get(Secret, asked.names["name"])
+        secret = await asked.objects.get(Secret, asked.name)
         return json(secret_json(secret, values=asked.query("values") == "true"))
 
     async def replace(self, asked: Asked) -> Response:
         """Replace all values of a secret."""
         body = await asked.body(SecretBody)
-        secret = await asked.objects.get(Secret, asked.names["name"])
+        secret = await asked.objects.get(Secret, asked.name)
         secret.data = _encoded(body)
         return json(secret_json(await asked.objects.replace(secret), values=True), 201)
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a secret."""
-        await asked.objects.delete(Secret, asked.names["name"])
+        await asked.objects.delete(Secret, asked.name)
         return Response(b"", 204)
 
 

@@ -19,9 +19,10 @@ from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import Document, ObjectMeta, to_document
 from skerry.functions import SchemaError, check_against
 from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
-from skerry.server.dispatch.door import Asked, Operation, json
+from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
+from skerry.server.operations import json
 
 _CLASSES = "/v1/serviceclass"
 _INSTANCES = "/v1/serviceinstance"
@@ -69,7 +70,7 @@ class Services:
 
     async def get_class(self, asked: Asked) -> Response:
         """Return a class."""
-        return json(_class_json(await asked.objects.get(ServiceClass, asked.names["name"])))
+        return json(_class_json(await asked.objects.get(ServiceClass, asked.name)))
 
     async def create(self, asked: Asked) -> Response:
         """Ask for an instance; it is provisioned and bound afterwards."""
@@ -106,11 +107,11 @@ class Services:
     async def get(self, asked: Asked) -> Response:
         """Return an instance; one without a binding, too."""
         wanted_applications(asked.query_list("tags"))
-        return json(_json(await asked.objects.get(ServiceInstance, asked.names["name"])))
+        return json(_json(await asked.objects.get(ServiceInstance, asked.name)))
 
     async def delete(self, asked: Asked) -> Response:
         """Let go of an instance: it is unbound and deprovisioned afterwards."""
-        gone = await asked.objects.delete(ServiceInstance, asked.names["name"])
+        gone = await asked.objects.delete(ServiceInstance, asked.name)
         return json(_json(gone) | {"status": DELETING})
 
 
