@@ -7,6 +7,7 @@ import { copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withStopChecks } from "./stop_checks.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const OUTPUT = join(HERE, "dist", "skerry-js-engine.wasm");
@@ -15,7 +16,7 @@ const STAMP = `${OUTPUT}.inputs`; // sha256 of everything that the output depend
 async function inputsHash() {
   const web = (await readdir(join(HERE, "web"))).sort().map((name) => join("web", name));
   const hash = createHash("sha256");
-  for (const name of ["bindings.js", "build.mjs", "entry.js", "package-lock.json", "world.wit", ...web]) {
+  for (const name of ["bindings.js", "build.mjs", "entry.js", "package-lock.json", "stop_checks.mjs", "world.wit", ...web]) {
     hash.update(name).update("\0").update(await readFile(join(HERE, name))).update("\0");
   }
   return hash.digest("hex");
@@ -110,17 +111,18 @@ async function buildEngine() {
     await writeFile(join(work, "spliced.wasm"), spliced.wasm);
     await copyFile(join(HERE, "bindings.js"), join(work, "bindings.js"));
     await bundleEntry(join(work, "engine.js"));
-    return splicer.stubWasi(await snapshot(work, embeddingVariables(spliced)), ...world);
+    const snapshotted = await snapshot(work, embeddingVariables(spliced));
+    return withStopChecks(Buffer.from(splicer.stubWasi(snapshotted, ...world)));
   } finally {
     await rm(work, { recursive: true });
   }
 }
 
-// A custom section at the module's end says which contract it keeps: the sha256 of both files that tell it.
+// A custom section at the module's end says which contract it keeps: the sha256 of the files that tell it.
 // `compiled.ENGINE_CONTRACT` is the one that the host's code keeps.
 async function withContract(module) {
   const hash = createHash("sha256");
-  for (const name of ["world.wit", "bindings.js"]) hash.update(await readFile(join(HERE, name)));
+  for (const name of ["world.wit", "bindings.js", "stop_checks.mjs"]) hash.update(await readFile(join(HERE, name)));
   const content = Buffer.from(`\x0fskerry:contract${hash.digest("hex").slice(0, 16)}`);
   return Buffer.concat([module, Buffer.from([0, content.length]), content]);
 }

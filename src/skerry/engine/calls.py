@@ -16,7 +16,8 @@ from wasmtime import Func, FuncType, Instance, Linker, Memory, Store, Trap, ValT
 from wasmtime import _ffi as ffi
 
 #: A raw value takes 16 bytes; the first four are an i32.
-_WORDS_PER_VALUE = ctypes.sizeof(ffi.wasmtime_val_raw_t) // 4
+_WORD_BYTES = 4
+_WORDS_PER_VALUE = ctypes.sizeof(ffi.wasmtime_val_raw_t) // _WORD_BYTES
 
 #: For functions that take less time than it takes to release Python's lock and to have it again.
 _briefly = ctypes.PyDLL(ffi.dll._name, handle=ffi.dll._handle)  # noqa: SLF001 - the library is loaded already
@@ -182,9 +183,15 @@ class GuestMemory:
         self._size = 0
         self._view = memoryview(b"")
 
+    def words(self, address: int, count: int) -> memoryview:
+        """Return so many aligned u32, as they are at each look; no longer than this lives."""
+        length = count * _WORD_BYTES
+        self._check(address, length)
+        return self._view[address : address + length].cast("I")
+
     @property
     def size_bytes(self) -> int:
-        """The present size."""
+        """The present size; on the guest's thread."""
         size: int = _data_size(self._context_at, self._memory_at)
         if size != self._size:
             self._size = size

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
 
 #: What the host and the engine component say to each other, as the component's last section has it: the start of the
-#: sha256 of world.wit and bindings.js. One of other sources is refused, since it would fail in ways that tell nothing.
-ENGINE_CONTRACT = "a221a6d19c285315"
+#: sha256 of world.wit, bindings.js and stop_checks.mjs. One of other sources is refused, since it would fail in ways
+#: that tell nothing.
+ENGINE_CONTRACT = "f51c13c3b988e89d"
 
 #: What machine code is made of.
 Compiled = TypeVar("Compiled", Module, Component)
@@ -42,14 +43,20 @@ UNCACHED_BYTES_MAX = 256 * 1024
 #: Machine code of functions that is kept.
 CACHED_FUNCTIONS_BYTES_MAX = 2 * 1024 * 1024 * 1024
 
-#: Everything that changes the compiled code, spelled as text: part of the cache key.
-_SETTINGS = f"epoch-interruption=1 opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0 concurrency=0"
+
+def _settings(*, epochs: bool) -> str:
+    """Return everything that changes the compiled code, spelled as text: part of the cache key."""
+    return f"epochs={epochs} opt-level=speed wasm-stack={WASM_STACK_BYTES_MAX} memory-may-move=0 concurrency=0"
 
 
-def new_engine() -> Engine:
-    """Return a Wasmtime engine with the settings that every module of ours is compiled with."""
+def new_engine(*, epochs: bool) -> Engine:
+    """Return a Wasmtime engine with the settings that every module of ours is compiled with.
+
+    Args:
+        epochs: whether its code is interrupted by Wasmtime. The JavaScript engine's has checks of its own.
+    """
     config = Config()
-    config.epoch_interruption = True
+    config.epoch_interruption = epochs
     config.cranelift_opt_level = "speed"
     config.max_wasm_stack = WASM_STACK_BYTES_MAX
     config.memory_may_move = False  # `calls.GuestMemory` keeps the address
@@ -60,6 +67,11 @@ def new_engine() -> Engine:
 
 def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
     """Return the compiled module of the component file, from the cache where it is there.
+
+    Args:
+        engine: one without epochs.
+        component: the file.
+        cache_dir: of machine code.
 
     Raises:
         StartError: the file is missing, of another contract, or not a module that wasmtime takes.
@@ -76,7 +88,7 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
             "build it again"
         )
     try:
-        return _cached(engine, wasm, cache_dir, Module)
+        return _cached(engine, wasm, cache_dir / _entry_name(wasm, epochs=False), Module)
     except WasmtimeError as error:
         raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
 
@@ -91,7 +103,7 @@ def load_function(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Com
         if len(wasm) <= UNCACHED_BYTES_MAX:
             return binary(engine, wasm)
         functions = cache_dir / "functions"
-        compiled = _cached(engine, wasm, functions, binary)
+        compiled = _cached(engine, wasm, functions / _entry_name(wasm, epochs=True), binary)
         _prune(functions, CACHED_FUNCTIONS_BYTES_MAX)
     except WasmtimeError as error:
         message = f"the function's binary is not a valid WebAssembly {binary.__name__.lower()}"
@@ -112,13 +124,12 @@ def _prune(directory: Path, bytes_max: int) -> None:
         excess -= size
 
 
-def _cached(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Compiled]) -> Compiled:
-    cached = cache_dir / _entry_name(wasm)
+def _cached(engine: Engine, wasm: bytes, cached: Path, binary: type[Compiled]) -> Compiled:
     found = _deserialize(engine, cached, binary)
     if found is not None:
         return found
-    cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (cache_dir / "compile.lock").open("w") as lock:
+    cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (cached.parent / "compile.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers that start together compile once; the others wait here
         return _deserialize(engine, cached, binary) or _compile(engine, wasm, cached, binary)
 
@@ -136,8 +147,8 @@ def _deserialize(engine: Engine, cached: Path, binary: type[Compiled]) -> Compil
         return None
 
 
-def _entry_name(wasm: bytes) -> str:
-    key = " ".join((version("wasmtime"), platform.system(), platform.machine(), _SETTINGS))
+def _entry_name(wasm: bytes, *, epochs: bool) -> str:
+    key = " ".join((version("wasmtime"), platform.system(), platform.machine(), _settings(epochs=epochs)))
     return f"{hashlib.sha256(wasm).hexdigest()[:32]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.cwasm"
 
 

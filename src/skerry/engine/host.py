@@ -28,12 +28,13 @@ from skerry.engine.answers import (
     sees_responses,
     sentence_of,
 )
-from skerry.engine.call_time import TICK_SECONDS, CallTime
+from skerry.engine.call_time import CallTime
 from skerry.engine.calls import RawFunction, exported_function, exported_memory
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Subrequests
 from skerry.engine.instances import BodySource, FilterReply, Reply, Surroundings
+from skerry.engine.interruption import LOOK_TICKS, PAGE_BYTES, PAGES_WORD_AT, TICK_SECONDS, RunningCalls
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.out_of_memory import is_nearly_full, memory_failure, tells_of_memory
 from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered
@@ -65,22 +66,24 @@ _OUT_OF_MEMORY = "out of memory"
 
 
 class JavaScriptEngine:
-    """The compiled engine component; a context manager that owns the epoch ticker's thread.
+    """The compiled engine component; a context manager that owns the ticker's thread, which looks at calls.
 
     Attributes:
-        wasm_engine: Wasmtime's, whose epoch rises every `TICK_SECONDS` within the block.
+        wasm_engine: Wasmtime's for other code, whose epoch rises every `TICK_SECONDS` within the block.
     """
 
     def __init__(self, component: Path, cache_dir: Path) -> None:
         """Load or compile the component; raises StartError (see `compiled.load_component`)."""
-        self.wasm_engine = new_engine()
-        module = load_component(self.wasm_engine, component, cache_dir)
-        linker = Linker(self.wasm_engine)
+        self.wasm_engine = new_engine(epochs=True)
+        self._engine = new_engine(epochs=False)
+        self._running = RunningCalls()
+        module = load_component(self._engine, component, cache_dir)
+        linker = Linker(self._engine)
         self._host_functions = platform_calls.bind(linker, module)
         self._prepared = linker.instantiate_pre(module)
         self._linker = linker  # owns the host functions
         self._stopping = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="epoch-ticker", daemon=True)
+        self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
 
     def __enter__(self) -> Self:
         self._ticker.start()
@@ -93,8 +96,12 @@ class JavaScriptEngine:
         self._ticker.join()
 
     def _tick(self) -> None:
+        ticks = 0
         while not self._stopping.wait(TICK_SECONDS):
             self.wasm_engine.increment_epoch()
+            ticks += 1
+            if ticks % LOOK_TICKS == 0:
+                self._running.look()
 
     def start(
         self,
@@ -112,7 +119,7 @@ class JavaScriptEngine:
         Raises:
             LoadError: the bundle throws, has no handler, or is over a limit.
         """
-        store = Store(self.wasm_engine)
+        store = Store(self._engine)
         store.set_wasi(WasiConfig())  # empty: it serves the clock alone
         store.set_limits(
             memory_size=max(manifest.memory_bytes_max, MEMORY_BYTES_MIN),
@@ -121,7 +128,7 @@ class JavaScriptEngine:
             tables=10,
             memories=1,
         )
-        instance = Instance(store, self._prepared.instantiate(store), manifest, surroundings)
+        instance = Instance((store, self._prepared.instantiate(store)), self._running, manifest, surroundings)
         instance.load(bundle, orjson.dumps(manifest.env))
         return instance
 
@@ -138,14 +145,15 @@ class Instance:
 
     def __init__(
         self,
-        store: Store,
-        instance: WasmInstance,
+        instantiated: tuple[Store, WasmInstance],
+        running: RunningCalls,
         manifest: FunctionManifest,
         surroundings: Surroundings,
     ) -> None:
-        self.time = CallTime(store, self)
+        store, instance = instantiated
         self.cpu_ns = 0
         self.memory = exported_memory(store, instance)
+        self.time = CallTime(running.of(self.memory), self)
         self.allocate = exported_function(store, instance, "cabi_realloc", 4)
         self.pollables: dict[int, int] = {}
         self.pollable_numbers: Iterator[int] = itertools.count(1)
@@ -175,6 +183,7 @@ class Instance:
         self._allocate_for_life = exported_function(store, instance, "cabi_realloc_adapter", 4)
         self._exchange_at = 0
         self._fresh_bytes = self.memory.size_bytes
+        self._pages = self.memory.words(PAGES_WORD_AT, 1)
 
     def load(self, bundle: bytes, env: bytes) -> None:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
@@ -289,8 +298,11 @@ class Instance:
 
     @property
     def memory_bytes(self) -> int:
-        """What the instance takes of the machine's memory, about: that of a fresh one, and what it has grown by."""
-        return INSTANCE_BYTES + self.memory.size_bytes - self._fresh_bytes
+        """What the instance takes of the machine's memory, about: that of a fresh one, and what it has grown by.
+
+        Read on the ticker's thread, too, where Wasmtime must not be asked.
+        """
+        return INSTANCE_BYTES + max(0, self._pages[0] * PAGE_BYTES - self._fresh_bytes)
 
     def settle(self, timeout_seconds: float) -> None:
         """Run what the function left to `ctx.waitUntil`; raises CallError as `handle` does."""
@@ -309,7 +321,7 @@ class Instance:
         self.time.begin(timeout_seconds, cpu_seconds_max)
 
     def _leave(self) -> None:
-        self.cpu_ns = self.time.cpu_ns
+        self.cpu_ns = self.time.end()
         del entered.guest  # a thread that has nothing to do must not keep an instance alive
 
     def _give(self, parts: tuple[bytes, ...]) -> int:

@@ -26,7 +26,7 @@ def linked_bundle(engine: WasmEngine, module: Module) -> bytes:
     """Run a function's Wasm binary and return its bundle (UTF-8).
 
     Args:
-        engine: any engine with epoch interruption whose epoch is being raised (`call_time.TICK_SECONDS`).
+        engine: any engine with epoch interruption whose epoch is being raised (`interruption.TICK_SECONDS`).
         module: the binary, compiled.
 
     Raises:

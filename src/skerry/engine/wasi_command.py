@@ -24,6 +24,7 @@ from skerry.engine.calls import GuestMemory, exported_function, exported_memory
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import LogSink, Reply, Surroundings
+from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LogLines
 from skerry.engine.manifest import FunctionManifest
@@ -53,7 +54,7 @@ class WasiCommand:
     """A program; `code.Code`.
 
     Args:
-        engine: with epoch interruption, whose epoch rises every `call_time.TICK_SECONDS`.
+        engine: with epoch interruption, whose epoch rises every `interruption.TICK_SECONDS`.
         module: the program, compiled; it imports nothing but WASI.
     """
 
@@ -121,7 +122,7 @@ class CommandInstance:
         try:
             run.go(environment, given, timeout_seconds)
         finally:
-            self.cpu_ns = run.time.cpu_ns
+            self.cpu_ns = run.time.end()
             self._run = None
             del _running.run  # with the memory of the run
         return bytes(run.output)
@@ -159,7 +160,7 @@ class _Run:
         self._memory: GuestMemory | None = None
         self._prepared = command.prepared
         self._store = Store(command.engine)
-        self.time = CallTime(self._store, instance)
+        self.time = CallTime(EpochInterruption(self._store), instance)
 
     @property
     def memory_bytes(self) -> int:

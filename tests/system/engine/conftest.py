@@ -17,7 +17,7 @@ from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Fetcher, FunctionFetcher
 from skerry.engine.host import Instance, JavaScriptEngine
-from skerry.engine.instances import Reply, Surroundings
+from skerry.engine.instances import PooledInstance, Reply, Surroundings
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 
@@ -95,6 +95,7 @@ class Loader:
         self.resources = ExitStack()
         self.fetcher: FunctionFetcher | None = self.fetcher_that_may_reach("127.0.0.1")
         self.key_values: FunctionKeyValues | None = None
+        self.on_look: Callable[[PooledInstance], None] = lambda _: None
 
     def fetcher_that_may_reach(self, *hosts: str, **options: Any) -> FunctionFetcher:
         return self.fetcher_with(EgressPolicy.parse(hosts), **options)
@@ -122,7 +123,7 @@ class Loader:
             env=env or {},
             memory_bytes_max=memory_mib << 20,
         )
-        surroundings = Surroundings(said.take, self.fetcher, self.key_values)
+        surroundings = Surroundings(said.take, self.fetcher, self.key_values, on_look=self.on_look)
         instance = self.engine.start(bundle.encode(), manifest, surroundings)
         return Loaded(instance, said)
 

@@ -12,6 +12,7 @@ from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.scheduled import ScheduledCall
 
 if TYPE_CHECKING:
+    from skerry.engine.instances import PooledInstance
     from tests.system.engine.conftest import Loader
 
 ALL_BYTES = bytes(range(256)) * 8
@@ -415,6 +416,17 @@ def test_computing_and_waiting_both_end_at_the_time_limit(load: "Loader", body: 
     with pytest.raises(CallError) as failed:
         function.call(timeout_seconds=0.3)
     assert failed.value.kind is FailureKind.TIMEOUT
+
+
+def test_a_call_that_computes_is_looked_at_with_what_it_takes_by_then(load: "Loader"):
+    def look(instance: "PooledInstance") -> None:
+        if instance.memory_bytes > 40_000_000:
+            instance.stop(CallError(FailureKind.OVERLOADED, "it takes too much"))
+
+    load.on_look = look
+    function = load.handler("const all = []; for (;;) if (all.length < 40) all.push(new Uint8Array(1e6).fill(1));")
+    with pytest.raises(CallError, match="it takes too much"):
+        function.call(timeout_seconds=60)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from skerry.engine.compiled import ENGINE_CONTRACT, load_component, new_engine
 from skerry.kit.errors import StartError
 
 ROOT = Path(__file__).resolve().parents[3]
+CONTRACT = ("world.wit", "bindings.js", "stop_checks.mjs")
 
 
 def of_contract(wat: str, contract: str = ENGINE_CONTRACT) -> bytes:
@@ -32,10 +33,10 @@ def entries(cache: Path) -> list[Path]:
 
 def test_the_second_load_is_from_the_cache(component: Path, tmp_path: Path):
     cache = tmp_path / "cache"
-    load_component(new_engine(), component, cache)
+    load_component(new_engine(epochs=False), component, cache)
     (entry,) = entries(cache)
     written = entry.stat().st_ino
-    load_component(new_engine(), component, cache)
+    load_component(new_engine(epochs=False), component, cache)
     assert entry.stat().st_ino == written
     assert not list(cache.glob("*.part"))
 
@@ -43,45 +44,45 @@ def test_the_second_load_is_from_the_cache(component: Path, tmp_path: Path):
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"\x7fELF"])
 def test_an_entry_that_is_unusable_is_compiled_again(component: Path, tmp_path: Path, damage: bytes):
     cache = tmp_path / "cache"
-    load_component(new_engine(), component, cache)
+    load_component(new_engine(epochs=False), component, cache)
     (entry,) = entries(cache)
     entry.unlink()
     entry.write_bytes(damage)
-    assert isinstance(load_component(new_engine(), component, cache), Module)
+    assert isinstance(load_component(new_engine(epochs=False), component, cache), Module)
     assert entry.read_bytes() != damage
 
 
 def test_a_changed_component_is_another_entry(component: Path, tmp_path: Path):
     cache = tmp_path / "cache"
-    load_component(new_engine(), component, cache)
+    load_component(new_engine(epochs=False), component, cache)
     component.write_bytes(of_contract("(module)"))
-    load_component(new_engine(), component, cache)
+    load_component(new_engine(epochs=False), component, cache)
     assert len(entries(cache)) == 2
 
 
 def test_many_at_once_make_one_entry(component: Path, tmp_path: Path):
     cache = tmp_path / "cache"
     with ThreadPoolExecutor(8) as threads:
-        modules = list(threads.map(lambda _: load_component(new_engine(), component, cache), range(8)))
+        modules = list(threads.map(lambda _: load_component(new_engine(epochs=False), component, cache), range(8)))
     assert len(modules) == 8
     assert len(entries(cache)) == 1
 
 
 def test_a_missing_or_wrong_component_is_told_with_the_fix(component: Path, tmp_path: Path):
     with pytest.raises(StartError, match="make setup"):
-        load_component(new_engine(), tmp_path / "none.wasm", tmp_path)
+        load_component(new_engine(epochs=False), tmp_path / "none.wasm", tmp_path)
     component.write_bytes(b"not wasm, but " + f"skerry:contract{ENGINE_CONTRACT}".encode())
     with pytest.raises(StartError, match="not a valid module"):
-        load_component(new_engine(), component, tmp_path)
+        load_component(new_engine(epochs=False), component, tmp_path)
 
 
 def test_a_component_of_another_contract_says_how_to_build_it_again(component: Path, tmp_path: Path):
     component.write_bytes(of_contract("(module)", "0" * 16))
     with pytest.raises(StartError, match="run `make js-engine`"):
-        load_component(new_engine(), component, tmp_path)
+        load_component(new_engine(epochs=False), component, tmp_path)
 
 
 def test_the_contract_is_that_of_the_sources():
-    sources = b"".join((ROOT / "js-engine" / name).read_bytes() for name in ("world.wit", "bindings.js"))
+    sources = b"".join((ROOT / "js-engine" / name).read_bytes() for name in CONTRACT)
     told = hashlib.sha256(sources).hexdigest()[:16]
-    assert told == ENGINE_CONTRACT, f'world.wit or bindings.js changed: set compiled.ENGINE_CONTRACT = "{told}"'
+    assert told == ENGINE_CONTRACT, f'one of {CONTRACT} changed: set compiled.ENGINE_CONTRACT = "{told}"'

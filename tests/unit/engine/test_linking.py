@@ -10,13 +10,13 @@ INIT = '(import "skerry:js-engine/v1" "init" (func $init (param i32 i32)))'
 
 
 def link(text: str) -> bytes:
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     return linked_bundle(engine, Module(engine, bytes(wat2wasm(text))))
 
 
 def test_the_bundle_comes_out_as_it_went_in():
     source = "globalThis.x = 'grüß dich'; // \u0000 🦀"
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     assert linked_bundle(engine, Module(engine, javascript_module(source))) == source.encode()
 
 

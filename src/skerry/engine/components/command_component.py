@@ -152,9 +152,8 @@ class CommandComponentInstance:
             first = str(error).strip().splitlines()[0]
             raise CallError(FailureKind.LOAD, f"no instance can be made of the program: {first}") from error
         finally:
-            self.cpu_ns = guest.time.cpu_ns
+            self.cpu_ns = guest.leave()
             self._guest = None
-            guest.leave()
             guest.resources.clear()
         if isinstance(ended, Err):
             raise CallError(FailureKind.EXCEPTION, _FAILED)

@@ -251,8 +251,7 @@ class ComponentInstance:
         except CallError as failure:
             raise self._guest.cause_of(failure) from None  # it may be the very same
         finally:
-            self.cpu_ns = self._guest.time.cpu_ns
-            self._guest.leave()
+            self.cpu_ns = self._guest.leave()
         if isinstance(answer, Err):
             raise CallError(FailureKind.EXCEPTION, f"the function answered with an error: {answer.value}")
         return answer.value

@@ -20,6 +20,7 @@ from skerry.engine.components.values import CrossingError
 from skerry.engine.errors import CallError
 from skerry.engine.fetching import Event, Subrequests
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
+from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
@@ -104,7 +105,7 @@ class Guest:
     """See above.
 
     Args:
-        engine: with epoch interruption, whose epoch rises every `call_time.TICK_SECONDS`.
+        engine: with epoch interruption, whose epoch rises every `interruption.TICK_SECONDS`.
         manifest: of the function: its variables and limits.
         surroundings: what the function can reach.
 
@@ -135,7 +136,7 @@ class Guest:
         self.resources = Resources(ctypes.cast(context, ctypes.c_void_p).value or 0)
         self.env = manifest.env
         self.surroundings = surroundings
-        self.time = CallTime(self.store, self)
+        self.time = CallTime(EpochInterruption(self.store), self)
         self.has_exited = False
         self.before_poll: Callable[[], None] = _do_nothing
         self.subrequests = Subrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
@@ -153,8 +154,12 @@ class Guest:
         self.output = LogLines(self.surroundings.log, self.before_wait)
         self.errors = LogLines(self.surroundings.log, self.before_wait)
 
-    def leave(self) -> None:
-        """End with a call, whatever came of it: nothing that it started goes on, and nothing keeps the guest alive."""
+    def leave(self) -> int:
+        """End with a call, whatever came of it: nothing that it started goes on, and nothing keeps the guest alive.
+
+        Returns for how many nanoseconds it has computed.
+        """
+        cpu_ns = self.time.end()
         self.subrequests.end()
         self.takers.clear()
         self.output.close()
@@ -162,6 +167,7 @@ class Guest:
         del self.output, self.errors
         self._instance = self.passing_body = None
         entered.guest = None
+        return cpu_ns
 
     def cause_of(self, failure: CallError) -> CallError:
         """Return what the present call really failed of: nothing can look into a component's memory, but it can say."""

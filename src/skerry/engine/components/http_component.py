@@ -38,7 +38,7 @@ class HttpComponent:
     """A component; `code.Code`.
 
     Args:
-        engine: with epoch interruption, whose epoch rises every `instances.TICK_SECONDS`.
+        engine: with epoch interruption, whose epoch rises every `interruption.TICK_SECONDS`.
         component: compiled.
         export: the full name of the handler that it exports.
 
@@ -121,9 +121,8 @@ class HttpInstance(StreamingInstance):
         except CallError as failure:
             raise guest.cause_of(failure) from None  # it may be the very same
         finally:
-            self.cpu_ns = guest.time.cpu_ns
+            self.cpu_ns = guest.leave()
             self._guest = None
-            guest.leave()
             guest.resources.clear()
 
 

@@ -50,7 +50,7 @@ def passing(value_type: str, words: int) -> str:
 
 
 def called(wat: str, functions: dict[str, HostFunction], *arguments: object) -> Any:
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     component = Component(engine, bytes(wat2wasm(wat)))
     imports = BoundImports(engine, component, {"t:t/host": Interface(VERSIONS, functions)})
     export = Export(engine, component, "t:t/api", next(iter(functions)), numbers=imports.number_of)
@@ -136,7 +136,7 @@ def test_the_resources_of_a_guest_are_bounded():
     ],
 )
 def test_what_is_not_offered_is_named(imported: str, named: str):
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     component = Component(engine, bytes(wat2wasm(f"(component {imported})")))
     with pytest.raises(LoadError, match=re.escape(f"imports what is not offered here: {named}")):
         BoundImports(engine, component, {"t:t/host": Interface(VERSIONS, {"pass": lambda *_: None})})
@@ -162,21 +162,21 @@ def test_what_a_guest_hands_over_in_one_call_is_bounded():
 
 @pytest.mark.parametrize("version", ["0.2.0", "0.2.6", "0.2.99"])
 def test_any_patch_of_wasi_is_offered(version: str):
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     wat = f'(component (import "wasi:cli/environment@{version}" (instance (export "get-arguments" (func)))))'
     BoundImports(engine, Component(engine, bytes(wat2wasm(wat))), wasi.OFFER)
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.2.0-rc-2023-11-10", "1.0.0"])
 def test_another_version_of_wasi_is_named(version: str):
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     component = Component(engine, bytes(wat2wasm(f'(component (import "wasi:cli/environment@{version}" (instance)))')))
     with pytest.raises(LoadError, match=f"not offered here: wasi:cli/environment@{version}"):
         BoundImports(engine, component, wasi.OFFER)
 
 
 def test_an_interface_without_one_of_its_functions_is_refused():
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     wat = '(component (instance $e) (export "skerry:function/filtering@0.1.0" (instance $e)))'
     with pytest.raises(LoadError, match="without a function 'on-request'"):
         FunctionComponent(engine, Component(engine, bytes(wat2wasm(wat))), ["skerry:function/filtering@0.1.0"])
@@ -191,7 +191,7 @@ def test_a_function_of_another_signature_is_refused_with_what_is_accepted(interf
       (core instance $i (instantiate $m))
       (func $f (param "a" u32) (result u32) (canon lift (core func $i "f")))
       (instance $e {exports}) (export "{interface}" (instance $e)))"""
-    engine = new_engine()
+    engine = new_engine(epochs=True)
     refusal = rf"#{names[0]} as \(u32\) -> u32; accepted is \(record {{method: string"
     with pytest.raises(LoadError, match=refusal):
         FunctionComponent(engine, Component(engine, bytes(wat2wasm(wat))), [interface])
