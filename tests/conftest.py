@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from skerry.testing.postgres_process import PostgresMissingError, PostgresProcess
 
-#: `make fuzz`: tests that set no number of examples of their own take this many.
-settings.register_profile("fuzz", max_examples=5000)
+# How long an example takes is no promise: a machine with other work is slow. Every run has the same examples, so that a
+# test fails for what was changed; `make fuzz` looks for new ones, as many as a test that sets no number itself takes.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=5000, derandomize=False)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ class Replica:
         entries = tuple([self._entries[place] for place in places[first:last]])
         remaining = max(0, end - last)
         revision = self.position if query.revision is None else query.revision
-        return Page(entries, revision, more=remaining > 0, remaining=remaining)
+        return Page(entries, revision, more=remaining > 0, remaining=remaining if query.counts else None)
 
 
 class Cache:

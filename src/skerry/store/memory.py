@@ -102,7 +102,7 @@ class MemoryDriver:
         )
         page = entries[: query.limit]
         remaining = len(entries) - len(page)
-        return Page(page, revision, more=remaining > 0, remaining=remaining)
+        return Page(page, revision, more=remaining > 0, remaining=remaining if query.counts else None)
 
     def _at(self, key: Key, revision: int) -> Entry | None:
         states = self._states[key]

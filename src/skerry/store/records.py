@@ -80,13 +80,13 @@ class Page:
         entries: in the order of (namespace, name).
         revision: the list is a snapshot of this revision; ask for it to get the next page of the same list.
         more: whether entries follow this page.
-        remaining: how many.
+        remaining: how many; None on a page that is not the first of its list, for a database looks at each of them.
     """
 
     entries: tuple[Entry, ...]
     revision: int
     more: bool
-    remaining: int
+    remaining: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,11 @@ class ListQuery:
     revision: int | None
     after: tuple[str, str] | None
     limit: int | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the answer tells how many entries follow it."""
+        return self.after is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,14 +75,16 @@ def page(connection: Connection, *, query: ListQuery) -> Page:
         **parameters,
         after_namespace=after_namespace,
         after_name=after_name if query.namespace in {None, after_namespace} else "",
-        limit=-1 if query.limit is None else query.limit,
+        limit=-1 if query.limit is None else query.limit + 1,  # one more tells whether there is more
     )
-    entries = tuple(Entry(Key(query.resource, namespace, name), *state) for namespace, name, *state in rows)
-    remaining = 0
-    if len(entries) == query.limit:
+    found = tuple(Entry(Key(query.resource, namespace, name), *state) for namespace, name, *state in rows)
+    entries = found[: query.limit]
+    more = len(found) > len(entries)
+    remaining = 0 if query.counts else None
+    if more and query.counts:
         last = entries[-1].key
         (remaining,) = connection.row(count_query, **parameters, after_namespace=last.namespace, after_name=last.name)
-    return Page(entries, revision, more=remaining > 0, remaining=remaining)
+    return Page(entries, revision, more=more, remaining=remaining)
 
 
 def _list_queries(query: ListQuery, *, present: bool) -> tuple[Query, Query]:

@@ -97,6 +97,7 @@ async def test_pages_add_up_to_one_snapshot_while_writes_go_on(log: RevisionLog)
     expected = (await log.list("secrets", limit=None)).entries
     entries: list[Entry] = []
     page = await log.list("secrets", limit=4)
+    assert page.remaining == 21
     entries += page.entries
     while page.more:
         last = entries[-1].key
@@ -106,7 +107,7 @@ async def test_pages_add_up_to_one_snapshot_while_writes_go_on(log: RevisionLog)
         await log.put(key(f"new-{follower}"), b"", expected_revision=0)
         page = await log.list("secrets", revision=page.revision, after=(last.namespace, last.name), limit=4)
         entries += page.entries
-        assert page.remaining == 25 - len(entries)
+        assert page.remaining is None
     assert tuple(entries) == expected
 
 

@@ -126,7 +126,8 @@ class LogMachine(RuleBasedStateMachine):
         while more:
             page = self.call(list_page, after=found[-1][:2] if found else None)
             found += [(e.key.namespace, e.key.name, e.revision, e.value) for e in page.entries]
-            assert page.remaining == len(expected) - len(found)
+            assert page.remaining == (len(expected) - len(found) if len(found) <= limit else None)
+            assert page.more == (len(found) < len(expected))
             more = page.more
             if put and more:
                 self.put(Key("secrets", "a", "x"), b"between")

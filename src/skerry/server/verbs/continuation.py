@@ -20,14 +20,17 @@ class Continuation:
     Attributes:
         revision: the snapshot that all pages of the list show.
         after: (namespace, name) of the last object seen.
+        remaining: how many objects of the snapshot follow, counted once for all pages; None where nobody did.
     """
 
     revision: int
     after: tuple[str, str]
+    remaining: int | None = None
 
     def token(self) -> str:
         """Return the place as a token."""
-        return base64.urlsafe_b64encode(orjson.dumps([self.revision, *self.after])).decode().rstrip("=")
+        parts = [self.revision, *self.after, *(() if self.remaining is None else (self.remaining,))]
+        return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 
 def continuation(token: str) -> Continuation:
@@ -37,7 +40,15 @@ def continuation(token: str) -> Continuation:
     except (ValueError, binascii.Error) as error:
         raise BadRequest(_INVALID) from error
     match parts:
-        case [int(revision), str(namespace), str(name)] if revision > 0 and revision is not True:
+        case [int(revision), str(namespace), str(name)] if _is_above_zero(revision):
             return Continuation(revision, (namespace, name))
+        case [int(revision), str(namespace), str(name), int(remaining)] if all(
+            map(_is_above_zero, (revision, remaining))
+        ):
+            return Continuation(revision, (namespace, name), remaining)
         case _:
             raise BadRequest(_INVALID)
+
+
+def _is_above_zero(number: int) -> bool:
+    return number > 0 and number is not True

@@ -79,7 +79,7 @@ class Reader:
         if options.continue_token:
             place = continuation(options.continue_token)
             try:
-                return await self._collect(target, options, Snapshot(revision=place.revision), place.after)
+                return await self._collect(target, options, Snapshot(revision=place.revision), place)
             except (store.Compacted, store.FutureRevision) as error:
                 raise Expired(_EXPIRED) from error
         asked = parse_revision(options.resource_version)
@@ -91,23 +91,26 @@ class Reader:
             raise answers.too_new(asked, error.current) from error
 
     async def _collect(
-        self, target: Target, options: ListOptions, snapshot: Snapshot, after: tuple[str, str] | None
+        self, target: Target, options: ListOptions, snapshot: Snapshot, begin: Continuation | None
     ) -> Listed:
         named = options.selection.fields.value_of("metadata.name")
         if named is not None and snapshot.revision is None and (target.namespace or not target.kind.namespaced):
             return await self._list_one(Target(target.kind, target.namespace, named), options.selection, snapshot)
         selection, items, revision = options.selection, list[Stored](), 0
         selecting = bool(selection)
+        whole, after = (begin.remaining, begin.after) if begin else (None, None)
         async for page in self._pages(target, snapshot, after, PAGE_ENTRIES if selection else options.limit):
-            revision, left = page.revision, len(page.entries) + page.remaining
-            for entry in page.entries:
-                left -= 1
+            revision = page.revision
+            if page.remaining is not None:
+                whole = len(page.entries) + page.remaining
+            for place, entry in enumerate(page.entries, 1):
                 item = Stored(entry.value, entry.revision)
                 if not selecting or _selected(target.kind, entry, item, selection):
                     items.append(item)
-                    if left and len(items) == options.limit:
-                        token = Continuation(revision, (entry.key.namespace, entry.key.name)).token()
-                        return Listed(tuple(items), revision, token, None if selection else left)
+                    if len(items) == options.limit and (page.more or place < len(page.entries)):
+                        remaining = None if selecting or whole is None else whole - len(items)
+                        following = Continuation(revision, (entry.key.namespace, entry.key.name), remaining)
+                        return Listed(tuple(items), revision, following.token(), remaining)
         return Listed(tuple(items), revision)
 
     async def _pages(

@@ -35,10 +35,10 @@ _IN_ONE = """
     AND row.name > CASE WHEN $3 = $2 THEN $4 ELSE '' END
     """
 
-# A page, $5 entries of it or all, behind the bounds; `remaining` counts from the page's beginning.
+# A page, $5 entries of it or all, behind the bounds. What there is in all is counted for the first page of a list.
 _PAGE = """
     WITH span AS ({span}), page AS ({page} ORDER BY row.namespace, row.name LIMIT $5)
-    SELECT span.*, CASE WHEN $5::bigint IS NULL THEN 0 ELSE ({count}) END AS counted, page.*
+    SELECT span.*, CASE WHEN $4 = '' AND $5::bigint IS NOT NULL THEN ({count}) END AS counted, page.*
     FROM span LEFT JOIN page ON true ORDER BY page.namespace, page.name
     """
 _CURRENT = """

@@ -45,21 +45,21 @@ async def page(connection: Connection, query: ListQuery) -> Page:
     """Return a part of a snapshot."""
     after_namespace, after_name = map(storable, query.after or ("", ""))
     namespace = None if query.namespace is None else storable(query.namespace)
-    scope = [query.resource, namespace, after_namespace, after_name, query.limit]
+    limit = None if query.limit is None else query.limit + 1  # one more tells whether there is more
+    scope = [query.resource, namespace, after_namespace, after_name, limit]
     at = [] if query.revision is None else [query.revision]
     rows = await connection.rows(_list_query(query), *scope, *at)
     latest, compacted, counted, *_ = rows[0]
     revision = latest if query.revision is None else query.revision
     check_revision(revision, Bounds(compacted=compacted, latest=latest))
-    entries = tuple(
-        [
-            Entry(Key(query.resource, namespace, name), *state)
-            for _, _, _, namespace, name, *state in rows
-            if name is not None
-        ]
-    )
-    remaining = max(0, counted - len(entries))
-    return Page(entries, revision, more=remaining > 0, remaining=remaining)
+    found = [
+        Entry(Key(query.resource, namespace, name), *state)
+        for _, _, _, namespace, name, *state in rows
+        if name is not None
+    ]
+    entries = tuple(found[: query.limit])
+    remaining = (counted or len(entries)) - len(entries) if query.counts else None
+    return Page(entries, revision, more=len(found) > len(entries), remaining=remaining)
 
 
 def _list_query(query: ListQuery) -> Query:

@@ -55,6 +55,7 @@ async def test_pages_tell_what_remains_and_stay_at_their_snapshot(five: Any) -> 
     third = await five.verbs.list(five.configs, ListOptions(limit=2, continue_token=second.continue_token))
     assert [item.metadata["name"] for item in (*second.items, *third.items)] == ["c2", "c3", "c4"]
     assert {first.revision, second.revision, third.revision} == {first.revision}
+    assert second.remaining == 1
     assert (third.continue_token, third.remaining) == ("", None)
 
 
