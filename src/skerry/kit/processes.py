@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,26 @@ HEALTHY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a process may have, besides that it ends with this one.
+
+    Attributes:
+        limits: names of rlimits with their values, such as ("RLIMIT_NOFILE", 1024).
+        cores: the processors that it may run on; none for all.
+        user: the ids of the user and the group that it runs as, in no other group; None for those of this process.
+            Only root may become another.
+    """
+
+    limits: tuple[tuple[str, int], ...] = ()
+    cores: tuple[int, ...] = ()
+    user: tuple[int, int] | None = None
+
+
+#: A process that only ends with this one.
+UNBOUND = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What to run.
 
@@ -43,7 +63,7 @@ class Command:
         drain_seconds: how long SIGTERM may take before SIGKILL follows.
         environment: variables.
         directory: where it runs; None for where this process does.
-        limits: names of rlimits with their values, such as ("RLIMIT_NOFILE", 1024).
+        bounds: what it may have.
         inherits: whether it has the environment of this process, or that which is given here alone.
         restart: whether it is started again when it ends: always, when it failed, or never.
         whole_group: whether what it started itself ends with it.
@@ -56,7 +76,7 @@ class Command:
     drain_seconds: float = 10.0
     environment: tuple[tuple[str, str], ...] = ()
     directory: Path | None = None
-    limits: tuple[tuple[str, int], ...] = ()
+    bounds: Bounds = UNBOUND
     inherits: bool = True
     restart: Literal["always", "on-failure", "never"] = "always"
     whole_group: bool = False
@@ -68,9 +88,10 @@ class Command:
         return inherited | dict(self.environment)
 
 
-def bound_to_this(limits: Iterable[tuple[str, int]] = ()) -> tuple[str, ...]:
-    """Return what is put before a command's arguments so that it has limits, and dies with this process."""
-    return (sys.executable, "-IS", bound_exec.__file__, str(os.getpid()), json.dumps(dict(limits)))
+def bound_to_this(bounds: Bounds = UNBOUND) -> tuple[str, ...]:
+    """Return what is put before a command's arguments so that it has bounds, and dies with this process."""
+    told = json.dumps({"limits": dict(bounds.limits), "cores": bounds.cores, "user": bounds.user})
+    return (sys.executable, "-IS", bound_exec.__file__, str(os.getpid()), told)
 
 
 class Supervised:
@@ -103,7 +124,7 @@ class Supervised:
         output = command.output.open("ab") if command.output else None
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *bound_to_this(command.limits),
+                *bound_to_this(command.bounds),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

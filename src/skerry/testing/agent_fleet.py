@@ -77,7 +77,8 @@ class AgentFleet:
         told = self.ask("GET", f"/v1/init/agent.json?token={token}")
         home = self.folder / name
         home.mkdir()
-        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1}
+        # Users of programs can't come to where tests have their files.
+        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1, "programUsers": None}
         (home / "agent.json").write_text(json.dumps({**told, **here, **settings}))
         agent = self.agents[name] = AgentProcess(home)
         return agent

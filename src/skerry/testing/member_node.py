@@ -18,6 +18,7 @@ from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.staging import Stage
 from skerry.agent.member.states import ApplicationState
+from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
 from skerry.kit.clock import SystemClock
@@ -95,7 +96,13 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def member_node(
-    data_dir: Path, cloud: FakeCloud, served: httpx.MockTransport | None = None, *, engine: str = "", network: str = ""
+    data_dir: Path,
+    cloud: FakeCloud,
+    served: httpx.MockTransport | None = None,
+    *,
+    engine: str = "",
+    network: str = "",
+    users: UserRange | None = None,
 ) -> AsyncIterator[MemberNode]:
     """Run a node for the length of the block: again on the same directory, for one that restarts.
 
@@ -105,8 +112,9 @@ async def member_node(
         served: answers its downloads.
         engine: the socket of its container engine; "" for none.
         network: of its containers.
+        users: that its programs have; None for those of this process.
     """
-    replica, volumes = Replica(data_dir / "replica"), Volumes(data_dir)
+    replica, volumes = Replica(data_dir / "replica"), Volumes(data_dir, ProgramUsers(data_dir, users))
     with ThreadPoolExecutor(1) as executor:
         async with httpx.AsyncClient(transport=served) as http, connected(engine or NO_ENGINE) as (client, threads):
             stage = Stage(cloud, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)

@@ -25,10 +25,12 @@ from docker.types import LogConfig, Mount, Ulimit
 
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.instances import Instance, for_each_instance
+from skerry.agent.member.limits import FILES_MAX, PROCESSES_MAX, allowed, cpu_cores, memory_bytes
+from skerry.agent.member.registries import credentials_of
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service, ServicePort
-from skerry.api.quantities import parse_amount, parse_bytes
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background, run_blocking
 
@@ -37,9 +39,10 @@ log = get_logger(__name__)
 #: Marks what is ours, with the name of its node; the second names the application.
 NODE_LABEL, APPLICATION_LABEL = "skerry.node", "skerry.application"
 
+#: What applications call it.
+MODE = "kube"
 API_VERSION = "1.41"
 THREADS_MAX = 4
-INSTANCES_MAX = 100
 #: Of one call; a pull tells nothing meanwhile, so it has a time of its own.
 CALL_SECONDS_MAX = 60.0
 PULL_SECONDS_MAX = 1800.0
@@ -48,12 +51,9 @@ LOOK_SECONDS = 2.0
 DRAIN_SECONDS = 10
 #: Of a container's log on disk, twice.
 LOG_BYTES_MAX = 10 * 1024 * 1024
-PROCESSES_MAX = 4096
 #: How often containers are listed again, where one of them went meanwhile.
 LIST_TRIES = 20
 LIST_AGAIN_SECONDS = 0.1
-#: Most open files of a container's process, where this machine lets it have so many.
-FILES_MAX = 65536
 _SAID_CHARACTERS_MAX = 1000
 
 T = TypeVar("T")
@@ -76,13 +76,12 @@ class ContainerPolicy:
 class _Wanted:
     """A container that is to run."""
 
-    name: str
-    service: Service
+    instance: Instance
     create: Mapping[str, Any]
 
 
 class Containers:
-    """Runs applications of mode kube, on an engine of containers; `connected` makes one.
+    """Runs applications of mode kube, `MODE`, on an engine of containers; `connected` makes one.
 
     Args:
         engine: its client, and its socket.
@@ -114,9 +113,9 @@ class Containers:
         Raises:
             ApplicationError: it can't run here.
         """
-        wanted = await run_blocking(self._executor, partial(self._prepare, application))
+        wanted = await run_blocking(self._executor, partial(for_each_instance, application, self._container))
         for each in wanted:
-            await self._bring_image(each.service)
+            await self._bring_image(each.instance)
         return self._running(application, wanted)
 
     @asynccontextmanager
@@ -126,7 +125,7 @@ class Containers:
             for each in wanted:
                 await self._call(partial(self._start, each))
             states = _Seen(is_job=application.is_job)
-            names = {each.name: each.service.name for each in wanted}
+            names = {each.instance.name: each.instance.service.name for each in wanted}
             look = partial(self._look, names, states)
             await look()
             async with background(("agent.containers", partial(_for_ever, look))):
@@ -154,28 +153,20 @@ class Containers:
                 raise ApplicationError(f"no container engine answers at {self._host}: {error.strerror}") from error
         return call()
 
-    def _prepare(self, application: Application) -> list[_Wanted]:
-        found = []
-        for service in application.services:
-            count = max(service.replica, application.replica or 0)
-            if count > INSTANCES_MAX:
-                raise ApplicationError(f"service {service.name}: it is to have more than {INSTANCES_MAX} instances")
-            found += [self._container(application, service, number) for number in range(count)]
-        return found
-
-    def _container(self, application: Application, service: Service, number: int) -> _Wanted:
+    def _container(self, instance: Instance) -> _Wanted:
+        """Lay out an instance, and see that it may run; raises ApplicationError, OSError."""
+        application, service = instance.application, instance.service
         if not service.image:
-            raise ApplicationError(f"service {service.name}: it has no image")
+            raise ApplicationError("it has no image")
         if service.security and service.security.privileged and not self._policy.privileged:
-            raise ApplicationError(f"service {service.name}: this node does not let containers be privileged")
-        name = f"{application.name}.{application.version}.{service.name}.{number}"
+            raise ApplicationError("this node does not let containers be privileged")
         on_host = service.host_network or application.host_network
         create: dict[str, Any] = {
             "image": service.image,
-            "name": f"skerry-{self._node}-{name}",
+            "name": f"skerry-{self._node}-{instance.name}",
             "labels": {NODE_LABEL: self._node, APPLICATION_LABEL: application.name, **(service.labels or {})},
-            "environment": self._environment(application, service),
-            "mounts": self._mounts(application, service, number),
+            "environment": instance.environment(self._node, MODE),
+            "mounts": self._mounts(instance),
             "devices": [
                 f"{each.device_path}:{each.device_path}:{each.policy or 'rwm'}" for each in service.devices or ()
             ],
@@ -198,33 +189,22 @@ class Containers:
             create["ports"] = dict(_published(each) for each in service.ports or () if each.host_port)
             if self._policy.network:
                 create["network_mode"] = self._policy.network
-        return _Wanted(name, service, create)
+        return _Wanted(instance, create)
 
-    def _environment(self, application: Application, service: Service) -> dict[str, str]:
-        return {
-            "BAETYL_APP_NAME": application.name,
-            "BAETYL_APP_VERSION": application.version,
-            "BAETYL_SERVICE_NAME": service.name,
-            "BAETYL_NODE_NAME": self._node,
-            "BAETYL_RUN_MODE": "kube",
-            **{each.name: each.value for each in service.env or ()},
-        }
-
-    def _mounts(self, application: Application, service: Service, number: int) -> list[Mount]:
-        try:
-            mounts = self._volumes.mounts(application, service, number)
-        except OSError as error:
-            raise ApplicationError(f"service {service.name}: {error.strerror or error}") from error
+    def _mounts(self, instance: Instance) -> list[Mount]:
+        mounts = self._volumes.mounts(instance)
         return [Mount(f"/{each.place}", str(each.source), type="bind", read_only=each.read_only) for each in mounts]
 
-    async def _bring_image(self, service: Service) -> None:
+    async def _bring_image(self, instance: Instance) -> None:
         """Have an image here, by the service's policy; the registry is asked where it is not."""
-        always = service.image_pull_policy == "Always"
-        if not always and await self._call(partial(self._has, service.image)):
+        image, policy = instance.service.image, instance.service.image_pull_policy
+        if policy != "Always" and await self._call(partial(self._has, image)):
             return
-        if service.image_pull_policy == "Never":
-            raise ApplicationError(f"service {service.name}: image {service.image} is not here, and is never pulled")
-        await self._call(partial(self._client.images.pull, service.image), seconds=PULL_SECONDS_MAX)
+        if policy == "Never":
+            raise ApplicationError(f"service {instance.service.name}: image {image} is not here, and is never pulled")
+        known = credentials_of(image, instance.application.logins)
+        auth = {"username": known.username, "password": known.password} if known else None
+        await self._call(partial(self._client.images.pull, image, auth_config=auth), seconds=PULL_SECONDS_MAX)
 
     def _has(self, image: str) -> bool:
         try:
@@ -368,13 +348,11 @@ def _restart_policy(application: Application) -> dict[str, Any]:
 
 def _ulimits() -> list[Ulimit]:
     """Bound what a process may have by what this one may give: engines' own defaults are refused by some kernels."""
-    bounds = {"nofile": (resource.RLIMIT_NOFILE, FILES_MAX), "nproc": (resource.RLIMIT_NPROC, PROCESSES_MAX)}
-    found = []
-    for name, (limit, most) in bounds.items():
-        hard = resource.getrlimit(limit)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        found.append(Ulimit(name=name, soft=value, hard=value))
-    return found
+    bounds = {
+        "nofile": allowed(resource.RLIMIT_NOFILE, FILES_MAX),
+        "nproc": allowed(resource.RLIMIT_NPROC, PROCESSES_MAX),
+    }
+    return [Ulimit(name=name, soft=value, hard=value) for name, value in bounds.items()]
 
 
 def _published(port: ServicePort) -> tuple[str, Any]:
@@ -383,13 +361,9 @@ def _published(port: ServicePort) -> tuple[str, Any]:
 
 
 def _limits(service: Service) -> dict[str, Any]:
-    limits = (service.resources.limits if service.resources else None) or {}
     found: dict[str, Any] = {}
-    try:
-        if memory := limits.get("memory"):
-            found["mem_limit"] = found["memswap_limit"] = parse_bytes(memory)
-        if cpu := limits.get("cpu"):
-            found["nano_cpus"] = int(parse_amount(cpu) * 10**9)
-    except ValueError as error:
-        raise ApplicationError(f"service {service.name}: resources.limits {error}") from error
+    if memory := memory_bytes(service):
+        found["mem_limit"] = found["memswap_limit"] = memory
+    if cores := cpu_cores(service):
+        found["nano_cpus"] = int(cores * 10**9)
     return found

@@ -4,6 +4,7 @@ The shapes are those of Baetyl's sync protocol: flat, with the names that its AP
 are passed over, since newer control planes send more. Pure.
 """
 
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +35,15 @@ class _Told(BaseModel):
 T = TypeVar("T", bound=_Told)
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """Who a node is to a registry of images."""
+
+    address: str
+    username: str
+    password: str = field(repr=False)
+
+
 class Application(_Told):
     """An application, in one version."""
 
@@ -49,6 +59,8 @@ class Application(_Told):
     registries: list[Registry] | None = None
     host_network: bool = False
     replica: int | None = None
+    logins: tuple[RegistryLogin, ...] = Field(default=(), init=False)
+    """Of the secrets that its registries name; not told with it."""
 
     @property
     def is_job(self) -> bool:

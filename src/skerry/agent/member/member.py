@@ -33,6 +33,7 @@ from skerry.agent.member.settings import (
 )
 from skerry.agent.member.staging import Stage
 from skerry.agent.member.usage import host_name, machine_facts, machine_stats
+from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
 from skerry.kit.backoff import Backoff
@@ -132,7 +133,7 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         link = await stack.enter_async_context(cloud_link(settings, identity))
         trust = ssl_context(settings, identity)
         http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
-        volumes = Volumes(data_dir)
+        volumes = Volumes(data_dir, program_users(settings))
         stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
         client, threads = await stack.enter_async_context(connected(settings.container_host))
         policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
@@ -156,6 +157,12 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         )
         log.info("this node runs", namespace=identity.namespace, node=identity.name)
         yield member
+
+
+def program_users(settings: MemberSettings) -> ProgramUsers:
+    """Return the users of programs: only root can have them be others. Raises ConfigurationError, StartError."""
+    wanted = settings.program_users if os.geteuid() == 0 else None
+    return ProgramUsers(settings.data_dir, UserRange(wanted.first, wanted.count) if wanted else None)
 
 
 async def _activated(settings: MemberSettings, batch: Batch, entered: str) -> Identity:

@@ -5,7 +5,6 @@ Of its ways, httpGet, tcpSocket and exec are known; a probe of another way is re
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -15,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from skerry.agent.member.errors import ApplicationError
 from skerry.api.model import Document
 from skerry.kit.logs import get_logger
+from skerry.kit.processes import Command, bound_to_this
 
 log = get_logger(__name__)
 #: From here on Kubernetes takes an answer for a failure.
@@ -73,18 +73,18 @@ def read_probe(document: Document) -> Probe:
     return probe
 
 
-async def watch(probe: Probe, directory: Path, restart: Callable[[], Awaitable[None]]) -> None:
+async def watch(probe: Probe, program: Command, restart: Callable[[], Awaitable[None]]) -> None:
     """Look at a program for ever; restart it where it fails so often in a row as its probe says.
 
     Args:
         probe: how.
-        directory: where commands run.
+        program: that is looked at; the commands of a probe run as it does.
         restart: ends the program, which is then started anew.
     """
     await asyncio.sleep(probe.initial_delay_seconds)
     failures = 0
     while True:
-        if reason := await failure(probe, directory):
+        if reason := await failure(probe, program):
             failures += 1
             log.info("a probe failed", reason=reason, failures=failures)
         else:
@@ -96,7 +96,7 @@ async def watch(probe: Probe, directory: Path, restart: Callable[[], Awaitable[N
         await asyncio.sleep(probe.period_seconds)
 
 
-async def failure(probe: Probe, directory: Path) -> str:
+async def failure(probe: Probe, program: Command) -> str:
     """Look at a program once; return what is wrong, "" for nothing."""
     try:
         async with asyncio.timeout(probe.timeout_seconds):
@@ -106,7 +106,7 @@ async def failure(probe: Probe, directory: Path) -> str:
                 _, writer = await asyncio.open_connection(probe.tcp_socket.host, probe.tcp_socket.port)
                 writer.close()
                 return ""
-            return await _command(probe.exec, directory) if probe.exec else ""
+            return await _command(probe.exec, program) if probe.exec else ""
     except TimeoutError:
         return f"no answer within {probe.timeout_seconds} s"
     except (OSError, httpx.HTTPError) as error:
@@ -123,10 +123,12 @@ async def _page(wanted: HttpGet, timeout_seconds: float) -> str:
         return "" if response.status_code <= _STATUS_MAX else f"{url} answered {response.status_code}"
 
 
-async def _command(wanted: Exec, directory: Path) -> str:
+async def _command(wanted: Exec, program: Command) -> str:
     process = await asyncio.create_subprocess_exec(
+        *bound_to_this(program.bounds),
         *wanted.command,
-        cwd=directory,
+        cwd=program.directory,
+        env=program.whole_environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -6,9 +6,10 @@ in a folder of its own, with what it mounts below it, and ends with the agent. O
 
 import asyncio
 import os
+import resource
 import shutil
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -21,15 +22,17 @@ import yaml
 
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.instances import Instance, for_each_instance
+from skerry.agent.member.limits import FILES_MAX, PROCESSES_MAX, allowed, memory_bytes, processors_of
 from skerry.agent.member.probes import Probe, read_probe, watch
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
+from skerry.agent.member.users import User
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
-from skerry.api.quantities import parse_bytes
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.files import make_private_directory
-from skerry.kit.processes import Command, Supervised, bound_output, supervise
+from skerry.kit.processes import Bounds, Command, Supervised, bound_output, supervise
 from skerry.kit.tasks import background, run_blocking
 
 #: Where a program configuration is mounted, below an instance's folder, and what in it names the program.
@@ -40,20 +43,19 @@ _PROGRAM_BYTES_MAX = 64 * 1024
 #: What is kept of an instance's output; the same again is kept of what was before.
 LOG_BYTES_MAX = 10 * 1024 * 1024
 LOG_LOOK_SECONDS = 10.0
-INSTANCES_MAX = 100
 #: From these, a program that asks gets a port that nothing listens on.
 DYNAMIC_PORTS = range(50200, 51001)
+#: What applications call it.
+MODE = "native"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _RESTARTS = {"Never": "never", "OnFailure": "on-failure"}
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """A process of a service."""
+class _Process:
+    """An instance that runs."""
 
-    name: str
-    service: str
-    is_job: bool
+    instance: Instance
     created: str
     process: Supervised
     usage: TreeUsage
@@ -63,13 +65,14 @@ class Instance:
         process = self.process
         used = self.usage.measured(process.pid)
         status, cause = self._status()
+        name, service = self.instance.name, self.instance.service.name
         return InstanceState(
-            self.name, self.service, status, cause, self.created, used.cpu_cores, used.memory_bytes, process.pid or 0
+            name, service, status, cause, self.created, used.cpu_cores, used.memory_bytes, process.pid or 0
         )
 
     def _status(self) -> tuple[Status, str]:
         code, restarts = self.process.exit_code, self.process.restarts
-        if self.is_job and self.process.pid is None and code is not None:
+        if self.instance.application.is_job and self.process.pid is None and code is not None:
             return ("Succeeded", "") if code == 0 else ("Failed", _ending(code))
         if self.process.is_healthy:
             return "Running", ""
@@ -86,14 +89,13 @@ def _ending(code: int) -> str:
 class _Program:
     """What is to be started for an instance."""
 
-    name: str
-    service: Service
+    instance: Instance
     command: Command
     probe: Probe | None
 
 
 class Programs:
-    """Runs applications of mode native.
+    """Runs applications of mode native, `MODE`.
 
     Args:
         volumes: lays out what they mount.
@@ -121,24 +123,24 @@ class Programs:
         Raises:
             ApplicationError: it can't run here.
         """
-        programs = await run_blocking(self._executor, partial(self._prepare, application))
-        return self._running(application, programs)
+        prepare = partial(for_each_instance, application, self._program)
+        programs = await run_blocking(self._executor, prepare)
+        return self._running(programs)
 
     @asynccontextmanager
-    async def _running(self, application: Application, programs: Sequence[_Program]) -> AsyncIterator[States]:
+    async def _running(self, programs: Sequence[_Program]) -> AsyncIterator[States]:
         async with AsyncExitStack() as stack:
-            instances = [await self._start(stack, application, program) for program in programs]
+            processes = [await self._start(stack, program) for program in programs]
             looks = partial(self._bound_logs, [program.command.output for program in programs])
             await stack.enter_async_context(background(("agent.logs", looks)))
-            yield lambda: [instance.state() for instance in instances]
+            yield lambda: [process.state() for process in processes]
 
-    async def _start(self, stack: AsyncExitStack, application: Application, program: _Program) -> Instance:
+    async def _start(self, stack: AsyncExitStack, program: _Program) -> _Process:
         process = await stack.enter_async_context(supervise(program.command))
         if program.probe is not None:
-            look = partial(watch, program.probe, program.command.directory or Path(), process.stop)
-            await stack.enter_async_context(background((f"probe:{program.name}", look)))
-        created = rfc3339(self._clock.now())
-        return Instance(program.name, program.service.name, application.is_job, created, process, TreeUsage())
+            look = partial(watch, program.probe, program.command, process.stop)
+            await stack.enter_async_context(background((f"probe:{program.instance.name}", look)))
+        return _Process(program.instance, rfc3339(self._clock.now()), process, TreeUsage())
 
     async def _bound_logs(self, logs: Sequence[Path | None]) -> None:
         while True:
@@ -147,99 +149,84 @@ class Programs:
                 if path is not None:
                     await run_blocking(self._executor, partial(bound_output, path, LOG_BYTES_MAX))
 
-    def _prepare(self, application: Application) -> list[_Program]:
-        """Lay out each instance, and see that there is a program in it."""
-        found = []
-        for service in application.services:
-            count = max(service.replica, application.replica or 0)
-            if count > INSTANCES_MAX:
-                raise ApplicationError(f"service {service.name}: it is to have more than {INSTANCES_MAX} instances")
-            found += [self._program(application, service, number) for number in range(count)]
-        return found
-
-    def _program(self, application: Application, service: Service, number: int) -> _Program:
-        try:
-            folder = self._volumes.instance_folder(application, service, number)
-            arguments = _arguments(service, folder)
-            logs = self._log_dir / application.name
-            make_private_directory(logs)
-        except OSError as error:
-            raise ApplicationError(f"service {service.name}: {error.strerror or error}") from error
-        name = f"{application.name}.{application.version}.{service.name}.{number}"
+    def _program(self, instance: Instance) -> _Program:
+        """Lay out an instance, and see that there is a program in it; raises ApplicationError, OSError."""
+        application, service = instance.application, instance.service
+        user = self._volumes.user_of(application.name)
+        folder = self._volumes.instance_folder(instance)
+        logs = self._log_dir / application.name
+        make_private_directory(logs)
         restart: Any = _RESTARTS[application.job_config.restart_policy if application.job_config else "Never"]
         command = Command(
             name=f"application:{application.name}",
-            arguments=arguments,
-            output=logs / f"{service.name}-{number}.log",
-            environment=tuple(self._environment(application, service).items()),
+            arguments=_arguments(service, folder),
+            output=logs / f"{service.name}-{instance.number}.log",
+            environment=tuple(self._environment(instance, folder if user else None).items()),
             directory=folder / service.working_dir if service.working_dir else folder,
-            limits=_limits(service),
+            bounds=bounds_of(instance, user),
             inherits=False,
             restart=restart if application.is_job else "always",
             whole_group=True,
         )
         probe = read_probe(service.liveness_probe) if service.liveness_probe else None
-        return _Program(name, service, command, probe)
+        return _Program(instance, command, probe)
 
-    def _environment(self, application: Application, service: Service) -> Mapping[str, str]:
-        own = {each.name: each.value for each in service.env or ()}
-        if wrong := [name for name, value in own.items() if not name or "=" in name or "\0" in name + value]:
-            raise ApplicationError(f"service {service.name}: env {wrong[0]!r} can't be in an environment")
-        return {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},  # noqa: TID251 - handed on, not read
-            "BAETYL_APP_NAME": application.name,
-            "BAETYL_APP_VERSION": application.version,
-            "BAETYL_SERVICE_NAME": service.name,
-            "BAETYL_NODE_NAME": self._node,
-            "BAETYL_RUN_MODE": "native",
-            "BAETYL_SERVICE_DYNAMIC_PORT": str(_free_port()),
-            **own,
-        }
+    def _environment(self, instance: Instance, home: Path | None) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}  # noqa: TID251 - handed on, not read
+        if home is not None:
+            inherited["HOME"] = str(home)
+        port = {"BAETYL_SERVICE_DYNAMIC_PORT": str(_free_port())}
+        return inherited | port | instance.environment(self._node, MODE)
 
 
 def _arguments(service: Service, folder: Path) -> tuple[str, ...]:
     """Return a service's program and its arguments; raises ApplicationError where there is no such program."""
     arguments = tuple(service.args or ())
     if service.command:
-        return (_executable(service, service.command[0], folder), *service.command[1:], *arguments)
-    return (_executable(service, _entry(service, folder), folder / PROGRAM_FOLDER), *arguments)
+        return (_executable(service.command[0], folder), *service.command[1:], *arguments)
+    return (_executable(_entry(folder), folder / PROGRAM_FOLDER), *arguments)
 
 
-def _entry(service: Service, folder: Path) -> str:
+def _entry(folder: Path) -> str:
     path = folder / PROGRAM_FOLDER / PROGRAM_FILE
     try:
         with path.open("rb") as file:
             told = yaml.safe_load(file.read(_PROGRAM_BYTES_MAX))
     except FileNotFoundError as error:
         detail = f"it has no command, and mounts no {PROGRAM_FILE} at /{PROGRAM_FOLDER}"
-        raise ApplicationError(f"service {service.name}: {detail}") from error
+        raise ApplicationError(detail) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ApplicationError(f"service {service.name}: {PROGRAM_FILE} is no YAML") from error
+        raise ApplicationError(f"{PROGRAM_FILE} is no YAML") from error
     entry = told.get("entry") if isinstance(told, dict) else None
     if not isinstance(entry, str) or not entry:
-        raise ApplicationError(f"service {service.name}: {PROGRAM_FILE} has no entry")
+        raise ApplicationError(f"{PROGRAM_FILE} has no entry")
     return entry
 
 
-def _executable(service: Service, entry: str, folder: Path) -> str:
+def _executable(entry: str, folder: Path) -> str:
     path = folder / entry  # an absolute entry stays as it is
     if path.is_file():
         if not os.access(path, os.X_OK):
-            raise ApplicationError(f"service {service.name}: its program {entry} is not executable")
+            raise ApplicationError(f"its program {entry} is not executable")
         return str(path)
     if "/" not in entry and (found := shutil.which(entry)):
         return found
-    raise ApplicationError(f"service {service.name}: its program {entry} is not there")
+    raise ApplicationError(f"its program {entry} is not there")
 
 
-def _limits(service: Service) -> tuple[tuple[str, int], ...]:
-    memory = ((service.resources.limits if service.resources else None) or {}).get("memory")
-    if memory is None:
-        return ()
-    try:
-        return (("RLIMIT_DATA", parse_bytes(memory)),)
-    except ValueError as error:
-        raise ApplicationError(f"service {service.name}: resources.limits.memory {error}") from error
+def bounds_of(instance: Instance, user: User | None) -> Bounds:
+    """Return what the processes of an instance may have; raises ApplicationError.
+
+    Args:
+        instance: says what it asks for.
+        user: that they run as; of a user's own, processes can be counted.
+    """
+    limits = {"RLIMIT_NOFILE": allowed(resource.RLIMIT_NOFILE, FILES_MAX), "RLIMIT_CORE": 0}
+    if user is not None:
+        limits["RLIMIT_NPROC"] = allowed(resource.RLIMIT_NPROC, PROCESSES_MAX)
+    if (memory := memory_bytes(instance.service)) is not None:
+        limits["RLIMIT_DATA"] = memory
+    return Bounds(tuple(limits.items()), processors_of(instance), user)
 
 
 def _free_port() -> int:

@@ -72,6 +72,15 @@ class Batch(_Part):
     penetrate_data: dict[str, str] | None = None
 
 
+class Users(_Part):
+    """Ids of users that nothing else on this machine has."""
+
+    first: Annotated[int, Field(ge=1, le=2**31)] = 70_000
+    """The first; it is that of the programs' group, too. Between those of people and those of containers."""
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many; each application with programs takes one."""
+
+
 class MemberSettings(_Part):
     """How a node joins, and how it works."""
 
@@ -89,6 +98,8 @@ class MemberSettings(_Part):
     """The engine's network for containers that do not use the machine's own; its default where empty."""
     allow_privileged: bool = False
     """Whether containers may do all that this machine may."""
+    program_users: Users | None = Users()
+    """Whom programs run as where this agent is root's; None for root."""
     node: Identity | None = None
     batch: Batch | None = None
 

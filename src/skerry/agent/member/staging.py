@@ -23,6 +23,7 @@ from skerry.agent.member.documents import (
 )
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.registries import login_of
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.volumes import OBJECT_PREFIX, Files, Volumes, contents
 from skerry.api.baetyl_application_services import Volume
@@ -74,8 +75,10 @@ class Stage:
             volume.name: (volume, read_resource({**found, "name": reference[1], "version": reference[2]}))
             for (volume, reference), found in zip(needed, documents, strict=True)
         }
+        logins = {name: login for name, (_, resource) in resources.items() if (login := login_of(resource))}
+        application = application.model_copy(update={"logins": tuple(logins.values())})
         files = Files(
-            {name: contents(volume, resource) for name, (volume, resource) in resources.items()},
+            {name: contents(volume, resource) for name, (volume, resource) in resources.items() if name not in logins},
             {name: await self._fetched(resource) for name, (_, resource) in resources.items()},
         )
         try:

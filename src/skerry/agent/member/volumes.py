@@ -11,13 +11,16 @@ import base64
 import binascii
 import os
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from skerry.agent.member.documents import Application, Resource
 from skerry.agent.member.errors import ApplicationError
-from skerry.api.baetyl_application_services import Service, Volume
+from skerry.agent.member.instances import Instance
+from skerry.agent.member.users import ProgramUsers, User
+from skerry.api.baetyl_application_services import Volume
 from skerry.kit.files import PRIVATE_DIRECTORY, PRIVATE_FILE, make_private_directory
 
 OBJECT_PREFIX = "_object_"
@@ -75,9 +78,11 @@ class Volumes:
 
     Args:
         directory: the node's data directory.
+        users: whose files they are, where programs have users of their own.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, users: ProgramUsers) -> None:
+        self._users = users
         self._volumes = directory / "volumes"
         self._run = directory / "run"
         self._host = directory / "host"
@@ -86,25 +91,54 @@ class Volumes:
         """Make the folders of an application's volumes, anew; raises ApplicationError, OSError."""
         root = self._volumes / application.name / application.version
         shutil.rmtree(root, ignore_errors=True)
-        for volume in application.volumes or ():
-            if volume.host_path is None and volume.empty_dir is None:
-                folder = root / volume.name
-                make_private_directory(folder)
-                _fill(folder, files.texts.get(volume.name, {}), files.fetched.get(volume.name, {}))
+        try:
+            for volume in application.volumes or ():
+                if volume.host_path is None and volume.empty_dir is None:
+                    folder = root / volume.name
+                    make_private_directory(folder)
+                    _fill(folder, files.texts.get(volume.name, {}), files.fetched.get(volume.name, {}))
+        except BaseException:
+            shutil.rmtree(root, ignore_errors=True)  # of a disk that is full, all that there is is given back
+            raise
 
-    def instance_folder(self, application: Application, service: Service, number: int) -> Path:
-        """Make the folder of an instance, anew, with all that its service mounts; raises ApplicationError, OSError."""
-        mounts = self.mounts(application, service, number)
-        root = self._instance(application, service, number)
+    def user_of(self, application: str) -> User | None:
+        """Return who an application's programs run as; None for who runs this one. Raises ApplicationError, OSError."""
+        return self._users.of(application)
+
+    def instance_folder(self, instance: Instance) -> Path:
+        """Make the folder of an instance, anew, with all that its service mounts; its user gets all of that.
+
+        Raises:
+            ApplicationError: something can't be mounted.
+            OSError: something can't be written.
+        """
+        mounts = self.mounts(instance)
+        root = self._instance(instance)
         for mount in mounts:
             place = root / mount.place
             make_private_directory(place.parent)
             place.symlink_to(mount.source, target_is_directory=True)
+        if (user := self.user_of(instance.application.name)) is not None:
+            self._hand_over(instance, mounts, user)
         return root
 
-    def mounts(self, application: Application, service: Service, number: int) -> list[Mounted]:
+    def _hand_over(self, instance: Instance, mounts: Iterable[Mounted], user: User) -> None:
+        """Let a user have what an instance sees, but for what is the machine's."""
+        version = Path(instance.application.name, instance.application.version)
+        root = self._instance(instance)
+        for above in (self._volumes / version, root.parent):
+            _let_pass(above, self._volumes.parent)
+        for path in (root, self._volumes / version):
+            _give(path, user)
+        for mount in mounts:
+            if mount.source.is_relative_to(self._host):  # for all programs, of which each has a user of its own
+                _let_pass(mount.source.parent, self._volumes.parent)
+                os.chown(mount.source, *user)
+                mount.source.chmod(stat.S_ISGID | stat.S_IRWXU | stat.S_IRWXG)
+
+    def mounts(self, instance: Instance) -> list[Mounted]:
         """Return what an instance mounts, with empty folders made anew; raises ApplicationError, OSError."""
-        root = self._instance(application, service, number)
+        application, service, root = instance.application, instance.service, self._instance(instance)
         shutil.rmtree(root, ignore_errors=True)
         make_private_directory(root)
         volumes = {volume.name: volume for volume in application.volumes or ()}
@@ -112,7 +146,7 @@ class Volumes:
         for mount in service.volume_mounts or ():
             volume = volumes.get(mount.name)
             if volume is None:
-                raise ApplicationError(f"service {service.name}: there is no volume {mount.name}")
+                raise ApplicationError(f"there is no volume {mount.name}")
             source = self._source(application, volume, root)
             if mount.sub_path:
                 source = _below(source, mount.sub_path)
@@ -120,8 +154,9 @@ class Volumes:
             found.append(Mounted(_relative(mount.mount_path), source, read_only=mount.read_only or is_told))
         return found
 
-    def _instance(self, application: Application, service: Service, number: int) -> Path:
-        return self._run / application.name / application.version / service.name / str(number)
+    def _instance(self, instance: Instance) -> Path:
+        application = instance.application
+        return self._run / application.name / application.version / instance.service.name / str(instance.number)
 
     def _source(self, application: Application, volume: Volume, root: Path) -> Path:
         if volume.host_path is not None:
@@ -129,6 +164,8 @@ class Volumes:
             source = path if path.is_absolute() else _below(self._host, volume.host_path.path)
             if not path.is_absolute():
                 make_private_directory(source)
+                if not source.resolve().is_relative_to(self._host.resolve()):  # a program has put a link there
+                    raise ApplicationError(f"hostPath {volume.host_path.path} leads out of the folder of this node")
             return source
         if volume.empty_dir is not None:
             source = root / ".empty" / volume.name
@@ -144,6 +181,8 @@ class Volumes:
                     shutil.rmtree(folder)
             if not but and parent.is_dir():
                 parent.rmdir()
+        if not but:
+            self._users.forget(name)
 
     def remove_all_but(self, names: set[str]) -> None:
         """Remove the files of applications that are gone."""
@@ -151,6 +190,22 @@ class Volumes:
             for folder in parent.iterdir() if parent.is_dir() else ():
                 if folder.name not in names:
                     shutil.rmtree(folder)
+        self._users.forget_all_but(names)
+
+
+def _let_pass(folder: Path, root: Path) -> None:
+    """Let others pass through a folder, and those above it below a root; they can't see what is in them."""
+    while folder != root:
+        if folder.is_dir():
+            folder.chmod(folder.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
+        folder = folder.parent
+
+
+def _give(folder: Path, user: User) -> None:
+    """Make a folder and all that is in it a user's, but not what its links lead to."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, name) for name in names)):
+            os.chown(path, *user, follow_symlinks=False)
 
 
 def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path]) -> None:

@@ -67,6 +67,7 @@ PROGRAM
     tar -xzf "$draft/runtime.tar.gz" -C "$draft"
     rm "$draft/runtime.tar.gz"
     mv "$draft" "$program"
+    chmod -R go+rX "$home/runtime" # programs have users of their own, and the program starts them
 }
 
 write_command() {
@@ -127,6 +128,7 @@ python=${PYTHON:-python3}
 umask 077
 check
 mkdir -p "$home/runtime" "$home/data"
+chmod go+x "$home"
 write_authority
 install_program
 fetch agent.json "$home/agent.json.new"
