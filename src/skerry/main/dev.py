@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from skerry.agent.development.front import DevelopmentFront, listening
+from skerry.agent.development.front import DevelopmentFront, served
 from skerry.agent.development.project import Wishes, read_egress_policies, read_project
 from skerry.agent.development.session import DevelopmentSession, Places, Reporter
 from skerry.agent.development.watching import Watcher
@@ -83,7 +83,7 @@ async def run_dev(
         watcher = Watcher(folder, executor)
         stamp = await watcher.stamp()
         await session.build(watcher)
-        url = await stack.enter_async_context(listening(front, address.host, address.port))
+        url = await stack.enter_async_context(served(front, address.host, address.port))
         when_ready(url)
         loops = (
             ("development", lambda: session.run(watcher, stamp)),

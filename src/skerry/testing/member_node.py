@@ -14,6 +14,8 @@ from skerry.agent.member.applications import Applications, Runner
 from skerry.agent.member.containers import ContainerPolicy, Containers, connected
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import LinkError
+from skerry.agent.member.function_front import FunctionFront
+from skerry.agent.member.functions import Functions
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.staging import Stage
@@ -56,6 +58,7 @@ class MemberNode:
     cloud: FakeCloud
     replica: Replica
     applications: Applications
+    front: FunctionFront
 
     def want(self, **versions: str) -> None:
         """Have the control plane want these applications, and no others."""
@@ -118,12 +121,14 @@ async def member_node(
     with ThreadPoolExecutor(1) as executor:
         async with httpx.AsyncClient(transport=served) as http, connected(engine or NO_ENGINE) as (client, threads):
             stage = Stage(cloud, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
+            front = FunctionFront("127.0.0.1", 0)
             runners: dict[str, Runner] = {
                 "native": Programs(volumes, data_dir / "logs", "n1", SystemClock(), executor),
+                "function": Functions(volumes, front, data_dir / "logs", "n1", SystemClock(), executor),
                 "kube": Containers(
                     (client, engine or NO_ENGINE), volumes, "n1", ContainerPolicy(network=network), threads
                 ),
             }
             applications = Applications(replica, stage, volumes, runners, executor)
-            async with applications.running():
-                yield MemberNode(data_dir, cloud, replica, applications)
+            async with front.running(), applications.running():
+                yield MemberNode(data_dir, cloud, replica, applications, front)

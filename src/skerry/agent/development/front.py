@@ -4,25 +4,21 @@ Speaks HTTP on one port of loopback, with uvicorn; a request goes over the worke
 names the revision, as Envoy would send it. What a function answers is passed on as it is, except for its failures.
 """
 
-import asyncio
 import contextlib
 import json
-import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from skerry.agent.development.page import Failure, excerpt
 from skerry.agent.development.session import Broken, DevelopmentSession, Reporter, Serving
+from skerry.agent.listening import listening, read_body
 from skerry.engine.function_logs import FunctionLogs
-from skerry.kit.errors import StartError
-from skerry.kit.tasks import background
 
 #: A request's body, held while the worker takes it.
 BODY_BYTES_MAX = 100 * 1024 * 1024
@@ -69,7 +65,7 @@ class DevelopmentFront:
 
     async def _answer(self, scope: Any, receive: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         state = self._session.state
-        content = await _body(receive)
+        content = await read_body(receive, BODY_BYTES_MAX)
         if isinstance(state, Broken):
             return _page(scope, 500, Failure(state.message, excerpt="\n".join(state.excerpts)))
         if content is None:
@@ -103,60 +99,13 @@ class DevelopmentFront:
 
 
 @asynccontextmanager
-async def listening(front: DevelopmentFront, host: str, port: int) -> AsyncIterator[str]:
+async def served(front: DevelopmentFront, host: str, port: int) -> AsyncIterator[str]:
     """Serve for the length of the block; yields the URL. Raises StartError where the port can't be had."""
-    listener = _bound(host, port)
-    config = uvicorn.Config(
-        front, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False
-    )
-    server = _Server(config)
-    stopped = asyncio.Event()
-
-    async def run() -> None:
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            stopped.set()
-
-    async with background(("development-front", run)):
-        try:
-            shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{listener.getsockname()[1]}/"
-        finally:
-            server.should_exit = server.force_exit = True
-            await stopped.wait()
-            await front.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, less its signal handlers: the process' owner has them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _bound(host: str, port: int) -> socket.socket:
     try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise StartError(
-            f"can't listen on {host}:{port}: {error.strerror}; give --address (port 0: any free)"
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-async def _body(receive: Any) -> bytes | None:
-    """Read a request's body; None for one over the limit."""
-    content = bytearray()
-    while True:
-        message = await receive()
-        content += message.get("body", b"")
-        if len(content) > BODY_BYTES_MAX:
-            return None
-        if not message.get("more_body"):
-            return bytes(content)
+        async with listening(front, host, port) as url:
+            yield url
+    finally:
+        await front.close()
 
 
 def _request(scope: Any, content: bytes, revision: str) -> httpx.Request:

@@ -33,7 +33,7 @@ RESYNC_SECONDS = 60.0
 
 
 class Runner(Protocol):
-    """Runs applications of one mode."""
+    """Runs applications of one kind."""
 
     async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
         """See that an application can run, and bring what it lacks; return what runs it for the length of a block.
@@ -81,7 +81,7 @@ class Applications:
         replica: says what is wanted.
         stage: brings what an application needs.
         volumes: whose files go when an application does.
-        runners: by the mode of applications.
+        runners: by the kind of applications.
         executor: for files.
     """
 
@@ -198,7 +198,7 @@ class Applications:
             raise
 
     def _runner_of(self, application: Application) -> Runner:
-        runner = self._runners.get(application.mode)
+        runner = self._runners.get(application.kind)
         if runner is None:
-            raise ApplicationError(f"this node does not run applications of mode {application.mode}")
+            raise ApplicationError(f"this node does not run applications of {application.kind}")
         return runner

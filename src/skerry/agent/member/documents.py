@@ -63,6 +63,11 @@ class Application(_Told):
     """Of the secrets that its registries name; not told with it."""
 
     @property
+    def kind(self) -> str:
+        """What runs it: its mode, which means nothing to functions."""
+        return self.type if self.type == "function" else self.mode
+
+    @property
     def is_job(self) -> bool:
         """Tell whether its instances are to come to an end."""
         return self.workload == "job"

@@ -59,10 +59,23 @@ def for_each_instance(application: Application, make: Callable[[Instance], T]) -
     Raises:
         ApplicationError: there are too many, or something of one can't be had: it names the service.
     """
+
+    def of_service(service: Service) -> list[T]:
+        return [make(Instance(application, service, number)) for number in range(count_of(application, service))]
+
+    return [made for each in for_each_service(application, of_service) for made in each]
+
+
+def for_each_service(application: Application, make: Callable[[Service], T]) -> list[T]:
+    """Return what is made of each service of an application.
+
+    Raises:
+        ApplicationError: something of one can't be had: it names the service.
+    """
     made = []
     for service in application.services:
         try:
-            made += [make(Instance(application, service, number)) for number in range(_count(application, service))]
+            made.append(make(service))
         except ApplicationError as error:
             raise ApplicationError(f"service {service.name}: {error.public}") from error
         except OSError as error:
@@ -70,7 +83,8 @@ def for_each_instance(application: Application, make: Callable[[Instance], T]) -
     return made
 
 
-def _count(application: Application, service: Service) -> int:
+def count_of(application: Application, service: Service) -> int:
+    """Return how many instances a service is to have. Raises ApplicationError."""
     count = max(service.replica, application.replica or 0)
     if count > INSTANCES_MAX:
         raise ApplicationError(f"it is to have more than {INSTANCES_MAX} instances")

@@ -9,8 +9,10 @@ from zlib import crc32
 
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance
+from skerry.agent.member.users import User
 from skerry.api.baetyl_application_services import Service
 from skerry.api.quantities import parse_amount, parse_bytes
+from skerry.kit.processes import Bounds
 
 #: Open files of a process, where this machine lets it have so many.
 FILES_MAX = 65536
@@ -47,7 +49,23 @@ def allowed(limit: int, most: int) -> int:
     return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
-def processors_of(instance: Instance) -> tuple[int, ...]:
+def bounds_of(instance: Instance, user: User | None, *, data_bytes: int | None) -> Bounds:
+    """Return what the processes of an instance may have; raises ApplicationError.
+
+    Args:
+        instance: says what it asks for.
+        user: that they run as; of a user's own, processes can be counted.
+        data_bytes: their memory, as `RLIMIT_DATA`; None for no limit.
+    """
+    limits = {"RLIMIT_NOFILE": allowed(resource.RLIMIT_NOFILE, FILES_MAX), "RLIMIT_CORE": 0}
+    if user is not None:
+        limits["RLIMIT_NPROC"] = allowed(resource.RLIMIT_NPROC, PROCESSES_MAX)
+    if data_bytes is not None:
+        limits["RLIMIT_DATA"] = data_bytes
+    return Bounds(tuple(limits.items()), _processors_of(instance), user)
+
+
+def _processors_of(instance: Instance) -> tuple[int, ...]:
     """Return the processors that a program runs on by its limit; none for all. Raises ApplicationError.
 
     A process has no limit of its share of the processors but which they are, so it is whole ones. Programs are spread

@@ -19,6 +19,9 @@ from skerry.agent.member.activation import activate
 from skerry.agent.member.applications import Applications, Runner
 from skerry.agent.member.containers import ContainerPolicy, Containers, connected
 from skerry.agent.member.downloads import Downloads
+from skerry.agent.member.function_front import FunctionFront
+from skerry.agent.member.functions import TYPE as FUNCTION
+from skerry.agent.member.functions import Functions
 from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import PROPERTIES, SYSTEM_APPS, Replica
@@ -135,10 +138,14 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
         volumes = Volumes(data_dir, program_users(settings))
         stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
+        host, _, port = settings.functions_address.rpartition(":")
+        front = FunctionFront(host.strip("[]"), int(port))
+        await stack.enter_async_context(front.running())
         client, threads = await stack.enter_async_context(connected(settings.container_host))
         policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
         runners: dict[str, Runner] = {
             "native": Programs(volumes, data_dir / "logs", identity.name, clock, executor),
+            FUNCTION: Functions(volumes, front, data_dir / "logs", identity.name, clock, executor),
             "kube": Containers((client, settings.container_host), volumes, identity.name, policy, threads),
         }
         applications = Applications(replica, stage, volumes, runners, executor)

@@ -6,7 +6,6 @@ in a folder of its own, with what it mounts below it, and ends with the agent. O
 
 import asyncio
 import os
-import resource
 import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -23,16 +22,15 @@ import yaml
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
-from skerry.agent.member.limits import FILES_MAX, PROCESSES_MAX, allowed, memory_bytes, processors_of
+from skerry.agent.member.limits import bounds_of, memory_bytes
 from skerry.agent.member.probes import Probe, read_probe, watch
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
-from skerry.agent.member.users import User
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.files import make_private_directory
-from skerry.kit.processes import Bounds, Command, Supervised, bound_output, supervise
+from skerry.kit.processes import Command, Supervised, bound_output, supervise
 from skerry.kit.tasks import background, run_blocking
 
 #: Where a program configuration is mounted, below an instance's folder, and what in it names the program.
@@ -163,7 +161,7 @@ class Programs:
             output=logs / f"{service.name}-{instance.number}.log",
             environment=tuple(self._environment(instance, folder if user else None).items()),
             directory=folder / service.working_dir if service.working_dir else folder,
-            bounds=bounds_of(instance, user),
+            bounds=bounds_of(instance, user, data_bytes=memory_bytes(service)),
             inherits=False,
             restart=restart if application.is_job else "always",
             whole_group=True,
@@ -212,21 +210,6 @@ def _executable(entry: str, folder: Path) -> str:
     if "/" not in entry and (found := shutil.which(entry)):
         return found
     raise ApplicationError(f"its program {entry} is not there")
-
-
-def bounds_of(instance: Instance, user: User | None) -> Bounds:
-    """Return what the processes of an instance may have; raises ApplicationError.
-
-    Args:
-        instance: says what it asks for.
-        user: that they run as; of a user's own, processes can be counted.
-    """
-    limits = {"RLIMIT_NOFILE": allowed(resource.RLIMIT_NOFILE, FILES_MAX), "RLIMIT_CORE": 0}
-    if user is not None:
-        limits["RLIMIT_NPROC"] = allowed(resource.RLIMIT_NPROC, PROCESSES_MAX)
-    if (memory := memory_bytes(instance.service)) is not None:
-        limits["RLIMIT_DATA"] = memory
-    return Bounds(tuple(limits.items()), processors_of(instance), user)
 
 
 def _free_port() -> int:

@@ -100,6 +100,8 @@ class MemberSettings(_Part):
     """Whether containers may do all that this machine may."""
     program_users: Users | None = Users()
     """Whom programs run as where this agent is root's; None for root."""
+    functions_address: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] = "127.0.0.1:50011"
+    """Where functions are called: an address and a port of this machine; any that is free for port 0."""
     node: Identity | None = None
     batch: Batch | None = None
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
 from skerry.functions.local.process import FunctionProcess, Program
 from skerry.functions.local.source import ENVIRONMENT
+from skerry.kit.processes import Bounds
 
 #: How long the packages of an image may take to install.
 INSTALL_SECONDS_MAX = 600.0
@@ -19,7 +19,6 @@ INSTALL_SECONDS_MAX = 600.0
 _SAID_CHARACTERS_MAX = 2000
 _NPM_FLAGS = ("--ignore-scripts", "--install-links", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error")
 
-_LAUNCH = Path(__file__).with_name("launch.py")
 _WORKER = Path(__file__).with_name("node_worker.cjs")
 
 
@@ -99,21 +98,9 @@ class NodeRuntime:
         if not node:
             raise SystemError("image nodejs needs Node.js: there is no `node` on PATH")
         source = folder / "source"
-        limits = json.dumps(dict(self.rlimits))
         heap = f"--max-old-space-size={self.heap_mebibytes_max}"
         return Program(
-            command=(
-                sys.executable,
-                "-I",
-                str(_LAUNCH),
-                limits,
-                node,
-                heap,
-                str(_WORKER),
-                "{fd}",
-                str(source),
-                handler,
-            ),
+            command=(node, heap, str(_WORKER), "{fd}", str(source), handler),
             folder=source,
             environment={
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -121,4 +108,5 @@ class NodeRuntime:
                 "HOME": str(source),
                 "NODE_PATH": str(folder / ENVIRONMENT / "node_modules"),
             },
+            bounds=Bounds(tuple(self.rlimits.items())),
         )

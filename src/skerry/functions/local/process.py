@@ -13,6 +13,7 @@ from typing import Any, Self
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed_message
 from skerry.functions.messages import Logs, Message
+from skerry.kit.processes import Bounds, bound_to_this
 
 #: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
 OUTPUT_BYTES_MAX = 1 << 20
@@ -29,11 +30,13 @@ class Program:
         command: program and arguments; `{fd}` among them stands for the number of the socket's descriptor.
         folder: its working directory.
         environment: all of its environment variables.
+        bounds: what it may have, where it does not see to that itself.
     """
 
     command: Sequence[str]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    bounds: Bounds | None = None
 
 
 #: Takes lines.
@@ -133,6 +136,7 @@ class FunctionProcess:
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
+                *(bound_to_this(program.bounds) if program.bounds else ()),
                 *(part.replace("{fd}", str(theirs.fileno())) for part in program.command),
                 cwd=program.folder,
                 env=dict(program.environment),
@@ -171,6 +175,11 @@ class FunctionProcess:
     def is_process(self) -> bool:
         """It is one."""
         return True
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:

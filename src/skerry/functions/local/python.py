@@ -30,6 +30,7 @@ class PythonRuntime:
     Attributes:
         rlimits: name of a limit in the module `resource` to its value, for each process.
         install_environment: environment variables of pip: an index of your own, a proxy.
+        python: what runs functions that bring no environment along.
     """
 
     rlimits: Mapping[str, int] = field(
@@ -41,6 +42,7 @@ class PythonRuntime:
         }
     )
     install_environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
     def file_name(self, handler: str) -> str:
         """Name the file of a one-file source, as its handler expects it."""
@@ -102,7 +104,7 @@ class PythonRuntime:
     def program(self, folder: Path, handler: str) -> Program:
         """Tell how to start a process of a deployment: on its own packages, else on those of its image."""
         pythons = (place / "venv" / "bin" / "python" for place in (folder, folder / ENVIRONMENT))
-        python = next((str(own) for own in pythons if own.exists()), sys.executable)
+        python = next((str(own) for own in pythons if own.exists()), self.python)
         source = folder / "source"
         return Program(
             command=(python, "-I", "-B", str(_WORKER), "{fd}", str(source), handler, json.dumps(dict(self.rlimits))),

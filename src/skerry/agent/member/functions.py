@@ -1,0 +1,280 @@
+"""Runs function applications: handlers of Python and Node.js, in processes of `skerry.functions`.
+
+A service has a pool of processes, of which one is started, and has loaded every function, before the version before
+ends. Further ones come with calls, up to `CALLS_MAX` for each instance that the service is to have, and go when they
+are idle. What a function prints is in its service's log. The control plane says which functions there are, in the
+configuration at etc/baetyl/conf.yml, and where their code is: var/lib/baetyl/code.
+
+A process is told `{"bytes": BASE64}` or `{"json": any}`, the event, and answers likewise, or `{}` for nothing.
+"""
+
+import base64
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+from pydantic import ValidationError
+
+from skerry.agent.member.documents import Application
+from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.function_front import FunctionFront
+from skerry.agent.member.instances import Instance, count_of, for_each_service
+from skerry.agent.member.limits import bounds_of, memory_bytes
+from skerry.agent.member.states import InstanceState, States
+from skerry.agent.member.usage import TreeUsage
+from skerry.agent.member.users import User, can_read
+from skerry.agent.member.volumes import Volumes
+from skerry.api.baetyl_application_services import Service, ServiceFunction
+from skerry.functions import InvocationError
+from skerry.functions.local.node import NodeRuntime
+from skerry.functions.local.pool import InstancePool, PoolSettings
+from skerry.functions.local.process import FunctionProcess, Program
+from skerry.functions.local.python import PythonRuntime
+from skerry.functions.local.warm import WarmInstances, WarmSettings
+from skerry.functions.messages import Logs, logs_of
+from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.files import make_private_directory
+from skerry.kit.processes import bound_output
+from skerry.kit.tasks import run_blocking
+
+#: What applications call it.
+TYPE = "function"
+#: At once, for each instance that a service is to have.
+CALLS_MAX = 4
+#: Of what a service's functions print; the same again is kept of what was before.
+LOG_BYTES_MAX = 10 * 1024 * 1024
+CONFIG_PATH, CODE_PATH = Path("etc/baetyl/conf.yml"), Path("var/lib/baetyl/code")
+FUNCTIONS_MAX = 1000
+_CONFIG_BYTES_MAX = 1024 * 1024
+_ENTRIES = Path(__file__).with_name("handlers")
+#: A Python that users of programs can read, where this one is not.
+_PYTHONS = ("/usr/local/bin/python3", "/usr/bin/python3")
+_SAID_CHARACTERS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A service that is to run."""
+
+    instance: Instance
+    functions: tuple[str, ...]
+    program: Program
+    log: Path
+
+
+@dataclass(eq=False)
+class _Service:
+    """A service that runs."""
+
+    wanted: _Wanted
+    created: str
+    executor: Executor
+    pool: InstancePool = field(init=False)
+    processes: dict[FunctionProcess, TreeUsage] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        application, service = self.wanted.instance.application, self.wanted.instance.service
+        settings = PoolSettings(processes_max=CALLS_MAX * count_of(application, service))
+        self.pool = InstancePool(self._start, settings, WarmInstances(WarmSettings()))
+
+    async def _start(self) -> FunctionProcess:
+        process = await FunctionProcess.start(self.wanted.program)
+        self.processes = {each: usage for each, usage in self.processes.items() if each.is_alive}
+        self.processes[process] = TreeUsage()
+        return process
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Their names; see `CalledService`."""
+        return self.wanted.functions
+
+    async def call(self, context: Mapping[str, str], event: bytes) -> bytes:
+        """Call a function; see `CalledService`."""
+        told: dict[str, Any] = dict(context)
+        try:
+            output: Any = await self.pool.run(told, _event(event))
+        finally:
+            await run_blocking(self.executor, partial(_write_down, self.wanted.log, logs_of(told)))
+        if "bytes" in output:
+            return base64.b64decode(output["bytes"])
+        return json.dumps(output["json"]).encode() if "json" in output else b""
+
+    def state(self) -> InstanceState:
+        """Tell what it does."""
+        alive = {each: usage for each, usage in self.processes.items() if each.is_alive}
+        used = [usage.measured(each.pid) for each, usage in alive.items()]
+        name, service = self.wanted.instance.name, self.wanted.instance.service.name
+        cores, memory = sum(each.cpu_cores for each in used), sum(each.memory_bytes for each in used)
+        pid = next((each.pid for each in alive), 0)
+        return InstanceState(name, service, "Running", "", self.created, cores, memory, pid)
+
+
+class Functions:
+    """Runs applications of type function, whatever their mode is.
+
+    Args:
+        volumes: lays out what they mount.
+        front: where they are called.
+        log_dir: takes what they print, a file a service.
+        node: this node's name.
+        clock: says when they were started.
+        executor: for files.
+    """
+
+    def __init__(
+        self, volumes: Volumes, front: FunctionFront, log_dir: Path, node: str, clock: Clock, executor: Executor
+    ) -> None:
+        self._volumes = volumes
+        self._front = front
+        self._log_dir = log_dir
+        self._node = node
+        self._clock = clock
+        self._executor = executor
+
+    async def remove_all_but(self, names: AbstractSet[str]) -> None:
+        """Do nothing: processes end with the agent."""
+
+    async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
+        """See that an application's functions load; return what runs it for the length of a block.
+
+        That yields what tells the states of its services.
+
+        Raises:
+            ApplicationError: it can't run here.
+        """
+        self._front.require_free(application.name, [service.name for service in application.services])
+        prepare = partial(for_each_service, application, partial(self._wanted, application))
+        wanted = await run_blocking(self._executor, prepare)
+        await self._front.open()
+        services = [_Service(each, rfc3339(self._clock.now()), self._executor) for each in wanted]
+        try:
+            for service in services:
+                await _load(service)
+        except BaseException:
+            await _close(services)
+            raise
+        return self._running(application, services)
+
+    @asynccontextmanager
+    async def _running(self, application: Application, services: Sequence[_Service]) -> AsyncIterator[States]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(_close, services)
+            by_name = {service.wanted.instance.service.name: service for service in services}
+            await stack.enter_async_context(self._front.serving(application.name, by_name))
+            yield lambda: [service.state() for service in services]
+
+    def _wanted(self, application: Application, service: Service) -> _Wanted:
+        """Lay out a service, and see what its functions are; raises ApplicationError, OSError."""
+        instance = Instance(application, service, 0)
+        user = self._volumes.user_of(application.name)
+        folder = self._volumes.instance_folder(instance)
+        functions = _read_functions(folder / CONFIG_PATH)
+        program = _program(instance, folder, user)
+        told = {"code": str(folder / CODE_PATH), "functions": [each.model_dump() for each in functions]}
+        _write_entry(program.folder, told)
+        variables = {**program.environment, **instance.environment(self._node, application.mode)}
+        logs = self._log_dir / application.name
+        make_private_directory(logs)
+        names = tuple(each.name for each in functions)
+        whole = replace(program, folder=folder, environment=variables)
+        return _Wanted(instance, names, whole, logs / f"{service.name}-0.log")
+
+
+async def _load(service: _Service) -> None:
+    """Start the first process; raises ApplicationError where a function does not load."""
+    try:
+        await service.pool.warm()
+    except InvocationError as error:
+        said = error.message[:_SAID_CHARACTERS_MAX]
+        raise ApplicationError(f"service {service.wanted.instance.service.name}: {said}") from error
+
+
+async def _close(services: Sequence[_Service]) -> None:
+    for service in services:
+        await service.pool.close()
+
+
+def _program(instance: Instance, folder: Path, user: User | None) -> Program:
+    """Return how to start a process of a service; raises ApplicationError where there is no runtime for it."""
+    name = instance.service.function_config.runtime if instance.service.function_config else ""
+    memory = memory_bytes(instance.service)
+    data = None
+    try:
+        match name:
+            case "python3":
+                program, data = PythonRuntime(python=_python(user)).program(folder, "baetyl_entry.handle"), memory
+            case "nodejs10":  # V8 takes far more address space than memory
+                runtime = NodeRuntime() if memory is None else NodeRuntime(heap_mebibytes_max=max(1, memory >> 20))
+                program = runtime.program(folder, "baetyl_entry.cjs")
+            case _:
+                raise ApplicationError(f"this node has no runtime {name}: it has python3 and nodejs10")
+    except InvocationError as error:
+        raise ApplicationError(error.message) from error
+    limits = bounds_of(instance, user, data_bytes=data)
+    own = program.bounds.limits if program.bounds else ()
+    unread = [part for part in program.command if user and Path(part).is_file() and not can_read(Path(part))]
+    if unread:
+        raise ApplicationError(f"the users of programs can't read {unread[0]}, which runs functions: see programUsers")
+    return replace(program, bounds=replace(limits, limits=tuple({**dict(limits.limits), **dict(own)}.items())))
+
+
+def _python(user: User | None) -> str:
+    ours = PythonRuntime().python
+    if user is None or can_read(Path(ours)):
+        return ours
+    return next((each for each in _PYTHONS if Path(each).is_file() and can_read(Path(each))), ours)
+
+
+def _read_functions(path: Path) -> list[ServiceFunction]:
+    """Read which functions a service has; raises ApplicationError."""
+    try:
+        with path.open("rb") as file:
+            told = yaml.safe_load(file.read(_CONFIG_BYTES_MAX))
+        functions = [ServiceFunction.model_validate(each) for each in told["functions"]]
+    except FileNotFoundError as error:
+        raise ApplicationError(f"it mounts no configuration of its functions at /{CONFIG_PATH}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
+        raise ApplicationError(f"/{CONFIG_PATH} does not say which functions it has") from error
+    if not 1 <= len(functions) <= FUNCTIONS_MAX:
+        raise ApplicationError(f"it has {len(functions)} functions, and must have 1 to {FUNCTIONS_MAX}")
+    for each in functions:
+        if not each.handler.rpartition(".")[0] or ".." in Path(each.codedir).parts or Path(each.codedir).is_absolute():
+            raise ApplicationError(f"function {each.name}: its handler must be FILE.FUNCTION, in a codedir of its code")
+    return functions
+
+
+def _write_entry(source: Path, told: Mapping[str, Any]) -> None:
+    """Write what a process loads first, for others to read, since it may have a user of its own."""
+    source.mkdir()
+    for entry in ("baetyl_entry.py", "baetyl_entry.cjs"):
+        shutil.copyfile(_ENTRIES / entry, source / entry)
+    (source / "functions.json").write_bytes(orjson.dumps(told))
+    for path in source.iterdir():
+        path.chmod(0o644)
+    source.chmod(0o755)
+
+
+def _event(body: bytes) -> dict[str, Any]:
+    """Write an event as a function process reads it: JSON where the body is."""
+    try:
+        return {"json": json.loads(body)}
+    except ValueError:
+        return {"bytes": base64.b64encode(body).decode()}
+
+
+def _write_down(path: Path, logs: Logs) -> None:
+    """Add what a function printed to its service's log."""
+    lines = [*logs.stdout, *logs.stderr]
+    if lines:
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        bound_output(path, LOG_BYTES_MAX)

@@ -1,0 +1,145 @@
+"""Function applications of a node: real processes of Python and Node.js, called over HTTP."""
+
+import json
+import shutil
+from typing import Any
+
+import httpx
+import pytest
+
+from skerry.agent.member.function_front import BODY_BYTES_MAX
+from skerry.agent.member.states import ApplicationState
+from skerry.testing.member_node import FakeCloud, MemberNode, until
+
+PYTHON = """
+import os
+def handler(event, context):
+    print("called", context["functionName"])
+    if event == "bytes":
+        return b"\\xff\\x00"
+    if event == "fail":
+        raise RuntimeError("it broke")
+    if event == "nothing":
+        return None
+    event = event.hex() if isinstance(event, bytes) else event
+    return {"event": event, "context": context, "env": os.environ["COLOUR"]}
+
+async def later(event, context):
+    return "later"
+"""
+NODE = """
+exports.handler = (event, context, callback) => {
+  if (event === 'fail') return callback(new Error('it broke'))
+  callback(null, { event: Buffer.isBuffer(event) ? event.toString('hex') : event, name: context.functionName })
+}
+exports.later = async (event) => Buffer.from('later')
+"""
+
+
+def runs(state: ApplicationState) -> bool:
+    return state.status == "Running"
+
+
+def failed(state: ApplicationState) -> bool:
+    return state.status == "Failed"
+
+
+def add(node: MemberNode, version: str, functions: list[dict[str, str]], code: dict[str, str], **more: Any) -> None:
+    """Have the control plane know a function application as it delivers them: with the configuration that it makes."""
+    resources = node.cloud.resources
+    resources["configuration", "made", version] = {"data": {"conf.yml": json.dumps({"functions": functions})}}
+    resources["configuration", "code", version] = {"data": code}
+    volumes = [
+        {"name": "conf", "config": {"name": "made", "version": version}},
+        {"name": "code", "config": {"name": "code", "version": version}},
+    ]
+    service = {
+        "functionConfig": {"name": "code", "runtime": more.pop("runtime", "python3")},
+        "volumeMounts": [
+            {"name": "conf", "mountPath": "/etc/baetyl"},
+            {"name": "code", "mountPath": "/var/lib/baetyl/code"},
+        ],
+        "env": [{"name": "COLOUR", "value": "green"}],
+    }
+    node.add(more.pop("application", "web"), version, service, volumes=volumes, type="function", mode="kube")
+
+
+async def call(node: MemberNode, path: str, content: bytes = b"", **more: Any) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=node.front.url, trust_env=False, timeout=60) as http:
+        return await http.post(path, content=content, **more)
+
+
+async def test_handlers_of_python_are_called_by_name_and_get_event_and_context(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        functions = [{"name": "first", "handler": "index.handler"}, {"name": "second", "handler": "index.later"}]
+        add(node, "1", functions, {"index.py": PYTHON})
+        node.want(web="1")
+        state = await node.until("web", runs)
+        assert state.instances[0].pid
+        answer = await call(node, "/main/first", b'{"a": 1}', headers={"invokeid": "7"})
+        context = {"serviceName": "main", "functionName": "first", "invokeId": "7"}
+        assert answer.json() == {"event": {"a": 1}, "context": context, "env": "green"}
+        assert answer.headers["content-type"] == "application/json"
+        assert (await call(node, "/main", b"\xfe")).json()["event"] == "fe", "the first, of what is no JSON"
+        assert (await call(node, "/main/first", b'"bytes"')).content == b"\xff\x00"
+        assert (await call(node, "/main/first", b'"nothing"')).content == b""
+        assert (await call(node, "/main/second", b"1")).json() == "later"
+        log = node.data_dir / "logs" / "web" / "main-0.log"
+        await until(lambda: log.read_text().count("called first") == 4)
+
+
+async def test_what_can_not_be_called_is_told(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        add(node, "1", [{"name": "first", "handler": "index.handler"}], {"index.py": PYTHON})
+        node.want(web="1")
+        await node.until("web", runs)
+        for path, content, status, code in (
+            ("/other/first", b"", 404, "ERR_ADDRESS_RESOLVE"),
+            ("/main/first/more", b"", 404, "ERR_ADDRESS_RESOLVE"),
+            ("/main/other", b"", 404, "ERR_FUNCTION_CALL"),
+            ("/main/first", b'"fail"', 500, "ERR_FUNCTION_CALL"),
+            ("/main/first", bytes(BODY_BYTES_MAX + 1), 413, "ERR_FUNCTION_CALL"),
+        ):
+            answer = await call(node, path, content)
+            assert (answer.status_code, answer.json()["errCode"]) == (status, code)
+        assert (await call(node, "/main/first", b'"fail"')).json()["message"] == "it broke"
+
+
+async def test_a_version_whose_handler_does_not_load_leaves_the_one_before_serving(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        add(node, "1", [{"name": "first", "handler": "lib.index.handler"}], {"index.py": PYTHON})
+        add(node, "2", [{"name": "first", "handler": "index.handler"}], {"index.py": PYTHON})
+        add(node, "3", [{"name": "first", "handler": "index.nothing"}], {"index.py": PYTHON})
+        node.want(web="1")
+        assert "No module named 'lib'" in (await node.until("web", failed)).cause
+        node.want(web="2")
+        await node.until("web", runs)
+        node.want(web="3")
+        assert "service main: module 'index' has no attribute 'nothing'" in (await node.until("web", failed)).cause
+        assert (await call(node, "/main/first", b"2")).json()["event"] == 2
+        add(node, "4", [{"name": "first", "handler": "index.handler"}], {"index.py": PYTHON}, application="twin")
+        node.want(web="2", twin="4")
+        state = await node.until("twin", failed)
+        assert state.cause == "service main: functions of the application web are called by that name"
+        node.want(twin="4")
+        await node.until("twin", runs)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on PATH")
+async def test_handlers_of_node_js_call_back_or_return_a_promise(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        functions = [{"name": "first", "handler": "index.handler"}, {"name": "second", "handler": "index.later"}]
+        add(node, "1", functions, {"index.js": NODE}, runtime="nodejs10")
+        node.want(web="1")
+        await node.until("web", runs)
+        assert (await call(node, "/main/first", b"[1]")).json() == {"event": [1], "name": "first"}
+        assert (await call(node, "/main/first", b"\xfe")).json() == {"event": "fe", "name": "first"}
+        assert (await call(node, "/main/second", b"1")).content == b"later"
+        assert (await call(node, "/main/first", b'"fail"')).json()["message"] == "it broke"
+
+
+async def test_a_runtime_that_is_not_here_is_told(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        add(node, "1", [{"name": "first", "handler": "a.b"}], {"a.sql": ""}, runtime="sql")
+        node.want(web="1")
+        assert "this node has no runtime sql" in (await node.until("web", failed)).cause
