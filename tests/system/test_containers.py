@@ -254,6 +254,7 @@ async def test_images_of_functions_are_pushed_to_a_registry_that_asks_who_one_is
             assert image == f"{registry.host}/team/func-pushed:latest"
             await builder.remove_image("pushed")
             assert await engine.image_id(image) is None
+            await a_node_pulls_with_the_credentials_of_its_application(podman, tmp_path, registry.host, image)
             await engine.pull(image)  # as the engine that runs it does
             source = await engine.copy_out(image, "/function")
             assert source is not None
@@ -263,6 +264,29 @@ async def test_images_of_functions_are_pushed_to_a_registry_that_asks_who_one_is
                 assert member.read() == SOURCE
             for function in ("pushed", "refused"):
                 await builder.remove_image(function)
+
+
+async def a_node_pulls_with_the_credentials_of_its_application(
+    podman: Podman, folder: Path, address: str, image: str
+) -> None:
+    keys = {"address": address, "username": USERNAME, "password": PASSWORD}
+    data = {name: b64encode(value.encode()).decode() for name, value in keys.items()}
+    login = {"labels": {"secret-type": "registry"}, "data": data}
+    volumes = [{"name": "team", "secret": {"name": "team", "version": "1"}}]
+    cloud = FakeCloud({("secret", "team", "1"): login})
+    client = podman.client()
+    try:
+        async with member_node(folder / "node", cloud, engine=podman.host, network=NETWORK) as node:
+            node.add("unknown", "1", {"image": image}, mode="kube")
+            node.want(unknown="1")
+            refused = await node.until("unknown", lambda state: state.status == "Failed")
+            assert "auth" in refused.cause
+            node.add("known", "1", {"image": image}, mode="kube", volumes=volumes)
+            node.want(known="1")
+            await until(lambda: any(image in each.tags for each in client.images.list()))
+            assert not list((folder / "node" / "volumes").rglob("password")), "it is for no program to read"
+    finally:
+        client.close()
 
 
 async def test_an_image_has_packages_and_functions_are_built_from_it(

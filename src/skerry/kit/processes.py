@@ -204,10 +204,17 @@ async def supervise(command: Command) -> AsyncIterator[Supervised]:
 def bound_output(path: Path, bytes_max: int) -> None:
     """Keep a file that processes append to at a size: beyond it, it is emptied, and what it held is kept beside it.
 
+    What it held is lost where the disk has no room for it.
+
     Args:
         path: the file; its predecessor has `.1` after its name.
         bytes_max: of each of both.
     """
     if path.stat().st_size > bytes_max:
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-        path.open("r+b").truncate(0)
+        before = path.with_name(f"{path.name}.1")
+        try:
+            shutil.copyfile(path, before)
+        except OSError as error:
+            before.unlink(missing_ok=True)
+            log.warning("what processes printed before is lost", file=str(path), reason=error.strerror or str(error))
+        os.truncate(path, 0)

@@ -164,6 +164,9 @@ class Applications:
         except ApplicationError as error:
             kept.failure = application.version, error.public
             raise
+        except OSError as error:
+            kept.failure = application.version, error.strerror or str(error)
+            raise
         finally:
             kept.running, kept.states = None, list
 

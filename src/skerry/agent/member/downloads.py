@@ -12,7 +12,7 @@ import hashlib
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -59,19 +59,19 @@ class Downloads:
         """
         folder = self._directory / configuration / version
         final, part = folder / key, folder / f".{key}.part"
-        if await self._run(lambda: _is_there(final, wanted)):
-            return final
-        await self._run(partial(make_private_directory, folder))
         try:
+            if await self._run(lambda: _is_there(final, wanted)):
+                return final
+            await self._run(partial(make_private_directory, folder))
             async with asyncio.timeout(DOWNLOAD_SECONDS_MAX):
-                await self._fetch(key, wanted, part)
+                await self._fetch(wanted, part)
+            await self._run(lambda: _put_in_place(wanted, part, final))
         except TimeoutError as error:
             raise ApplicationError(f"object {key}: it took more than {DOWNLOAD_SECONDS_MAX:.0f} s") from error
-        try:
-            await self._run(lambda: _put_in_place(wanted, part, final))
         except ApplicationError as error:
             raise ApplicationError(f"object {key}: {error.public}") from error
-        except OSError as error:
+        except OSError as error:  # what is here of it is given back: a disk that is full has others to serve
+            await self._run(partial(part.unlink, missing_ok=True))
             raise ApplicationError(f"object {key}: {error.strerror or error}") from error
         return final
 
@@ -86,13 +86,13 @@ class Downloads:
 
         await self._run(remove)
 
-    async def _fetch(self, key: str, wanted: RemoteObject, part: Path) -> None:
+    async def _fetch(self, wanted: RemoteObject, part: Path) -> None:
         for tried in range(1, TRIES + 1):
             try:
                 await self._fetch_rest(wanted, part)
-            except (httpx.HTTPError, OSError) as error:
+            except httpx.HTTPError as error:
                 if tried == TRIES or isinstance(error, httpx.HTTPStatusError):
-                    raise ApplicationError(f"object {key}: {_told(error)}") from error
+                    raise ApplicationError(_told(error)) from error
             else:
                 return
 
@@ -122,12 +122,10 @@ class Downloads:
         return await run_blocking(self._executor, call)
 
 
-def _told(error: Exception) -> str:
+def _told(error: httpx.HTTPError) -> str:
     """Say what went wrong without the URL, which may be signed."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answered {error.response.status_code}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
     return f"it can't be fetched ({type(error).__name__})"
 
 
@@ -166,12 +164,12 @@ def _unpack(form: str, archive: Path, folder: Path) -> None:
     try:
         if form == "zip":
             with zipfile.ZipFile(archive) as opened:
-                _check([(each.filename, each.file_size) for each in opened.infolist()])
+                _check((each.filename, each.file_size) for each in opened.infolist())
                 opened.extractall(folder)  # noqa: S202 - it makes no links, and names were checked
                 _keep_modes(opened, folder)
         elif form in {"tar", "tgz"}:
             with tarfile.open(archive, "r:gz" if form == "tgz" else "r:") as unpacked:
-                _check([(each.name, each.size) for each in unpacked])
+                _check((each.name, each.size) for each in unpacked)
                 unpacked.extractall(folder, filter="data")
         else:
             raise ApplicationError(f"it can't be unpacked as {form!r}: zip, tar and tgz are known")
@@ -179,12 +177,15 @@ def _unpack(form: str, archive: Path, folder: Path) -> None:
         raise ApplicationError(f"it can't be unpacked: {error}") from error
 
 
-def _check(members: list[tuple[str, int]]) -> None:
-    if len(members) > ARCHIVE_FILES_MAX:
-        raise ApplicationError(f"the archive has more than {ARCHIVE_FILES_MAX} files")
-    if sum(size for _, size in members) > OBJECT_BYTES_MAX:
-        raise ApplicationError(f"the archive has more than {OBJECT_BYTES_MAX} bytes unpacked")
-    for name, _ in members:
+def _check(members: Iterable[tuple[str, int]]) -> None:
+    """Look at the files of an archive, no further than it may be unpacked: the rest of a bomb is never read."""
+    unpacked_bytes = 0
+    for number, (name, size) in enumerate(members, 1):
+        unpacked_bytes += size
+        if number > ARCHIVE_FILES_MAX:
+            raise ApplicationError(f"the archive has more than {ARCHIVE_FILES_MAX} files")
+        if unpacked_bytes > OBJECT_BYTES_MAX:
+            raise ApplicationError(f"the archive has more than {OBJECT_BYTES_MAX} bytes unpacked")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ApplicationError(f"the archive's file {name!r} would be outside of its folder")
 

@@ -43,8 +43,11 @@ from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.functions.messages import Logs, logs_of
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.files import make_private_directory
+from skerry.kit.logs import get_logger
 from skerry.kit.processes import bound_output
 from skerry.kit.tasks import run_blocking
+
+log = get_logger(__name__)
 
 #: What applications call it.
 TYPE = "function"
@@ -103,10 +106,17 @@ class _Service:
         try:
             output: Any = await self.pool.run(told, _event(event))
         finally:
-            await run_blocking(self.executor, partial(_write_down, self.wanted.log, logs_of(told)))
+            await self._write_down(logs_of(told))
         if "bytes" in output:
             return base64.b64decode(output["bytes"])
         return json.dumps(output["json"]).encode() if "json" in output else b""
+
+    async def _write_down(self, logs: Logs) -> None:
+        try:
+            await run_blocking(self.executor, partial(_write_down, self.wanted.log, logs))
+        except OSError as error:  # the call is answered all the same
+            reason = error.strerror or str(error)
+            log.warning("what a function printed is lost", service=self.wanted.instance.name, reason=reason)
 
     def state(self) -> InstanceState:
         """Tell what it does."""

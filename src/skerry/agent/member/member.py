@@ -103,7 +103,12 @@ class Member:
         self._reported = self.changing()
         delta = await self._link.report(self.report(data_dir))
         self.reported_at = rfc3339(self._clock.now())
-        if self._replica.take(delta):
+        try:
+            changed = self._replica.take(delta)
+        except OSError as error:  # what can't be kept of the applications themselves is told as their cause
+            changed = True
+            log.warning("what is to run is not on disk yet", reason=error.strerror or str(error))
+        if changed:
             self._applications.look()
 
     @property
@@ -195,6 +200,9 @@ async def _look(member: Member, data_dir: Path, wakeup: Wakeup, executor: Thread
             wakeup.set()
         if (status := member.status()) != told:
             content = orjson.dumps(status, option=orjson.OPT_INDENT_2)
-            await run_blocking(executor, partial(write_private, data_dir / STATUS_FILE, content))
-            told = status
+            try:
+                await run_blocking(executor, partial(write_private, data_dir / STATUS_FILE, content))
+                told = status
+            except OSError as error:  # tried again with the next look
+                log.warning("the status can't be written", reason=error.strerror or str(error))
         await asyncio.sleep(LOOK_SECONDS)

@@ -6,7 +6,8 @@
 A node that restarts without its control plane goes on from here. Owns these files. All file work runs on the thread
 of its caller: they are small, and few.
 
-Invariant: a file is whole, and on disk, before anything relies on it.
+Invariant: a file is whole, and on disk, before anything relies on it; but what is to run is known from when it was
+told, where the disk has no room for it, too. A node that ends before there is room is told again.
 """
 
 import re
@@ -43,7 +44,8 @@ class Replica:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         make_private_directory(directory)
-        self._desire: Document = self._read_desire()
+        self._on_disk: Document = self._read_desire()
+        self._desire = self._on_disk
 
     def _read_desire(self) -> Document:
         path = self._directory / _DESIRE
@@ -70,16 +72,18 @@ class Replica:
 
         Raises:
             LinkError: it is not as a delta should be; nothing of it was taken.
+            OSError: it was taken, and is not on disk; the next call tries that again.
         """
         told: Document = {name: [_item(each) for each in delta[name]] for name in (APPS, SYSTEM_APPS) if name in delta}
         if isinstance(delta.get(PROPERTIES), dict):
             told[PROPERTIES] = {key: value for key, value in delta[PROPERTIES].items() if value is not None}
         new = {**self._desire, **told}
-        if new == self._desire:
-            return False
-        write_private(self._directory / _DESIRE, orjson.dumps(new))
+        changed = new != self._desire
         self._desire = new
-        return True
+        if new != self._on_disk:
+            write_private(self._directory / _DESIRE, orjson.dumps(new))
+            self._on_disk = new
+        return changed
 
     def find(self, reference: Reference) -> Document | None:
         """Return a resource, or None where it is not here."""

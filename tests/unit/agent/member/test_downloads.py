@@ -1,7 +1,9 @@
 """Files that applications need from elsewhere."""
 
+import gzip
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from skerry.agent.member.documents import RemoteObject
-from skerry.agent.member.downloads import TRIES, Downloads
+from skerry.agent.member.downloads import ARCHIVE_FILES_MAX, OBJECT_BYTES_MAX, TRIES, Downloads
 from skerry.agent.member.errors import ApplicationError
 
 CONTENT = b"0123456789" * 1000
@@ -37,17 +39,33 @@ def zipped(name: str, content: bytes = b"x") -> bytes:
     return file.getvalue()
 
 
-def tarred(name: str, *, link_to: str = "") -> bytes:
+def zip_bomb() -> bytes:
+    """A zip that says that it is too large: nothing of that is there."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("big", b"x")
+        archive.filelist[0].file_size = OBJECT_BYTES_MAX + 1
+    return file.getvalue()
+
+
+def tarred(name: str, *, link_to: str = "", kind: bytes = tarfile.SYMTYPE) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         member = tarfile.TarInfo(name)
         if link_to:
-            member.type, member.linkname = tarfile.SYMTYPE, link_to
+            member.type, member.linkname = kind, link_to
             archive.addfile(member)
         else:
             member.size = 1
             archive.addfile(member, io.BytesIO(b"x"))
     return file.getvalue()
+
+
+def tar_bomb(*, files: int, size_bytes: int = 0) -> bytes:
+    """A tar of files that are said to have a size, and have none."""
+    member = tarfile.TarInfo("big")
+    member.size = size_bytes
+    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) * files, compresslevel=1)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -114,24 +132,45 @@ async def test_a_refusal_is_not_asked_again(tmp_path: Path, executor: ThreadPool
 
 
 @pytest.mark.parametrize(
-    ("form", "archive"),
+    ("form", "archive", "told"),
     [
-        ("zip", zipped("../escaped")),
-        ("zip", zipped("/escaped")),
-        ("tgz", tarred("../escaped")),
-        ("tgz", tarred("/escaped")),
-        ("tgz", tarred("link", link_to="/etc")),
-        ("zip", b"no archive"),
-        ("tgz", b"no archive"),
-        ("rar", zipped("file")),
+        ("zip", zipped("../escaped"), "'../escaped' would be outside of its folder"),
+        ("zip", zipped("/escaped"), "'/escaped' would be outside of its folder"),
+        ("tgz", tarred("../escaped"), "'../escaped' would be outside of its folder"),
+        ("tgz", tarred("/escaped"), "'/escaped' would be outside of its folder"),
+        ("tgz", tarred("link", link_to="/etc"), "can't be unpacked: 'link'"),
+        ("tgz", tarred("link", link_to="../../etc"), "can't be unpacked: 'link'"),
+        ("tgz", tarred("link", link_to="../secret", kind=tarfile.LNKTYPE), "can't be unpacked: 'link'"),
+        ("tgz", tarred("null", link_to="x", kind=tarfile.CHRTYPE), "can't be unpacked: 'null'"),
+        ("zip", zip_bomb(), f"more than {OBJECT_BYTES_MAX} bytes unpacked"),
+        ("tgz", tar_bomb(files=1, size_bytes=OBJECT_BYTES_MAX + 1), f"more than {OBJECT_BYTES_MAX} bytes unpacked"),
+        ("tgz", tar_bomb(files=ARCHIVE_FILES_MAX + 1), f"more than {ARCHIVE_FILES_MAX} files"),
+        ("zip", b"no archive", "can't be unpacked"),
+        ("tgz", b"no archive", "can't be unpacked"),
+        ("rar", zipped("file"), "can't be unpacked as 'rar': zip, tar and tgz are known"),
     ],
-    ids=["zip-up", "zip-absolute", "tgz-up", "tgz-absolute", "tgz-link", "zip-broken", "tgz-broken", "rar"],
+    ids=[
+        "zip-up",
+        "zip-absolute",
+        "tgz-up",
+        "tgz-absolute",
+        "tgz-link-absolute",
+        "tgz-link-up",
+        "tgz-hard-link",
+        "tgz-device",
+        "zip-bomb",
+        "tgz-bomb",
+        "tgz-files",
+        "zip-broken",
+        "tgz-broken",
+        "rar",
+    ],
 )
-async def test_a_bad_archive_leaves_nothing(
-    form: str, archive: bytes, tmp_path: Path, executor: ThreadPoolExecutor
+async def test_a_bad_archive_leaves_nothing_and_is_told(
+    form: str, archive: bytes, told: str, tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     folder = tmp_path / "objects"
-    with pytest.raises(ApplicationError, match="object file"):
+    with pytest.raises(ApplicationError, match=f"object file: .*{re.escape(told)}"):
         await bring(always(archive), folder, executor, unpack=form)
     assert files_in(tmp_path) == []
 
