@@ -27,6 +27,8 @@ from skerry.kit.tasks import KeyedWorkers, Wakeup, background
 
 NODES = Gauge("skerry_baetyl_nodes", "Nodes of fleets, by whether they report in time.", ["state"])
 
+CONFLICTS = Gauge("skerry_baetyl_identity_conflicts", "Nodes as which more than one agent reports.")
+
 State = Literal["ready", "silent", "never"]
 Status = Literal["True", "False", "Unknown"]
 
@@ -58,6 +60,7 @@ class NodeReadinessController:
         self._turns = KeyedWorkers[Key]("baetyl-nodes", self.reconcile, concurrency=CONCURRENCY)
         self._wakeup = Wakeup()
         self._states: dict[Key, State] = {}
+        self._conflicts: set[Key] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -118,13 +121,13 @@ class NodeReadinessController:
         node, report = self._find(key)
         if node is None:
             self._deadlines.remove(key)
-            self._count(key, None)
+            self._count(key, None, in_conflict=False)
             return
         now = self._clock.now()
         state, conditions = _judged(node, report, now)
         if report is not None and state == "ready":
             self._set_deadline(key, node, report, now)
-        self._count(key, state)
+        self._count(key, state, in_conflict=report is not None and _in_conflict(report, now))
         await self._tell(node, conditions)
 
     async def _tell(self, node: Node, conditions: list[Condition]) -> None:
@@ -145,7 +148,9 @@ class NodeReadinessController:
             kind: EventType = "Warning" if (each.type == READY) == (each.status == "False") else "Normal"
             await self._events.record(node, kind, each.reason, each.message)
 
-    def _count(self, key: Key, state: State | None) -> None:
+    def _count(self, key: Key, state: State | None, *, in_conflict: bool) -> None:
+        (self._conflicts.add if in_conflict else self._conflicts.discard)(key)
+        CONFLICTS.set(len(self._conflicts))
         before = self._states.pop(key, None)
         if state is not None:
             self._states[key] = state

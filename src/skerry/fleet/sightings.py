@@ -1,8 +1,9 @@
 """Two agents that are one node: told from whom a node's reports come. Pure.
 
-An agent is told apart by its credential and by the machines that it reports. A device that is installed again, or gets
-another certificate, is another agent from then on, and the one before is not heard of again. Where it is, after the
-other was, both live: someone copied a disk, or a credential.
+An agent is told apart by its credential, by the machines that it reports, and by the session that our own agents make
+up when they start, since machines of one image may say the same of themselves. A device that starts again, is installed
+again, or gets another certificate, is another agent from then on, and the one before is not heard of again. Where it
+is, after the other was, both live: someone copied a disk, or a credential.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from skerry.fleet.node_stats import by_machine
 
 #: Agents of one node that are remembered.
 REPORTERS_MAX = 4
+#: Of a report's `core`: what an agent makes up when it starts.
+SESSION = "session"
 _MACHINE_MEMBERS = ("machineID", "bootID", "systemUUID", "hostname")
 _IDENTITY_CHARACTERS = 16
 
@@ -23,8 +26,10 @@ def identity_of(credential: str, report: Document) -> str:
     """Return what tells the agent of a report from others: 16 hexadecimal digits."""
     nodes: Any = report.get("node")
     told: Mapping[str, Document] = by_machine(nodes) if isinstance(nodes, dict) else {}
+    core = report.get("core")
+    session = str(core.get(SESSION, "")) if isinstance(core, dict) else ""
     machines = sorted([str(each.get(name, "")) for name in _MACHINE_MEMBERS] for each in told.values())
-    return hashlib.sha256(f"{credential}\n{machines}".encode()).hexdigest()[:_IDENTITY_CHARACTERS]
+    return hashlib.sha256(f"{credential}\n{session}\n{machines}".encode()).hexdigest()[:_IDENTITY_CHARACTERS]
 
 
 def seen(before: Sequence[Reporter], identity: str, now: str) -> tuple[list[Reporter], bool]:

@@ -40,14 +40,16 @@ def report(**machine: str) -> dict[str, Any]:
     return {"node": {"host": machine}}
 
 
-def test_agents_are_told_apart_by_credential_and_machine():
+def test_agents_are_told_apart_by_credential_machine_and_session():
     told = {
         identity_of("c1", report(machineID="m1")),
         identity_of("c2", report(machineID="m1")),
         identity_of("c1", report(machineID="m2")),
         identity_of("c1", report(machineID="m1", bootID="b2")),
+        identity_of("c1", {**report(machineID="m1"), "core": {"session": "s1"}}),
+        identity_of("c1", {**report(machineID="m1"), "core": {"session": "s2"}}),
     }
-    assert len(told) == 4
+    assert len(told) == 6
 
 
 def test_what_changes_from_report_to_report_makes_no_other_agent():

@@ -22,6 +22,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
+from docker.utils import parse_repository_tag
 
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
@@ -204,7 +205,14 @@ class Containers:
             raise ApplicationError(f"service {instance.service.name}: image {image} is not here, and is never pulled")
         known = credentials_of(image, instance.application.logins)
         auth = {"username": known.username, "password": known.password} if known else None
-        await self._call(partial(self._client.images.pull, image, auth_config=auth), seconds=PULL_SECONDS_MAX)
+        await self._call(partial(self._pull, image, auth), seconds=PULL_SECONDS_MAX)
+
+    def _pull(self, image: str, auth: dict[str, str] | None) -> None:
+        """Bring an image; a refusal comes as a line of the engine's answer, which is 200 by then."""
+        repository, tag = parse_repository_tag(image)
+        for said in self._client.api.pull(repository, tag or "latest", stream=True, decode=True, auth_config=auth):
+            if "error" in said:
+                raise ApplicationError(f"image {image} can't be pulled: {str(said['error'])[:_SAID_CHARACTERS_MAX]}")
 
     def _has(self, image: str) -> bool:
         try:

@@ -5,6 +5,7 @@ Owns the order of these steps. Without its control plane it goes on with what it
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -64,6 +65,8 @@ class Member:
         self._applications = applications
         self._clock = clock
         self._host = host_name()
+        #: Tells this agent from another that is the same node on a machine that says the same of itself.
+        self._session = secrets.token_hex(8)
         self._reported: Document = {}
         #: When the control plane last took a report; "" for never since the start.
         self.reported_at = ""
@@ -88,7 +91,12 @@ class Member:
         system = [{"name": name, "version": version} for name, version in self._replica.wanted(SYSTEM_APPS).items()]
         return {
             "time": rfc3339(self._clock.now()),
-            "core": {"goVersion": "", "binVersion": f"skerry-{skerry.__version__}", "gitRevision": ""},
+            "core": {
+                "goVersion": "",
+                "binVersion": f"skerry-{skerry.__version__}",
+                "gitRevision": "",
+                "session": self._session,
+            },
             "node": {self._host: machine_facts()},
             "nodestats": {self._host: machine_stats(data_dir)},
             "apps": changing["apps"],
