@@ -32,6 +32,7 @@ from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
+from skerry.kit.tls import no_trust
 
 log = get_logger(__name__)
 RUNS = Counter("skerry_scheduled_runs_total", "Scheduled runs of functions.", ["result"])
@@ -89,7 +90,9 @@ async def worker_runner(sockets: Sequence[Path]) -> AsyncIterator[WorkerRunner]:
     """Be ready to reach the engine workers on these Unix sockets."""
     async with AsyncExitStack() as stack:
         clients = [
-            httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://worker")
+            httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(uds=str(path), verify=no_trust()), base_url="http://worker"
+            )
             for path in sockets
         ]
         yield WorkerRunner([await stack.enter_async_context(client) for client in clients])

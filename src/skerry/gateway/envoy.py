@@ -26,6 +26,7 @@ from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, supervise
 from skerry.kit.tasks import Wakeup, background, keep_running
+from skerry.kit.tls import no_trust
 
 log = get_logger(__name__)
 
@@ -183,7 +184,7 @@ async def run_envoy(settings: EnvoySettings) -> AsyncIterator[Envoy]:
     settings.run_directory.mkdir(parents=True, exist_ok=True)
     settings.log_directory.mkdir(parents=True, exist_ok=True)
     settings.bootstrap_file.write_text(MessageToJson(bootstrap(settings), preserving_proto_field_name=True))
-    transport = httpx.AsyncHTTPTransport(uds=settings.admin_socket)
+    transport = httpx.AsyncHTTPTransport(uds=settings.admin_socket, verify=no_trust())
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=ADMIN_SECONDS_MAX) as admin,
         supervise(_command(settings)) as process,

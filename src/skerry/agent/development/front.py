@@ -19,6 +19,7 @@ from skerry.agent.development.page import Failure, excerpt
 from skerry.agent.development.session import Broken, DevelopmentSession, Reporter, Serving
 from skerry.agent.listening import listening, read_body
 from skerry.engine.function_logs import FunctionLogs
+from skerry.kit.tls import no_trust
 
 #: A request's body, held while the worker takes it.
 BODY_BYTES_MAX = 100 * 1024 * 1024
@@ -43,7 +44,7 @@ class DevelopmentFront:
 
     def __init__(self, session: DevelopmentSession, worker: Path, logs: FunctionLogs, reporter: Reporter) -> None:
         self._session = session
-        self._worker = httpx.AsyncHTTPTransport(uds=str(worker))
+        self._worker = httpx.AsyncHTTPTransport(uds=str(worker), verify=no_trust())
         self._logs = logs
         self._reporter = reporter
 

@@ -24,6 +24,7 @@ from skerry.artifacts.fetching.egress import GuardedTransport, tls_failure
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.kit.backoff import Backoff
 from skerry.kit.tasks import run_blocking
+from skerry.kit.tls import no_trust, system_trust
 
 USER_AGENT = "skerry"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -88,8 +89,8 @@ class HttpClient:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._executor = ThreadPoolExecutor(max_workers=WRITERS_MAX, thread_name_prefix="download-files")
-        self._secure = self._client(_trust(settings))
-        self._insecure = self._client(_no_trust())
+        self._secure = self._client(system_trust(settings.ca_file))
+        self._insecure = self._client(_no_check())
 
     async def __aenter__(self) -> Self:
         for client in (self._secure, self._insecure):
@@ -194,16 +195,9 @@ def _clear(file: BinaryIO) -> None:
     file.truncate()
 
 
-def _trust(settings: FetchSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
-    return context
-
-
-def _no_trust() -> ssl.SSLContext:
+def _no_check() -> ssl.SSLContext:
     """Accept any certificate: for hosts that an operator listed as insecure."""
-    context = ssl.create_default_context()
+    context = no_trust()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -5,7 +5,6 @@ Does not own what is told (`fleet.registration`).
 """
 
 import asyncio
-import ssl
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +19,7 @@ from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.fleet.registration import CallbackRequest
 from skerry.kit.backoff import Backoff
 from skerry.kit.logs import get_logger
+from skerry.kit.tls import system_trust
 from skerry.server.baetyl import errors
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
@@ -40,10 +40,7 @@ class Callbacks:
     """
 
     def __init__(self, settings: FetchSettings) -> None:
-        trust = ssl.create_default_context()
-        if settings.ca_file is not None:
-            trust.load_verify_locations(settings.ca_file)
-        transport = GuardedTransport(settings, trust)
+        transport = GuardedTransport(settings, system_trust(settings.ca_file))
         self._http = httpx.AsyncClient(transport=transport, timeout=TRY_SECONDS_MAX, trust_env=False)
 
     async def __aenter__(self) -> Self:
