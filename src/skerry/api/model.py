@@ -1,7 +1,8 @@
 """The shapes that every kind shares: the base of all models, metadata, conditions, references.
 
 Models are the schema and the typed view of a JSON document; the document itself (`Document`) is what is stored
-and sent. Field docstrings are the descriptions that OpenAPI publishes and `kubectl explain` prints.
+and sent. Field docstrings are the descriptions that OpenAPI publishes and `kubectl explain` prints
+(`server.model_schemas`).
 
 Invariant: `to_document(from_document(document)) == document` for every document that `decode` returned.
 """
@@ -26,7 +27,6 @@ class Model(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         strict=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # what is printed of an error must not hold a secret
         validate_assignment=False,
         defer_build=True,  # a command needs a handful of the hundreds of models: each is built when it is first used

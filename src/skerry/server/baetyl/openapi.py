@@ -4,14 +4,13 @@ An operation names the schema that it answers; one that is not told in `schemas`
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
-
-from pydantic.json_schema import models_json_schema
+from typing import Final
 
 from skerry.api.model import Document
 from skerry.server.baetyl.door import Operation
 from skerry.server.baetyl.joining_openapi import JOINING_BODIES, JOINING_SCHEMAS, joining_paths
 from skerry.server.baetyl.schemas import REF, SCHEMAS, ref
+from skerry.server.model_schemas import model_schemas
 from skerry.server.operations import path_parameters, query_parameters
 
 OPENAPI_PATH: Final = "/v1/fleet/openapi.json"
@@ -97,7 +96,4 @@ def _content(schema: Document, form: str = "application/json") -> Document:
 
 def _bodies(operations: Iterable[Operation]) -> Document:
     taken = (operation.described.takes for operation in operations if operation.described.takes)
-    models = dict.fromkeys((*taken, *JOINING_BODIES))
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
-    schemas: dict[str, Any] = definitions.get("$defs", {})
-    return schemas
+    return dict(model_schemas(list(dict.fromkeys((*taken, *JOINING_BODIES))), REF + "{model}"))

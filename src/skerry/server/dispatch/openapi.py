@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from skerry.api.core_v1 import SECRET
 from skerry.api.dispatch_drivers import EVENT_DRIVER, EVENT_DRIVER_TYPE
@@ -27,6 +26,7 @@ from skerry.server.dispatch.endpoints import EndpointBody
 from skerry.server.dispatch.events import SubscriptionBody
 from skerry.server.dispatch.image_bodies import BaseImageBody, ImageBody
 from skerry.server.dispatch.services import InstanceBody
+from skerry.server.model_schemas import model_schemas
 from skerry.server.operations import path_parameters, query_parameters
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
@@ -278,8 +278,7 @@ def _ref(name: str) -> Document:
 
 def _schemas() -> Document:
     bodies = [noun.body for noun in _NOUNS.values() if noun.body]
-    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF + "{model}")
-    schemas: dict[str, Any] = definitions["$defs"] | _SHARED
+    schemas: dict[str, Any] = {**model_schemas(bodies, _REF + "{model}"), **_SHARED}
     for noun in _NOUNS.values():
         read = schemas[noun.body.__name__]["properties"] if noun.body else {}
         schemas[noun.name] = {

@@ -16,7 +16,7 @@ from skerry.api.registry import DEFINED_KINDS
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.server.kube.openapi.inline import structural_schema
+from skerry.server.kube.openapi.inline import structural_schemas
 from skerry.server.verbs.stored import encode
 from skerry.store.errors import Conflict
 from skerry.store.log import RevisionLog
@@ -27,10 +27,12 @@ log = get_logger(__name__)
 
 async def publish_definitions(revision_log: RevisionLog, clock: Clock, ids: Ids) -> None:
     """Write the definition of every kind of ours that is not in the log as it is now."""
+    schemas = structural_schemas(list(DEFINED_KINDS.values()))
     for kind in DEFINED_KINDS.values():
         key = Key(CUSTOM_RESOURCE_DEFINITION.resource, "", kind.resource)
         entry = await revision_log.get(key)
-        new = encode(_definition(kind, entry, rfc3339(clock.now()), ids))
+        spec = _spec(kind, schemas[kind.resource])
+        new = encode(_definition(spec, entry, rfc3339(clock.now()), ids))
         if entry is not None and entry.value == new:
             continue
         try:
@@ -39,11 +41,11 @@ async def publish_definitions(revision_log: RevisionLog, clock: Clock, ids: Ids)
             log.info("another replica published the definition", kind=kind.kind)
 
 
-def _definition(kind: Kind[Any], entry: Entry | None, now: str, ids: Ids) -> Document:
-    """Return a kind's definition; one that is there already keeps its identity."""
+def _definition(spec: Document, entry: Entry | None, now: str, ids: Ids) -> Document:
+    """Return the definition of a kind that has this spec; one that is there already keeps its identity."""
     old: Document = orjson.loads(entry.value) if entry else {}
-    spec = _spec(kind)
-    metadata = old.get("metadata") or {"name": kind.resource, "uid": ids.uid(), "creationTimestamp": now}
+    name = f"{spec['names']['plural']}.{spec['group']}"
+    metadata = old.get("metadata") or {"name": name, "uid": ids.uid(), "creationTimestamp": now}
     generation = metadata.get("generation", 0) + (old.get("spec") != spec)
     since = metadata["creationTimestamp"]
     return {
@@ -57,12 +59,12 @@ def _definition(kind: Kind[Any], entry: Entry | None, now: str, ids: Ids) -> Doc
                 _condition("Established", "InitialNamesAccepted", "the initial names have been accepted", since),
             ],
             "acceptedNames": spec["names"],
-            "storedVersions": [kind.version],
+            "storedVersions": [version["name"] for version in spec["versions"]],
         },
     }
 
 
-def _spec(kind: Kind[Any]) -> Document:
+def _spec(kind: Kind[Any], schema: Document) -> Document:
     names: Document = {
         "plural": kind.plural,
         "singular": kind.singular,
@@ -77,7 +79,7 @@ def _spec(kind: Kind[Any]) -> Document:
         "name": kind.version,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": structural_schema(kind)},
+        "schema": {"openAPIV3Schema": schema},
     }
     if kind.has_status:
         version["subresources"] = {"status": {}}

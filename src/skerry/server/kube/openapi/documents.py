@@ -1,7 +1,6 @@
 """The OpenAPI documents as they are served: bytes with their hashes, built once for each set of kinds.
 
-Where kinds come or go, only the documents of their groups are made again. The document of OpenAPI 2, which holds all,
-is made when it is asked for.
+Each is made when it is first asked for. Where kinds come or go, only the documents of their groups are made again.
 """
 
 import hashlib
@@ -85,7 +84,11 @@ class _Group:
 
     def __init__(self, kinds: Sequence[Kind[Any]], info: Document) -> None:
         self.kinds = kinds
-        self.document = _version_3(kinds, info)
+        self._info = info
+
+    @cached_property
+    def document(self) -> Document:
+        return _version_3(self.kinds, self._info)
 
     @cached_property
     def published(self) -> Published:

@@ -1,5 +1,6 @@
-"""The schema of one of our own kinds as a definition has it: structural, with nothing referred to."""
+"""The schemas of our own kinds as definitions have them: structural, with nothing referred to."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from skerry.api.kinds import Kind
@@ -7,9 +8,20 @@ from skerry.api.model import Document
 from skerry.server.kube.openapi.schemas import REF, Schemas, kind_schemas, schema_name
 
 
-def structural_schema(kind: Kind[Any]) -> Document:
-    """Return the structural schema of a kind that is declared by a model."""
-    schemas = kind_schemas([kind])
+def structural_schemas(kinds: Sequence[Kind[Any]]) -> Mapping[str, Document]:
+    """Return the structural schemas of kinds that are declared by models, by their resources."""
+    return {kind.resource: _structural(kind, schemas) for group, schemas in _by_group(kinds) for kind in group}
+
+
+def _by_group(kinds: Sequence[Kind[Any]]) -> Iterator[tuple[Sequence[Kind[Any]], Schemas]]:
+    groups: dict[str, list[Kind[Any]]] = {}
+    for kind in kinds:
+        groups.setdefault(kind.root_path, []).append(kind)
+    for group in groups.values():
+        yield group, kind_schemas(group)
+
+
+def _structural(kind: Kind[Any], schemas: Schemas) -> Document:
     root: Document = _inlined(schemas[schema_name(kind)], schemas)
     root.pop("x-kubernetes-group-version-kind", None)
     root["properties"]["metadata"] = {"type": "object"}

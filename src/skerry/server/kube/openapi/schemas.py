@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
-from pydantic.json_schema import models_json_schema
-
 from skerry.api import model as meta
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, Model
 from skerry.api.structural.schema import Schema
+from skerry.server.model_schemas import model_schemas
 
 Schemas = dict[str, Document]
 
@@ -133,8 +132,7 @@ def kind_schemas(kinds: Sequence[Kind[Any]]) -> Schemas:
     names = {cls.__name__: _schema_name(cls, prefix) for cls in classes}
     if len(names) != len(classes):
         raise ValueError(f"two models under {prefix} share a name: {sorted(cls.__name__ for cls in classes)}")
-    _, found = models_json_schema([(model, "validation") for model in models], by_alias=True, ref_template="{model}")
-    schemas = {names[name]: _translated(schema, names) for name, schema in found["$defs"].items()}
+    schemas = {names[name]: _translated(schema, names) for name, schema in model_schemas(models).items()}
     for kind in kinds:
         name = schema_name(kind)
         if kind.schema is not None:
