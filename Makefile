@@ -28,15 +28,17 @@ ARGS ?=
 # How many processes run the tests: most of a system test is waiting, so one more than there are cores. JOBS=0 for one
 # process, as a debugger wants it.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
+# Files of tests begin in the order that tests/conftest.py gives them.
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .SUFFIXES:
+# Most of the set-up is waiting for servers: what does not need each other goes on side by side.
+MAKEFLAGS += --jobs=3
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -75,7 +77,7 @@ $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 	@$(PIP) -r requirements-dev.lock
 	@touch $@
 
-$(STAMPS)/node: $(STAMPS)/venv scripts/node.sh requirements-node.lock
+$(STAMPS)/node: $(STAMPS)/run scripts/node.sh requirements-node.lock
 	$(call say,Node.js)
 	@scripts/node.sh $(VENV)
 	@touch $@
@@ -184,12 +186,12 @@ run: setup  ## start Skerry, apply examples/hello, print the URLs, stay in the f
 # ---- check -----------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
+test: lint setup-dev  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
 	$(call say,tests)
 	@$(PYTEST) $(ARGS)
 
 .PHONY: lint
-lint: setup-dev  ## formatting, ruff, mypy --strict, import contracts
+lint: $(STAMPS)/dev  ## formatting, ruff, mypy --strict, import contracts
 	$(call say,lint)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .

@@ -16,6 +16,40 @@ settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=50
 settings.load_profile("tests")
 
 
+#: Files that take a minute and more by themselves, the longest first.
+LONGEST = tuple(
+    f"tests/system/{name}.py"
+    for name in (
+        "test_crashes",
+        "test_edge_functions",
+        "test_dispatch_functions",
+        "test_secrets_at_rest",
+        "test_containers",
+        "test_replica_faults",
+        "test_running_plugins",
+        "test_dispatch_replicas",
+        "test_dispatch_events",
+        "test_developing",
+        "clients/test_openapi",
+        "test_event_drivers",
+        "test_plugin_command",
+        "test_wasm_plugins",
+        "kube/test_kubectl_writing",
+    )
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: one process takes a file, and would run alone in the end if that began last."""
+    items.sort(key=lambda item: _turn(item.path.relative_to(config.rootpath).as_posix()))
+
+
+def _turn(file: str) -> int:
+    if file in LONGEST:
+        return LONGEST.index(file)
+    return len(LONGEST) + (not file.startswith("tests/system/"))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio, the loop that Skerry is written for."""
