@@ -7,6 +7,16 @@ import yaml
 
 #: Far above any configuration; it goes into Envoy's own as it is.
 CONFIG_BYTES_MAX = 256 * 1024
+#: Of lists and objects in each other. The time that YAML takes to read grows with the square of the levels.
+LEVELS_MAX = 100
+
+_BEGINS = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_ENDS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 def config_json(text: str) -> str:
@@ -32,7 +42,16 @@ def _read(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
-    # An alias stands for what may be long, and hold aliases again: a short text could mean gigabytes.
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("must hold no YAML aliases")
+    _require_bounded(text)
     return yaml.safe_load(text)
+
+
+def _require_bounded(text: str) -> None:
+    """Refuse a YAML text that takes far more time or memory than its length tells."""
+    levels = 0
+    for token in yaml.scan(text):
+        if token.id == yaml.AliasToken.id:  # it stands for what may be long, and hold aliases again
+            raise ValueError("must hold no YAML aliases")
+        levels += isinstance(token, _BEGINS) - isinstance(token, _ENDS)
+        if levels > LEVELS_MAX:
+            raise ValueError(f"must hold a JSON or YAML object of at most {LEVELS_MAX} levels")

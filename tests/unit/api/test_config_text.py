@@ -24,6 +24,8 @@ def test_equal_objects_are_equal_texts(text: str) -> None:
         ("a: !!binary aGk=", "JSON or YAML object"),
         ('{"a": "' + "x" * CONFIG_BYTES_MAX + '"}', "at most"),
         ("[" * 10_000, "JSON or YAML object"),
+        ("[" * (CONFIG_BYTES_MAX - 1), "at most 100 levels"),
+        ("a:\n" + "".join(f"{' ' * level}- a:\n" for level in range(200)), "at most 100 levels"),
     ],
 )
 def test_what_is_no_object_is_told(text: str, told: str) -> None:
