@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from skerry.cli.starting import write_template
+from skerry.kit.tls import no_trust
 
 SECONDS_MAX = 60.0
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
@@ -56,7 +57,7 @@ class Development:
         return self.output.read_text()
 
     def get(self, path: str = "/", **options: object) -> httpx.Response:
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=30) as http:
+        with httpx.Client(base_url=self.url, trust_env=False, verify=no_trust(), timeout=30) as http:
             return http.request("GET", path, **options)  # type: ignore[arg-type]
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -115,7 +116,7 @@ def test_what_init_writes_answers_at_once(development: Development):
 
 
 def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(development: Development):
-    with httpx.Client(base_url=development.url, trust_env=False) as http:
+    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust()) as http:
         answer = http.post("/some/path?x=1", content=b"body")
     assert answer.text.endswith("you body")
     assert answer.headers["x-made-by"] == "dev"
@@ -124,7 +125,7 @@ def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(de
 
 
 def test_it_reaches_what_a_policy_of_the_command_line_allows(development: Development):
-    with httpx.Client(base_url=development.url, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust(), timeout=30) as http:
         assert http.post("/fetch", content=f"{development.url}/again").text.startswith("one you")
         refused = http.post("/fetch", content=development.url.replace("127.0.0.1", "127.0.0.2"))
     assert "127.0.0.2 is not a public address" in refused.text

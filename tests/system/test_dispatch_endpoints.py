@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from skerry.kit.tls import no_trust
 from skerry.testing.dispatch_client import DispatchClient
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -38,7 +39,7 @@ def endpoint(dispatch: DispatchClient, name: str, function: str, **more: Any) ->
 
 
 def ask(skerry: SkerryProcess, method: str, path: str, **more: Any) -> httpx.Response:
-    return httpx.request(method, f"{skerry.http}{path}", timeout=60, **more)
+    return httpx.request(method, f"{skerry.http}{path}", timeout=60, trust_env=False, verify=no_trust(), **more)
 
 
 @pytest.mark.usefixtures("dispatch")

@@ -1,8 +1,6 @@
 """`skerry plugin`: a module in a private Envoy, and the chain of a Gateway."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 import wasmtime
 
+from skerry.testing import forked
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -28,9 +27,8 @@ class Outcome:
 def run(module: Path, *flags: str, **config: str) -> Outcome:
     """Run `skerry plugin test` with a module, configured by JSON."""
     given = ("--config", json.dumps(config)) if config else ()
-    command = (sys.executable, "-m", "skerry", "plugin", "test", str(module), *given, *flags)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False)
-    return Outcome(done.returncode, done.stdout.splitlines(), done.stderr)
+    done = forked.run(["plugin", "test", str(module), *given, *flags], timeout_seconds=COMMAND_SECONDS_MAX)
+    return Outcome(done.code, done.out.splitlines(), done.err)
 
 
 def probe(repository: Path, *flags: str, **config: str) -> Outcome:

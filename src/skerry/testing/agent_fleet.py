@@ -2,14 +2,13 @@
 
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from skerry.testing import forked
 from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.stable_address import StableAddress
 from skerry.testing.waiting import SECONDS_MAX, until
@@ -21,7 +20,7 @@ class AgentProcess:
 
     home: Path
     flags: list[str] = field(default_factory=list)
-    process: "subprocess.Popen[bytes] | None" = None
+    process: forked.ForkedProcess | None = None
 
     @property
     def config(self) -> Path:
@@ -31,8 +30,7 @@ class AgentProcess:
     def start(self) -> None:
         """Start it; it may not be ready yet."""
         with (self.home / "agent.log").open("ab") as log:
-            command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), *self.flags]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.start(["agent", "--config", str(self.config), *self.flags], output=log)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; return its exit code, 0 for one that was never started."""
@@ -43,8 +41,10 @@ class AgentProcess:
 
     def status(self) -> Any:
         """Return what `skerry agent status` says."""
-        command = [sys.executable, "-m", "skerry", "agent", "--config", str(self.config), "status", "-o", "json"]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=SECONDS_MAX).stdout)
+        told = forked.run(["agent", "--config", str(self.config), "status", "-o", "json"], timeout_seconds=SECONDS_MAX)
+        if told.code != 0:
+            raise AssertionError(f"skerry agent status ended with {told.code}: {told.err}")
+        return json.loads(told.out)
 
 
 @dataclass

@@ -11,9 +11,8 @@ import os
 import signal
 import ssl
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,9 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import orjson
 import yaml
+
+from skerry.kit.tls import no_trust
+from skerry.testing import forked
 
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 60.0
@@ -46,7 +48,7 @@ class SkerryProcess:
     flags: tuple[str, ...] = ()
     cache_dir: Path | None = None
     command: str = "up"
-    process: subprocess.Popen[bytes] | None = None
+    process: forked.ForkedProcess | None = None
     api: str = ""
     http: str = ""
 
@@ -78,18 +80,12 @@ class SkerryProcess:
         """Start it and wait until it is ready."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir.parent / f"{self.data_dir.name}.output").open("ab") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "skerry", self.command, "--data-dir", str(self.data_dir)),
-                    *("--api-address", "127.0.0.1:0"),
-                    *(("--http-address", "127.0.0.1:0") if self.command == "up" else ()),
-                    *self.flags,
-                ],
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                env=self._environment(),
-            )
+            arguments = [
+                *(self.command, "--data-dir", str(self.data_dir), "--api-address", "127.0.0.1:0"),
+                *(("--http-address", "127.0.0.1:0") if self.command == "up" else ()),
+                *self.flags,
+            ]
+            self.process = forked.start(arguments, self._environment(), output=output)
         deadline = time.monotonic() + START_SECONDS_MAX
         note_path = self.data_dir / "run.json"
         while time.monotonic() < deadline:
@@ -145,7 +141,16 @@ class SkerryProcess:
         Raises:
             CommandFailedError: it failed, or with `fails` it did not.
         """
-        return self._run("kubectl", *arguments, stdin=stdin, fails=fails)
+        done = subprocess.run(
+            ["kubectl", *arguments],  # noqa: S607 - that of the PATH, as its users run it
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+            env=self._environment(),
+            check=False,
+        )
+        return _output("kubectl", arguments, forked.Outcome(done.returncode, done.stdout, done.stderr), fails=fails)
 
     def api_client(self) -> httpx.Client:
         """Return a client of its API with the kubeconfig's credentials, for what is too often for a kubectl each."""
@@ -169,7 +174,8 @@ class SkerryProcess:
 
     def skerry(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
         """Run a `skerry` command against it; as `kubectl`."""
-        return self._run(sys.executable, "-m", "skerry", *arguments, stdin=stdin, fails=fails)
+        outcome = forked.run(arguments, self._environment(), stdin=stdin, timeout_seconds=COMMAND_SECONDS_MAX)
+        return _output("skerry", arguments, outcome, fails=fails)
 
     def _environment(self) -> dict[str, str]:
         home = self.data_dir.parent / "home"  # kubectl caches discovery there
@@ -182,21 +188,6 @@ class SkerryProcess:
             **({"SKERRY_CACHE_DIR": str(self.cache_dir)} if self.cache_dir else {}),
         }
 
-    def _run(self, *command: str, stdin: str, fails: bool) -> str:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS_MAX,
-            env=self._environment(),
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        if (done.returncode != 0) != fails:
-            raise CommandFailedError(f"{' '.join(command)}: exit code {done.returncode}\n{output}")
-        return output
-
     def get(self, url: str, **options: Any) -> httpx.Response:
         """Send a GET through the gateway; as `request`."""
         return self.request("GET", url, **options)
@@ -207,5 +198,12 @@ class SkerryProcess:
         gateway = urlsplit(self.http)
         at_gateway = urlunsplit(("http", gateway.netloc, parts.path or "/", parts.query, ""))
         headers = {"Host": parts.netloc, **(options.pop("headers", None) or {})}
-        with httpx.Client(trust_env=False, timeout=30.0) as http:
+        with httpx.Client(trust_env=False, verify=no_trust(), timeout=30.0) as http:
             return http.request(method, at_gateway, headers=headers, **options)
+
+
+def _output(program: str, arguments: Sequence[str], outcome: forked.Outcome, *, fails: bool) -> str:
+    output = outcome.out + outcome.err
+    if (outcome.code != 0) != fails:
+        raise CommandFailedError(f"{program} {' '.join(arguments)}: exit code {outcome.code}\n{output}")
+    return output
