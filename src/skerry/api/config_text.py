@@ -50,7 +50,7 @@ def _require_bounded(text: str) -> None:
     """Refuse a YAML text that takes far more time or memory than its length tells."""
     levels = 0
     for token in yaml.scan(text):
-        if token.id == yaml.AliasToken.id:  # it stands for what may be long, and hold aliases again
+        if type(token) is yaml.AliasToken:  # it stands for what may be long, and hold aliases again
             raise ValueError("must hold no YAML aliases")
         levels += isinstance(token, _BEGINS) - isinstance(token, _ENDS)
         if levels > LEVELS_MAX:
