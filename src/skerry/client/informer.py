@@ -142,25 +142,49 @@ class Informer(Generic[R]):
     def _read(self, document: Document) -> R | None:
         """Read one object; one that does not fit its model is left out, so that it hurts no other."""
         try:
-            return from_document(self._kind.model, document)
+            return self._made(document)
         except ValidationError as error:
             log.warning("object does not fit its kind, left out", resource=self._kind.resource, error=str(error))
             return None
+
+    def _made(self, document: Document) -> R:
+        return from_document(self._kind.model, document)
 
     def _tell(self, key: Key) -> None:
         for listener in self._listeners:
             listener(key)
 
 
-class PartialInformer(Informer[Any]):
+class ReadInformer(Informer[Any]):
+    """The live collection of one kind, by what is made of its objects: often a small part of them.
+
+    Args:
+        client: where it is read from.
+        kind: the kind.
+        read: makes of a document what is held, with the `name` and `namespace` of its object; what it raises
+            ValidationError for is left out.
+        metadata_only: whether `read` needs no more than metadata.
+    """
+
+    def __init__(
+        self, client: Client, kind: Kind[Any], read: Callable[[Document], Any], *, metadata_only: bool = False
+    ) -> None:
+        super().__init__(client, kind.model, kind)
+        self._target = Target(kind, metadata_only=metadata_only)
+        self._make = read
+
+    def _made(self, document: Document) -> Any:
+        return self._make(document)
+
+
+class PartialInformer(ReadInformer):
     """The live collection of one kind, by the metadata of its objects alone: it holds `PartialObject`s.
 
     Nothing is left out for not fitting its model, so what it does not show is not there.
     """
 
     def __init__(self, client: Client, kind: Kind[Any]) -> None:
-        super().__init__(client, kind.model, kind)
-        self._target = Target(kind, metadata_only=True)
+        super().__init__(client, kind, partial_object, metadata_only=True)
 
     def _read(self, document: Document) -> PartialObject:
         return partial_object(document)

@@ -1,18 +1,18 @@
-"""One informer a kind and form (objects, or their metadata alone), however many ask for it.
+"""One informer a kind and form (objects, their metadata alone, or what is made of them), however many ask for it.
 
 Owns that each is followed once. Does not own what is done with it. Controllers ask for theirs when they are made, and
 all run together; those of kinds that come later start at once, and end with their kind.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from skerry.api.kinds import Kind
-from skerry.api.model import R
+from skerry.api.model import Document, R
 from skerry.api.registry import kind_of
 from skerry.client.client import Client
-from skerry.client.informer import Informer, PartialInformer
+from skerry.client.informer import Informer, PartialInformer, ReadInformer
 from skerry.kit.tasks import Loops
 
 
@@ -36,6 +36,13 @@ class Informers:
         if name not in self._by_name:
             self._add(name, Informer(self._client, model, field_selector=field_selector))
         return cast("Informer[R]", self._by_name[name])
+
+    def read_of(self, kind: Kind[Any], read: Callable[[Document], Any]) -> ReadInformer:
+        """Return the informer of a kind that holds what a function makes of its objects."""
+        name = f"{kind.resource}:{read.__qualname__}"
+        if name not in self._by_name:
+            self._add(name, ReadInformer(self._client, kind, read))
+        return cast("ReadInformer", self._by_name[name])
 
     def partial_of(self, kind: Kind[Any]) -> PartialInformer:
         """Return the informer of a kind that holds metadata alone."""

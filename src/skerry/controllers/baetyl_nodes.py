@@ -14,7 +14,7 @@ from typing import Literal
 
 from prometheus_client import Gauge
 
-from skerry.api.baetyl_v1alpha1 import Node, NodeReport, ready_seconds, report_owner
+from skerry.api.baetyl_v1alpha1 import NODE_REPORT, Node, ready_seconds
 from skerry.api.errors import NotFound
 from skerry.api.model import Condition, condition_of, is_true, with_condition
 from skerry.client.client import Client
@@ -22,6 +22,7 @@ from skerry.client.events import EventRecorder, EventType
 from skerry.client.informer import Key
 from skerry.client.informers import Informers
 from skerry.fleet.readiness import Deadlines
+from skerry.fleet.report_digests import ReportDigest, report_digest
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background
 
@@ -53,7 +54,7 @@ class NodeReadinessController:
     def __init__(self, client: Client, informers: Informers, clock: Clock) -> None:
         self._client = client
         self._nodes = informers.of(Node)
-        self._reports = informers.of(NodeReport)
+        self._reports = informers.read_of(NODE_REPORT, report_digest)
         self._clock = clock
         self._events = EventRecorder(client, "node-readiness", clock)
         self._deadlines = Deadlines[Key]()
@@ -86,14 +87,14 @@ class NodeReadinessController:
         else:
             self._turns.add(key)
 
-    def _find(self, key: Key) -> tuple[Node | None, NodeReport | None]:
+    def _find(self, key: Key) -> tuple[Node | None, ReportDigest | None]:
         """Return a node and its report; not one of a node that had its name before."""
         namespace, name = key
         node, report = self._nodes.get(name, namespace), self._reports.get(name, namespace)
-        is_its_own = node is not None and report is not None and report_owner(report) == node.uid
+        is_its_own = node is not None and report is not None and report.node_uid == node.uid
         return node, report if is_its_own else None
 
-    def _set_deadline(self, key: Key, node: Node, report: NodeReport, now: dt.datetime) -> None:
+    def _set_deadline(self, key: Key, node: Node, report: ReportDigest, now: dt.datetime) -> None:
         due = _silent_from(node, report)
         if _in_conflict(report, now):
             due = min(due, _conflict_ends(report))
@@ -160,7 +161,7 @@ class NodeReadinessController:
                     NODES.labels(each).inc(by)
 
 
-def _judged(node: Node, report: NodeReport | None, now: dt.datetime) -> tuple[State, list[Condition]]:
+def _judged(node: Node, report: ReportDigest | None, now: dt.datetime) -> tuple[State, list[Condition]]:
     """Return how a node is, and the conditions that say so."""
     if report is None:
         return "never", [_condition(READY, "Unknown", ("NeverReported", "it has not reported yet"), now)]
@@ -188,13 +189,13 @@ def _status_of(node: Node, kind: str) -> str:
     return found.status if found else ""
 
 
-def _silent_from(node: Node, report: NodeReport) -> dt.datetime:
+def _silent_from(node: Node, report: ReportDigest) -> dt.datetime:
     return from_rfc3339(report.time) + dt.timedelta(seconds=ready_seconds(node.spec.core))
 
 
-def _conflict_ends(report: NodeReport) -> dt.datetime:
+def _conflict_ends(report: ReportDigest) -> dt.datetime:
     return from_rfc3339(report.conflict_time or report.time) + dt.timedelta(seconds=CONFLICT_SECONDS)
 
 
-def _in_conflict(report: NodeReport, now: dt.datetime) -> bool:
+def _in_conflict(report: ReportDigest, now: dt.datetime) -> bool:
     return report.conflict_time is not None and now < _conflict_ends(report)

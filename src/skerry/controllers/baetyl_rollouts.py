@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from skerry.api.baetyl_rollouts import Rollout, RolloutStatus
-from skerry.api.baetyl_v1alpha1 import NodeReport
+from skerry.api.baetyl_v1alpha1 import NODE_REPORT
 from skerry.api.errors import NotFound
-from skerry.api.model import Document
 from skerry.client.client import Client
 from skerry.client.events import EventRecorder, EventType
 from skerry.client.informer import Key
 from skerry.client.informers import Informers
-from skerry.fleet.rollouts import ENDED, counted, is_late, next_status, shift_of, state_of
+from skerry.fleet.report_digests import ReportDigest, report_digest
+from skerry.fleet.rollouts import ENDED, counted, is_late, next_status, shift_of
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import KeyedWorkers, background
 
@@ -55,7 +55,7 @@ class RolloutController:
     def __init__(self, client: Client, informers: Informers, carriers: Carriers, clock: Clock) -> None:
         self._client = client
         self._rollouts = informers.of(Rollout)
-        self._reports = informers.of(NodeReport)
+        self._reports = informers.read_of(NODE_REPORT, report_digest)
         self._carriers = carriers
         self._clock = clock
         self._events = EventRecorder(client, "rollouts", clock)
@@ -104,9 +104,9 @@ class RolloutController:
         version = self._carriers.version_of((rollout.namespace, spec.target))
         nodes = self._carriers.carriers_of((rollout.namespace, spec.application))
         admitted = [name for name, labels in nodes.items() if shift.admits(name, labels)]
-        states = [state_of(self._report(rollout.namespace, name), spec.target, version) for name in admitted]
+        states = [self._state(rollout.namespace, name, spec.target, version) for name in admitted]
         return next_status(rollout, counted(len(nodes), states, late=is_late(rollout, now)), now)
 
-    def _report(self, namespace: str, name: str) -> Document:
-        found = self._reports.get(name, namespace)
-        return found.report if found else {}
+    def _state(self, namespace: str, node: str, target: str, version: int) -> str:
+        found: ReportDigest | None = self._reports.get(node, namespace)
+        return found.state_of(target, version) if found else ""

@@ -72,15 +72,19 @@ def merged_report(before: Document, new: Document, *, source: str, now: dt.datet
     if source == SOURCE_INIT:
         kept = {**before, **{name: new[name] for name in _SYSTEM_MEMBERS if name in new}}
     elif source == SOURCE_CORE:
-        others = {name: [item for item in _items(before, name) if _is_core(item)] for name in _SYSTEM_MEMBERS}
         kept = dict(new)
-        for name, of_core in others.items():
+        for name, of_core in told_of_core(before).items():
             told = {str(item.get("name")) for item in _items(new, name)}
             if missing := [item for item in of_core if str(item.get("name")) not in told]:
                 kept[name] = [*_items(new, name), *missing]
     else:
         kept = dict(new)
     return {**kept, "time": report_time(now)}
+
+
+def told_of_core(report: Document) -> dict[str, list[Document]]:
+    """Return what a report tells of the agent itself: all that the next one needs of it, but for `SOURCE_INIT`."""
+    return {name: [item for item in _items(report, name) if _is_core(item)] for name in _SYSTEM_MEMBERS}
 
 
 def report_time(now: dt.datetime) -> str:

@@ -15,7 +15,7 @@ from skerry.api.baetyl_rollouts import (
     RolloutStatus,
     RolloutStep,
 )
-from skerry.api.model import Condition, Document, with_condition
+from skerry.api.model import Condition, with_condition
 from skerry.api.selectors import parse_label_selector
 from skerry.fleet.shifts import Shift
 from skerry.kit.clock import from_rfc3339, rfc3339
@@ -37,14 +37,6 @@ def shift_of(rollout: Rollout) -> Shift:
         max((group.percentage or 0 for group in admitted), default=0),
         everyone=count > len(groups),
     )
-
-
-def state_of(report: Document, target: str, version: int) -> str:
-    """Return the state that a node reports of an application in a version, such as "Running"; "" for none."""
-    for each in report.get("appstats") or ():
-        if isinstance(each, dict) and each.get("name") == target and each.get("version") == str(version):
-            return str(each.get("status") or "")
-    return ""
 
 
 def counted(total: int, states: Iterable[str], *, late: bool) -> RolloutCounts:

@@ -7,12 +7,15 @@ one. Does not own who gets a certificate (`baetyl.activation`, `baetyl.install`)
 """
 
 import datetime as dt
+from dataclasses import dataclass
 
 from skerry.api.baetyl_v1alpha1 import NODE, Node
 from skerry.api.errors import NotFound
+from skerry.api.model import Document
 from skerry.kit.clock import Clock, from_rfc3339
 from skerry.server.auth import BAETYL_NODES, ClientCertificate, Credentials, User, authenticated
 from skerry.server.client_certificates import issue_client_certificate
+from skerry.server.readings import Readings
 from skerry.server.tls import CERTIFICATE_DAYS, CLOCK_SKEW, Authority
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
@@ -22,6 +25,8 @@ _USER_PREFIX = "system:baetyl-node:"
 _URI_PREFIX = "urn:uuid:"
 #: X.509's own limit of a common name.
 COMMON_NAME_CHARACTERS_MAX = 64
+#: Nodes whose standing is at hand, some 300 bytes each: those that report to one control plane.
+NODES_REMEMBERED = 20_000
 
 Place = tuple[str, str]
 """Namespace and name of a node."""
@@ -54,6 +59,20 @@ def issue_node_certificate(authority: Authority, node: Node, now: dt.datetime) -
     return issue_client_certificate(authority, name, [BAETYL_NODES], life, uri=_URI_PREFIX + node.uid)
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What decides whether the certificates of a node hold."""
+
+    uid: str
+    is_going: bool
+    certificates_after: str | None
+
+    @classmethod
+    def read(cls, document: Document) -> "_Standing":
+        metadata, status = document["metadata"], document.get("status") or {}
+        return cls(metadata["uid"], "deletionTimestamp" in metadata, status.get("certificatesAfter"))
+
+
 class NodeCertificates:
     """An `Authenticator` for the certificates of nodes.
 
@@ -65,6 +84,7 @@ class NodeCertificates:
     def __init__(self, verbs: Verbs, clock: Clock) -> None:
         self._verbs = verbs
         self._clock = clock
+        self._nodes = Readings[_Standing](NODES_REMEMBERED)
 
     async def authenticate(self, credentials: Credentials) -> User | None:
         """Return the node that a certificate stands for; see `Authenticator`."""
@@ -74,15 +94,15 @@ class NodeCertificates:
         namespace, _, name = shown.user.name.partition(".")
         if not (namespace and name):
             return None
+        target = Target(NODE, namespace, name)
         try:
-            stored = await self._verbs.get(Target(NODE, namespace, name))
+            stored = await self._verbs.get(target)
         except NotFound:
             return None
-        document = stored.document
-        metadata, status = document["metadata"], document.get("status") or {}
-        if shown.uri != _URI_PREFIX + metadata["uid"] or "deletionTimestamp" in metadata:
+        node = self._nodes.of(target, stored, _Standing.read)
+        if shown.uri != _URI_PREFIX + node.uid or node.is_going or _is_revoked(shown, node.certificates_after):
             return None
-        return None if _is_revoked(shown, status.get("certificatesAfter")) else _user(shown)
+        return _user(shown)
 
 
 def _user(shown: ClientCertificate) -> User:

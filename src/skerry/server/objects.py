@@ -3,9 +3,9 @@
 Owns typing, paging and the retry of read-modify-write, for one request. Does not own who may: the door asks first.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from skerry.api.dispatch_services import ServiceInstance
@@ -14,9 +14,9 @@ from skerry.api.model import Document, R, from_document, to_document
 from skerry.api.registry import kind_of
 from skerry.server.access import Access, Act, require
 from skerry.server.auth import User
+from skerry.server.readings import Readings
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, WriteOptions
-from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
 
 _PAGE_OBJECTS = 500
@@ -24,24 +24,6 @@ _PAGE_OBJECTS = 500
 RACES_MAX = 10
 #: Objects whose models are at hand.
 MODELS_REMEMBERED = 1024
-
-
-class Models:
-    """Objects that were read last, as their models: one that did not change is not read again."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str, str], tuple[int, Any]] = OrderedDict()
-
-    def read(self, target: Target, model: type[R], stored: Stored) -> R:
-        """Return the model of a stored state. Shared by all who read it: do not change it."""
-        key = target.kind.resource, target.namespace, target.name
-        revision, known = self._known.pop(key, (0, None))
-        if revision != stored.revision:
-            known = from_document(model, stored.document)
-        self._known[key] = stored.revision, known
-        if len(self._known) > MODELS_REMEMBERED:
-            self._known.popitem(last=False)
-        return cast("R", known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +43,7 @@ class Objects:
     access: Access
     namespace: str
     user: User
-    models: Models
+    models: Readings[Any]
     manager: str
 
     def _target(self, model: type[R], name: str = "") -> Target:
@@ -89,7 +71,7 @@ class Objects:
     async def get_shared(self, model: type[R], name: str) -> R:
         """Return an object that is not to be changed; raises NotFound."""
         target = self._target(model, name)
-        return self.models.read(target, model, await self.verbs.get(target))
+        return cast("R", self.models.of(target, await self.verbs.get(target), partial(from_document, model)))
 
     async def list(self, model: type[R]) -> AsyncIterator[R]:
         """Yield all objects of a kind, by name."""

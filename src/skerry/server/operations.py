@@ -17,7 +17,8 @@ from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.server.access import Access, Act, path_act, require
 from skerry.server.http import Answer, Request, Response, Route
-from skerry.server.objects import Models, Objects
+from skerry.server.objects import MODELS_REMEMBERED, Objects
+from skerry.server.readings import Readings
 from skerry.server.verbs.verbs import Verbs
 
 _NAME = re.compile(r"\{(\w+)\}")
@@ -107,7 +108,7 @@ class OperationTable(Generic[A]):
     ) -> None:
         self._verbs = verbs
         self._access = access
-        self._models = Models()
+        self._models = Readings[Any](MODELS_REMEMBERED)
         self._operations = [(_pattern(operation.path), operation) for operation in operations]
         #: Those whose path has no names, which need no search.
         self._fixed = {(each.method, each.path): each for _, each in self._operations if not each.names}

@@ -10,7 +10,7 @@ from skerry.api.baetyl_rollouts import ROLLOUT, Rollout, RolloutCounts
 from skerry.api.decoding import complete, decode
 from skerry.api.errors import Invalid
 from skerry.api.model import ObjectMeta, from_document
-from skerry.fleet.rollouts import counted, is_late, next_status, shift_of, state_of
+from skerry.fleet.rollouts import counted, is_late, next_status, shift_of
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -126,12 +126,6 @@ def test_a_node_that_is_late_has_failed() -> None:
     states = ["Running", "Pending", "", "Failed"]
     assert counted(9, states, late=False) == RolloutCounts(total=9, admitted=4, succeeded=1, failed=1)
     assert counted(9, states, late=True) == RolloutCounts(total=9, admitted=4, succeeded=1, failed=3)
-
-
-def test_a_state_counts_in_the_version_that_is_wanted() -> None:
-    report = {"appstats": [{"name": "web-2", "version": "7", "status": "Running"}, "junk"]}
-    assert state_of(report, "web-2", 7) == "Running"
-    assert state_of(report, "web-2", 8) == state_of(report, "web", 7) == state_of({}, "web", 7) == ""
 
 
 def test_history_is_bounded() -> None:

@@ -88,6 +88,8 @@ class Fleet:
             apps: what it has: versions by name.
             sysapps: likewise.
         """
+        if not self._is_behind(node, apps, sysapps):
+            return
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
                 while self._is_behind(node, apps, sysapps):

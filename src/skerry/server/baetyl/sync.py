@@ -7,8 +7,11 @@ what a report means (`fleet.reports`).
 Invariant: a report is in the log before it is answered.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT, Node, NodeReport, report_owner
-from skerry.api.errors import AlreadyExists, Conflict, NotFound
+from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference, from_document
 from skerry.fleet.desire import told
 from skerry.fleet.reports import APPS, SOURCE_INIT, SYSTEM_APPS, delta, merged_report, reported_versions
@@ -17,11 +20,27 @@ from skerry.kit.clock import Clock
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.delivery import Place
 from skerry.server.baetyl.fleet import Fleet
+from skerry.server.baetyl.kept_reports import KeptReports
+from skerry.server.node_certificates import NODES_REMEMBERED
+from skerry.server.readings import Readings
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
 
-#: Two reports of one node at once are rare: of its two agents, or of two machines that are one node.
-RACES_MAX = 5
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What of a node its reports are answered by."""
+
+    place: Place
+    uid: str
+    decides_itself: bool
+    properties: Mapping[str, str]
+
+    @classmethod
+    def read(cls, document: Document) -> "_Node":
+        node = from_document(Node, document)
+        properties = {name: each.value for name, each in (node.spec.properties or {}).items()}
+        return cls((node.namespace, node.name), node.uid, node.spec.mode == "local", properties)
 
 
 class Sync:
@@ -37,6 +56,8 @@ class Sync:
         self._verbs = verbs
         self._fleet = fleet
         self._clock = clock
+        self._nodes = Readings[_Node](NODES_REMEMBERED)
+        self._reports = KeptReports(verbs)
 
     async def report(self, place: Place, report: Document, *, source: str, credential: str) -> Document | None:
         """Keep a report, and return what its node has to change; None for a node that decides for itself.
@@ -52,65 +73,51 @@ class Sync:
             BaetylError: nothing is known of what the node is to run (ErrNodeNotReady); the report is kept.
         """
         node = await self._node(place)
-        kept = await self._keep(node, report, source, credential)
-        if node.spec.mode == "local":
+        kept = await self._reports.put(
+            place,
+            lambda before: self._merged(node, before, report, source, credential),
+            needs_whole=source == SOURCE_INIT,
+        )
+        if node.decides_itself:
             return None
-        apps, system_apps = reported_versions(kept, APPS), reported_versions(kept, SYSTEM_APPS)
+        apps, system_apps = reported_versions(kept.report, APPS), reported_versions(kept.report, SYSTEM_APPS)
         await self._fleet.caught_up(place, apps, system_apps)
         desire = self._fleet.index.desire(place)
         if not desire.sysapps:
-            raise errors.BaetylError("ErrNodeNotReady", f"The node ({node.name}) is not ready, please retry later.")
-        properties = {name: each.value for name, each in (node.spec.properties or {}).items()}
-        return delta(kept, told(desire.apps, apps), told(desire.sysapps, system_apps), properties)
+            raise errors.BaetylError("ErrNodeNotReady", f"The node ({place[1]}) is not ready, please retry later.")
+        return delta(kept.report, told(desire.apps, apps), told(desire.sysapps, system_apps), node.properties)
 
-    async def _node(self, place: Place) -> Node:
+    async def _node(self, place: Place) -> _Node:
+        target = Target(NODE, *place)
         try:
-            return from_document(Node, (await self._verbs.get(Target(NODE, *place))).document)
+            return self._nodes.of(target, await self._verbs.get(target), _Node.read)
         except NotFound as error:
             raise errors.not_found("node", place[1], place[0]) from error
 
-    async def _keep(self, node: Node, report: Document, source: str, credential: str) -> Document:
-        """Write a report, and return what is kept of it; another report of the node may come between."""
-        target = Target(NODE_REPORT, node.namespace, node.name)
-        for _ in range(RACES_MAX):
-            before = await self._before(target)
-            kept = self._merged(node, before, report, source, credential)
-            try:
-                return (await self._verbs.record(target, kept)).report
-            except (AlreadyExists, Conflict, NotFound) as error:
-                last = error
-        raise last
-
-    async def _before(self, target: Target) -> NodeReport | None:
-        try:
-            return from_document(NodeReport, (await self._verbs.get(target)).document)
-        except NotFound:
-            return None
-
     def _merged(
-        self, node: Node, before: NodeReport | None, report: Document, source: str, credential: str
+        self, node: _Node, before: NodeReport | None, report: Document, source: str, credential: str
     ) -> NodeReport:
-        now = self._clock.now()
         of_node = before if before is not None and report_owner(before) == node.uid else None
-        kept = merged_report(of_node.report if of_node else {}, report, source=source, now=now)
+        kept = merged_report(of_node.report if of_node else {}, report, source=source, now=self._clock.now())
         reporters, conflict = (of_node.reporters or [], of_node.conflict_time) if of_node else ([], None)
         if source != SOURCE_INIT and report.get("node"):  # the others do not tell which machine they are on
             reporters, back = seen(reporters, identity_of(credential, report), kept["time"])
             conflict = kept["time"] if back else conflict
-        return NodeReport(
-            api_version=NODE_REPORT.api_version,
-            kind=NODE_REPORT.kind,
-            metadata=_metadata(node, before),
-            time=kept["time"],
-            report=kept,
-            reporters=reporters or None,
-            conflict_time=conflict,
-        )
+        told = {"time": kept["time"], "report": kept, "reporters": reporters or None, "conflict_time": conflict}
+        if of_node:
+            return of_node.model_copy(update={**told, "metadata": of_node.metadata.model_copy()})
+        metadata = _metadata(node, before)
+        return NodeReport(api_version=NODE_REPORT.api_version, kind=NODE_REPORT.kind, metadata=metadata, **told)
 
 
-def _metadata(node: Node, before: NodeReport | None) -> ObjectMeta:
-    """Return the metadata of a node's report, which goes when its node does."""
-    owner = OwnerReference(api_version=NODE.api_version, kind=NODE.kind, name=node.name, uid=node.uid)
+def _metadata(node: _Node, before: NodeReport | None) -> ObjectMeta:
+    """Return the metadata of a node's first report, which goes when its node does.
+
+    Args:
+        node: whose it is.
+        before: that of a node which had its name before; None for none.
+    """
+    owner = OwnerReference(api_version=NODE.api_version, kind=NODE.kind, name=node.place[1], uid=node.uid)
     if before is None:
-        return ObjectMeta(name=node.name, namespace=node.namespace, owner_references=[owner])
+        return ObjectMeta(name=node.place[1], namespace=node.place[0], owner_references=[owner])
     return before.metadata.model_copy(update={"owner_references": [owner]})
