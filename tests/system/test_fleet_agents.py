@@ -1,15 +1,19 @@
-"""A fleet: a control plane and three agents, each a process of its own, and applications that they run."""
+"""A fleet: a control plane and three agents, each a process of its own, and applications that they run.
+
+Where tests may have them, each agent is on a machine of its own (`testing.machines`): another network than the control
+plane's, and another identity. Elsewhere all are on this machine, and meet on its loopback.
+"""
 
 import json
-import signal
+import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from skerry.testing.agent_fleet import AgentFleet
+from skerry.testing.agent_fleet import AgentFleet, AgentProcess
 from skerry.testing.skerry_process import SkerryProcess
-from skerry.testing.stable_address import StableAddress
 from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
@@ -23,27 +27,20 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentFleet]:
     folder = tmp_path_factory.mktemp("fleet")
     with (
         SkerryProcess.started(folder / "data", command="serve") as skerry,
-        StableAddress.running() as address,
+        AgentFleet.running(skerry, folder) as fleet,
     ):
-        fleet = AgentFleet(skerry, address, skerry.api_client(), folder)
-        fleet.find()
-        try:
-            yield fleet
-        finally:
-            fleet.http.close()
-            for agent in fleet.agents.values():
-                agent.stop(signal.SIGKILL)
+        yield fleet
 
 
 @pytest.fixture(scope="module")
 def nodes(fleet: AgentFleet) -> tuple[str, str, str]:
     """Join three: by a command of its own, by what a person enters, and by the name of the machine."""
     fleet.ask("POST", "/v1/nodes", {"name": "n1", "labels": {"site": "lyon"}})
-    fleet.agent("n1", "/v1/nodes/n1/init").start()
-    for product, kind in (("entered", 2), ("named", 4)):
+    fleet.agent("n1", "/v1/nodes/n1/init", on="box-1").start()
+    for product, kind, on in (("entered", 2, "box-2"), ("named", 4, "box-3")):
         wishes = {"name": product, "enableWhitelist": 0, "fingerprint": {"type": kind}, "labels": {"site": product}}
         fleet.ask("POST", "/v1/register", wishes)
-        agent = fleet.agent(product, f"/v1/register/{product}/init")
+        agent = fleet.agent(product, f"/v1/register/{product}/init", on=on)
         agent.flags = ["--fingerprint", "box-7"] if product == "entered" else []
         agent.start()
 
@@ -64,6 +61,7 @@ def application(name: str, selector: str, service: Any, **more: Any) -> dict[str
 
 def test_every_kind_of_device_joins_and_says_what_it_is(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:
     assert nodes[1] == "box-7"
+    assert nodes[2] == fleet.agents["named"].machine.run("hostname").strip().lower()
     stats = fleet.ask("GET", "/v1/nodes/n1/stats")["report"]
     assert stats["node"]["os"] == "linux"
     assert float(stats["nodestats"]["percent"]["memory"]) > 0
@@ -129,6 +127,106 @@ def test_agents_restart_and_run_what_they_ran_while_the_control_plane_is_away(
     fleet.find()
     for node in nodes[:2]:
         fleet.until_status(node, "steady", "Running")
+
+
+#: Runs on the first node, and ends again and again on all others.
+PICKY = '[ "$BAETYL_NODE_NAME" = n1 ] && exec sleep 1000; exit 3'
+ROLLOUTS = "/apis/cloud.baetyl.io/v1alpha1/namespaces/default/rollouts"
+
+
+def test_a_rollout_goes_back_when_more_nodes_fail_than_may(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:
+    everyone = "site in (lyon, entered, named)"
+    fleet.ask("POST", "/v1/apps", application("stable", everyone, {"name": "main", "command": ["sleep", "1000"]}))
+    fleet.ask("POST", "/v1/apps", application("stable-2", "", {"name": "main", "command": ["sh", "-c", PICKY]}))
+    for node in nodes:
+        fleet.until_status(node, "stable", "Running")
+    groups = [{"name": "canary", "selector": "site=lyon"}]
+    spec = {"application": "stable", "target": "stable-2", "groups": groups, "failurePercentage": 40}
+    made = fleet.http.post(ROLLOUTS, json={"metadata": {"name": "risky"}, "spec": spec})
+    assert made.status_code == 201, made.text
+
+    def phase() -> Any:
+        return fleet.http.get(f"{ROLLOUTS}/risky").json()["status"].get("phase")
+
+    until(lambda: phase() == "RolledBack", "the rollout is taken back")
+    steps = fleet.http.get(f"{ROLLOUTS}/risky").json()["status"]["history"]
+    assert [step["message"] for step in steps] == ["canary is let in", "everyone is let in", "2 of 3 nodes failed"]
+    for node in nodes:
+        fleet.until_status(node, "stable", "Running")
+        until(lambda node=node: "stable-2" not in fleet.states(node), f"{node} is rid of it")  # type: ignore[misc]
+    fleet.ask("DELETE", "/v1/apps/stable")
+
+
+HANDLER = """
+def handler(event, context):
+    return {"doubled": 2 * event["number"], "function": context["functionName"]}
+"""
+CALL = """
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:50011/main/double", b'{"number": 21}', timeout=60).read().decode())
+"""
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_function_application_is_called_on_its_node(fleet: AgentFleet) -> None:
+    code = {"key": "index.py", "value": {"type": "kv", "value": HANDLER}}
+    fleet.ask("POST", "/v1/configs", {"name": "code", "data": [code]})
+    service = {
+        "name": "main",
+        "functionConfig": {"name": "code", "runtime": "python3"},
+        "functions": [{"name": "double", "handler": "index.handler"}],
+    }
+    fleet.ask("POST", "/v1/apps", {**application("doubler", "site=lyon", service), "type": "function"})
+    fleet.until_status("n1", "doubler", "Running")
+    answer = fleet.agents["n1"].machine.run(sys.executable, "-c", CALL)
+    assert json.loads(answer) == {"doubled": 42, "function": "double"}
+    fleet.ask("DELETE", "/v1/apps/doubler")
+    until(lambda: "doubler" not in fleet.states("n1"), "it is gone")
+
+
+@pytest.mark.usefixtures("nodes")
+def test_two_agents_with_one_identity_are_noticed(fleet: AgentFleet) -> None:
+    agent = fleet.agents["n1"]
+    home = fleet.folder / "twin"
+    home.mkdir()
+    shutil.copy(agent.config, home)
+    twin = fleet.agents["twin"] = AgentProcess(home, machine=agent.machine)
+    twin.start()
+
+    def conflict() -> str:
+        node = fleet.http.get("/apis/cloud.baetyl.io/v1alpha1/namespaces/default/nodes/n1").json()
+        conditions = {each["type"]: each["status"] for each in node["status"]["conditions"]}
+        return str(conditions.get("IdentityConflict"))
+
+    until(lambda: conflict() == "True", "both have reported")
+    assert "skerry_baetyl_identity_conflicts 1.0" in fleet.http.get("/metrics").text
+    twin.stop()
+
+
+#: What `fingerprint.type` calls the proofs of a machine, and how the machine that is theirs is told apart.
+PROOFS = {
+    "sn": (1, "SN-4711"),
+    "bootID": (8, "boot-id-box-4"),
+    "systemUUID": (16, "product-uuid-box-4"),
+    "machineID": (32, "machine-id-box-4"),
+}
+
+
+def test_a_device_joins_by_each_proof_of_its_machine(fleet: AgentFleet) -> None:
+    if not fleet.machine("box-4")[0].pid:
+        pytest.skip("machines of a test's own are not to be had here: they take root and namespaces")
+    serial = fleet.folder / "serial.txt"
+    serial.write_text("SN-4711\n")
+    for proof, (kind, value) in PROOFS.items():
+        product = f"by-{proof.lower()}"
+        fingerprint = {"type": kind, "snPath": str(serial)}
+        fleet.ask("POST", "/v1/register", {"name": product, "fingerprint": fingerprint})
+        fleet.ask("POST", f"/v1/register/{product}/record", {"fingerprintValue": value})
+        fleet.agent(product, f"/v1/register/{product}/init", on="box-4").start()
+    for proof, (_, value) in PROOFS.items():
+        node = value.lower()
+        until(lambda node=node: fleet.http.get(f"/v1/nodes/{node}").json().get("ready"), f"{node} joined by {proof}")  # type: ignore[misc]
+        assert fleet.agents[f"by-{proof.lower()}"].stop() == 0
 
 
 def test_a_revoked_node_is_locked_out(fleet: AgentFleet, nodes: tuple[str, str, str]) -> None:

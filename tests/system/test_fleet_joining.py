@@ -1,6 +1,7 @@
 """Devices join a running control plane: by the install command, and by activation; over TLS that both sides check."""
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import signal
@@ -133,6 +134,33 @@ def until_ready(node: httpx.Client) -> Any:
 
 def admin_trust(skerry: SkerryProcess) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(skerry.data_dir / "pki" / "ca.crt"))
+
+
+def test_an_install_command_for_one_device_serves_one(skerry: SkerryProcess, admin: httpx.Client):
+    ask(admin, "POST", "/v1/nodes", {"name": "n4"})
+    token = ask(admin, "GET", "/v1/nodes/n4/init?once=true")["cmd"].split("token=")[1].split("'")[0].split("&")[0]
+    with httpx.Client(base_url=skerry.api, verify=admin_trust(skerry), trust_env=False, timeout=60) as device:
+        first = ask(device, "GET", f"/v1/init/agent.json?token={token}")
+        assert first["node"]["name"] == "n4"
+        assert ask(device, "GET", f"/v1/init/agent.json?token={token}", status=400)["code"] == "ErrInvalidToken"
+
+
+def test_a_certificate_that_names_no_node_of_ours_reports_for_nobody(
+    skerry: SkerryProcess, admin: httpx.Client, tmp_path: Path
+):
+    ask(admin, "POST", "/v1/nodes", {"name": "n5"})
+    clock = SystemClock()
+    now = clock.now()
+    authority = open_authority(skerry.data_dir / "pki", clock)
+    for number, name in enumerate(("default.nobody", "default", "n5", "other.n5", "default.n5")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        life = now, now + dt.timedelta(days=1)
+        certificate, key = issue_client_certificate(authority, name, [BAETYL_NODES], life)
+        given = {"ca": authority.pem.decode(), "cert": certificate.decode(), "key": key.decode()}
+        with mutual(skerry, folder, given) as http:
+            # Nor does the right name do: it is not the certificate that this very node was given.
+            assert http.post("/v1/sync/report", json=REPORT).status_code == 401, name
 
 
 def test_a_certificate_of_another_authority_or_one_that_has_ended_does_not_get_through(

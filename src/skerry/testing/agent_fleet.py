@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import httpx
 
 from skerry.testing import forked
+from skerry.testing.machines import HERE, Machine, machine
 from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.stable_address import StableAddress
 from skerry.testing.waiting import SECONDS_MAX, until
@@ -20,6 +23,7 @@ class AgentProcess:
 
     home: Path
     flags: list[str] = field(default_factory=list)
+    machine: Machine = HERE
     process: forked.ForkedProcess | None = None
 
     @property
@@ -30,7 +34,8 @@ class AgentProcess:
     def start(self) -> None:
         """Start it; it may not be ready yet."""
         with (self.home / "agent.log").open("ab") as log:
-            self.process = forked.start(["agent", "--config", str(self.config), *self.flags], output=log)
+            command = ["agent", "--config", str(self.config), *self.flags]
+            self.process = forked.start(command, output=log, namespaces=self.machine.namespaces)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; return its exit code, 0 for one that was never started."""
@@ -56,12 +61,38 @@ class AgentFleet:
     http: httpx.Client
     folder: Path
     agents: dict[str, AgentProcess] = field(default_factory=dict)
+    stack: ExitStack = field(default_factory=ExitStack)
+    machines: dict[str, tuple[Machine, StableAddress]] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def running(cls, skerry: SkerryProcess, folder: Path) -> Iterator["AgentFleet"]:
+        """Have a fleet for the length of the block; its agents are killed in the end."""
+        with StableAddress.running() as address, ExitStack() as stack:
+            fleet = cls(skerry, address, skerry.api_client(), folder, stack=stack)
+            fleet.find()
+            try:
+                yield fleet
+            finally:
+                fleet.http.close()
+                for agent in fleet.agents.values():
+                    agent.stop(signal.SIGKILL)
+
+    def machine(self, name: str) -> tuple[Machine, StableAddress]:
+        """Return a machine, and where the control plane is to those on it; see `testing.machines`."""
+        if name not in self.machines:
+            made = self.stack.enter_context(machine(name))
+            address = self.stack.enter_context(StableAddress.running(made.listener())) if made.pid else self.address
+            address.target = self.address.target
+            self.machines[name] = made, address
+        return self.machines[name]
 
     def find(self) -> None:
         """Take notice of where the control plane listens now."""
         self.http.close()
         self.http = self.skerry.api_client()
-        self.address.target = int(self.skerry.api.rpartition(":")[2])
+        for address in (self.address, *(address for _, address in self.machines.values())):
+            address.target = int(self.skerry.api.rpartition(":")[2])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Ask as the administrator, and return what is answered."""
@@ -70,17 +101,25 @@ class AgentFleet:
             raise AssertionError(f"{path} answered {answer.status_code}: {answer.text}")
         return answer.json()
 
-    def agent(self, name: str, init_path: str, **settings: Any) -> AgentProcess:
-        """Start an agent by what an install command leads to, that reports every second."""
+    def agent(self, name: str, init_path: str, *, on: str = "", **settings: Any) -> AgentProcess:
+        """Make an agent of what an install command leads to, that reports every second; it is not started yet.
+
+        Args:
+            name: of its folder.
+            init_path: where the command is told.
+            on: the machine that it runs on; "" for this one.
+            settings: of its agent.json.
+        """
         command = self.ask("GET", init_path)["cmd"]
         token = command.split("token=")[1].split("'")[0].split("&")[0]
         told = self.ask("GET", f"/v1/init/agent.json?token={token}")
         home = self.folder / name
         home.mkdir()
         # Users of programs can't come to where tests have their files.
-        here = {"addresses": [f"https://127.0.0.1:{self.address.port}"], "reportSeconds": 1, "programUsers": None}
+        runs_on, address = self.machine(on) if on else (HERE, self.address)
+        here = {"addresses": [f"https://127.0.0.1:{address.port}"], "reportSeconds": 1, "programUsers": None}
         (home / "agent.json").write_text(json.dumps({**told, **here, **settings}))
-        agent = self.agents[name] = AgentProcess(home)
+        agent = self.agents[name] = AgentProcess(home, machine=runs_on)
         return agent
 
     def states(self, node: str) -> dict[str, Any]:

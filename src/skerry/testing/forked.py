@@ -81,11 +81,22 @@ class Outcome:
 
 
 def start(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, output: IO[bytes]
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    output: IO[bytes],
+    namespaces: Sequence[str] = (),
 ) -> ForkedProcess:
-    """Start `skerry ARGUMENTS`, whose output and errors go into a file; by default in this process' environment."""
+    """Start `skerry ARGUMENTS`, whose output and errors go into a file.
+
+    Args:
+        arguments: of the command.
+        environment: all of its variables; those of this process by default.
+        output: the file.
+        namespaces: that it runs in, such as /proc/1/ns/net, beside those of this process.
+    """
     with Path(os.devnull).open("rb") as nothing:
-        return _start(arguments, environment, (nothing, output, output))
+        return _start(arguments, environment, (nothing, output, output), namespaces)
 
 
 def run(
@@ -111,10 +122,14 @@ def _written(file: IO[bytes]) -> str:
 
 
 def _start(
-    arguments: Sequence[str], environment: Mapping[str, str] | None, files: Sequence[IO[bytes]]
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None,
+    files: Sequence[IO[bytes]],
+    namespaces: Sequence[str] = (),
 ) -> ForkedProcess:
     taken = dict(os.environ if environment is None else environment)  # noqa: TID251 - handed on, not read
-    request = json.dumps({"arguments": list(arguments), "environment": taken, "folder": str(Path.cwd())})
+    asked = {"arguments": list(arguments), "environment": taken, "folder": str(Path.cwd())}
+    request = json.dumps({**asked, "namespaces": list(namespaces)})
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_forking())
     content = request.encode()

@@ -1,11 +1,12 @@
 """The process that forks: it imports what any command needs, and then forks for each request.
 
 It lives as long as its standard input is open, and prints the path of a Unix socket when it is ready. Each request
-there has a connection of its own: the three standard files, and a JSON document with arguments, environment and working
-directory, go one way; the process id and, in the end, the exit code, each of `NUMBER`'s form, the other.
+there has a connection of its own: the three standard files, and a JSON document with arguments, environment, working
+directory and namespaces, go one way; the process id and, in the end, the exit code, each of `NUMBER`'s form, the other.
 """
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -71,6 +72,8 @@ class Forker:
         if pid == 0:
             connection.close()
             self._leave_all()
+            for namespace in request["namespaces"]:
+                enter(namespace)  # before the working directory, which a namespace of mounts takes away
             _become(request["environment"], request["folder"], files)
             arguments: Sequence[str] = request["arguments"]
             return arguments
@@ -101,6 +104,16 @@ class Forker:
     def _end_all(self) -> None:
         for pid in self._running:
             os.kill(pid, signal.SIGTERM)
+
+
+def enter(namespace: str) -> None:
+    """Bring this thread into a namespace of another process, such as /proc/1/ns/net; raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0):
+            raise OSError(ctypes.get_errno(), f"{namespace} can't be entered")
+    finally:
+        os.close(descriptor)
 
 
 def _become(environment: Mapping[str, str], folder: str, files: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ class StableAddress:
     """Hands connections on.
 
     Attributes:
-        port: on loopback.
+        port: where it listens, on loopback.
         target: a port on loopback; 0 refuses connections.
     """
 
@@ -28,8 +28,8 @@ class StableAddress:
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator["StableAddress"]:
-        """Listen for the length of the block."""
+    def running(cls, listener: socket.socket | None = None) -> Iterator["StableAddress"]:
+        """Listen for the length of the block: on a free port, or where the listener given does."""
         address = cls()
 
         class Handler(socketserver.BaseRequestHandler):
@@ -37,7 +37,10 @@ class StableAddress:
                 with suppress(OSError):  # nobody is there, or either side went
                     _join(self.request, address.target)
 
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler, bind_and_activate=False) as server:
+            server.socket.close()
+            server.socket = listener or socket.create_server(("127.0.0.1", 0))
+            server.server_address = server.socket.getsockname()
             server.daemon_threads = True
             server.block_on_close = False
             address.port = server.server_address[1]
