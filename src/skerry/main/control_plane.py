@@ -168,7 +168,7 @@ async def api_server(
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
             trusted, kept = Trusted(authority, identity), Kept(data_dir.root / "install", ServedArtifacts(ground.keep))
-            devices = joining(verbs, trusted, kept, fetch_settings(settings), settings.fleet_addresses)
+            devices = joining(verbs, ground.fleet, trusted, kept, fetch_settings(settings), settings.fleet_addresses)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
             app = App(doors, Guards(known, access, limits), Health([health]), clock, audit, health)

@@ -64,12 +64,13 @@ class Kept:
 
 @asynccontextmanager
 async def joining(
-    verbs: Verbs, trusted: Trusted, kept: Kept, fetching: FetchSettings, addresses: Sequence[str]
+    verbs: Verbs, fleet: Fleet, trusted: Trusted, kept: Kept, fetching: FetchSettings, addresses: Sequence[str]
 ) -> AsyncIterator[Joining]:
     """Have what lets devices join, for the length of the block.
 
     Args:
         verbs: read and write.
+        fleet: counts records.
         trusted: by devices.
         kept: where what devices fetch is kept.
         fetching: where callbacks may not go.
@@ -79,7 +80,7 @@ async def joining(
     package = Path(skerry.__file__).parent
     packing = RuntimePackage(kept.directory, distribution="skerry", package=package)
     async with Callbacks(fetching) as callbacks, packing as program:
-        registrar = Registrar(verbs)
+        registrar = Registrar(verbs, fleet.records)
         activation = Activation(verbs, registrar, authority, callbacks, clock)
         installing = Installing(
             authority.derived_key(_INSTALL_TOKENS),

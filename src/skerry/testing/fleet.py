@@ -130,7 +130,9 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
         fleet.running(verbs),
         access.running(verbs),
         FolderKeep(directory / "artifacts") as keep,
-        joining(verbs, trusted, Kept(directory / "install", ServedArtifacts(keep)), FetchSettings(), ()) as parts,
+        joining(
+            verbs, fleet, trusted, Kept(directory / "install", ServedArtifacts(keep)), FetchSettings(), ()
+        ) as parts,
     ):
         users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"), User("system:serviceaccount:other:robot"))
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])

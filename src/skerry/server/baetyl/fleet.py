@@ -14,12 +14,14 @@ from typing import Any
 
 from skerry.api.baetyl_applications import APPLICATION, Application
 from skerry.api.baetyl_configurations import CONFIGURATION, Configuration
+from skerry.api.baetyl_registration import PRODUCT, RECORD, Record
 from skerry.api.baetyl_rollouts import ROLLOUT, Rollout
 from skerry.api.baetyl_v1alpha1 import NODE, Connection, Node, connection_of
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.fleet.applications import facts_of, generated_configurations
 from skerry.fleet.desire import is_behind
 from skerry.fleet.index import FleetIndex, Key, Sort, Source
+from skerry.fleet.record_counts import RecordCounts
 from skerry.fleet.rollouts import shift_of
 from skerry.kit.tasks import background
 from skerry.server.following import Follower
@@ -41,10 +43,12 @@ class Fleet:
 
     Attributes:
         index: to be asked.
+        records: likewise.
     """
 
     def __init__(self) -> None:
         self.index = FleetIndex()
+        self.records = RecordCounts()
         #: Applications by the names of the configurations that are made of them.
         self._generated: dict[Key, str] = {}
         self._generated_of: dict[Key, tuple[str, ...]] = {}
@@ -58,6 +62,8 @@ class Fleet:
             Follower(APPLICATION, self._put_application, self._drop_application),
             Follower(ROLLOUT, self._put_rollout, lambda key: self._tell(self.index.drop_shift(key))),
             Follower(NODE, self._put_node, self._drop_node),
+            Follower(PRODUCT, self.records.put_product, self.records.drop_product),
+            Follower(RECORD, self.records.put_record, self.records.drop_record),
         )
         self._followers = {follower.kind.resource: follower for follower in followers}
 
@@ -102,7 +108,15 @@ class Fleet:
         return is_behind(desire.apps, apps) or is_behind(desire.sysapps, sysapps)
 
     def check(self, change: Change) -> None:
-        """Let every change pass: what is wrong with an object is told by its own rules; see `Policy`."""
+        """Refuse a record that somebody makes beyond the quota of its product; see `Policy`.
+
+        What is made for nobody in particular has taken its room before (`registrar`).
+        """
+        if change.operation != "create" or change.target.kind is not RECORD or change.user is None:
+            return
+        record: Record = change.object
+        if why := self.records.refusal((record.namespace, record.spec.batch_name)):
+            raise forbidden(change.named_target, why)
 
     def check_delete(self, target: Target) -> None:
         """Refuse to delete what applications mount; see `Policy`."""

@@ -181,7 +181,7 @@ class Products:
             raise _taken(name)
         record = new_record(product, fingerprint, name=name, node_name=body.node_name)
         try:
-            (stored,) = await self._registrar.add(product, [record], asked.request.user)
+            (stored,) = await self._registrar.add(product, [record])
         except AlreadyExists as error:
             raise _taken(fingerprint) from error
         return json(record_json(stored))
@@ -193,7 +193,7 @@ class Products:
             raise errors.invalid("num must be at least 1")
         product = await self._product(asked)
         records = [new_record(product, uuid.uuid4().hex) for _ in range(body.num)]
-        stored = await self._registrar.add(product, records, asked.request.user)
+        stored = await self._registrar.add(product, records)
         return json({"total": len(stored), "items": [record.spec.fingerprint_value for record in stored]})
 
     async def records(self, asked: Asked) -> Response:

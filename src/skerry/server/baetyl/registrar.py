@@ -14,7 +14,7 @@ from skerry.api.baetyl_registration import PRODUCT, PRODUCT_LABEL, RECORD, Produ
 from skerry.api.errors import ApiError, Conflict, NotFound
 from skerry.api.model import from_document, to_document
 from skerry.api.selectors import parse_label_selector
-from skerry.server.auth import User
+from skerry.fleet.record_counts import RecordCounts
 from skerry.server.baetyl import errors
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Selection, Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
@@ -23,17 +23,24 @@ from skerry.server.verbs.verbs import Verbs
 RACES_MAX = 20
 #: Records that are written at once: the log commits those together.
 TOGETHER_MAX = 64
-_MANAGER = "baetyl"
+#: Written for nobody in particular, as the room is taken: see `Fleet.check`.
+_OPTIONS = WriteOptions(field_validation="Strict", manager="baetyl")
 
 Key = tuple[str, str]
 """Namespace and name of a product."""
 
 
 class Registrar:
-    """Makes and removes records, within the quota of their product."""
+    """Makes and removes records, within the quota of their product.
 
-    def __init__(self, verbs: Verbs) -> None:
+    Args:
+        verbs: reads and writes.
+        counts: tells of records that were made another way.
+    """
+
+    def __init__(self, verbs: Verbs, counts: RecordCounts) -> None:
         self._verbs = verbs
+        self._counts = counts
         #: One change of a count at a time in this process, so that only other replicas are raced with.
         self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
@@ -70,7 +77,7 @@ class Registrar:
         found.sort(key=lambda record: record.metadata.creation_timestamp or "", reverse=True)
         return found
 
-    async def add(self, product: Product, records: Sequence[Record], user: User | None = None) -> list[Record]:
+    async def add(self, product: Product, records: Sequence[Record]) -> list[Record]:
         """Store new records.
 
         Raises:
@@ -81,13 +88,13 @@ class Registrar:
         stored: list[Record] = []
         try:
             for start in range(0, len(records), TOGETHER_MAX):
-                await self._create(records[start : start + TOGETHER_MAX], user, stored)
+                await self._create(records[start : start + TOGETHER_MAX], stored)
         finally:
             if missing := len(records) - len(stored):
                 await self._count(product, -missing)
         return stored
 
-    async def _create(self, records: Sequence[Record], user: User | None, stored: list[Record]) -> None:
+    async def _create(self, records: Sequence[Record], stored: list[Record]) -> None:
         """Store some records at once; what failed is raised when all are done."""
         failures: list[ApiError] = []
 
@@ -95,7 +102,7 @@ class Registrar:
             record.api_version, record.kind = RECORD.api_version, RECORD.kind
             target = Target(RECORD, record.namespace)
             try:
-                written = await self._verbs.create(target, to_document(record), _options(user))
+                written = await self._verbs.create(target, to_document(record), _OPTIONS)
             except ApiError as error:
                 failures.append(error)
             else:
@@ -138,13 +145,13 @@ class Registrar:
                 present = await self._present(key)
                 if present is None:
                     return  # there is nothing left to count
-                count = present.status.records + more
+                count = max(present.status.records, self._counts.count_of(key) if more > 0 else 0) + more
                 if more > 0 and count > present.spec.quota_num:
                     limit = present.spec.quota_num
                     raise errors.BaetylError("ErrRegisterQuotaNumOut", f"Number reached the upper limit ({limit})")
                 present.status.records = max(0, count)
                 try:
-                    await self._verbs.replace(Target(PRODUCT, *key, "status"), to_document(present), _options(None))
+                    await self._verbs.replace(Target(PRODUCT, *key, "status"), to_document(present), _OPTIONS)
                 except Conflict as conflict:
                     last = conflict
                 else:
@@ -156,7 +163,3 @@ class Registrar:
             return await self.product(*key)
         except errors.BaetylError:
             return None
-
-
-def _options(user: User | None) -> WriteOptions:
-    return WriteOptions(field_validation="Strict", manager=_MANAGER, user=user)

@@ -21,6 +21,7 @@ from skerry.api.baetyl_v1alpha1 import NODE, Node
 from skerry.api.model import ObjectMeta, Resource, from_document, to_document
 from skerry.api.registry import kind_of
 from skerry.artifacts.fetching.settings import FetchSettings
+from skerry.fleet.record_counts import RecordCounts
 from skerry.fleet.registration import new_record
 from skerry.kit.clock import SystemClock
 from skerry.server.baetyl.activation import Activation, ActivationRequest
@@ -71,7 +72,7 @@ class Plant:
 async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
     clock = SystemClock()
     async with open_verbs() as (verbs, _), Callbacks(FetchSettings()) as callbacks:
-        registrar = Registrar(verbs)
+        registrar = Registrar(verbs, RecordCounts())
         authority = open_authority(tmp_path / "pki", clock)
         yield Plant(verbs, registrar, Activation(verbs, registrar, authority, callbacks, clock))
 
@@ -168,7 +169,7 @@ async def test_replicas_together_never_outnumber_the_quota(plant: Plant):
 
     async with asyncio.TaskGroup() as group:
         for number in range(12):  # a registrar of its own is what another process has
-            group.create_task(register(Registrar(plant.verbs), f"sn{number}"))
+            group.create_task(register(Registrar(plant.verbs, RecordCounts()), f"sn{number}"))
     assert outcomes == ["ErrRegisterQuotaNumOut"] * 7
     assert len(await plant.registrar.records(product)) == await plant.count() == 5
 

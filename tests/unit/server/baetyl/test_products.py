@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from skerry.api.baetyl_registration import Product, Record
+from skerry.api.baetyl_registration import RECORD, Product, Record
+from skerry.api.errors import Forbidden
+from skerry.server.auth import ADMINISTRATORS, User
 from skerry.server.baetyl.products import GENERATED_MAX
+from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 
 
@@ -255,3 +258,23 @@ async def test_who_may_not_read_products_learns_nothing_of_them(door: FleetDoors
     answer = await door.http.get("/v1/register/factory", headers={"authorization": "Bearer nobody"})
     assert answer.status_code in {401, 403}
     assert "key" not in answer.json()
+
+
+async def test_records_from_kubectl_are_held_to_the_quota_and_count_at_once(door: FleetDoors):
+    await door.product(quotaNum=3)
+    await door.ask("POST", "/v1/register/factory/record", {"fingerprintValue": "sn1"})
+    administrator = WriteOptions(manager="kubectl", user=User("root", groups=(ADMINISTRATORS,)))
+
+    async def create(fingerprint: str) -> None:
+        spec = {"batchName": "factory", "fingerprintValue": fingerprint}
+        document = {"metadata": {"name": f"factory:{fingerprint}"}, "spec": spec}
+        await door.verbs.create(Target(RECORD, "default"), document, administrator)
+
+    await create("sn2")
+    assert (await door.refused("POST", "/v1/register/factory/generate", {"num": 2})).startswith(
+        "ErrRegisterQuotaNumOut"
+    )
+    await create("sn3")
+    with pytest.raises(Forbidden, match=r"has room for 3 records \(spec.quotaNum\)"):
+        await create("sn4")
+    assert (await door.ask("GET", "/v1/register/factory/record"))["total"] == 3
