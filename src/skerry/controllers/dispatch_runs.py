@@ -12,7 +12,7 @@ waits is this process' own, and recorded at its end.
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from skerry.api import dispatch_v1 as api
@@ -94,6 +94,8 @@ class DispatchRunController:
         self._holder = holder
         self._alone = alone
         self._ongoing: dict[Key, Ongoing] = {}
+        #: The runs that wait for their places here, each with what ends its wait.
+        self._queued: dict[Key, asyncio.Timeout] = {}
         #: Each run that is not over has a worker, which waits here for its turn; the eldest is first.
         self._places = asyncio.Semaphore(RUNS_AT_ONCE)
         self._function_places: dict[Key, tuple[int, asyncio.Semaphore]] = {}
@@ -116,10 +118,17 @@ class DispatchRunController:
 
     def _look_at(self, key: Key) -> None:
         run = self.queue.get(key)
-        if (run is None or run.spec.cancelled) and (ongoing := self._ongoing.get(key)):
-            _cancel(ongoing)
+        if run is None or run.spec.cancelled:
+            self._cut_off(key)
         if run is not None:
             self._turns.add(key)
+
+    def _cut_off(self, key: Key) -> None:
+        """End a run's wait for its places, or its attempt, where there is one."""
+        ongoing = self._ongoing.get(key)
+        end = ongoing.end if ongoing else self._queued.get(key)
+        if end and not end.expired():
+            end.reschedule(0.0)
 
     def _look_at_runs_of(self, function: Key) -> None:
         if self._functions.get(function[1], function[0]) is None:
@@ -138,8 +147,20 @@ class DispatchRunController:
         elif (seconds := self._seconds_to_wait(run)) > 0:
             asyncio.get_running_loop().call_later(seconds, self._turns.add, key)
         elif function := await self._callable(run):
-            async with self._places_of(function), self._places:
-                await self._begin(key, function)
+            await self._begin_in_turn(key, function)
+
+    async def _begin_in_turn(self, key: Key, function: Function) -> None:
+        """Begin a run once there are places for it; one that is cancelled or deleted meanwhile waits no longer."""
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(None) as self._queued[key]:
+                    for places in (self._places_of(function), self._places):
+                        await held.enter_async_context(places)
+            except TimeoutError:
+                return  # what cut it off brings another turn
+            finally:
+                del self._queued[key]
+            await self._begin(key, function)
 
     def _places_of(self, function: Function) -> asyncio.Semaphore:
         key, most = (function.namespace, function.name), function.spec.concurrency
@@ -312,11 +333,6 @@ class DispatchRunController:
         ended = await self._record(run)
         self._attempts.metrics.of(run.namespace, function.name).ended(ended)
         return ended
-
-
-def _cancel(ongoing: Ongoing) -> None:
-    if not ongoing.end.expired():
-        ongoing.end.reschedule(0.0)
 
 
 def _changeable(run: Run) -> Run:

@@ -352,7 +352,10 @@ async def test_a_run_can_be_cancelled_before_and_after_its_beginning(
                 await controller.queue.submit(new_run())
         await until_begun(gate, 0 if begun else 4)
         run = await controller.queue.submit(new_run("mine"))
-        await until_begun(gate, 1 if begun else 4)
+        if begun:
+            await until_begun(gate, 1)
+        else:
+            await eventually(lambda: controller.queue.goes_on(("default", run.name)))  # and waits for its place
         await client.change(run, lambda found: setattr(found.spec, "cancelled", True))
         ended = await until(client, run, is_over)
     assert ended.status.error

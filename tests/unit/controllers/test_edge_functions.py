@@ -40,6 +40,7 @@ class FakeBuilder:
     gate: asyncio.Event | None = None
     holds_retries: asyncio.Event | None = None
     retries: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
     resolved: ResolvedSource | None = None
 
@@ -58,6 +59,7 @@ class FakeBuilder:
             self.retries.set()
             await self.holds_retries.wait()
         self.built.append(text)
+        self.progress.set()
         self.lost = False
         for mark, failure in list(self.failures.items()):
             if mark in text:
@@ -66,6 +68,13 @@ class FakeBuilder:
                 raise failure
         artifact = Artifact(digest="sha256:" + "0" * 64, size_bytes=len(text))
         return Built(artifact, ResolvedSource(commit="c" * 40), "a note")
+
+    async def until_built(self, mark: str) -> None:
+        """Wait until something was built whose text has a mark."""
+        async with asyncio.timeout(60):
+            while not any(mark in text for text in self.built):
+                self.progress.clear()
+                await self.progress.wait()
 
 
 @dataclass
@@ -367,13 +376,8 @@ async def test_a_lost_artifact_is_built_again():
             await world.apply("a", "one")
             await world.until("a", lambda f: latest_reason(f) == "Live")
         builder = FakeBuilder(lost=True)
-        async with controlled(client, builder) as world:
-            await world.apply("b", "two")
-            await world.until("b", lambda f: latest_reason(f) == "Live")
-            async with asyncio.timeout(60):
-                while not any("one" in text for text in builder.built):
-                    world.changed.clear()
-                    await world.changed.wait()
+        async with controlled(client, builder):
+            await builder.until_built("one")
 
 
 async def test_the_lost_artifact_of_a_live_revision_is_built_again_though_the_latest_is_broken():
