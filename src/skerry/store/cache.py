@@ -129,8 +129,7 @@ class Cache:
     def __init__(self, driver: Driver, hub: Hub, settings: LogSettings, clock: Clock) -> None:
         self._driver = driver
         self._hub = hub
-        self._bytes_max = settings.cache_bytes_max
-        self._wait_seconds_max = settings.copy_wait_seconds_max
+        self._settings = settings
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
         #: Until when a resource that was too large is not tried again.
@@ -148,17 +147,28 @@ class Cache:
         return replica
 
     async def reaches(self, replica: Replica, revision: int) -> bool:
-        """Wait until a copy holds every change up to a revision that is written.
+        """Wait until a copy holds every change up to a revision that is written, by whomever.
 
         Returns:
             False where it does not within `LogSettings.copy_wait_seconds_max`, or is given up: the database knows.
         """
+        if replica.position < revision:
+            self._hub.wakeup.set()  # no need to wait until news of that revision come by themselves
+        return await self._until(replica, revision, self._settings.copy_wait_seconds_max)
+
+    async def reaches_own(self, replica: Replica, revision: int) -> bool:
+        """Do as `reaches`, where this process alone writes: the revision may be one that is just being committed.
+
+        The hub is told of that commit by itself. It waits for `LogSettings.commit_wait_seconds_max` at most.
+        """
+        return await self._until(replica, revision, self._settings.commit_wait_seconds_max)
+
+    async def _until(self, replica: Replica, revision: int, seconds_max: float) -> bool:
         if replica.position >= revision:
             return True
         try:
-            async with asyncio.timeout(self._wait_seconds_max):
+            async with asyncio.timeout(seconds_max):
                 while replica.position < revision and self._keeps(replica):
-                    self._hub.wakeup.set()  # no need to wait until news of that revision come by themselves
                     await self._moved.wait()
         except TimeoutError:
             return False
@@ -215,7 +225,7 @@ class Cache:
 
     def _make_room(self) -> None:
         """Drop the largest copy while all of them take too much."""
-        while sum(replica.held_bytes for replica in self._replicas.values()) > self._bytes_max:
+        while sum(replica.held_bytes for replica in self._replicas.values()) > self._settings.cache_bytes_max:
             largest = max(self._replicas.values(), key=lambda replica: replica.held_bytes)
             del self._replicas[largest.resource]
             self._refused[largest.resource] = self._clock.monotonic_seconds() + CACHE_REFUSAL_SECONDS
@@ -223,7 +233,7 @@ class Cache:
                 "no room to keep a resource at hand, it is read from the database",
                 resource=largest.resource,
                 held_bytes=largest.held_bytes,
-                cache_bytes_max=self._bytes_max,
+                cache_bytes_max=self._settings.cache_bytes_max,
             )
 
     async def stop(self) -> None:

@@ -29,7 +29,8 @@ from skerry.store.records import (
     Write,
 )
 
-#: Is given the events of one commit, all of them and in order, where they are at hand; none where they have to be read.
+#: Is given events of this process' commits in order, where they are at hand, and none where they have to be read. Where
+#: they are of several commits (of jobs tried one by one), revisions of another process may lie between.
 Wake = Callable[[Sequence[Event]], None]
 
 

@@ -228,9 +228,11 @@ class Hub:
             more = batch.more
 
     def _take(self, events: Sequence[Event]) -> None:
-        """Hand out what a commit of this process brought, where nothing lies between; else have it read."""
-        if events and self._live and events[0].revision == self.through + 1:
-            self._hand_out(Batch(tuple(events), through=events[-1].revision, more=False))
+        """Hand out what this process committed, where nothing lies before or between; else have it read."""
+        revisions = [event.revision for event in events]
+        follows = revisions == list(range(self.through + 1, self.through + 1 + len(revisions)))
+        if events and self._live and follows:
+            self._hand_out(Batch(tuple(events), through=revisions[-1], more=False))
         else:
             self.wakeup.set()
 

@@ -151,17 +151,22 @@ class RevisionLog:
     async def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
         """Return the copy of a resource, if there is one that is young enough.
 
-        Where others write as well, the database is asked how far the log reaches, and the copy is waited for: that
-        question is small, and one serves all who ask at once (the "read index" of Raft, chapter 6.4 of Ongaro's
-        dissertation). A sole writer knows without asking; what its copy lacks is being written, and not waited for.
+        A copy is waited for until it holds all that the log does: under writes it is a commit behind, and reading the
+        database instead would cost more than that commit. A sole writer knows how far the log reaches. Where others
+        write as well, the database is asked: that question is small, and one serves all who ask at once (the "read
+        index" of Raft, chapter 6.4 of Ongaro's dissertation).
         """
         replica = self._cache.find(resource)
         if replica is None or replica.position < 0:
             return None
-        floor = self._driver.head(resource) if not_older_than is None else not_older_than
-        if floor is None:
-            return replica if await self._cache.reaches(replica, await self.revision()) else None
-        return replica if floor <= replica.position else None
+        if not_older_than is not None:
+            return replica if not_older_than <= replica.position else None
+        head = self._driver.head(resource)
+        if head is None:
+            young = await self._cache.reaches(replica, await self.revision())
+        else:
+            young = await self._cache.reaches_own(replica, head)
+        return replica if young else None
 
     async def list(
         self,

@@ -38,6 +38,8 @@ class LogSettings:
             the largest is given up, and read from the database.
         copy_wait_seconds_max: how long a reader waits for such a copy to come to the newest revision, before it reads
             the database.
+        commit_wait_seconds_max: the same where this process is the only writer, and the copy lacks a commit at most: a
+            disk that syncs slower than that makes writers wait, and no readers.
         batch_events: events read from the database at once.
         poll_seconds: how soon a change is seen that no wake-up told of (another process wrote it).
         progress_seconds: how often a quiet watcher is told how far it has seen.
@@ -50,6 +52,7 @@ class LogSettings:
     recent_bytes_max: int = 32 * 1024 * 1024
     cache_bytes_max: int = 64 * 1024 * 1024
     copy_wait_seconds_max: float = 1.0
+    commit_wait_seconds_max: float = 0.02
     batch_events: int = 500
     poll_seconds: float = 1.0
     progress_seconds: float = 10.0

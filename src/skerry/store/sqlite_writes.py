@@ -44,9 +44,15 @@ class Heads:
         """Return a revision above which nobody can have seen a change of the resource."""
         return self._newest.get(resource, self.latest_at_start)
 
-    def rise(self, newest: dict[str, int]) -> None:
-        """Take note of a group that is about to be committed."""
+    def rise(self, newest: dict[str, int]) -> dict[str, int]:
+        """Take note of a group that is about to be committed; return what stood before, for `fall_back`."""
+        before = {resource: self.of(resource) for resource in newest}
         self._newest.update(newest)
+        return before
+
+    def fall_back(self, before: dict[str, int]) -> None:
+        """Take note that a group was not committed: nobody is to wait for its changes."""
+        self._newest.update(before)
 
 
 class Group:
@@ -81,19 +87,21 @@ def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *,
         connection: the writer's.
         jobs: what is done, in order.
         heads: brought up to date before the commit, so that no reader can see a change that they do not tell of.
-            Should the commit fail, they tell of too much until the next one, which gives the same revisions again.
     """
+    before: dict[str, int] = {}
     try:
         with connection.transaction(write=True):
             group = Group(connection)
             outcomes = [outcome for batch in _batches(jobs) for outcome in _attempt(batch, group)]
             group.finish()
-            heads.rise(group.heads)
+            before = heads.rise(group.heads)
         return outcomes  # noqa: TRY300 - an else would separate it from the commit that it promises
     except sqlite3.OperationalError as error:
         # The disk is full, the file locked or gone: the same for every job.
+        heads.fall_back(before)
         return [Outcome(error=_unavailable(error)) for _ in jobs]
     except Exception as error:  # noqa: BLE001 - told to the caller whose job it is
+        heads.fall_back(before)
         if len(jobs) > 1:
             return [outcome for job in jobs for outcome in run_group(connection, [job], heads=heads)]
         return [Outcome(error=error)]

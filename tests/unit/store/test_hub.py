@@ -1,10 +1,12 @@
 """The passage from replay to live, with the database answering as late as it can."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
+from skerry.store.driver import Wake
 from skerry.store.errors import Overloaded
 from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
 from skerry.store.memory import MemoryDriver
@@ -207,3 +209,21 @@ async def test_what_a_commit_brought_is_handed_out_without_a_read() -> None:
             await put(log, 1)
             assert await events_until(watch, revision) == [revision]
         assert driver.reads == reads
+
+
+async def test_what_another_process_committed_between_two_commits_that_are_told_together_is_not_missed() -> None:
+    class Tried(MemoryDriver):
+        """Tells of its first and its third change at once, as if the second one were another process'."""
+
+        def call_after_commit(self, wake: Wake) -> None:
+            def tell(events: Sequence[Event]) -> None:
+                if events[0].revision == 3:
+                    wake([self._events[0], self._events[2]])
+
+            super().call_after_commit(tell)
+
+    async with open_log(Tried(), SETTINGS) as log, log.watch("secrets", after_revision=0) as watch:
+        assert await anext(watch) == Progress(0)
+        revision = await put(log, 3)
+        async with asyncio.timeout(60):
+            assert await events_until(watch, revision) == [1, 2, 3]

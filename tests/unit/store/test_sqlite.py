@@ -5,11 +5,15 @@ import signal
 import sqlite3
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skerry.kit.errors import StartError
+from skerry.store import sqlite_writes as writes
 from skerry.store.errors import Overloaded, StoreError, Unavailable
 from skerry.store.log import Key, LogSettings, Progress, open_log
 from skerry.store.migration import Migration
@@ -217,3 +221,32 @@ def test_a_failing_migration_leaves_no_record() -> None:
     assert raw.execute("SELECT max(version) FROM schema_migrations").fetchone() == (1,)
     assert raw.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
     raw.close()
+
+
+def test_nobody_waits_for_a_change_whose_commit_failed() -> None:
+    class FullDisk:
+        """A connection whose commits fail."""
+
+        @contextmanager
+        def transaction(self, *, write: bool) -> Iterator[None]:
+            assert write
+            yield
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+        def row(self, _: str) -> tuple[int, int, int]:
+            return 7, 0, 0
+
+        def execute(self, *_: object) -> None:
+            return None
+
+    def change(group: writes.Group) -> None:
+        group.heads["secrets"] = 8
+
+    heads = writes.Heads()
+    heads.rise({"secrets": 5})
+    connection: Any = FullDisk()
+    (outcome,) = writes.run_group(connection, [change], heads=heads)
+    assert outcome.error is not None
+    assert heads.of("secrets") == 5
