@@ -44,6 +44,7 @@ from skerry.gateway.trial import Trial, trial_settings
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
 from skerry.kit.errors import StartError
+from skerry.kit.ids import Ids
 from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
@@ -216,7 +217,7 @@ class Agent:
 
 @asynccontextmanager
 async def run_agent(
-    settings: AgentSettings, client: Client, artifacts: ArtifactSource, clock: Clock
+    settings: AgentSettings, client: Client, artifacts: ArtifactSource, clock: Clock, ids: Ids
 ) -> AsyncIterator[Agent]:
     """Run a node for the length of the block; it begins when the node serves what the log asks for.
 
@@ -275,7 +276,8 @@ async def run_agent(
         await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals), ("egress", egress)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
         runner = await stack.enter_async_context(worker_runner(workers.socket_paths))
-        scheduler = Scheduler(client, node_slice.functions, node_slice.revisions, runner, clock)
+        holder = f"{settings.envoy.node_id}_{ids.uid()}"
+        scheduler = Scheduler(client, node_slice.functions, node_slice.revisions, runner, clock=clock, holder=holder)
         await stack.enter_async_context(scheduler.running())
         yield agent
 

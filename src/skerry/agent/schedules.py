@@ -3,9 +3,11 @@
 Owns `status.schedules` of functions, and the choice of the worker. Does not own when a schedule is due
 (`api.function_schedules`) nor what a run is (`engine.scheduled`).
 
-Invariants: a due time fires once at most, over restarts and however many look: it is claimed in the function's status,
-by compare-and-swap, before it fires. One schedule of a function never runs twice at once: what is due while it still
-runs is passed over. Only the live revision runs, and only where the gateway routes to it.
+Invariants: a due time fires once at most, over restarts and however many nodes look: it is claimed in the function's
+status, by compare-and-swap, before it fires. One schedule of a function never runs twice at once: the claim is held,
+with a lease, until the run is over, and what is due meanwhile is passed over. Only who holds a claim tells what came of
+the run; once its lease has ended, any node tells that the run was cut short, and takes what is due next. Only the live
+revision runs, and only where the gateway routes to it.
 """
 
 import datetime as dt
@@ -21,6 +23,7 @@ import httpx
 import orjson
 from prometheus_client import Counter
 
+from skerry.api.claims import Claim, claimed, is_taken
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_schedules import Result, ScheduleStatus, adopted, last_due, next_due
@@ -37,14 +40,17 @@ from skerry.kit.tls import no_trust
 log = get_logger(__name__)
 RUNS = Counter("skerry_scheduled_runs_total", "Scheduled runs of functions.", ["result"])
 
-#: How late a run may begin because nobody looked.
+#: How late a run may begin because nobody looked, and how often it is seen to that claims hold.
 LOOK_SECONDS = 1.0
+#: How long a claim holds unless it is renewed, as it is when half of it has passed: so long what a dead node ran stands
+#: still.
+LEASE_SECONDS = 20.0
 #: Runs of all functions at once; further ones wait.
 RUNS_MAX = 64
 #: Beyond the function's own time, for what it gave to ctx.waitUntil: a worker that says nothing by then is gone.
 MARGIN_SECONDS = 60.0
 MESSAGE_CHARACTERS_MAX = 1024
-INTERRUPTED = "the node was stopped while it ran"
+INTERRUPTED = "the node that ran it was stopped, or could not be reached"
 
 
 class RunError(SkerryError):
@@ -122,6 +128,7 @@ class Scheduler:
         revisions: the cache of their revisions.
         runner: runs handlers.
         clock: says what is due.
+        holder: names this node in its claims, unlike any other one and any earlier life of its own.
     """
 
     def __init__(
@@ -130,13 +137,16 @@ class Scheduler:
         functions: Informer[EdgeFunction],
         revisions: Informer[EdgeFunctionRevision],
         runner: Runner,
+        *,
         clock: Clock,
+        holder: str,
     ) -> None:
         self._client = client
         self._functions = functions
         self._revisions = revisions
         self._runner = runner
         self._clock = clock
+        self._holder = holder
         self._events = EventRecorder(client, "scheduler", clock)
         self._workers = KeyedWorkers("scheduled-runs", self._run, concurrency=RUNS_MAX)
         self._active: set[_Run] = set()
@@ -154,8 +164,12 @@ class Scheduler:
                 await self.stop()
 
     async def stop(self) -> None:
-        """Cancel what runs; the next start tells that it was interrupted."""
+        """Cancel what runs; who looks once the claim has ended tells that it was interrupted."""
         await self._workers.stop()
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many runs go on here, or wait for their place."""
+        return {"runs": len(self._active)}
 
     async def turn(self) -> None:
         """Look at every schedule once: adopt those that are new, and fire those that are due."""
@@ -185,10 +199,9 @@ class Scheduler:
         return revision if any(owner.uid == function.uid for owner in owners) else None
 
     async def _look(self, function: EdgeFunction, status: ScheduleStatus, run: _Run) -> None:
-        if status.last_result == "Running" and run not in self._active:
-            await self._write(function, partial(_finish, run, "Interrupted", INTERRUPTED))
-            return
         now = self._clock.now()
+        if status.last_result == "Running" and not await self._keep_claim(function, status.claim, run):
+            return
         after, coming = self._next.get(run, ("", now))
         if after == status.fired_until and (coming is None or now < coming):
             return
@@ -198,9 +211,27 @@ class Scheduler:
         elif run not in self._active:
             self._active.add(run)
             self._workers.add(run)
-        elif await self._write(function, partial(_claim, run, rfc3339(due), fires=False)):
+        elif await self._write(function, partial(_pass_over, run, rfc3339(due))):
             RUNS.labels("skipped").inc()
             log.warning("schedule still runs, what is due is passed over", function=run.function, cron=run.cron)
+
+    async def _keep_claim(self, function: EdgeFunction, claim: Claim | None, run: _Run) -> bool:
+        """Renew the claim of a run that goes on here; tell that a run was cut short which goes on nowhere.
+
+        Returns:
+            Whether the run goes on here.
+        """
+        now = self._clock.now()
+        if claim and claim.holder == self._holder and run in self._active:
+            if claim.seconds_left(now) < LEASE_SECONDS / 2:
+                await self._write(function, partial(_renew, run, claim, self._lease()))
+            return True
+        if not is_taken(claim, self._holder, now):
+            await self._write(function, partial(_interrupt, run, claim))
+        return False
+
+    def _lease(self) -> Claim:
+        return claimed(self._holder, self._clock.now(), lease_seconds=LEASE_SECONDS)
 
     async def _run(self, run: _Run) -> None:
         """Claim what is due, run it, and tell what came of it."""
@@ -211,8 +242,8 @@ class Scheduler:
             due = last_due(status, self._clock.now()) if status else None
             if function is None or revision is None or due is None:
                 return
-            if claimed := await self._write(function, partial(_claim, run, rfc3339(due), fires=True)):
-                await self._fire(claimed, revision, run, due)
+            if taken := await self._write(function, partial(_take, run, rfc3339(due), self._lease())):
+                await self._fire(taken, revision, run, due)
         finally:
             self._active.discard(run)
 
@@ -228,7 +259,7 @@ class Scheduler:
             told = f"{run.cron} ({run.time_zone}), revision {call.revision}: {message}"
             await self._events.record(function, "Warning", "ScheduledRunFailed", told)
         RUNS.labels(result.lower()).inc()
-        await self._write(function, partial(_finish, run, result, message))
+        await self._write(function, partial(_finish, run, self._holder, result, message))
 
     async def _write(self, function: EdgeFunction, mutate: Callable[[EdgeFunction], bool]) -> EdgeFunction | None:
         """Change what is told of a function's schedules; returns it as it is then, None where nothing was changed."""
@@ -259,20 +290,46 @@ def _adopt(wanted: Sequence[tuple[str, str]], now: str, function: EdgeFunction) 
     return True
 
 
-def _claim(run: _Run, due: str, function: EdgeFunction, *, fires: bool) -> bool:
-    """Take a due time, unless another took it or a later one."""
+def _take(run: _Run, due: str, lease: Claim, function: EdgeFunction) -> bool:
+    """Claim a due time, unless another one took it or a later one, or a run of the schedule goes on."""
+    status = _status_of(function, run)
+    if status is None or status.fired_until >= due or status.last_result == "Running":
+        return False
+    status.last_schedule_time, status.claim = due, lease
+    status.last_result, status.last_message = "Running", None
+    return True
+
+
+def _pass_over(run: _Run, due: str, function: EdgeFunction) -> bool:
+    """Take note of a due time at which the schedule still runs."""
     status = _status_of(function, run)
     if status is None or status.fired_until >= due:
         return False
     status.last_schedule_time = due
-    if fires:
-        status.last_result, status.last_message = "Running", None
     return True
 
 
-def _finish(run: _Run, result: Result, message: str | None, function: EdgeFunction) -> bool:
+def _renew(run: _Run, held: Claim, lease: Claim, function: EdgeFunction) -> bool:
     status = _status_of(function, run)
-    if status is None or status.last_result != "Running":
+    if status is None or status.claim != held:
         return False
-    status.last_result, status.last_message = result, message
+    status.claim = lease
+    return True
+
+
+def _finish(run: _Run, holder: str, result: Result, message: str | None, function: EdgeFunction) -> bool:
+    """Tell what came of a run, unless another node has told that it was cut short."""
+    status = _status_of(function, run)
+    if status is None or status.claim is None or status.claim.holder != holder:
+        return False
+    status.last_result, status.last_message, status.claim = result, message, None
+    return True
+
+
+def _interrupt(run: _Run, held: Claim | None, function: EdgeFunction) -> bool:
+    """Tell that a run was cut short, unless its claim was renewed or it is over by now."""
+    status = _status_of(function, run)
+    if status is None or status.last_result != "Running" or status.claim != held:
+        return False
+    status.last_result, status.last_message, status.claim = "Interrupted", INTERRUPTED, None
     return True

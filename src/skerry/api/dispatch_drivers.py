@@ -11,8 +11,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from skerry.api.claims import Claim
 from skerry.api.dispatch_events import validate_event_type, validate_name, validate_names, validate_tags
-from skerry.api.dispatch_v1 import GROUP, VERSION, Names, RunClaim, State, Tag
+from skerry.api.dispatch_v1 import GROUP, VERSION, Names, State, Tag
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_many
 from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
 from skerry.api.kinds import Column, Kind, value_at
@@ -86,7 +87,7 @@ class EventDriverStatus(Model):
     """Why it does not, or not for long."""
     restarts: int = 0
     """How often its program ended and was started again, since it was started here."""
-    claim: RunClaim | None = None
+    claim: Claim | None = None
     """The process of Skerry that runs its program."""
     schedules: ScheduleStatuses = None
     """Of a cron driver: when it emitted an event last."""

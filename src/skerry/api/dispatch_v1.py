@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from skerry.api.claims import Claim
 from skerry.api.dispatch_failures import DeadLetter, FailureTarget, validate_failure_target
 from skerry.api.dispatch_traces import TraceContext, validate_trace
 from skerry.api.durations import parse_seconds
@@ -210,15 +211,6 @@ class RunError(Model):
     """Of the function, where it raised."""
 
 
-class RunClaim(Model):
-    """Who executes a run."""
-
-    holder: str
-    """The process, by an id of its own."""
-    until: Time
-    """When another one may take the run over, unless it is renewed."""
-
-
 class RunStatus(Model):
     """How far a run is."""
 
@@ -246,7 +238,7 @@ class RunStatus(Model):
     """How often it was begun; more than once after a retry, or when the process that ran it ended."""
     not_before: Time | None = None
     """When the next attempt is due."""
-    claim: RunClaim | None = None
+    claim: Claim | None = None
     """Who executes it now."""
     finished_time: Time | None = None
     """When it ended, failed or not."""

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from cronsim import CronSim, CronSimError
 
+from skerry.api.claims import Claim
 from skerry.api.fields import FieldError, duplicate, invalid, required, too_many
 from skerry.api.model import LIST_ATOMIC, Model, Time
 from skerry.kit.clock import from_rfc3339
@@ -59,6 +60,8 @@ class ScheduleStatus(Model):
     """What became of the last run."""
     last_message: str | None = None
     """Why it failed."""
+    claim: Claim | None = None
+    """Which node runs it, while one does."""
 
     @property
     def key(self) -> tuple[str, str]:

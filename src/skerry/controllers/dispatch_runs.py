@@ -16,8 +16,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.claims import Claim, claimed
 from skerry.api.dispatch_calls import adopt
-from skerry.api.dispatch_v1 import Function, Run, RunClaim, RunLogs, RunStatus, is_finished
+from skerry.api.dispatch_v1 import Function, Run, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
 from skerry.client.client import Client
@@ -217,8 +218,8 @@ class DispatchRunController:
         except (Conflict, NotFound):
             return None
 
-    def _lease(self) -> RunClaim:
-        return RunClaim(holder=self._holder, until=rfc3339(self._clock.now() + dt.timedelta(seconds=LEASE_SECONDS)))
+    def _lease(self) -> Claim:
+        return claimed(self._holder, self._clock.now(), lease_seconds=LEASE_SECONDS)
 
     async def _attempt(self, key: Key, run: Run, function: Function) -> None:
         """Execute a claimed run and tell its outcome; one that is cancelled or deleted meanwhile is cut off."""

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.claims import claimed, is_taken
 from skerry.api.dispatch_calls import run_name
 from skerry.api.dispatch_drivers import CRON, CRON_EVENT_TYPE, EventDriver, EventDriverType, schedules_of
 from skerry.api.dispatch_events import Event, own_event
-from skerry.api.dispatch_v1 import RunClaim
 from skerry.api.errors import ApiError, Conflict
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_bindings import read_secret
 from skerry.controllers.schedules import Schedules
-from skerry.kit.clock import Clock, from_rfc3339, rfc3339
+from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, bound_output, supervise
@@ -158,12 +158,11 @@ class EventDriverController:
     async def _claimed(self, driver: EventDriver) -> bool:
         """Take or renew a driver's claim, by compare-and-swap; tell whether it is this process'."""
         claim, now = driver.status.claim, self._clock.now()
-        mine = claim is not None and claim.holder == self._holder
-        if claim is not None and not mine and from_rfc3339(claim.until) > now:
+        if is_taken(claim, self._holder, now):
             return False
-        if mine and claim and (from_rfc3339(claim.until) - now).total_seconds() > LEASE_SECONDS / 2:
+        if claim and claim.holder == self._holder and claim.seconds_left(now) > LEASE_SECONDS / 2:
             return True
-        taken = RunClaim(holder=self._holder, until=rfc3339(now + dt.timedelta(seconds=LEASE_SECONDS)))
+        taken = claimed(self._holder, now, lease_seconds=LEASE_SECONDS)
 
         def take(found: EventDriver) -> None:
             if found.status.claim != claim:

@@ -45,7 +45,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
     """Start all parts, lowest first; stop them in the opposite order."""
     http_address = await free_address(settings.http_address, "--http-address")
     api_address = await free_address(settings.api_address, "--api-address")
-    clock = SystemClock()
+    clock, ids = SystemClock(), RandomIds()
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
         client, node = ground.client, NodeReadiness()
@@ -53,12 +53,12 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         lead = partial(duties, settings, data_dir, ground, sockets, api_port=api_address.port)
-        await stack.enter_async_context(one_of_all(lead, client, clock, RandomIds(), alone=not ground.is_shared))
+        await stack.enter_async_context(one_of_all(lead, client, clock, ids, alone=not ground.is_shared))
         endpoints = serve_endpoints(client, ground.dispatching, sockets / ENDPOINTS_SOCKET, drain_seconds(settings))
         await stack.enter_async_context(endpoints)
         kv_socket = await stack.enter_async_context(shared_key_values(settings, sockets))
         agent = agent_settings(settings, data_dir, sockets, kv_socket, api_port=api_address.port)
-        node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(ground.keep), clock))
+        node.agent = await stack.enter_async_context(run_agent(agent, client, LocalArtifacts(ground.keep), clock, ids))
         await require_default_gateway(client)
         look_for_cycles_rarely()
         yield Running(api_url, f"http://{http_address}", data_dir.kubeconfig)

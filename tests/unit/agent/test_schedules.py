@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from skerry.agent.schedules import INTERRUPTED, RunError, Scheduler
+from skerry.agent.schedules import INTERRUPTED, LEASE_SECONDS, RunError, Scheduler
 from skerry.api.core_v1 import Event
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_schedules import CATCH_UP_SECONDS_MAX, Schedule, ScheduleStatus
@@ -12,6 +12,7 @@ from skerry.api.model import ObjectMeta, OwnerReference, from_document
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.engine.scheduled import ScheduledCall
+from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
 from skerry.testing.clock import FakeClock
 from skerry.testing.control_plane import memory_control_plane
@@ -92,12 +93,17 @@ async def scheduling(
     changed = asyncio.Event()
     functions.on_change(lambda _: changed.set())
     revisions.on_change(lambda _: changed.set())
-    scheduler = Scheduler(client, functions, revisions, runner, clock)
+    scheduler = Scheduler(client, functions, revisions, runner, clock=clock, holder=RandomIds().uid())
     async with background(("functions", functions.run), ("revisions", revisions.run)):
         try:
             yield World(client, functions, scheduler, runner, clock, changed)
         finally:
             await scheduler.stop()
+
+
+def lease_seconds(statuses: list[ScheduleStatus], clock: FakeClock) -> float:
+    claim = statuses[0].claim
+    return claim.seconds_left(clock.now()) if claim else 0.0
 
 
 def done(statuses: list[ScheduleStatus]) -> bool:
@@ -149,6 +155,7 @@ async def test_a_run_that_a_restart_cut_short_is_told_and_not_repeated():
             clock.advance(60)
             await world.turn_until(lambda found: found[0].last_result == "Running")
         async with scheduling(clock, runner, client) as world:
+            clock.advance(LEASE_SECONDS)
             [status] = await world.turn_until(done)
             assert (status.last_result, status.last_message) == ("Interrupted", INTERRUPTED)
             assert runner.dues == [60]
@@ -193,3 +200,69 @@ async def test_only_the_schedules_of_the_live_revision_fire():
         await world.turn_until(lambda found: len(found) == 1)
         await world.deploy(revision="f-6")
         assert world.runner.dues == [60]
+
+
+async def test_what_one_node_runs_is_no_other_nodes_to_tell_of_or_to_pass_over():
+    clock, runner, idle = FakeClock(), FakeRunner(gate=asyncio.Event()), FakeRunner()
+    async with (
+        memory_control_plane() as client,
+        scheduling(clock, runner, client) as world,
+        scheduling(clock, idle, client) as other,
+    ):
+        await world.deploy(EVERY_MINUTE)
+        clock.advance(60)
+        await world.turn_until(lambda found: found[0].last_result == "Running")
+        for _ in range(12):  # a minute, in which the lease of the first claim would have ended thrice
+            clock.advance(5)
+            [told] = await world.turn_until(lambda found: lease_seconds(found, clock) >= LEASE_SECONDS / 2)
+            await other.turn_until(lambda found, until=told.claim: found[0].claim == until)  # type: ignore[misc]
+        [status] = await world.turn_until(lambda found: found[0].last_schedule_time == "2030-01-01T00:02:00Z")
+        assert status.last_result == "Running"
+        assert runner.gate
+        runner.gate.set()
+        [status] = await world.turn_until(done)
+        assert (status.last_result, status.claim) == ("Succeeded", None)
+        assert (runner.dues, idle.dues) == ([60], [])
+
+
+async def test_the_schedules_of_a_node_that_died_are_taken_over_when_its_claim_has_ended():
+    clock, runner, heir = FakeClock(), FakeRunner(gate=asyncio.Event()), FakeRunner()
+    async with memory_control_plane() as client, scheduling(clock, heir, client) as other:
+        async with scheduling(clock, runner, client) as world:
+            await world.deploy(EVERY_MINUTE)
+            clock.advance(60)
+            await world.turn_until(lambda found: found[0].last_result == "Running")
+        clock.advance(LEASE_SECONDS - 1)
+        [status] = await other.turn_until(lambda found: found[0].last_result is not None)
+        assert status.last_result == "Running"
+        clock.advance(1)
+        [status] = await other.turn_until(done)
+        assert (status.last_result, status.claim) == ("Interrupted", None)
+        clock.advance(60 - LEASE_SECONDS)
+        await other.turn_until(lambda found: found[0].last_result == "Succeeded")
+        assert (runner.dues, heir.dues) == ([60], [120])
+
+
+async def test_who_was_thought_dead_tells_nothing_of_a_run_that_another_one_took_over():
+    clock, runner, heir = FakeClock(), FakeRunner(gate=asyncio.Event()), FakeRunner(gate=asyncio.Event())
+    async with (
+        memory_control_plane() as client,
+        scheduling(clock, runner, client) as world,
+        scheduling(clock, heir, client) as other,
+    ):
+        await world.deploy(EVERY_MINUTE)
+        clock.advance(60)
+        await world.turn_until(lambda found: found[0].last_result == "Running")
+        clock.advance(60)  # in which it renews nothing
+        [taken] = await other.turn_until(lambda found: found[0].last_schedule_time == "2030-01-01T00:02:00Z")
+        assert runner.gate
+        assert heir.gate
+        runner.gate.set()
+        async with asyncio.timeout(60):
+            while world.scheduler.statistics()["runs"]:  # noqa: ASYNC110 - its end is told to nobody
+                await asyncio.sleep(0.002)
+        [function] = [found async for found in client.list(EdgeFunction)]
+        assert function.status.schedules == [taken]
+        heir.gate.set()
+        [status] = await other.turn_until(done)
+        assert (status.last_result, heir.dues) == ("Succeeded", [120])

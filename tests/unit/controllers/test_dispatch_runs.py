@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from skerry.api import dispatch_v1 as api
+from skerry.api.claims import Claim
 from skerry.api.dispatch_failures import FailureTarget
 from skerry.api.dispatch_traces import TraceContext
-from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunClaim, RunSpec
+from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunSpec
 from skerry.api.errors import AlreadyExists, TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
@@ -259,7 +260,7 @@ async def test_who_lost_a_claim_tells_no_outcome(verbs: Verbs, client: Client) -
     async with executing(verbs, client, gate) as controller:
         run = await controller.queue.submit(new_run())
         await until_begun(gate, 1)
-        taken = RunClaim(holder="other", until="2031-01-01T00:00:00Z")
+        taken = Claim(holder="other", until="2031-01-01T00:00:00Z")
         found = await client.get(Run, run.name, namespace="default")
         await client.change_status(found, lambda other: setattr(other.status, "claim", taken))
         gate.let.set()
