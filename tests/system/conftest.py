@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from wasmtime import wat2wasm
 
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
@@ -27,3 +28,18 @@ def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
     data_dir = tmp_path_factory.mktemp("skerry") / "data"
     with SkerryProcess.started(data_dir, cache_dir=cache_dir, settings=ANY_FILE) as running:
         yield running
+
+
+def greeter(text: str) -> bytes:
+    """Return a WASI program that answers with a text."""
+    message = f"content-type: text/plain\n\n{text}".encode()
+    data = "".join(f"\\{byte:02x}" for byte in message)
+    return bytes(
+        wat2wasm(
+            f"""(module (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1) (data (i32.const 64) "{data}")
+                (func (export "_start") (i32.store (i32.const 0) (i32.const 64))
+                  (i32.store (i32.const 4) (i32.const {len(message)}))
+                  (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+        )
+    )

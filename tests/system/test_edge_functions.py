@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,32 @@ def test_console_output_can_be_read_through_the_log_subresource(skerry: SkerryPr
     path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/talks/log"
     assert "seen" in skerry.kubectl("get", "--raw", path)
     assert "seen" in skerry.skerry("logs", "talks", "--tail", "1")
+
+
+def test_a_log_is_read_from_its_end_from_a_moment_on_and_as_it_grows(skerry: SkerryProcess):
+    source = "export default { fetch(r) { console.log(new URL(r.url).pathname); return new Response('ok'); } };"
+    url = deploy(skerry, edge_function("growing", source))
+    path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/growing/log"
+
+    def told(lines: Iterable[str]) -> list[str]:
+        return [json.loads(line)["message"] for line in lines]
+
+    with skerry.api_client() as api:
+        for said in ("/first", "/second"):
+            skerry.get(f"{url}{said}")
+            until = time.monotonic() + 60
+            while said not in told(api.get(path).text.splitlines()) and time.monotonic() < until:
+                pass  # a worker writes its log soon after it has answered
+        assert told(api.get(path, params={"tailLines": 1}).text.splitlines()) == ["/second"]
+        assert told(api.get(path, params={"sinceSeconds": 3600}).text.splitlines()) == ["/first", "/second"]
+        assert api.get(path, params={"sinceTime": "2999-01-01T00:00:00Z"}).text == ""
+        with api.stream("GET", path, params={"follow": "true", "tailLines": 1}) as grows:
+            lines = grows.iter_lines()
+            assert told([next(lines)]) == ["/second"]
+            skerry.get(f"{url}/third")
+            assert told([next(lines)]) == ["/third"]
+        refused = api.get(path, params={"sinceSeconds": 0})
+        assert (refused.status_code, "sinceSeconds" in refused.json()["message"]) == (400, True)
 
 
 def test_a_function_of_the_name_of_a_deleted_one_has_a_log_of_its_own(skerry: SkerryProcess):

@@ -19,6 +19,7 @@ from wasmtime import wat2wasm
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
+from tests.system.conftest import greeter
 
 READY = "--for=condition=Ready"
 
@@ -141,21 +142,6 @@ def test_an_egress_policy_is_in_force_at_the_next_fetch_without_a_new_revision(s
         until(lambda: "is not a public address" in skerry.get(url, params=to).text)
     assert skerry.kubectl("get", "edgefunction/egress-prober", "-o", "jsonpath={.status.liveRevision}") == revision
     skerry.kubectl("apply", "--dry-run=server", "-f", str(repository / "examples/egress/policy.yaml"))
-
-
-def greeter(text: str) -> bytes:
-    """Return a WASI program that answers with a text."""
-    message = f"content-type: text/plain\n\n{text}".encode()
-    data = "".join(f"\\{byte:02x}" for byte in message)
-    return bytes(
-        wat2wasm(
-            f"""(module (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
-                (memory (export "memory") 1) (data (i32.const 64) "{data}")
-                (func (export "_start") (i32.store (i32.const 0) (i32.const 64))
-                  (i32.store (i32.const 4) (i32.const {len(message)}))
-                  (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
-        )
-    )
 
 
 def wasm_function(name: str, url: str) -> str:

@@ -1,5 +1,6 @@
-"""Functions from git repositories and npm packages, on a whole Skerry: real git protocol, real registry, real npm."""
+"""Functions from git repositories, packages and images, on a whole Skerry: real git, npm, and registries."""
 
+import base64
 import json
 import threading
 import time
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 
 from skerry.testing.git_repository import SUBMODULE, Entry, Repository, git_server, make_repository
+from skerry.testing.images import cncf_artifact, docker_image
 from skerry.testing.npm_registry import NpmPackage, NpmRegistry, configured_registry, npm_registry
+from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
+from tests.system.conftest import greeter
 
 HELLO = {
     "functions/hello/src/index.ts": 'import odd from "is-odd";\nimport { word } from "./word";\n'
@@ -48,19 +52,30 @@ def registry() -> Iterator[NpmRegistry]:
 
 
 @pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """A registry that asks for a password."""
+    with RegistryProcess.started(tmp_path_factory.mktemp("registry"), password=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def skerry(
     tmp_path_factory: pytest.TempPathFactory,
     cache_dir: Path,
     git_url: str,
     repository: Repository,
     registry: NpmRegistry,
+    images: RegistryProcess,
 ) -> Iterator[SkerryProcess]:
     data_dir = tmp_path_factory.mktemp("skerry") / "data"
     data_dir.mkdir()
     git_host = git_url.split("/")[2]
+    docker_config = data_dir.parent / "docker.json"
+    credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    docker_config.write_text(json.dumps({"auths": {images.host: {"auth": credentials}}}))
     (data_dir / "skerry.toml").write_text(
-        f'npm_registry = "{registry.url}"\ninsecure_registries = ["{git_host}"]\n'
-        f'fetch_file_dirs = ["{repository.path.parent}"]\n'
+        f'npm_registry = "{registry.url}"\ninsecure_registries = ["{git_host}", "{images.host}"]\n'
+        f'fetch_file_dirs = ["{repository.path.parent}"]\ndocker_config = "{docker_config}"\n'
     )
     secret = {
         "apiVersion": "v1",
@@ -74,12 +89,12 @@ def skerry(
         yield running
 
 
-def apply(skerry: SkerryProcess, name: str, source: dict[str, Any], **template: Any) -> None:
+def apply(skerry: SkerryProcess, name: str, source: dict[str, Any], *, of: str = "jsSource", **template: Any) -> None:
     document = {
         "apiVersion": "extensions.apoxy.dev/v1alpha2",
         "kind": "EdgeFunction",
         "metadata": {"name": name},
-        "spec": {"template": {"code": {"jsSource": source}, **template}},
+        "spec": {"template": {"code": {of: source}, **template}},
     }
     skerry.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
@@ -152,7 +167,8 @@ def test_a_repository_that_cannot_be_a_function_is_told_in_the_conditions(
     skerry.kubectl(
         "wait", "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=Failed", "ef/submodule", "--timeout=60s"
     )
-    assert "functions/hello/vendor is a submodule" in skerry.kubectl("get", "ef", "submodule", "-o", "yaml")
+    told = skerry.kubectl("get", "ef", "submodule", "-o", "jsonpath={.status.conditions[*].message}")
+    assert "functions/hello/vendor is a submodule, which is not fetched: put its files into the repository" in told
 
 
 def test_a_wrong_password_is_told_and_never_shown(skerry: SkerryProcess, git_url: str):
@@ -196,6 +212,39 @@ def test_a_package_that_is_no_function_is_told(
     )
     conditions = json.loads(skerry.kubectl("get", "ef", name, "-o", "json"))["status"]["conditions"]
     assert any(expected in condition["message"] for condition in conditions)
+
+
+def test_a_program_from_a_private_registry_stays_what_it_was_until_its_url_changes(
+    skerry: SkerryProcess, images: RegistryProcess
+):
+    first, second = (cncf_artifact(greeter("one")), docker_image(greeter("two")))
+    place = f"oci://{images.host}/programs/greeter:v1"
+    images.push("programs/greeter", "v1", first)
+    apply(skerry, "from-image", {"url": place}, of="wasmSource")
+    wait(skerry, "from-image")
+    assert skerry.get("http://from-image.functions.localhost/").text == "one"
+    revision = live(skerry, "from-image")["metadata"]["name"]
+    images.push("programs/greeter", "v1", second)
+    skerry.kubectl("annotate", "ef", "from-image", "looked=again")
+    assert live(skerry, "from-image")["metadata"]["name"] == revision
+    apply(skerry, "from-image", {"url": f"{place}#sha256={second.digest}"}, of="wasmSource")
+    wait(skerry, "from-image")
+    assert skerry.get("http://from-image.functions.localhost/").text == "two"
+
+
+def test_an_image_that_can_not_be_had_or_is_another_one_is_told(skerry: SkerryProcess, images: RegistryProcess):
+    images.push("programs/other", "v1", cncf_artifact(greeter("other")))
+    place = f"oci://{images.host}/programs/other:v1"
+    expected = {
+        "absent": (f"oci://{images.host}/programs/absent:v1", f"has no {images.host}/programs/absent:v1"),
+        "unlike": (f"{place}#sha256={'0' * 64}", "sha256"),
+    }
+    for name, (url, _) in expected.items():
+        apply(skerry, name, {"url": url}, of="wasmSource")
+    for name, (_, told) in expected.items():
+        skerry.kubectl("wait", "--for=condition=Latest=False", f"ef/{name}", "--timeout=60s")
+        until(lambda name=name, told=told: told in skerry.kubectl("get", "ef", name, "-o", "yaml"))  # type: ignore[misc]
+        skerry.kubectl("delete", "ef", name)
 
 
 @pytest.mark.parametrize(
