@@ -1,6 +1,7 @@
 """`skerry dev`, `skerry init` and `skerry invoke`, as their users run them."""
 
 import hashlib
+import http.server
 import os
 import shutil
 import signal
@@ -41,6 +42,49 @@ kind: EgressPolicy
 metadata: {name: local}
 spec: {functions: [greeter], allow: [{cidrs: [127.0.0.1/32]}]}
 """
+
+
+FILTER_MANIFEST = """apiVersion: extensions.apoxy.dev/v1alpha2
+kind: EdgeFunction
+metadata: {name: greeter}
+spec: {template: {mode: filter}}
+"""
+FILTER = """export default {
+  fetch(request: Request): Response | void {
+    console.log("filter looks at", new URL(request.url).pathname);
+    if (request.url.endsWith("/secret")) return new Response("not here", { status: 403 });
+    if (request.url.endsWith("/boom")) throw new Error("oh dear");
+    request.headers.set("x-by", "by filter");
+  },
+  response(response: Response): void {
+    response.headers.set("x-made-by", "filter of greeter");
+  },
+};
+"""
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """What filters stand before: tells the path and what a filter added."""
+
+    def do_GET(self) -> None:
+        body = f"backend saw {self.path} {self.headers['x-by']}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @dataclass
@@ -92,13 +136,13 @@ def stop(development: Development) -> int:
 
 
 @pytest.fixture(scope="module")
-def development(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Development]:
+def development(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, upstream: str) -> Iterator[Development]:
     folder = tmp_path_factory.mktemp("develop") / "greeter"
     write_template("ts", folder)
     (folder / ".dev.vars").write_text("WHO=nobody\n")
     policy = folder.parent / "policy.yaml"
     policy.write_text(EGRESS_POLICY)
-    running = start(folder, cache_dir, "--env", "WHO=you", "--egress-policy", str(policy))
+    running = start(folder, cache_dir, "--env", "WHO=you", "--egress-policy", str(policy), "--upstream", upstream)
     try:
         running.until(lambda: "ready: http://" in running.printed())
         running.url = running.printed().partition("ready: ")[2].split()[0]
@@ -122,6 +166,31 @@ def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(de
     assert answer.headers["x-made-by"] == "dev"
     development.until(lambda: "asked for /some/path" in development.printed())
     assert "POST /some/path 200" in development.printed()
+
+
+def test_a_filter_stands_before_the_upstream_and_fails_as_a_function_does(development: Development):
+    index, manifest = development.folder / "src" / "index.ts", development.folder / "edgefunction.yaml"
+    before = index.read_text(), manifest.read_text() if manifest.exists() else None
+    manifest.write_text(FILTER_MANIFEST)
+    index.write_text(FILTER)
+    development.until(lambda: development.get("/seen").text == "backend saw /seen by filter")
+    answer = development.get("/seen?x=1", headers={"host": "shop.test"})
+    assert (answer.text, answer.headers["x-made-by"]) == ("backend saw /seen?x=1 by filter", "filter of greeter")
+    refused = development.get("/secret")
+    assert (refused.status_code, refused.text) == (403, "not here")
+    failed = development.get("/boom")
+    assert (failed.status_code, failed.headers["x-skerry-error"]) == (500, "exception")
+    assert "> 5 |" in failed.text
+    assert "oh dear" in failed.text
+    development.until(lambda: "filter looks at /secret" in development.printed())
+    index.write_text(FILTER.replace("by filter", "by another"))
+    development.until(lambda: development.get("/").text == "backend saw / by another")
+    if before[1] is None:
+        manifest.unlink()
+    else:
+        manifest.write_text(before[1])
+    index.write_text(before[0])
+    development.until(lambda: development.get().text.startswith(("one", "two", "three")))
 
 
 def test_it_reaches_what_a_policy_of_the_command_line_allows(development: Development):

@@ -52,13 +52,16 @@ def dev(
     egress_policy: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="EgressPolicies to obey, YAML. Repeatable.")
     ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="URL", help="The backend that a function of mode filter stands before.")
+    ] = None,
     data_dir: DataDirFlag = None,
 ) -> None:
     """Run the function of a folder on this machine, and build it again at every save.
 
-    Needs no running Skerry. Runs functions of mode backend: what a filter does shows at a gateway (`skerry up`). Takes
-    env and runtime from edgefunction.yaml, and variables from .dev.vars. Prints the URL, what the function writes to
-    its console, and why it fails; the answer says so too. Ctrl-C stops it.
+    Needs no running Skerry. A function of mode filter stands before a backend of yours, --upstream. Takes env and
+    runtime from edgefunction.yaml, and variables from .dev.vars. Prints the URL, what the function writes to its
+    console, and why it fails; the answer says so too. Ctrl-C stops it.
     """
     from skerry.main.configuration import Address, load_settings
     from skerry.main.dev import run_dev
@@ -68,7 +71,7 @@ def dev(
         place = Address.parse(address)
     except ValueError as error:
         raise ConfigurationError(f"--address: {address!r} {error}") from error
-    wishes = Wishes(name, entrypoint, pairs(env or []), egress_policies=tuple(egress_policy or ()))
+    wishes = Wishes(name, entrypoint, pairs(env or []), egress_policies=tuple(egress_policy or ()), upstream=upstream)
 
     def when_ready(url: str) -> None:
         out.print(f"ready: {url} (Ctrl-C stops)")

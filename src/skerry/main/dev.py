@@ -1,7 +1,8 @@
 """`skerry dev`: one engine worker, one builder and one port, for the folder that its author works in.
 
-Owns the wiring and the order of start and stop. There is no API and no gateway: what is built, and what runs it, are
-those of `skerry up`, so a function behaves as it will when it is deployed.
+Owns the wiring and the order of start and stop. There is no API, and a gateway only where a filter has a backend to
+stand before. What is built, and what runs it, are those of `skerry up`, so a function behaves as it will when it is
+deployed.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from skerry.agent.development.front import DevelopmentFront, served
+from skerry.agent.development.gateway import DevelopmentGateway, Upstream, development_gateway
 from skerry.agent.development.project import Wishes, read_egress_policies, read_project
 from skerry.agent.development.session import DevelopmentSession, Places, Reporter
 from skerry.agent.development.watching import Watcher
@@ -67,6 +69,7 @@ async def run_dev(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     os.umask(0o077)
     function, policies = read_project(folder, wishes), read_egress_policies(wishes.egress_policies)
+    upstream = Upstream.parse(wishes.upstream) if wishes.upstream else None
     async with AsyncExitStack() as stack:
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-dev-")))
         state = settings.data_dir.absolute() / "dev" / function.name
@@ -74,12 +77,13 @@ async def run_dev(
         builder, checker = await _builder(stack, settings, sockets)
         executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="watching"))
         await EgressStage(sockets / _EGRESS_FILE, policies, [function], executor).stage()
-        places = Places(worker.functions_dir, sockets / "binaries")
-        session = DevelopmentSession(folder, wishes, builder, checker, places, reporter)
         workers = await stack.enter_async_context(run_workers(worker))
+        gateway = await _gateway(stack, upstream, workers.socket_paths[0], sockets)
+        places = Places(worker.functions_dir, sockets / "binaries", gateway)
+        session = DevelopmentSession(folder, wishes, builder, checker, places, reporter)
         function_logs = FunctionLogs(worker.logs_dir)
         stack.callback(function_logs.close)
-        front = DevelopmentFront(session, workers.socket_paths[0], function_logs, reporter)
+        front = DevelopmentFront(session, workers.socket_paths[0], function_logs, reporter, gateway)
         watcher = Watcher(folder, executor)
         stamp = await watcher.stamp()
         await session.build(watcher)
@@ -91,6 +95,14 @@ async def run_dev(
         )
         await stack.enter_async_context(background(*loops))
         await stopping.wait()
+
+
+async def _gateway(
+    stack: AsyncExitStack, upstream: Upstream | None, worker: Path, sockets: Path
+) -> DevelopmentGateway | None:
+    if upstream is None:
+        return None
+    return await stack.enter_async_context(development_gateway(upstream, worker, sockets))
 
 
 async def _builder(

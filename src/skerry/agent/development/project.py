@@ -50,6 +50,7 @@ class Wishes:
     env: dict[str, str] = field(default_factory=dict)
     timeout: str | None = None
     egress_policies: tuple[Path, ...] = ()
+    upstream: str | None = None
 
 
 def read_project(folder: Path, wishes: Wishes) -> EdgeFunction:

@@ -20,10 +20,9 @@ from skerry.agent.manifests import function_manifest
 from skerry.api.apoxy_function_code import pinned_place
 from skerry.api.code_urls import FileUrl
 from skerry.api.extensions_v1alpha2 import EdgeFunction
-from skerry.api.function_template import BACKEND
+from skerry.api.function_template import FILTER
 from skerry.artifacts.errors import BuildError, BundleRefusedError
 from skerry.artifacts.functions import FunctionBuilder
-from skerry.artifacts.javascript import BundleCheck
 from skerry.engine.manifest import remove_manifest, write_manifest
 from skerry.kit.errors import ConfigurationError, SkerryError
 
@@ -33,11 +32,19 @@ GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The function can be asked: its name, its revision, and its source files by path."""
+    """The function can be asked.
+
+    Attributes:
+        function: its name.
+        revision: which state of it.
+        files: its source files by path.
+        is_filter: whether it sees requests on their way through the gateway, or answers them.
+    """
 
     function: str
     revision: str
     files: dict[str, str]
+    is_filter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,14 @@ class Broken:
 
 
 State = Serving | Broken
+
+
+class BinaryCheck(Protocol):
+    """Tries binaries in the engine."""
+
+    async def check(self, wasm: bytes, *, is_filter: bool = False) -> None:
+        """Load a binary once, to be run in one of the modes; raises BundleRefusedError."""
+        ...
 
 
 class Reporter(Protocol):
@@ -71,12 +86,27 @@ class Reporter(Protocol):
         ...
 
 
+class Gateway(Protocol):
+    """What requests pass a filter in."""
+
+    async def show(self, function: EdgeFunction, revision: str) -> None:
+        """Have requests pass a revision from now on; raises SkerryError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the session keeps what it makes: manifests for the worker, and binaries."""
+    """Where the session brings what it makes.
+
+    Attributes:
+        functions: manifests for the worker.
+        binaries: of revisions.
+        gateway: takes filters; None where there is no backend for them to stand before.
+    """
 
     functions: Path
     binaries: Path
+    gateway: Gateway | None = None
 
 
 class DevelopmentSession:
@@ -96,7 +126,7 @@ class DevelopmentSession:
         folder: Path,
         wishes: Wishes,
         builder: FunctionBuilder,
-        checker: BundleCheck,
+        checker: BinaryCheck,
         places: Places,
         reporter: Reporter,
     ) -> None:
@@ -138,8 +168,9 @@ class DevelopmentSession:
 
     async def _build(self, function: EdgeFunction, watcher: Watcher) -> tuple[str, ...]:
         template = function.spec.template
-        if template.mode != BACKEND:
-            raise ConfigurationError(f"mode {template.mode}: skerry dev runs functions of mode backend")
+        is_filter = template.mode == FILTER
+        if is_filter and self._places.gateway is None:
+            raise ConfigurationError("mode filter: name the backend that it stands before, --upstream URL")
         code = template.code
         if code.wasm_source:
             place, _ = pinned_place(code.wasm_source.url)
@@ -148,7 +179,7 @@ class DevelopmentSession:
             watcher.watch_also(Path(place.path))
             content = await asyncio.to_thread(Path(place.path).read_bytes)
             try:
-                await self._checker.check(content)
+                await self._checker.check(content, is_filter=is_filter)
             except BundleRefusedError as error:
                 raise ConfigurationError(error.message) from error
             await self._serve(function, content, {})
@@ -175,7 +206,10 @@ class DevelopmentSession:
             write_manifest(self._places.functions, manifest)
 
         await asyncio.to_thread(write)
-        self.state = Serving(function.name, revision, files)
+        is_filter = function.spec.template.mode == FILTER
+        if is_filter and self._places.gateway:
+            await self._places.gateway.show(function, revision)
+        self.state = Serving(function.name, revision, files, is_filter)
         if before is not None:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._forget, before)
 
