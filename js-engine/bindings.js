@@ -18,7 +18,9 @@ const ANSWER_WORDS = 5;
 const EVENT_WORDS = 5;
 const FAILED = 5; // the kind of an event
 const EVENT_ROOM_BYTES = 8 * 1024; // platform_calls.EVENT_ROOM_BYTES
-const MORE_EVENTS = 0x100; // added to the kind of an event that is not the last one
+const MORE_EVENTS = 0x100; // added to the kind of an event that is not the last one,
+const NEAR = 0x200; // and of one that came soon
+const KINDS = 0xff;
 const NO_ANSWER = 1; // a status that none has
 const HAS_KV = 1; // of what is granted
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
@@ -111,7 +113,7 @@ function startFetch(head, body) {
   return lendMessage(head, body, hostStartFetch);
 }
 
-// What the host has told: { id, kind, more, text, data }, or null.
+// What the host has told: { id, kind, more, near, text, data }, or null.
 function told() {
   const kind = eventWords[1];
   if (kind === 0) return null;
@@ -121,8 +123,9 @@ function told() {
   const isKept = at === eventRoomAt;
   const event = {
     id: eventWords[0],
-    kind: kind & ~MORE_EVENTS,
-    more: kind >= MORE_EVENTS,
+    kind: kind & KINDS,
+    more: (kind & MORE_EVENTS) !== 0,
+    near: (kind & NEAR) !== 0,
     text: textLength ? textAt(at, textLength) : "",
     data: isKept ? eventRoom.slice(textLength, textLength + dataLength) : ownBytes(at + textLength, dataLength),
   };
@@ -130,9 +133,9 @@ function told() {
   return event;
 }
 
-// The next event of a subrequest, or null.
-function takeEvent() {
-  hostTakeEvent();
+// The next event of a subrequest, or null; may wait for it a little.
+function takeEvent(waits) {
+  hostTakeEvent(waits ? 1 : 0);
   return told();
 }
 

@@ -5,7 +5,7 @@ import { answer } from "host";
 import { Body, Passing, isPassing, readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
 import { KeyValueNamespace } from "./web/kv.js";
-import { forgetFetches } from "./web/fetch.js";
+import { forgetFetches, noteAnswer } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
 import { Request, isUntouched, requestParts } from "./web/request.js";
@@ -207,6 +207,7 @@ function give(parts, body) {
 }
 
 function tell(status, head, body) {
+  noteAnswer();
   answer(waiting.length ? status + WORK_LEFT : status, head, body);
 }
 

@@ -13,6 +13,7 @@ const PIECE = 3;
 const END = 4;
 const REDIRECTS_MAX = 20;
 const EVENT_WAIT_MS = 2 ** 31 - 1; // the host takes such a timer for a wait for events
+const TURNS = 3; // of the queue of promises: what the function does at once, or answers, comes before it waits
 
 const nativeSetTimeout = globalThis.setTimeout;
 const nativeClearTimeout = globalThis.clearTimeout;
@@ -21,28 +22,53 @@ const NOTHING = new Uint8Array(0);
 
 const waiting = new Map(); // id -> the handlers of the next event: { event(event), failed(error) }
 let timer = null;
+let listens = false;
+let isNear = false; // the upstream that answered last
+let isAnswered = false; // the present request: nobody must wait for anything else
 
 // Forgets what an earlier request left behind: the host has ended it.
 export function forgetFetches() {
   if (timer !== null) nativeClearTimeout(timer);
   timer = null;
+  isAnswered = false;
   waiting.clear();
 }
 
-function awaitEvent(id, handlers) {
-  timer ??= nativeSetTimeout(deliver, EVENT_WAIT_MS);
-  waiting.set(id, handlers);
+export function noteAnswer() {
+  isAnswered = true;
 }
 
-function deliver() {
+function awaitEvent(id, handlers) {
+  waiting.set(id, handlers);
+  waitForEvents();
+}
+
+// The engine waits where a timer is all that is left to do. One takes four calls of the host, so a near upstream is waited
+// for without it.
+function waitForEvents() {
+  if (timer !== null || listens) return;
+  if (isNear && !isAnswered) listen();
+  else timer = nativeSetTimeout(() => deliver(false), EVENT_WAIT_MS);
+}
+
+async function listen() {
+  listens = true;
+  for (let turn = 0; turn < TURNS; turn++) await undefined;
+  listens = false;
+  deliver(!isAnswered);
+}
+
+function deliver(waits) {
   timer = null;
-  for (let event = takeEvent(); event !== null; event = event.more ? takeEvent() : null) {
+  isNear = false;
+  for (let event = takeEvent(waits); event !== null; event = event.more ? takeEvent(false) : null) {
+    isNear = event.near;
     const handlers = waiting.get(event.id);
     waiting.delete(event.id);
     if (event.kind > END) handlers?.failed(new TypeError(`fetch: ${event.text}`));
     else handlers?.event(event);
   }
-  if (waiting.size) timer ??= nativeSetTimeout(deliver, EVENT_WAIT_MS);
+  if (waiting.size) waitForEvents();
 }
 
 // Few promises and no async functions: each costs about as much as the rest of a step.

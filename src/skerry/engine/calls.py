@@ -41,7 +41,11 @@ _I32_MASK = 0xFFFFFFFF
 
 
 def define_host_function(
-    linker: Linker, name: tuple[str, str], signature: FuncType, function: Callable[..., int | None]
+    linker: Linker,
+    name: tuple[str, str],
+    signature: FuncType,
+    function: Callable[..., int | None],
+    refuse: Callable[[Exception], None],
 ) -> object:
     """Let modules of this linker import a function.
 
@@ -49,7 +53,8 @@ def define_host_function(
         linker: that defines it.
         name: of the import: module and name.
         signature: integers only, and at most one result.
-        function: takes its arguments (i32 unsigned, i64 signed) and returns its result; must not raise.
+        function: takes its arguments (i32 unsigned, i64 signed) and returns its result.
+        refuse: takes what it raised, where it did: its result is 0 then. It must not raise.
 
     Returns:
         What must live as long as anything that the linker made.
@@ -61,7 +66,11 @@ def define_host_function(
 
     def call(_environment: int, _caller: int, values_at: int, _count: int) -> int:
         values = slots.from_address(values_at)
-        result = function(*[values[place] & mask for place, mask in places])
+        try:
+            result = function(*[values[place] & mask for place, mask in places])
+        except Exception as error:  # noqa: BLE001 - the edge to foreign code: the call ends, the worker does not
+            refuse(error)
+            result = 0
         if has_result:
             values[0] = result or 0
         return 0

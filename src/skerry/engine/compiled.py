@@ -33,7 +33,7 @@ WASM_STACK_BYTES_MAX = 3 * 512 * 1024
 #: What the host and the engine component say to each other, as the component's last section has it: the start of the
 #: sha256 of world.wit, bindings.js and stop_checks.mjs. One of other sources is refused, since it would fail in ways
 #: that tell nothing.
-ENGINE_CONTRACT = "f51c13c3b988e89d"
+ENGINE_CONTRACT = "6229b5718089814c"
 
 #: What machine code is made of.
 Compiled = TypeVar("Compiled", Module, Component)

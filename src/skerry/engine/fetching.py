@@ -139,6 +139,9 @@ class Subrequests:
         fetcher: sends them; None where the function may send none.
         refusal: what it is told then.
         subrequests_max: how many there may be in one call.
+
+    Attributes:
+        is_near: the last event that was waited for came within `PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -155,9 +158,10 @@ class Subrequests:
         self._watched: dict[int, list[int]] = {}  # descriptor -> subrequests: several, where they share a connection
         self._woken: deque[int] = deque()  # filled by other threads
         self._waker: Waker | None = None
-        self._is_prompt = False
+        self._waited_seconds = 0.0  # for the next event, in vain
         self._also: int | None = None
         self._also_came = False
+        self.is_near = False
 
     def start(self, head: bytes, body: bytes) -> int:
         """Send a request; returns its id. What refuses it is its first event.
@@ -272,18 +276,31 @@ class Subrequests:
             self._poll.unregister(also)
             self._also = None
 
+    def wait_briefly(self) -> None:
+        """Wait for an event as long as for a near upstream."""
+        if not self._happened:
+            self._wait_for_event(PATIENCE_SECONDS)
+
     def _wait(self, seconds: float, before_wait: Callable[[], None]) -> bool:
-        began = time.monotonic()
-        if self._is_prompt or seconds <= 0:
-            self._advance(min(seconds, PATIENCE_SECONDS))
-            if self._happened or seconds <= 0:
-                return bool(self._happened)
+        if seconds <= 0:
+            self._advance(seconds)
+            return bool(self._happened)
+        until = time.monotonic() + seconds
+        if self.is_near and self._wait_for_event(min(seconds, PATIENCE_SECONDS)):
+            return True
         before_wait()
+        return self._wait_for_event(until - time.monotonic())
+
+    def _wait_for_event(self, seconds: float) -> bool:
+        began = time.monotonic()
         until = began + seconds
         while not self._happened and not self._also_came and (left := until - time.monotonic()) > 0:
             self._advance(left)
-        self._is_prompt = time.monotonic() - began < PATIENCE_SECONDS
-        return bool(self._happened)
+        happened = bool(self._happened)
+        waited_seconds = self._waited_seconds + time.monotonic() - began
+        self.is_near = happened and waited_seconds < PATIENCE_SECONDS
+        self._waited_seconds = 0.0 if happened else waited_seconds
+        return happened
 
     def _advance(self, seconds: float) -> None:
         """Wait for the first subrequest that can go on, for a time at most; let those go on that can."""
@@ -315,6 +332,7 @@ class Subrequests:
         """Close what is left: the call that started it is over."""
         if self._started or self._happened:
             self._started = 0
+            self._waited_seconds = 0.0
             self._happened.clear()
             self._woken.clear()
             for number in list(self._open):

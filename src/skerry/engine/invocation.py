@@ -56,6 +56,8 @@ class Invocation:
 
     def trace_fields(self) -> bytes:
         """Return header lines that make a subrequest a child of the request's span; none where it is not traced."""
+        if b"traceparent" not in self._headers:
+            return b""
         parent = self._header(b"traceparent").decode("latin-1")
         if not is_traceparent(parent):
             return b""

@@ -6,8 +6,8 @@ to, and an instance has no files, no sockets and no environment that could be co
 
 A host function finds its instance through the thread: an instance is entered by one thread at a time, and the
 thread is inside of one instance at most (`Guest.entered`). Host functions never raise: wasmtime-py keeps a raised
-exception in one global for all threads. They stop the call (`call_time`) with what it shall end with; `_guarded` holds
-them to it, since what they are told comes from code that a function may have tampered with.
+exception in one global for all threads. They stop the call (`call_time`) with what it shall end with; `_refuse` does it
+for what they raise, since what they are told comes from code that a function may have tampered with.
 """
 
 import os
@@ -43,8 +43,8 @@ _TIMER_NS_MAX = 2**30 * 1_000_000
 _ERRNO_BADF = 8
 _EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length of the data
 _NO_EVENT = _EVENT.pack(0, 0, 0, 0, 0)
-#: Added to the kind of an event that is not the last one.
-_MORE_EVENTS = 0x100
+#: Added to the kind of an event that is not the last one, and of one that came soon.
+_MORE_EVENTS, _NEAR = 0x100, 0x200
 #: Memory that events come in, if they fit.
 EVENT_ROOM_BYTES = 8 * 1024
 
@@ -97,7 +97,7 @@ def bind(linker: Linker, module: Module) -> list[object]:
         ("$root", "start-fetch", [i32, i32, i32], [i32], _start_fetch),
         ("$root", "read-fetch", [i32], [], _read_fetch),
         ("$root", "cancel-fetch", [i32], [], _cancel_fetch),
-        ("$root", "take-event", [], [], _take_event),
+        ("$root", "take-event", [i32], [], _take_event),
         ("$root", "keep-value", [i32, i32, i32], [], _keep_value),
         ("$root", "take-body", [], [], _take_body),
         ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
@@ -118,7 +118,8 @@ def bind(linker: Linker, module: Module) -> list[object]:
             linker,
             (versioned[interface], name),
             FuncType(parameters, results),
-            _guarded(function, 0 if results else None),
+            function,
+            _refuse,
         )
         for interface, name, parameters, results, function in table
         if interface in versioned
@@ -127,15 +128,8 @@ def bind(linker: Linker, module: Module) -> list[object]:
     return held
 
 
-def _guarded(function: "Callable[..., int | None]", nothing: int | None) -> "Callable[..., int | None]":
-    def call(*arguments: int) -> int | None:
-        try:
-            return function(*arguments)
-        except Exception as error:  # noqa: BLE001 - the edge to foreign code: the call ends, the worker does not
-            _stop(entered.guest, f"the host refused what the engine asked: {error!r}")
-            return nothing
-
-    return call
+def _refuse(error: Exception) -> None:
+    _stop(entered.guest, f"the host refused what the engine asked: {error!r}")
 
 
 def _log(level: int, address: int, length: int) -> None:
@@ -161,23 +155,27 @@ def _cancel_fetch(number: int) -> None:
     entered.guest.subrequests.cancel(number)
 
 
-def _take_event() -> None:
+def _take_event(waits: int) -> None:
     guest = entered.guest
-    event = guest.subrequests.take()
+    subrequests = guest.subrequests
+    if waits:
+        subrequests.wait_briefly()
+    event = subrequests.take()
     if event is None:
         guest.memory.write(guest.event_at, _NO_EVENT)
     else:
-        _tell(guest, event, more=_MORE_EVENTS if guest.subrequests.has_event else 0)
+        more = _MORE_EVENTS if subrequests.has_event else 0
+        _tell(guest, event, flags=more | _NEAR if subrequests.is_near else more)
 
 
-def _tell(guest: Guest, event: Event, *, more: int = 0) -> None:
+def _tell(guest: Guest, event: Event, *, flags: int = 0) -> None:
     told = event.text + event.data
     at = guest.event_room_at
     if len(told) <= EVENT_ROOM_BYTES:
         guest.memory.write(at, told)
     else:
         at = _given(guest, told)
-    words = _EVENT.pack(event.id, event.kind | more, at, len(event.text), len(event.data))
+    words = _EVENT.pack(event.id, event.kind | flags, at, len(event.text), len(event.data))
     guest.memory.write(guest.event_at, words)
 
 

@@ -209,6 +209,43 @@ def test_many_fetches_run_at_once_on_one_instance(load: "Loader", upstream: Upst
     assert json.loads(answers[0]) == ["held"] * 20
 
 
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have any upstream that answers be a near one, and the next one be waited for on the spot."""
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("near")
+def test_fetches_from_a_near_upstream_run_at_once_too(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""await fetch('{upstream.url}/echo');
+            const all = Array.from({{length: 5}}, async () => (await fetch('{upstream.url}/hold')).text());
+            return Response.json(await Promise.all(all));"""
+    )
+    answers: list[bytes] = []
+    caller = threading.Thread(target=lambda: answers.append(function.call().body))
+    caller.start()
+    for _ in range(5):
+        assert upstream.held.acquire(timeout=60)  # all of them wait in the server, before the first is answered
+    upstream.release.set()
+    caller.join()
+    assert json.loads(answers[0]) == ["held"] * 5
+
+
+@pytest.mark.usefixtures("near")
+def test_an_answer_does_not_wait_for_a_near_upstream(load: "Loader", upstream: Upstream):
+    function = load.handler(
+        f"""await fetch('{upstream.url}/echo');
+            ctx.waitUntil(fetch('{upstream.url}/hold').then(async (r) => console.log(await r.text())));
+            return new Response('at once');"""
+    )
+    assert function.call().body == b"at once"  # nothing releases what is held by then
+    assert not function.said.lines
+    upstream.release.set()
+    function.instance.settle(60)
+    assert function.said.lines == [(1, "held")]
+
+
 def test_connections_are_kept_for_the_next_request(load: "Loader", upstream: Upstream):
     function = load.handler(f"return fetch('{upstream.url}/echo');")
     for _ in range(10):

@@ -124,6 +124,8 @@ class _Zstd:
 
 def decoders_of(content_encoding: bytes) -> list[Decoder] | None:
     """Return what undoes a Content-Encoding, in order; none for no coding; None for one that is not known."""
+    if not content_encoding:
+        return []
     names = [name for each in content_encoding.lower().split(b",") if (name := each.strip()) not in {b"", b"identity"}]
     if len(names) > CODINGS_MAX or any(name not in _MADE_BY for name in names):
         return None

@@ -114,16 +114,14 @@ class Exchange(NamedTuple):
         place = held.place
         if place.carrier is not None and self._may_use(place.carrier):
             try:
-                return (yield from self._ask(place.carrier))
+                return (yield from place.carrier.ask(self.request, self.body, self.ways.limits, self.wake))
             except GoneError:
                 if not self.request.may_be_repeated:
                     raise
         self.ways.pool.renew(place)
         connection = yield from self.ways.dialer.open(self.request.origin, self.policy, self.wake)
         connection.cleared_by = self.policy
-        return (yield from self._ask(self.ways.pool.carry(place, connection)))
-
-    def _ask(self, carrier: Carrier) -> Steps[Received]:
+        carrier = self.ways.pool.carry(place, connection)
         return (yield from carrier.ask(self.request, self.body, self.ways.limits, self.wake))
 
     def _may_use(self, carrier: Carrier) -> bool:
