@@ -25,6 +25,8 @@ FAILURES = Counter("skerry_task_failures_total", "Failed turns of a supervised t
 
 #: A turn that goes on failing is tried again this often.
 RETRY_SECONDS_MAX = 60.0
+#: A wake-up cuts the backoff of a failed turn short, but not below this: a stream of wake-ups is no reason to spin.
+WOKEN_RETRY_SECONDS_MIN = 1.0
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -117,11 +119,18 @@ async def _run(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 async def keep_running(
-    name: str, turn: Callable[[], Awaitable[None]], *, wakeup: Wakeup, resync_seconds: float
+    name: str, turn: Callable[[], Awaitable[None]], *, wakeup: Wakeup, resync_seconds: float | Callable[[], float]
 ) -> None:
     """Call `turn` at once, at each wake-up and every `resync_seconds`; on failure again, with backoff.
 
-    A failed turn is logged and counted, never fatal: the state it could not reach is tried for again.
+    A failed turn is logged and counted, never fatal: the state it could not reach is tried for again. A wake-up ends
+    the wait for that, too, since it may be what mends it.
+
+    Args:
+        name: for logs and metrics.
+        turn: what is done.
+        wakeup: asks for a turn.
+        resync_seconds: how long to wait for a wake-up; a function is asked before each wait.
     """
     backoff = Backoff()
     while True:
@@ -130,10 +139,13 @@ async def keep_running(
         except Exception as error:  # noqa: BLE001 - a task's edge
             delay = backoff.next_seconds()
             _tell_failure(error, delay, task=name)
-            await asyncio.sleep(delay)
+            least = min(delay, WOKEN_RETRY_SECONDS_MIN)
+            await asyncio.sleep(least)
+            if delay > least:
+                await wakeup.wait(delay - least)
             continue
         backoff.reset()
-        await wakeup.wait(resync_seconds)
+        await wakeup.wait(resync_seconds() if callable(resync_seconds) else resync_seconds)
 
 
 def _tell_failure(error: Exception, delay_seconds: float, *, task: str, **key: str) -> None:

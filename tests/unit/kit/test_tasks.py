@@ -1,8 +1,10 @@
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
 
+from skerry.kit import tasks
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running
 
@@ -105,6 +107,46 @@ async def test_keep_running_survives_a_failed_turn():
     async with background(("test", loop)):
         await done.wait()
     assert calls == 2
+
+
+async def test_a_wakeup_ends_the_wait_after_a_failed_turn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tasks, "WOKEN_RETRY_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(tasks.Backoff, "next_seconds", lambda _: 3600.0)
+    wakeup, failed, mended = Wakeup(), asyncio.Event(), asyncio.Event()
+
+    async def turn() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("broken")
+        mended.set()
+
+    async with (
+        asyncio.timeout(60),
+        background(("test", partial(keep_running, "test", turn, wakeup=wakeup, resync_seconds=60))),
+    ):
+        await failed.wait()
+        wakeup.set()
+        await mended.wait()
+
+
+async def test_keep_running_asks_how_long_to_wait_before_each_wait():
+    waits: list[float] = []
+    done = asyncio.Event()
+
+    def seconds() -> float:
+        waits.append(0.0)
+        if len(waits) == 3:
+            done.set()
+        return 0.001
+
+    async def turn() -> None:
+        """Do nothing."""
+
+    async with (
+        asyncio.timeout(60),
+        background(("test", partial(keep_running, "test", turn, wakeup=Wakeup(), resync_seconds=seconds))),
+    ):
+        await done.wait()
 
 
 async def test_a_background_loop_that_dies_ends_the_block():
