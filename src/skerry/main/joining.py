@@ -14,9 +14,11 @@ from skerry.main.baetyl import baetyl_door
 from skerry.server.access import Access
 from skerry.server.baetyl.activation import Activation
 from skerry.server.baetyl.callbacks import Callbacks
+from skerry.server.baetyl.delivery import Delivery, Place
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install, Installing
 from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
+from skerry.server.baetyl.links import Links
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
 from skerry.server.baetyl.stored_objects import Keeping, StoredObjects
@@ -96,8 +98,15 @@ async def joining(
 
 def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> tuple[Door, ...]:
     """Return the front doors of fleets."""
+    sync = Sync(verbs, fleet, SystemClock())
+    links = Links(sync)
+    fleet.on_change(links.look)
+
+    def deliver(place: Place, address: str) -> Delivery:
+        return Delivery(verbs, fleet, place, parts.objects.urls_at(address))
+
     return (
         baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects)),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
-        SyncDoor(verbs, access, fleet, Sync(verbs, fleet, SystemClock()), parts.objects),
+        SyncDoor(access, sync, links, deliver),
     )

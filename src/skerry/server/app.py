@@ -6,8 +6,10 @@ end. The path to a door is kept short: no middleware, one table of prefixes.
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
@@ -20,6 +22,7 @@ from skerry.server.access import Access, Denied, path_act, require
 from skerry.server.audit import Answered, AuditLog
 from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require_user
 from skerry.server.authorization.defaults import JOINING_PREFIXES, PUBLIC_DOCUMENTS
+from skerry.server.conversations import Conversation, Peer, converse, refusing_handshake
 from skerry.server.health import Health
 from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams, refusal
 from skerry.server.impersonation import impersonated
@@ -76,6 +79,7 @@ class App:
         self._measured = measured
         self._audit = audit
         self._doors = {prefix: door for door in doors for prefix in door.prefixes}
+        self._conversing = frozenset(route.path for door in doors for route in door.routes() if route.converses)
         self._guards = guards
         self._health = health
         self._clock = clock
@@ -84,41 +88,65 @@ class App:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             raise NotImplementedError(f"no {scope['type']} here")
         started = self._clock.monotonic_seconds()
         request = Request(scope, receive, ANONYMOUS)
+        reply = refusing_handshake(send) if request.is_handshake else send
         audit_id, received = _audit_id(scope["headers"]), self._clock.now()
         shared: Headers = [(b"audit-id", audit_id)]
-        streamed = False
+        lasts = False
         try:
             answer = await self._answer_in_time(request)
-            streamed = isinstance(answer, Streaming)
-            if isinstance(answer, Streaming):
-                headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
-                with self._inflight.stream(request.user):
-                    self._record(request, Answered(audit_id.decode(), 200, "ResponseStarted", received))
-                    await self._streams.send(answer, headers, receive, send)
-                code = 200
-            else:
-                code = answer.status
-                await _send(answer, shared, request.method, send)
+            lasts = not isinstance(answer, Response)
+            begun = Answered(audit_id.decode(), 200, "ResponseStarted", received)
+            match answer:
+                case Streaming():
+                    headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
+                    with self._inflight.stream(request.user):
+                        self._record(request, begun)
+                        await self._streams.send(answer, headers, receive, send)
+                    code = 200
+                case Conversation():
+                    with self._inflight.link(request.user):
+                        self._record(request, begun)
+                        peer = Peer(receive, send, partial(self._admitted, request))
+                        await converse(answer, peer, shared)
+                    code = 101
+                case Response():
+                    code = answer.status
+                    await _send(answer, shared, request.method, reply)
         except ApiError as error:
             if isinstance(error, Denied):
                 request.decision = error.decision
             refused = self._refusal(request, error)
             code = refused.status
-            await _send(refused, shared, request.method, send)
+            await _send(refused, shared, request.method, reply)
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
             code = 500
             failure = InternalError("an error on the server: see its log")
-            await _send(self._refusal(request, failure), shared, request.method, send)
+            await _send(self._refusal(request, failure), shared, request.method, reply)
         self._record(request, Answered(audit_id.decode(), code, "ResponseComplete", received))
         verb, resource = request.verb or "other", request.resource
         answered(verb, resource, code).inc()
-        if not streamed:
+        if not lasts:
             duration(verb, resource).observe(self._clock.monotonic_seconds() - started)
+
+    @asynccontextmanager
+    async def _admitted(self, request: Request) -> AsyncIterator[None]:
+        """Let a message of a conversation in for the length of the block, as the request that began it was."""
+        try:
+            with within(REQUEST_SECONDS):
+                await self._identify(request)
+                with self._inflight.request(request.user, "POST"):
+                    yield
+        except TimeoutError as error:
+            raise Timeout(f"the message took longer than {REQUEST_SECONDS:.0f}s") from error
+
+    def converses_at(self, path: str) -> bool:
+        """Tell whether a path is that of a conversation."""
+        return path in self._conversing
 
     def _record(self, request: Request, answered: Answered) -> None:
         if self._audit is not None:

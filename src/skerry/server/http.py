@@ -19,6 +19,7 @@ from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.server.access import Act, Decision
 from skerry.server.auth import User
+from skerry.server.conversations import Conversation
 
 log = get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Request:
     decision: Decision | None
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, user: User) -> None:
-        self.method: str = scope["method"]
+        self.method: str = scope.get("method", "GET")  # a handshake is a GET, which ASGI leaves out
         self.path: str = scope["path"].rstrip("/") or "/"
         self.user = user
         self.impersonator: User | None = None
@@ -69,6 +70,11 @@ class Request:
         self.is_routine = False
         self._scope = scope
         self._receive = receive
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether it asks for a conversation, on a path where there is one."""
+        return bool(self._scope["type"] == "websocket")
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -185,7 +191,7 @@ class Streaming:
     content_type: str = JSON
 
 
-Answer = Response | Streaming
+Answer = Response | Streaming | Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +203,15 @@ class Route:
         path: with names in braces, such as "/api/v1/namespaces/{namespace}/secrets".
         watch: whether it is the watch of a collection (`?watch=true`), which is a verb of its own.
         act: what the caller must be allowed, in the namespace default; None where method and path tell it.
+        converses: whether it is answered by a conversation, to a handshake of WebSocket. Elsewhere a wish to upgrade
+            is passed over, as HTTP allows.
     """
 
     method: str
     path: str
     watch: bool = False
     act: Act | None = None
+    converses: bool = False
 
 
 class Door(Protocol):

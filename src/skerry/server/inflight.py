@@ -3,7 +3,7 @@
 At a bound the answer is 429 with `Retry-After: 1`, and names the bound; clients of Kubernetes try again by themselves.
 Administrators are counted and never refused, as in kube-apiserver: whoever has to find out what is wrong gets an
 answer. A request is in flight from its user's being known until its answer is made; a watch or a followed log counts
-as a stream instead, while it is open.
+as a stream instead, while it is open, and the link of a node as a link.
 """
 
 from collections import Counter
@@ -32,8 +32,11 @@ class InflightLimits:
         max_streams_inflight: watches and followed logs; ten thousand of clients is what the log is made for.
         max_user_requests_inflight: requests of either kind, of one user.
         max_user_streams_inflight: streams of one user.
-        max_node_requests_inflight: requests of nodes of fleets, whatever they are: a fleet that comes back at once
-            leaves room for people, and they for it.
+        max_node_requests_inflight: requests of nodes of fleets, whatever they are, and messages of their links: a
+            fleet that comes back at once leaves room for people, and they for it.
+        max_node_links_inflight: open links of nodes; apart from streams for the same reason.
+        max_node_own_links_inflight: of one node. It has one, or two for its two agents, and more while one takes
+            another's place.
     """
 
     max_requests_inflight: int = 400
@@ -42,6 +45,8 @@ class InflightLimits:
     max_user_requests_inflight: int = 100
     max_user_streams_inflight: int = 1_000
     max_node_requests_inflight: int = 500
+    max_node_links_inflight: int = 10_000
+    max_node_own_links_inflight: int = 8
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -70,6 +75,10 @@ class Inflight:
     def stream(self, user: User) -> AbstractContextManager[None]:
         """Count a stream for the length of the block; raises TooManyRequests."""
         return self._counted(user, "max_streams_inflight", "max_user_streams_inflight")
+
+    def link(self, user: User) -> AbstractContextManager[None]:
+        """Count a link of a node for the length of the block; raises TooManyRequests."""
+        return self._counted(user, "max_node_links_inflight", "max_node_own_links_inflight")
 
     @contextmanager
     def _counted(self, user: User, limit: str, user_limit: str) -> Iterator[None]:

@@ -15,7 +15,10 @@ from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
+from skerry.fleet.reports import REPORT_BYTES_MAX
 from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
@@ -37,6 +40,11 @@ LINGER_SECONDS = 5.0
 #: How long a client may take nothing of what waits for it. A reader that is slow but reads is left alone.
 STALLED_SECONDS = 60.0
 _BACKLOG = 1024
+#: Of one message over a WebSocket, however many frames it comes in: a report with its envelope.
+MESSAGE_BYTES_MAX = REPORT_BYTES_MAX + 64 * 1024
+#: How often an open WebSocket is asked whether it is still there, and how long it may take to say so.
+PING_SECONDS, PONG_SECONDS = 20.0, 20.0
+SWITCHING = 101
 
 #: An ASGI application.
 Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
@@ -51,14 +59,15 @@ class ServeSettings:
         port: 0 for any free one.
         keep_alive_seconds: how long an idle connection stays; longer than Go clients keep theirs.
         drain_seconds: how long running requests may take when the server stops.
-        connections_max: above this, requests get 503: room for the watches of `LogSettings.watchers_max`.
+        connections_max: above this, requests get 503: room for the watches of `LogSettings.watchers_max`, and for the
+            links of `InflightLimits.max_node_links_inflight`.
     """
 
     host: str = "127.0.0.1"
     port: int = 6443
     keep_alive_seconds: int = 100
     drain_seconds: int = 5
-    connections_max: int = 11_000
+    connections_max: int = 21_000
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -82,7 +91,7 @@ async def serve(app: App, settings: ServeSettings, identity: ServerIdentity) -> 
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
     config = _configuration(app, settings)
-    config.ssl = identity.context
+    config.ssl, config.ws_protocol_class = identity.context, BoundedWebSocketProtocol
     async with background(("tls", identity.keep_current)), _listening(config, [listener]):
         try:
             shown = f"[{host}]" if ":" in host else host
@@ -159,6 +168,10 @@ def _configuration(app: Asgi, settings: ServeSettings) -> uvicorn.Config:
         proxy_headers=False,
         backlog=_BACKLOG,
         limit_concurrency=settings.connections_max,
+        ws_max_size=MESSAGE_BYTES_MAX,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        ws_per_message_deflate=False,  # it would keep a window for each of thousands of connections
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
@@ -184,7 +197,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         for connection in tuple(self.server_state.connections):
-            cast("BoundedHttpProtocol", connection).abort()
+            cast("BoundedHttpProtocol | BoundedWebSocketProtocol", connection).abort()
         await asyncio.sleep(0)  # lets the transports notice
 
 
@@ -207,6 +220,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", HeldWrites(transport, self.loop)))
         self._certificate = _certificate_of(transport)
         self._begin_head()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Tell whether a wish for a WebSocket is granted; elsewhere it is passed over, and the request answered."""
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        return super()._should_upgrade_to_ws() and cast("App", self.app).converses_at(path)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: any client may wish for an upgrade."""
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection on; it waits for no head any more."""
+        self._end_wait()
+        super().handle_websocket_upgrade()
 
     def _begin_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -309,6 +335,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._end_wait()
         self._end_stall()
         super().connection_lost(exc)
+
+
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSockets, that cut a client which takes nothing, and know the client's certificate."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Answer a handshake, or have the application do that."""
+        super().handle_connect(event)
+        if (certificate := _certificate_of(self.transport)) is not None and self.response.status_code == SWITCHING:
+            self.scope["extensions"][CLIENT_CERTIFICATE] = certificate  # type: ignore[assignment] # ours is an object
+
+    def keepalive_timeout(self) -> None:
+        """Cut a client that answers no ping: what waits for it would never be taken."""
+        log.info("cut a client that does not answer pings", seconds=PONG_SECONDS)
+        self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.stop_keepalive()
+        self.transport.abort()
 
 
 def _certificate_of(transport: asyncio.Transport) -> ClientCertificate | None:

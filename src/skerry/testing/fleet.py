@@ -47,6 +47,7 @@ class FleetDoors:
         device: asks as somebody without a credential.
         client: the same objects as kubectl sees them.
         authority: signs certificates.
+        identity: what a server of these doors shows.
     """
 
     http: httpx.AsyncClient
@@ -57,6 +58,7 @@ class FleetDoors:
     parts: Joining
     authority: Authority
     app: App
+    identity: ServerIdentity
 
     async def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """Ask as the administrator, insist on the status, and return the answer's document."""
@@ -78,8 +80,12 @@ class FleetDoors:
 
     async def joined(self, fingerprint: str = "SN001", **more: Any) -> "NodeClient":
         """Let a device join."""
+        return self.node((await self.certificate(fingerprint, **more))["cert"])
+
+    async def certificate(self, fingerprint: str = "SN001", **more: Any) -> Any:
+        """Let a device join, and return its certificate and key."""
         answer = await self.device.post("/v1/active", json=self.activation(fingerprint, **more))
-        return self.node(_document(answer, 200)["certificate"]["cert"])
+        return _document(answer, 200)["certificate"]
 
     def node(self, pem: str) -> "NodeClient":
         """Return a client that shows a certificate, as TLS hands it in."""
@@ -148,4 +154,4 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
             for client in (http, device):
                 client.event_hooks["response"].append(described.checked)
             client_of_log = Client(LocalTransport(verbs, manager="test"))
-            yield FleetDoors(http, device, client_of_log, verbs, fleet, parts, authority, app)
+            yield FleetDoors(http, device, client_of_log, verbs, fleet, parts, authority, app, trusted.identity)

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from skerry.kit import tasks
+from skerry.kit.backoff import Backoff
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running
 
@@ -111,7 +112,7 @@ async def test_keep_running_survives_a_failed_turn():
 
 async def test_a_wakeup_ends_the_wait_after_a_failed_turn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tasks, "WOKEN_RETRY_SECONDS_MIN", 0.0)
-    monkeypatch.setattr(tasks.Backoff, "next_seconds", lambda _: 3600.0)
+    monkeypatch.setattr(Backoff, "next_seconds", lambda _: 3600.0)
     wakeup, failed, mended = Wakeup(), asyncio.Event(), asyncio.Event()
 
     async def turn() -> None:

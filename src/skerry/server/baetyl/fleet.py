@@ -54,6 +54,8 @@ class Fleet:
         self._generated_of: dict[Key, tuple[str, ...]] = {}
         #: How each node is connected, by namespace and name.
         self._connections: dict[str, dict[str, Connection]] = {}
+        #: What nodes are told besides what they are to run, for as long as the node is there.
+        self._specs: dict[Key, int] = {}
         self._listeners: list[Callable[[set[Key]], None]] = []
         self._moved = asyncio.Event()
         followers: tuple[Follower[Any], ...] = (
@@ -77,7 +79,7 @@ class Fleet:
             yield
 
     def on_change(self, listener: Callable[[set[Key]], None]) -> None:
-        """Call `listener` with the nodes whose desire changed, at every change; it must not block."""
+        """Call `listener` with the nodes that are to be told something else, at every change; it must not block."""
         self._listeners.append(listener)
 
     def generated_by(self, key: Key) -> str:
@@ -144,11 +146,17 @@ class Fleet:
         nodes.pop(key[1], None)
         if not nodes:
             self._connections.pop(key[0], None)
-        self._tell(self.index.drop_node(key))
+        self._specs.pop(key, None)
+        self._tell({key} | self.index.drop_node(key))
 
     def _put_node(self, node: Node) -> None:
+        key = (node.namespace, node.name)
         self._connections.setdefault(node.namespace, {})[node.name] = connection_of(node)
-        self._tell(self.index.put_node((node.namespace, node.name), node.metadata.labels or {}))
+        changed = self.index.put_node(key, node.metadata.labels or {})
+        # Properties, how often it reports, and whether its certificates still hold: a number is enough to see a change.
+        told = hash((node.uid, node.spec.model_dump_json(), node.status.certificates_after))
+        before, self._specs[key] = self._specs.get(key, told), told
+        self._tell(changed if before == told else changed | {key})
 
     def _put_application(self, application: Application) -> None:
         key = (application.namespace, application.name)

@@ -4,18 +4,21 @@
     GET  /v1/active/{resource}   what it is installed from; also /v1/init/{resource}
     POST /v1/sync/report         a node reports, and is told what to change
     POST /v1/sync/desire         it fetches what it is to run
+    GET  /v1/sync                a link for all of that (WebSocket)
 
 Owns these routes and their bounds. Does not own what they mean (`activation`, `install`, `sync`, `delivery`). Who a
 node is, its certificate says (`node_certificates`); Baetyl's header `common-name` counts for nothing here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import orjson
 from pydantic import ValidationError
 
 from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge
 from skerry.api.model import Document
+from skerry.fleet.frames import REPORT_SECONDS
 from skerry.fleet.reports import REPORT_BYTES_MAX, ReportRefused, escaped, read_object
 from skerry.server.access import Access, path_act, require
 from skerry.server.auth import CREDENTIAL_ID
@@ -23,14 +26,14 @@ from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation, ActivationRequest
 from skerry.server.baetyl.delivery import Delivery, Place, read_infos
 from skerry.server.baetyl.door import identified, refusal, unknown_method
-from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install
+from skerry.server.baetyl.links import Links
 from skerry.server.baetyl.stored_objects import RESOURCE, StoredObjects
 from skerry.server.baetyl.sync import Sync
+from skerry.server.conversations import Conversation
 from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.node_certificates import node_of
 from skerry.server.operations import json
-from skerry.server.verbs.verbs import Verbs
 
 #: What a device sends to join.
 ACTIVATION_BYTES_MAX = 64 * 1024
@@ -87,49 +90,63 @@ class JoiningDoor:
         return refusal(request, error)
 
 
+#: Answers what a node asks for, which reached this server under an address.
+Deliver = Callable[[Place, str], Delivery]
+
+
 class SyncDoor:
     """Answers nodes; a `Door`."""
 
     prefixes = (_SYNC,)
 
-    def __init__(self, verbs: Verbs, access: Access, fleet: Fleet, sync: Sync, objects: StoredObjects) -> None:
-        self._verbs = verbs
+    def __init__(self, access: Access, sync: Sync, links: Links, deliver: Deliver) -> None:
         self._access = access
-        self._fleet = fleet
         self._sync = sync
-        self._objects = objects
+        self._links = links
+        self._deliver = deliver
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
-        return (Route("POST", _REPORT), Route("POST", _DESIRE))
+        return (Route("POST", _REPORT), Route("POST", _DESIRE), Route("GET", _SYNC, converses=True))
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
         request.decision = require(self._access, request.user, path_act(request.method, request.path))
-        if request.method != "POST" or request.path not in {_REPORT, _DESIRE}:
+        act = (request.method, request.path)
+        if act not in {("POST", _REPORT), ("POST", _DESIRE), ("GET", _SYNC)}:
             raise unknown_method(request)
         place = node_of(request.user)
         if place is None:
             raise errors.invalid("only a node with its certificate may report")
         request.verb, request.resource = request.path.rpartition("/")[2], "nodes.cloud.baetyl.io"
         request.is_routine = True
+        deliver = partial(self._deliver, place, f"https://{request.header(b'host')}")
+        if request.path == _SYNC:
+            return self._conversation(request, place, deliver)
         document = await _read(request)
         if request.path == _REPORT:
-            answer = await self._report(request, place, document)
+            told = await self._sync.report(
+                place, document, source=request.header(b"source"), credential=_credential(request)
+            )
+            seconds = (REPORT_SECONDS.encode(), str(told.report_seconds).encode())
+            response = Response(escaped(orjson.dumps(told.changes)), headers=(seconds,))
         else:
-            urls = self._objects.urls_at(f"https://{request.header(b'host')}")
-            delivery = Delivery(self._verbs, self._fleet, place, urls)
-            answer = {"values": await delivery.values(read_infos(document))}
-        return identified(Response(escaped(orjson.dumps(answer))), request)
+            values = await deliver().values(read_infos(document))
+            response = Response(escaped(orjson.dumps({"values": values})))
+        return identified(response, request)
 
-    async def _report(self, request: Request, place: Place, report: Document) -> Document | None:
-        credential = next(iter(request.user.extra.get(CREDENTIAL_ID, ())), "")
-        source = request.header(b"source")
-        return await self._sync.report(place, report, source=source, credential=credential)
+    def _conversation(self, request: Request, place: Place, deliver: Callable[[], Delivery]) -> Conversation:
+        if not request.is_handshake:
+            raise errors.invalid(f"{_SYNC} is a link of frames: ask for it with the handshake of a WebSocket")
+        return Conversation(partial(self._links.hold, place, _credential(request), deliver))
 
     def refusal(self, request: Request, error: ApiError) -> Response:
         """Write an error in Baetyl's form; see `Door`."""
         return refusal(request, error)
+
+
+def _credential(request: Request) -> str:
+    return next(iter(request.user.extra.get(CREDENTIAL_ID, ())), "")
 
 
 async def _read(request: Request) -> Document:

@@ -28,6 +28,21 @@ _TOKEN: Document = {
 }
 
 
+_LINK: Document = {
+    "summary": "Report, be told, and take commands, over a WebSocket",
+    "description": "In frames of JSON: kind, meta and content; docs/reference/baetyl-sync.md.",
+    "tags": ["Joining"],
+    "security": [{"certificate": []}],
+    "responses": {
+        "101": {"description": "The link is open."},
+        "default": {
+            "description": "What was wrong.",
+            "content": {"application/json": {"schema": ref("Error")}},
+        },
+    },
+}
+
+
 def joining_paths() -> Document:
     """Return the paths, as the document has them."""
     resource: Document = {"name": "resource", "in": "path", "required": True, "schema": TEXT}
@@ -36,6 +51,7 @@ def joining_paths() -> Document:
         "/v1/active": {"post": _post("Join as a node", "ActivationRequest", "Activated", "device")},
         "/v1/active/{resource}": fetched,
         "/v1/init/{resource}": fetched,
+        "/v1/sync": {"get": _LINK},
         "/v1/sync/report": {"post": _post("Report, and be told what to change", "Report", "Delta", "node")},
         "/v1/sync/desire": {"post": _post("Fetch what is to run", "Infos", "Values", "node")},
     }

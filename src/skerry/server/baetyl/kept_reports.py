@@ -56,7 +56,7 @@ class KeptReports:
         await self._others()
         before = None if needs_whole else self._known.pop(place, None)
         for _ in range(RACES_MAX):
-            report = made(before or await self._read(place))
+            report = made(before or await self.read(place))
             try:
                 kept = await self._verbs.record(Target(NODE_REPORT, *place), report)
             except (AlreadyExists, Conflict, NotFound) as error:
@@ -79,7 +79,8 @@ class KeptReports:
         if gathered is not None:
             gathered.set_result(None)
 
-    async def _read(self, place: Place) -> NodeReport | None:
+    async def read(self, place: Place) -> NodeReport | None:
+        """Return a node's last report, whole; None for none."""
         try:
             return from_document(NodeReport, (await self._verbs.get(Target(NODE_REPORT, *place))).document)
         except NotFound:

@@ -14,7 +14,7 @@ from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT, Node, NodeReport, repo
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference, from_document
 from skerry.fleet.desire import told
-from skerry.fleet.reports import APPS, SOURCE_INIT, SYSTEM_APPS, delta, merged_report, reported_versions
+from skerry.fleet.reports import APPS, PROPERTIES, SOURCE_INIT, SYSTEM_APPS, delta, merged_report, reported_versions
 from skerry.fleet.sightings import identity_of, seen
 from skerry.kit.clock import Clock
 from skerry.server.baetyl import errors
@@ -35,12 +35,27 @@ class _Node:
     uid: str
     decides_itself: bool
     properties: Mapping[str, str]
+    report_seconds: int
 
     @classmethod
     def read(cls, document: Document) -> "_Node":
         node = from_document(Node, document)
         properties = {name: each.value for name, each in (node.spec.properties or {}).items()}
-        return cls((node.namespace, node.name), node.uid, node.spec.mode == "local", properties)
+        decides_itself, seconds = node.spec.mode == "local", node.spec.core.frequency
+        return cls((node.namespace, node.name), node.uid, decides_itself, properties, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a node is told.
+
+    Attributes:
+        changes: what it has to change; None where it decides for itself.
+        report_seconds: how often it is to report.
+    """
+
+    changes: Document | None
+    report_seconds: int
 
 
 class Sync:
@@ -59,8 +74,8 @@ class Sync:
         self._nodes = Readings[_Node](NODES_REMEMBERED)
         self._reports = KeptReports(verbs)
 
-    async def report(self, place: Place, report: Document, *, source: str, credential: str) -> Document | None:
-        """Keep a report, and return what its node has to change; None for a node that decides for itself.
+    async def report(self, place: Place, report: Document, *, source: str, credential: str) -> Told:
+        """Keep a report, and return what its node is told.
 
         Args:
             place: whose report it is.
@@ -79,13 +94,38 @@ class Sync:
             needs_whole=source == SOURCE_INIT,
         )
         if node.decides_itself:
-            return None
+            return Told(None, node.report_seconds)
         apps, system_apps = reported_versions(kept.report, APPS), reported_versions(kept.report, SYSTEM_APPS)
         await self._fleet.caught_up(place, apps, system_apps)
         desire = self._fleet.index.desire(place)
         if not desire.sysapps:
             raise errors.BaetylError("ErrNodeNotReady", f"The node ({place[1]}) is not ready, please retry later.")
-        return delta(kept.report, told(desire.apps, apps), told(desire.sysapps, system_apps), node.properties)
+        changes = delta(kept.report, told(desire.apps, apps), told(desire.sysapps, system_apps), node.properties)
+        return Told(changes, node.report_seconds)
+
+    async def wanted(self, place: Place) -> Told:
+        """Return all that is wanted of a node, whatever it has: to be told without being asked.
+
+        Told whole, it is true wherever the node is with what it was told before; nothing, where it decides for itself,
+        or nothing is known of what it is to run.
+
+        Raises:
+            NotFound: there is no such node.
+        """
+        node, before = await self._node(place), await self._reports.read(place)
+        desire = self._fleet.index.desire(place)
+        if node.decides_itself or before is None or not desire.sysapps:
+            return Told({}, node.report_seconds)
+        changes: Document = {
+            member: [{"name": name, "version": version} for name, version in told(part, reported)]
+            for member, part, reported in (
+                (APPS, desire.apps, reported_versions(before.report, APPS)),
+                (SYSTEM_APPS, desire.sysapps, reported_versions(before.report, SYSTEM_APPS)),
+            )
+        }
+        if node.properties:
+            changes[PROPERTIES] = dict(node.properties)
+        return Told(changes, node.report_seconds)
 
     async def _node(self, place: Place) -> _Node:
         target = Target(NODE, *place)

@@ -1,0 +1,64 @@
+"""Nodes with a WebSocket link to a server that listens, frame by frame."""
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+
+from skerry.server.serve import ServingAt
+
+#: How long a frame may take to come on a busy machine.
+SECONDS_MAX = 60.0
+
+
+@dataclass(frozen=True)
+class NodeLink:
+    """An open link, as its node sees it."""
+
+    connection: ClientConnection
+
+    async def send(self, kind: str, content: Any = None, **meta: str) -> None:
+        """Send a frame."""
+        await self.connection.send(orjson.dumps({"kind": kind, "meta": meta, "content": content}).decode())
+
+    async def receive(self) -> Any:
+        """Return the next frame."""
+        async with asyncio.timeout(SECONDS_MAX):
+            return orjson.loads(await self.connection.recv())
+
+    async def ask(self, kind: str, content: Any = None, **meta: str) -> Any:
+        """Send a frame, and return the next that comes."""
+        await self.send(kind, content, **meta)
+        return await self.receive()
+
+    async def closed(self) -> tuple[int, str]:
+        """Wait until the server ends the link; return its code and reason."""
+        async with asyncio.timeout(SECONDS_MAX):
+            await self.connection.wait_closed()
+        return self.connection.close_code or 0, self.connection.close_reason or ""
+
+
+def node_trust(authority_pem: str, certificate: Any) -> ssl.SSLContext:
+    """Return the TLS of a node that trusts an authority and shows a certificate; None for one without."""
+    context = ssl.create_default_context(cadata=authority_pem)
+    if certificate is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("cert", "key"):
+                Path(folder, name).write_text(certificate[name])
+            context.load_cert_chain(Path(folder, "cert"), Path(folder, "key"))
+    return context
+
+
+@asynccontextmanager
+async def linked(at: ServingAt, trust: ssl.SSLContext, path: str = "/v1/sync") -> AsyncIterator[NodeLink]:
+    """Open a link for the length of the block; raises websockets' InvalidStatus where it is refused."""
+    uri = f"wss://{at.host}:{at.port}{path}"
+    async with connect(uri, ssl=trust, proxy=None, open_timeout=SECONDS_MAX, max_size=None) as connection:
+        yield NodeLink(connection)
