@@ -117,16 +117,20 @@ def test_agents_restart_and_run_what_they_ran_while_the_control_plane_is_away(
     assert agent.stop() == 0
     agent.start()
 
+    def status() -> Any:
+        return json.loads((agent.home / "data" / "status.json").read_text())
+
     def again() -> bool:
-        status = json.loads((agent.home / "data" / "status.json").read_text())
-        found = {each["name"]: each["status"] for each in status["applications"]}
-        return status["pid"] == agent.process.pid and found.get("steady") == "Running"  # type: ignore[union-attr]
+        told = status()
+        found = {each["name"]: each["status"] for each in told["applications"]}
+        return told["pid"] == agent.process.pid and found.get("steady") == "Running"  # type: ignore[union-attr]
 
     until(again, "the application runs again without the control plane")
     fleet.skerry.start()
     fleet.find()
     for node in nodes[:2]:
         fleet.until_status(node, "steady", "Running")
+    until(lambda: status()["link"] == "websocket", "the node has a link again")
 
 
 #: Runs on the first node, and ends again and again on all others.

@@ -108,5 +108,5 @@ def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> t
     return (
         baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects)),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
-        SyncDoor(access, sync, links, deliver),
+        SyncDoor(access, parts.activation, sync, links, deliver),
     )

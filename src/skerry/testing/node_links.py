@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
-from skerry.server.serve import ServingAt
+from skerry.server.serve import ServeSettings, ServingAt, serve
+from skerry.testing.fleet import FleetDoors, open_fleet_doors
 
 #: How long a frame may take to come on a busy machine.
 SECONDS_MAX = 60.0
@@ -62,3 +63,32 @@ async def linked(at: ServingAt, trust: ssl.SSLContext, path: str = "/v1/sync") -
     uri = f"wss://{at.host}:{at.port}{path}"
     async with connect(uri, ssl=trust, proxy=None, open_timeout=SECONDS_MAX, max_size=None) as connection:
         yield NodeLink(connection)
+
+
+@dataclass(frozen=True)
+class ServedFleet:
+    """Front doors of a fleet that listen, and a node that joined: sn001, with the label site=lyon.
+
+    Attributes:
+        certificate: the node's, with its key.
+        trust: of the node.
+    """
+
+    doors: FleetDoors
+    at: ServingAt
+    certificate: Any
+    trust: ssl.SSLContext
+
+    def link(self) -> AbstractAsyncContextManager[NodeLink]:
+        """Open a link of the node."""
+        return linked(self.at, self.trust)
+
+
+@asynccontextmanager
+async def served_fleet(directory: Path) -> AsyncIterator[ServedFleet]:
+    """Serve the front doors of a fleet over TLS for the length of the block."""
+    async with open_fleet_doors(directory) as doors, serve(doors.app, ServeSettings(port=0), doors.identity) as at:
+        await doors.product(enableWhitelist=0, labels={"site": "lyon"})
+        await doors.system_application()
+        certificate = await doors.certificate()
+        yield ServedFleet(doors, at, certificate, node_trust(doors.authority.pem.decode(), certificate))

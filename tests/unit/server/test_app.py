@@ -139,9 +139,9 @@ async def test_metrics_count_by_verb_and_resource(http: httpx.AsyncClient) -> No
     assert "no-such-resource-xyz" not in text
 
 
-async def test_only_http_is_spoken(app: App) -> None:
+async def test_only_http_and_websockets_are_spoken(app: App) -> None:
     with pytest.raises(NotImplementedError):
-        await app({"type": "websocket"}, None, None)  # type: ignore[arg-type] # never called
+        await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type] # never called
 
 
 async def test_bodies_over_the_limit_are_told_the_limit(http: httpx.AsyncClient) -> None:

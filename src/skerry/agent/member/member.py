@@ -20,11 +20,14 @@ from skerry.agent.member.activation import activate
 from skerry.agent.member.applications import Applications, Runner
 from skerry.agent.member.containers import ContainerPolicy, Containers, connected
 from skerry.agent.member.downloads import Downloads
+from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.functions import TYPE as FUNCTION
 from skerry.agent.member.functions import Functions
-from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
+from skerry.agent.member.link import CloudLink, Told, cloud_link, ssl_context
+from skerry.agent.member.pace import Pace
 from skerry.agent.member.programs import Programs
+from skerry.agent.member.renewal import Renewal
 from skerry.agent.member.replica import PROPERTIES, SYSTEM_APPS, Replica
 from skerry.agent.member.settings import (
     STATUS_FILE,
@@ -35,11 +38,14 @@ from skerry.agent.member.settings import (
     known_identity,
     product_of,
 )
+from skerry.agent.member.socket_link import SocketLink, told_by
 from skerry.agent.member.staging import Stage
 from skerry.agent.member.usage import host_name, machine_facts, machine_stats
 from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
+from skerry.fleet import frames
+from skerry.fleet.frames import Frame
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
@@ -56,13 +62,24 @@ ACTIVATION_SECONDS_MAX = 45.0
 
 
 class Member:
-    """A running member, as `run_member` yields it."""
+    """A running member, as `run_member` yields it.
 
-    def __init__(self, name: str, link: CloudLink, replica: Replica, applications: Applications, clock: Clock) -> None:
-        self.name = name
-        self._link = link
+    Args:
+        identity: who this node is.
+        replica: what is wanted.
+        applications: keeps it so.
+        pace: of its reports.
+        clock: for the times that are told.
+    """
+
+    def __init__(
+        self, identity: Identity, replica: Replica, applications: Applications, pace: Pace, clock: Clock
+    ) -> None:
+        self.name = identity.name
+        self.wakeup = Wakeup()
         self._replica = replica
         self._applications = applications
+        self._pace = pace
         self._clock = clock
         self._host = host_name()
         #: Tells this agent from another that is the same node on a machine that says the same of itself.
@@ -70,11 +87,18 @@ class Member:
         self._reported: Document = {}
         #: When the control plane last took a report; "" for never since the start.
         self.reported_at = ""
+        self.link = "none"
 
     def status(self) -> Document:
         """Say how this node is, for `skerry agent status`."""
         states = [state.document(self._host) for state in self._applications.states()]
-        return {"node": self.name, "pid": os.getpid(), "reportedAt": self.reported_at, "applications": states}
+        return {
+            "node": self.name,
+            "pid": os.getpid(),
+            "reportedAt": self.reported_at,
+            "link": self.link,
+            "applications": states,
+        }
 
     def changing(self) -> Document:
         """Return the part of a report whose change is worth a report of its own."""
@@ -89,14 +113,10 @@ class Member:
         changing = self.changing()
         # This very program is all of Baetyl's parts.
         system = [{"name": name, "version": version} for name, version in self._replica.wanted(SYSTEM_APPS).items()]
+        version = f"skerry-{skerry.__version__}"
         return {
             "time": rfc3339(self._clock.now()),
-            "core": {
-                "goVersion": "",
-                "binVersion": f"skerry-{skerry.__version__}",
-                "gitRevision": "",
-                "session": self._session,
-            },
+            "core": {"goVersion": "", "binVersion": version, "gitRevision": "", "session": self._session},
             "node": {self._host: machine_facts()},
             "nodestats": {self._host: machine_stats(data_dir)},
             "apps": changing["apps"],
@@ -106,23 +126,45 @@ class Member:
             PROPERTIES: dict(self._replica.properties),
         }
 
-    async def tell(self, data_dir: Path) -> None:
+    async def tell(self, data_dir: Path, http: CloudLink, socket: SocketLink) -> None:
         """Report, and take what is answered. Raises LinkError."""
         self._reported = self.changing()
-        delta = await self._link.report(self.report(data_dir))
-        self.reported_at = rfc3339(self._clock.now())
+        report = self.report(data_dir)
+        over_socket = socket.is_open
+        told = await (socket.report(report) if over_socket else http.report(report))
+        self.reported_at, self.link = rfc3339(self._clock.now()), "websocket" if over_socket else "http"
+        self.take(told)
+
+    def take(self, told: Told) -> None:
+        """Take what the control plane tells; raises LinkError."""
+        if told.report_seconds.isdecimal() and self._pace.told(int(told.report_seconds)):
+            self.wakeup.set()
         try:
-            changed = self._replica.take(delta)
+            changed = self._replica.take(told.changes)
         except OSError as error:  # what can't be kept of the applications themselves is told as their cause
             changed = True
             log.warning("what is to run is not on disk yet", reason=error.strerror or str(error))
         if changed:
             self._applications.look()
 
-    @property
-    def has_news(self) -> bool:
-        """Tell whether something changed since the last report."""
-        return self.changing() != self._reported
+    def hear(self, frame: Frame) -> None:
+        """Take a frame that came without having been asked for."""
+        if frame.kind == frames.REPORT:
+            try:
+                self.take(told_by(frame))
+            except LinkError as error:
+                log.warning("what the control plane told can't be taken", reason=error.public)
+
+    def next_report_seconds(self) -> float:
+        """Return how long to wait for the next report."""
+        pending = any(state.status == "Pending" for state in self._applications.states())
+        return self._pace.next_seconds(self._clock.monotonic_seconds(), pending=pending)
+
+    def look(self) -> None:
+        """Have what changed since the last report reported soon."""
+        if self.changing() != self._reported:
+            self._pace.changed(self._clock.monotonic_seconds())
+            self.wakeup.set()
 
 
 @asynccontextmanager
@@ -146,8 +188,8 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         identity = await _activated(settings, product_of(settings), entered)
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="agent-files"))
-        link = await stack.enter_async_context(cloud_link(settings, identity))
         trust = ssl_context(settings, identity)
+        link = await stack.enter_async_context(cloud_link(settings.addresses, trust))
         http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
         volumes = Volumes(data_dir, program_users(settings))
         stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
@@ -163,18 +205,24 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         }
         applications = Applications(replica, stage, volumes, runners, executor)
         await stack.enter_async_context(applications.running())
-        member = Member(identity.name, link, replica, applications, clock)
-        wakeup = Wakeup()
-        tell = partial(member.tell, data_dir)
-        await stack.enter_async_context(
-            background(
-                (
-                    "agent.report",
-                    partial(keep_running, "report", tell, wakeup=wakeup, resync_seconds=settings.report_seconds),
-                ),
-                ("agent.look", partial(_look, member, data_dir, wakeup, executor)),
-            )
+        member = Member(identity, replica, applications, Pace(settings.report_seconds), clock)
+        socket = SocketLink(settings.addresses, trust, member.wakeup.set, member.hear)
+
+        async def renewed() -> None:
+            await link.renew()
+            await socket.renew()
+
+        renewal = Renewal(settings, identity, trust, link, clock=clock, renewed=renewed)
+        tell, turn = partial(member.tell, data_dir, link, socket), renewal.turn
+        reports = partial(keep_running, "report", tell, wakeup=member.wakeup, resync_seconds=member.next_report_seconds)
+        renewals = partial(keep_running, "certificate", turn, wakeup=Wakeup(), resync_seconds=renewal.next_seconds)
+        loops = (
+            ("agent.report", reports),
+            ("agent.link", socket.run),
+            ("agent.certificate", renewals),
+            ("agent.look", partial(_look, member, data_dir, executor)),
         )
+        await stack.enter_async_context(background(*loops))
         log.info("this node runs", namespace=identity.namespace, node=identity.name)
         yield member
 
@@ -187,7 +235,7 @@ def program_users(settings: MemberSettings) -> ProgramUsers:
 
 async def _activated(settings: MemberSettings, batch: Batch, entered: str) -> Identity:
     backoff = Backoff(first_seconds=1.0, max_seconds=ACTIVATION_SECONDS_MAX)
-    async with cloud_link(settings, None) as link:
+    async with cloud_link(settings.addresses, ssl_context(settings, None)) as link:
         while True:
             try:
                 identity = await activate(link, batch, entered)
@@ -200,12 +248,11 @@ async def _activated(settings: MemberSettings, batch: Batch, entered: str) -> Id
                 return identity
 
 
-async def _look(member: Member, data_dir: Path, wakeup: Wakeup, executor: ThreadPoolExecutor) -> None:
+async def _look(member: Member, data_dir: Path, executor: ThreadPoolExecutor) -> None:
     """Have what changes here reported soon, and tell it to who asks on this machine."""
     told: Document = {}
     while True:
-        if member.has_news:
-            wakeup.set()
+        member.look()
         if (status := member.status()) != told:
             content = orjson.dumps(status, option=orjson.OPT_INDENT_2)
             try:

@@ -6,18 +6,20 @@
                "fingerprints": [{"proof": "hostName", "value": ""}]}}
 
 `node` or `batch` is there: a node of its own has its certificate with it, a device of a product activates
-itself and is given one, which is kept as `identity.json` in its data directory: `data` beside the file, where it does
+itself and is given one. It is kept as `identity.json` in its data directory, as is every certificate that takes the
+place of another; the newest is who this node is. That directory is `data` beside the file, where it does
 not name another as `dataDir`. Members that are unknown here are passed over.
 """
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
 import orjson
+from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from skerry.api.baetyl_v1alpha1 import REPORT_SECONDS_DEFAULT
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.files import write_private
 
@@ -42,6 +44,16 @@ class Certificate(_Part):
     cert: str
     key: str = Field(repr=False)
 
+    @property
+    def begins(self) -> dt.datetime:
+        """Its first moment; raises ValueError for what is no certificate."""
+        return x509.load_pem_x509_certificate(self.cert.encode()).not_valid_before_utc
+
+    @property
+    def ends(self) -> dt.datetime:
+        """Its last moment; raises ValueError likewise."""
+        return x509.load_pem_x509_certificate(self.cert.encode()).not_valid_after_utc
+
 
 class Identity(_Part):
     """Who this node is to its control plane."""
@@ -49,6 +61,11 @@ class Identity(_Part):
     namespace: str
     name: str
     certificate: Certificate
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its namespace and name."""
+        return self.namespace, self.name
 
 
 class Fingerprint(_Part):
@@ -90,8 +107,8 @@ class MemberSettings(_Part):
     """PEM of the authority that the control plane's certificate is of."""
     data_dir: Path = Path("data")
     """What this node keeps; a relative path is below the folder of agent.json."""
-    report_seconds: Annotated[int, Field(ge=1, le=3600)] = REPORT_SECONDS_DEFAULT
-    """How often it reports when nothing changes."""
+    report_seconds: Annotated[int | None, Field(ge=1, le=3600)] = None
+    """How often it reports at least when nothing changes; as often as its control plane says where not given."""
     container_host: str = "unix:///run/docker.sock"
     """The socket of the container engine, Docker's or podman's; it need not be there."""
     container_network: str = ""
@@ -136,15 +153,16 @@ def product_of(settings: MemberSettings) -> Batch:
 
 def known_identity(settings: MemberSettings) -> Identity | None:
     """Return who this node is, if it was told or has been activated before; raises ConfigurationError."""
-    if settings.node is not None:
-        return settings.node
-    path = settings.data_dir / IDENTITY_FILE
+    told, path = settings.node, settings.data_dir / IDENTITY_FILE
     try:
-        return Identity.model_validate(orjson.loads(path.read_bytes()))
+        kept = Identity.model_validate(orjson.loads(path.read_bytes()))
+        if told is None or (kept.place == told.place and kept.certificate.begins >= told.certificate.begins):
+            return kept
     except FileNotFoundError:
-        return None
+        pass
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} can't be read: remove it to activate this device again") from error
+        raise ConfigurationError(f"{path} can't be read: remove it to be who agent.json says, or activated") from error
+    return told
 
 
 def keep_identity(settings: MemberSettings, identity: Identity) -> None:

@@ -21,7 +21,7 @@ from skerry.kit.clock import Clock, rfc3339
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.callbacks import Callbacks, read_callback
 from skerry.server.baetyl.registrar import Registrar
-from skerry.server.node_certificates import COMMON_NAME_CHARACTERS_MAX, common_name, issue_node_certificate
+from skerry.server.node_certificates import COMMON_NAME_CHARACTERS_MAX, Place, common_name, issue_node_certificate
 from skerry.server.tls import Authority
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import Target, WriteOptions
@@ -90,6 +90,14 @@ class Activation:
             "namespace": node.namespace,
             "certificate": self.certificate(node),
         }
+
+    async def renewed(self, place: Place) -> Document:
+        """Make another certificate for a node that showed one which holds; that holds until its own end.
+
+        Raises:
+            NotFound: the node is gone by now.
+        """
+        return self.certificate(from_document(Node, (await self._verbs.get(Target(NODE, *place))).document))
 
     def certificate(self, node: Node) -> Document:
         """Make a certificate for a node, in the form in which agents take it."""

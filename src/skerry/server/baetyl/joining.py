@@ -4,6 +4,7 @@
     GET  /v1/active/{resource}   what it is installed from; also /v1/init/{resource}
     POST /v1/sync/report         a node reports, and is told what to change
     POST /v1/sync/desire         it fetches what it is to run
+    POST /v1/sync/certificate    it is given another certificate (ours)
     GET  /v1/sync                a link for all of that (WebSocket)
 
 Owns these routes and their bounds. Does not own what they mean (`activation`, `install`, `sync`, `delivery`). Who a
@@ -38,7 +39,7 @@ from skerry.server.operations import json
 #: What a device sends to join.
 ACTIVATION_BYTES_MAX = 64 * 1024
 _ACTIVE, _INIT, _SYNC = "/v1/active", "/v1/init", "/v1/sync"
-_REPORT, _DESIRE = f"{_SYNC}/report", f"{_SYNC}/desire"
+_REPORT, _DESIRE, _CERTIFICATE = f"{_SYNC}/report", f"{_SYNC}/desire", f"{_SYNC}/certificate"
 
 
 class JoiningDoor:
@@ -99,30 +100,33 @@ class SyncDoor:
 
     prefixes = (_SYNC,)
 
-    def __init__(self, access: Access, sync: Sync, links: Links, deliver: Deliver) -> None:
+    def __init__(self, access: Access, activation: Activation, sync: Sync, links: Links, deliver: Deliver) -> None:
         self._access = access
+        self._activation = activation
         self._sync = sync
         self._links = links
         self._deliver = deliver
 
     def routes(self) -> Iterable[Route]:
         """Return everything that may be asked; see `Door`."""
-        return (Route("POST", _REPORT), Route("POST", _DESIRE), Route("GET", _SYNC, converses=True))
+        posted = (Route("POST", path) for path in (_REPORT, _DESIRE, _CERTIFICATE))
+        return (*posted, Route("GET", _SYNC, converses=True))
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; see `Door`."""
         request.decision = require(self._access, request.user, path_act(request.method, request.path))
-        act = (request.method, request.path)
-        if act not in {("POST", _REPORT), ("POST", _DESIRE), ("GET", _SYNC)}:
+        if (request.method, request.path) not in {(route.method, route.path) for route in self.routes()}:
             raise unknown_method(request)
         place = node_of(request.user)
         if place is None:
             raise errors.invalid("only a node with its certificate may report")
         request.verb, request.resource = request.path.rpartition("/")[2], "nodes.cloud.baetyl.io"
-        request.is_routine = True
+        request.is_routine = request.path != _CERTIFICATE
         deliver = partial(self._deliver, place, f"https://{request.header(b'host')}")
         if request.path == _SYNC:
             return self._conversation(request, place, deliver)
+        if request.path == _CERTIFICATE:
+            return identified(json(await self._activation.renewed(place)), request)
         document = await _read(request)
         if request.path == _REPORT:
             told = await self._sync.report(

@@ -53,6 +53,7 @@ def joining_paths() -> Document:
         "/v1/init/{resource}": fetched,
         "/v1/sync": {"get": _LINK},
         "/v1/sync/report": {"post": _post("Report, and be told what to change", "Report", "Delta", "node")},
+        "/v1/sync/certificate": {"post": _renew()},
         "/v1/sync/desire": {"post": _post("Fetch what is to run", "Infos", "Values", "node")},
     }
 
@@ -64,6 +65,15 @@ def _post(summary: str, takes: str, answers: str, who: str) -> Document:
         "security": [{}] if who == "device" else [{"certificate": []}],
         "requestBody": {"required": True, "content": _json(ref(takes))},
         "responses": _responses({"application/json": {"schema": ref(answers)}}),
+    }
+
+
+def _renew() -> Document:
+    return {
+        "summary": "Have another certificate, in place of one that holds",
+        "tags": ["Joining"],
+        "security": [{"certificate": []}],
+        "responses": _responses({"application/json": {"schema": ref("NodeCertificate")}}),
     }
 
 

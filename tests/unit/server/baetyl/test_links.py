@@ -3,8 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,18 @@ from skerry.api.model import ObjectMeta
 from skerry.fleet.reports import REPORT_BYTES_MAX
 from skerry.server.conversations import LOCKED_OUT, REPLACED
 from skerry.server.inflight import InflightLimits
-from skerry.server.serve import ServeSettings, ServingAt, serve
+from skerry.server.serve import ServeSettings, serve
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
-from skerry.testing.node_links import NodeLink, linked, node_trust
+from skerry.testing.node_links import ServedFleet, linked, node_trust, served_fleet
 
 REPORT: dict[str, Any] = {"node": {"host1": {"hostname": "host1", "machineID": "m1"}}, "apps": [], "sysapps": []}
 QUESTION = {"x-baetyl-request-id": "q1", "sync": "true"}
 
 
-@dataclass
-class Served:
-    """Front doors that listen, and a node that joined."""
-
-    doors: FleetDoors
-    at: ServingAt
-    trust: ssl.SSLContext
-
-    def link(self) -> AbstractAsyncContextManager[NodeLink]:
-        """Open a link of the node."""
-        return linked(self.at, self.trust)
-
-
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with open_fleet_doors(tmp_path) as doors, serve(doors.app, ServeSettings(port=0), doors.identity) as at:
-        await doors.product(enableWhitelist=0, labels={"site": "lyon"})
-        await doors.system_application()
-        trust = node_trust(doors.authority.pem.decode(), await doors.certificate())
-        yield Served(doors, at, trust)
+async def served(tmp_path: Path) -> AsyncIterator[ServedFleet]:
+    async with served_fleet(tmp_path) as running:
+        yield running
 
 
 async def application(doors: FleetDoors, name: str = "web") -> Application:
@@ -56,7 +39,7 @@ async def application(doors: FleetDoors, name: str = "web") -> Application:
 
 
 @pytest.mark.parametrize("meta", [{}, {"source": "baetyl-core"}, QUESTION], ids=["old", "asynchronous", "waiting"])
-async def test_a_report_is_answered_with_what_is_to_change(served: Served, meta: dict[str, str]) -> None:
+async def test_a_report_is_answered_with_what_is_to_change(served: ServedFleet, meta: dict[str, str]) -> None:
     async with served.link() as link:
         answer = await link.ask("report", REPORT, **meta)
     assert answer["kind"] == "report"
@@ -67,7 +50,7 @@ async def test_a_report_is_answered_with_what_is_to_change(served: Served, meta:
     }
 
 
-async def test_a_change_is_told_without_a_report(served: Served) -> None:
+async def test_a_change_is_told_without_a_report(served: ServedFleet) -> None:
     async with served.link() as link:
         await link.ask("report", REPORT)
         made = await application(served.doors)
@@ -79,21 +62,21 @@ async def test_a_change_is_told_without_a_report(served: Served) -> None:
         assert (await link.receive())["content"]["apps"] == []
 
 
-async def test_a_new_property_and_another_interval_are_told_without_a_report(served: Served) -> None:
+async def test_a_new_property_and_another_interval_are_told_without_a_report(served: ServedFleet) -> None:
     async with served.link() as link:
         await link.ask("report", REPORT)
         await served.doors.ask("PUT", "/v1/nodes/sn001/properties", {"state": {"desire": {"colour": "green"}}})
         assert (await link.receive())["content"]["nodeprops"] == {"colour": "green"}
 
 
-async def test_a_link_that_has_not_reported_is_told_nothing(served: Served) -> None:
+async def test_a_link_that_has_not_reported_is_told_nothing(served: ServedFleet) -> None:
     async with served.link() as link:
         await application(served.doors)
         answer = await link.ask("report", REPORT)
         assert {item["name"] for item in answer["content"]["apps"]} == {"web"}
 
 
-async def test_resources_are_fetched_over_the_link(served: Served) -> None:
+async def test_resources_are_fetched_over_the_link(served: ServedFleet) -> None:
     made = await application(served.doors)
     info = {"kind": "application", "name": "web", "version": made.metadata.resource_version}
     async with served.link() as link:
@@ -115,7 +98,7 @@ REFUSED = (
 )
 
 
-async def test_a_frame_that_can_not_be_taken_is_answered_and_the_link_goes_on(served: Served) -> None:
+async def test_a_frame_that_can_not_be_taken_is_answered_and_the_link_goes_on(served: ServedFleet) -> None:
     async with served.link() as link:
         for frame, said in REFUSED:
             await link.connection.send(frame)
@@ -125,13 +108,13 @@ async def test_a_frame_that_can_not_be_taken_is_answered_and_the_link_goes_on(se
         assert (await link.ask("keepalive"))["kind"] == "keepalive"
 
 
-async def test_a_frame_that_is_too_large_ends_the_link(served: Served) -> None:
+async def test_a_frame_that_is_too_large_ends_the_link(served: ServedFleet) -> None:
     async with served.link() as link:
         await link.connection.send('{"kind": "' + "x" * (REPORT_BYTES_MAX + 70_000))
         assert (await link.closed())[0] == 1009
 
 
-async def test_a_node_that_is_revoked_is_locked_out_of_its_link_and_of_another(served: Served) -> None:
+async def test_a_node_that_is_revoked_is_locked_out_of_its_link_and_of_another(served: ServedFleet) -> None:
     async with served.link() as link:
         await link.ask("report", REPORT)
         await served.doors.ask("POST", "/v1/nodes/sn001/revoke")
@@ -142,14 +125,14 @@ async def test_a_node_that_is_revoked_is_locked_out_of_its_link_and_of_another(s
     assert refused.value.response.status_code == 401
 
 
-async def test_a_node_that_is_deleted_is_locked_out_of_its_link(served: Served) -> None:
+async def test_a_node_that_is_deleted_is_locked_out_of_its_link(served: ServedFleet) -> None:
     async with served.link() as link:
         await link.ask("report", REPORT)
         await served.doors.ask("DELETE", "/v1/nodes/sn001")
         assert (await link.closed())[0] == LOCKED_OUT
 
 
-async def test_the_newest_link_of_an_agent_takes_the_place_of_the_one_before(served: Served) -> None:
+async def test_the_newest_link_of_an_agent_takes_the_place_of_the_one_before(served: ServedFleet) -> None:
     async with served.link() as first, served.link() as second, served.link() as other_agent:
         await first.ask("report", REPORT, source="baetyl-core")
         await other_agent.ask("report", {"sysapps": []}, source="baetyl-init")
@@ -160,7 +143,7 @@ async def test_the_newest_link_of_an_agent_takes_the_place_of_the_one_before(ser
         assert (await other_agent.receive())["content"]["apps"][0]["name"] == "web"
 
 
-async def test_two_agents_with_one_identity_are_noticed(served: Served) -> None:
+async def test_two_agents_with_one_identity_are_noticed(served: ServedFleet) -> None:
     def report(agent: str) -> dict[str, Any]:
         return {**REPORT, "core": {"session": agent}}
 
@@ -175,7 +158,7 @@ async def test_two_agents_with_one_identity_are_noticed(served: Served) -> None:
     assert kept.conflict_time == kept.time
 
 
-async def test_the_path_is_a_link_of_nodes_and_of_nothing_else(served: Served) -> None:
+async def test_the_path_is_a_link_of_nodes_and_of_nothing_else(served: ServedFleet) -> None:
     stranger = node_trust(served.doors.authority.pem.decode(), None)
     with pytest.raises(InvalidStatus) as refused:
         async with linked(served.at, stranger):
@@ -190,14 +173,14 @@ async def test_the_path_is_a_link_of_nodes_and_of_nothing_else(served: Served) -
     assert passed_over.value.response.status_code == 200
 
 
-async def test_nodes_report_over_either_link_and_hear_the_same(served: Served) -> None:
+async def test_nodes_report_over_either_link_and_hear_the_same(served: ServedFleet) -> None:
     async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as http, served.link() as link:
         over_http = await http.post("/v1/sync/report", json=REPORT)
         assert over_http.headers["x-skerry-report-seconds"] == "20"
         assert (await link.ask("report", REPORT))["content"] == over_http.json()
 
 
-async def test_a_change_for_all_reaches_every_link(served: Served) -> None:
+async def test_a_change_for_all_reaches_every_link(served: ServedFleet) -> None:
     trusts = [
         node_trust(served.doors.authority.pem.decode(), await served.doors.certificate(f"SN1{n:02}")) for n in range(5)
     ]
@@ -230,7 +213,7 @@ async def test_a_server_that_stops_ends_links_at_once(tmp_path: Path) -> None:
             assert (await link.closed())[0] == 1012
 
 
-async def test_a_node_has_no_more_links_than_it_may(served: Served) -> None:
+async def test_a_node_has_no_more_links_than_it_may(served: ServedFleet) -> None:
     async with AsyncExitStack() as links:
         for _ in range(InflightLimits().max_node_own_links_inflight):
             await links.enter_async_context(served.link())

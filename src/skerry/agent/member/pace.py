@@ -1,0 +1,59 @@
+"""How often a node reports: as its control plane says, and four times as often while something happens.
+
+Something happens while an instance is being started, and for a minute after anything changed here. A change itself is
+reported at once, whatever the pace. Pure, but for the jitter: nodes that were started together are not to report
+together for ever.
+"""
+
+import random
+
+from skerry.api.baetyl_v1alpha1 import REPORT_SECONDS_DEFAULT
+
+#: How much more often a node reports that is busy, and how often at most.
+BUSY_FACTOR = 4
+SECONDS_MIN = 1.0
+#: How long a node counts as busy after the last change.
+BUSY_SECONDS = 60.0
+#: A wait is shorter by up to this share of it, never longer: a control plane counts on its interval.
+JITTER = 0.1
+#: What a control plane may say.
+TOLD_SECONDS_MAX = 3600
+
+
+class Pace:
+    """The pace of one node's reports.
+
+    Args:
+        own_seconds: the longest interval that this machine's own settings allow; None for any.
+    """
+
+    def __init__(self, own_seconds: int | None) -> None:
+        self._own_seconds = own_seconds
+        self._told_seconds = REPORT_SECONDS_DEFAULT
+        self._changed_at = float("-inf")
+
+    @property
+    def quiet_seconds(self) -> int:
+        """The interval of a node where nothing happens."""
+        return min(self._told_seconds, self._own_seconds or TOLD_SECONDS_MAX)
+
+    def told(self, seconds: int) -> bool:
+        """Take what the control plane says; tell whether that is something else than before."""
+        before, self._told_seconds = self._told_seconds, min(max(seconds, 1), TOLD_SECONDS_MAX)
+        return before != self._told_seconds
+
+    def changed(self, now_seconds: float) -> None:
+        """Take notice of a change, at a moment of a monotonic clock."""
+        self._changed_at = now_seconds
+
+    def next_seconds(self, now_seconds: float, *, pending: bool) -> float:
+        """Return how long to wait for the next report.
+
+        Args:
+            now_seconds: of a monotonic clock.
+            pending: whether an instance is being started.
+        """
+        seconds = float(self.quiet_seconds)
+        if pending or now_seconds - self._changed_at < BUSY_SECONDS:
+            seconds = min(seconds, max(SECONDS_MIN, seconds / BUSY_FACTOR))
+        return seconds * random.uniform(1 - JITTER, 1)  # noqa: S311 - jitter is no secret

@@ -1,0 +1,168 @@
+"""A whole node against front doors that listen: both links, what is told over them, and its certificate."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from skerry.agent.member.errors import LinkError
+from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
+from skerry.agent.member.member import run_member
+from skerry.agent.member.renewal import Renewal
+from skerry.agent.member.settings import Certificate, Identity, MemberSettings, keep_identity, known_identity
+from skerry.api.baetyl_application_spec import ApplicationSpec
+from skerry.api.baetyl_applications import Application
+from skerry.api.baetyl_v1alpha1 import Node, NodeReport
+from skerry.api.errors import NotFound
+from skerry.api.model import ObjectMeta
+from skerry.kit.clock import SystemClock
+from skerry.server.app import App
+from skerry.server.node_certificates import issue_node_certificate
+from skerry.testing.clock import FakeClock
+from skerry.testing.member_node import NO_ENGINE, until
+from skerry.testing.node_links import ServedFleet, node_trust, served_fleet
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[ServedFleet]:
+    async with served_fleet(tmp_path / "cloud") as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, served: ServedFleet) -> MemberSettings:
+    """How the node of the served fleet reaches it."""
+    identity = Identity(namespace="default", name="sn001", certificate=Certificate.model_validate(served.certificate))
+    home = tmp_path / "node"
+    home.mkdir()
+    return MemberSettings(
+        addresses=[served.at.url],
+        ca=served.doors.authority.pem.decode(),
+        data_dir=home,
+        container_host=NO_ENGINE,
+        node=identity,
+    )
+
+
+async def sleeper(served: ServedFleet) -> Application:
+    given = {"selector": "site=lyon", "mode": "native", "services": [{"name": "main", "command": ["sleep", "1000"]}]}
+    spec = ApplicationSpec.model_validate(given, by_alias=True)
+    return await served.doors.client.create(
+        Application(metadata=ObjectMeta(name="sleeper", namespace="default"), spec=spec)
+    )
+
+
+async def reported(served: ServedFleet, holds: Callable[[Any], bool]) -> Any:
+    """Wait until the node has reported so, and return the report."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                report = (await served.doors.client.get(NodeReport, "sn001", namespace="default")).report
+                if holds(report):
+                    return report
+            except NotFound:
+                pass  # it has not reported yet
+            await asyncio.sleep(0.05)
+
+
+async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
+    served: ServedFleet, settings: MemberSettings
+) -> None:
+    await served.doors.ask("PUT", "/v1/nodes/sn001/core/configs", {"frequency": 300})
+    async with run_member(settings, SystemClock()) as member:
+        await until(lambda: member.link == "websocket")
+        # Its next report would come after a minute and more: what it runs now, it was told unasked.
+        await sleeper(served)
+        await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
+        report = await reported(served, lambda report: any(app["name"] == "sleeper" for app in report["apps"]))
+        assert report["core"]["session"]
+        assert 75 * 0.9 <= member.next_report_seconds() <= 75
+
+
+async def test_a_control_plane_without_links_is_reported_to_over_http(
+    served: ServedFleet, settings: MemberSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(App, "converses_at", lambda *_: False)
+    await sleeper(served)
+    async with run_member(settings, SystemClock()) as member:
+        await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
+        assert member.link == "http"
+
+
+async def test_a_node_whose_link_another_agent_took_reports_over_http(
+    served: ServedFleet, settings: MemberSettings
+) -> None:
+    async with run_member(settings.model_copy(update={"report_seconds": 1}), SystemClock()) as member:
+        await until(lambda: member.link == "websocket")
+        async with served.link() as other:
+            await other.ask("report", {"node": {"host": {"hostname": "other"}}})
+            await until(lambda: member.link == "http")
+        await reported(served, lambda report: "core" in report)
+
+
+def kept(settings: MemberSettings) -> Identity:
+    identity = known_identity(settings)
+    assert identity is not None
+    return identity
+
+
+def renewal(settings: MemberSettings, link: CloudLink, clock: Any, heard: list[str]) -> Renewal:
+    async def renewed() -> None:
+        heard.append("renewed")
+
+    identity = kept(settings)
+    return Renewal(settings, identity, ssl_context(settings, identity), link, clock=clock, renewed=renewed)
+
+
+async def test_a_certificate_is_renewed_before_it_ends_and_the_old_one_holds(
+    served: ServedFleet, settings: MemberSettings
+) -> None:
+    heard: list[str] = []
+    before = kept(settings)
+    async with cloud_link(settings.addresses, ssl_context(settings, before)) as link:
+        await renewal(settings, link, SystemClock(), heard).turn()
+        assert (heard, kept(settings)) == ([], before)  # it is not time yet
+        await renewal(settings, link, FakeClock(), heard).turn()  # years later
+    after = kept(settings)
+    assert heard == ["renewed"]
+    assert after.certificate.cert != before.certificate.cert
+    authority = served.doors.authority.pem.decode()
+    for identity in (before, after):
+        trust = node_trust(authority, {"cert": identity.certificate.cert, "key": identity.certificate.key})
+        async with httpx.AsyncClient(base_url=served.at.url, verify=trust) as http:
+            assert (await http.post("/v1/sync/report", json={})).status_code == 200
+
+
+async def test_a_revoked_node_gets_no_other_certificate_and_keeps_what_it_has(
+    served: ServedFleet, settings: MemberSettings
+) -> None:
+    before = kept(settings)
+    await served.doors.ask("POST", "/v1/nodes/sn001/revoke")
+    async with cloud_link(settings.addresses, ssl_context(settings, before)) as link:
+        with pytest.raises(LinkError, match="answered 401"):
+            await renewal(settings, link, FakeClock(), []).turn()
+    assert kept(settings) == before
+    assert list(settings.data_dir.iterdir()) == []
+
+
+async def test_a_node_is_who_its_newest_certificate_says_and_not_another_node(
+    served: ServedFleet, settings: MemberSettings
+) -> None:
+    installed = kept(settings)
+    node = await served.doors.client.get(Node, "sn001", namespace="default")
+    yesterday = SystemClock().now() - dt.timedelta(days=1)
+    cert, key = issue_node_certificate(served.doors.authority, node, yesterday)
+    older = Certificate(cert=cert.decode(), key=key.decode())
+    for found in (
+        installed.model_copy(update={"certificate": older}),
+        installed.model_copy(update={"name": "another"}),
+    ):
+        keep_identity(settings, found)
+        assert kept(settings) == installed
+    of_yesterday = settings.model_copy(update={"node": installed.model_copy(update={"certificate": older})})
+    keep_identity(settings, installed)
+    assert kept(of_yesterday) == installed

@@ -1,0 +1,38 @@
+"""How often a node reports."""
+
+import pytest
+
+from skerry.agent.member.pace import BUSY_SECONDS, Pace
+
+
+def within(seconds: float, longest: float) -> bool:
+    """Tell whether a wait is the longest one, less what jitter takes."""
+    return longest * 0.9 <= seconds <= longest
+
+
+def test_a_quiet_node_reports_as_its_control_plane_says():
+    pace = Pace(None)
+    assert within(pace.next_seconds(0, pending=False), 20)
+    assert pace.told(120)
+    assert within(pace.next_seconds(0, pending=False), 120)
+    assert not pace.told(120)
+
+
+@pytest.mark.parametrize(("own", "told", "longest"), [(5, 20, 5), (60, 20, 20), (None, 0, 1), (None, 10**9, 3600)])
+def test_the_shorter_of_two_intervals_holds_and_none_is_unbounded(own: int | None, told: int, longest: int):
+    pace = Pace(own)
+    pace.told(told)
+    assert within(pace.next_seconds(0, pending=False), longest)
+
+
+def test_a_busy_node_reports_four_times_as_often_until_it_has_been_quiet_for_a_while():
+    pace = Pace(None)
+    assert within(pace.next_seconds(0, pending=True), 5)
+    pace.changed(100)
+    assert within(pace.next_seconds(100 + BUSY_SECONDS - 1, pending=False), 5)
+    assert within(pace.next_seconds(100 + BUSY_SECONDS, pending=False), 20)
+
+
+def test_no_pace_is_quicker_than_a_report_a_second():
+    pace = Pace(2)
+    assert within(pace.next_seconds(0, pending=True), 1)
