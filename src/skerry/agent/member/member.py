@@ -6,7 +6,7 @@ Owns the order of these steps. Without its control plane it goes on with what it
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -193,16 +193,7 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         http = await stack.enter_async_context(httpx.AsyncClient(verify=trust, follow_redirects=True))
         volumes = Volumes(data_dir, program_users(settings))
         stage = Stage(link, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
-        host, _, port = settings.functions_address.rpartition(":")
-        front = FunctionFront(host.strip("[]"), int(port))
-        await stack.enter_async_context(front.running())
-        client, threads = await stack.enter_async_context(connected(settings.container_host))
-        policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
-        runners: dict[str, Runner] = {
-            "native": Programs(volumes, data_dir / "logs", identity.name, clock, executor),
-            FUNCTION: Functions(volumes, front, data_dir / "logs", identity.name, clock, executor),
-            "kube": Containers((client, settings.container_host), volumes, identity.name, policy, threads),
-        }
+        runners = await stack.enter_async_context(_runners(settings, identity, volumes, clock, executor))
         applications = Applications(replica, stage, volumes, runners, executor)
         await stack.enter_async_context(applications.running())
         member = Member(identity, replica, applications, Pace(settings.report_seconds), clock)
@@ -225,6 +216,22 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         await stack.enter_async_context(background(*loops))
         log.info("this node runs", namespace=identity.namespace, node=identity.name)
         yield member
+
+
+@asynccontextmanager
+async def _runners(
+    settings: MemberSettings, identity: Identity, volumes: Volumes, clock: Clock, executor: ThreadPoolExecutor
+) -> AsyncIterator[Mapping[str, Runner]]:
+    """Have what runs applications for the length of the block, by what they are."""
+    host, _, port = settings.functions_address.rpartition(":")
+    front, logs = FunctionFront(host.strip("[]"), int(port)), settings.data_dir / "logs"
+    policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
+    async with front.running(), connected(settings.container_host) as (client, threads):
+        yield {
+            "native": Programs(volumes, logs, identity.name, clock, executor),
+            FUNCTION: Functions(volumes, front, logs, identity.name, clock, executor),
+            "kube": Containers((client, settings.container_host), volumes, identity.name, policy, threads),
+        }
 
 
 def program_users(settings: MemberSettings) -> ProgramUsers:

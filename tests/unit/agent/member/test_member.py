@@ -44,6 +44,8 @@ def settings(tmp_path: Path, served: ServedFleet) -> MemberSettings:
         ca=served.doors.authority.pem.decode(),
         data_dir=home,
         container_host=NO_ENGINE,
+        functions_address="127.0.0.1:0",
+        program_users=None,
         node=identity,
     )
 
