@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import shutil
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -178,3 +180,61 @@ def test_a_certificate_of_another_authority_or_one_that_has_ended_does_not_get_t
         given = {"ca": ours, "cert": certificate.decode(), "key": key.decode()}
         with mutual(skerry, folder, given) as http, pytest.raises(httpx.HTTPError):
             http.post("/v1/sync/report", json=REPORT)
+
+
+def certificate_of(skerry: SkerryProcess, admin: httpx.Client, name: str) -> dict[str, str]:
+    """Make a node, and return what its agent would be given."""
+    ask(admin, "POST", "/v1/nodes", {"name": name})
+    token = ask(admin, "GET", f"/v1/nodes/{name}/init")["cmd"].split("token=")[1].split("'")[0]
+    with httpx.Client(base_url=skerry.api, verify=admin_trust(skerry), trust_env=False, timeout=60) as device:
+        given: dict[str, str] = ask(device, "GET", f"/v1/init/agent.json?token={token}")["node"]["certificate"]
+    return given
+
+
+def test_a_report_of_50_mb_is_refused_before_it_is_sent_and_the_node_goes_on(
+    skerry: SkerryProcess, admin: httpx.Client, tmp_path: Path
+):
+    given = certificate_of(skerry, admin, "n6")
+    with mutual(skerry, tmp_path, given) as node:
+        before = until_ready(node)
+        length = 50 * 1024 * 1024
+        for head, chunk in (
+            (f"Content-Length: {length}", b"x" * 65_536),
+            ("Transfer-Encoding: chunked", b"10000\r\n" + b"x" * 65_536 + b"\r\n"),
+        ):
+            answer = sent_until_answered(skerry, tmp_path / "client.pem", head, [chunk] * (length // 65_536))
+            assert answer.startswith(b"HTTP/1.1 413 "), answer
+            assert b'"code":"ErrDataTooLarge"' in answer
+        assert node.post("/v1/sync/report", json=REPORT).json() == before
+
+
+def sent_until_answered(skerry: SkerryProcess, certificate: Path, head: str, parts: list[bytes]) -> bytes:
+    """Send a report in parts, no further than until an answer comes; return that."""
+    trust, at = admin_trust(skerry), urlsplit(skerry.api)
+    trust.load_cert_chain(certificate)
+    with (
+        socket.create_connection((str(at.hostname), int(at.port or 0)), timeout=60) as plain,
+        trust.wrap_socket(plain, server_hostname=at.hostname) as tls,
+    ):
+        tls.sendall(f"POST /v1/sync/report HTTP/1.1\r\nHost: {at.netloc}\r\n{head}\r\n\r\n".encode())
+        answer = b""
+        for part in parts:
+            if answer := arrived(tls):
+                break
+            tls.sendall(part)
+        while b"}" not in answer:
+            more = tls.recv(65_536)
+            assert more, f"the answer ended early: {answer!r}"
+            answer += more
+        return answer
+
+
+def arrived(tls: ssl.SSLSocket) -> bytes:
+    """Return what there is to be read, without waiting for it."""
+    tls.settimeout(0)
+    try:
+        return tls.recv(65_536)
+    except ssl.SSLWantReadError:
+        return b""
+    finally:
+        tls.settimeout(60)

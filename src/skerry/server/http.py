@@ -135,6 +135,8 @@ class Request:
         """
         if (encoding := self.header(b"content-encoding").strip().lower()) not in {"", "identity"}:
             raise UnsupportedMediaType(f"Content-Encoding {encoding} is not accepted: send the body as it is")
+        if self._declared_bytes > max(bytes_max, DRAINED_BYTES_MAX):
+            raise _too_large(bytes_max)  # at once: its sender may have waited for leave to send it
         parts, size, more = [], 0, True
         try:
             with within(BODY_SECONDS):
@@ -150,8 +152,18 @@ class Request:
         except TimeoutError as error:
             raise RequestTimeout(f"the request's body did not arrive within {BODY_SECONDS:.0f}s") from error
         if size > bytes_max:
-            raise RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
+            raise _too_large(bytes_max)
         return b"".join(parts)
+
+    @property
+    def _declared_bytes(self) -> int:
+        """How long the body is to be, as its sender says; 0 where that is not said."""
+        text = self.header(b"content-length")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def _too_large(bytes_max: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
 
 
 @lru_cache(_QUERIES_REMEMBERED)
