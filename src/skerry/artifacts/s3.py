@@ -82,6 +82,11 @@ class S3Blobs:
         with _mapped():
             return bool(await self._uploads_of(digest))
 
+    async def digests(self) -> Sequence[Digest]:
+        """Return what is there, in no order."""
+        with _mapped():
+            return tuple(await self._uploads())
+
     async def pieces(self, digest: Digest) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of the newest upload; see `Blobs`."""
         with _mapped():

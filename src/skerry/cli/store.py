@@ -27,7 +27,8 @@ DirectoryFlag = Annotated[
     typer.Option(
         "--data-dir",
         metavar="DIR",
-        help="The data directory, with artifacts and keys. Default: the folder of a SQLite file.",
+        help="The data directory, with artifacts and keys; its skerry.toml may name a bucket that has the artifacts. "
+        "Default: the folder of a SQLite file.",
     ),
 ]
 ForceFlag = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

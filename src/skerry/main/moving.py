@@ -13,12 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 import skerry
 from skerry.artifacts.folder import FolderKeep
+from skerry.artifacts.s3_settings import S3Settings
 from skerry.engine.key_values import KeyValueStore
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.tasks import run_blocking
+from skerry.main.bucket_artifacts import BucketArtifacts
 from skerry.main.checking import ValueExaminer, check_artifacts, read_through
-from skerry.main.configuration import read_database
+from skerry.main.configuration import artifact_settings, load_settings, read_database
 from skerry.main.data_dir import DataDir
 from skerry.main.kept_artifacts import KeptArtifacts
 from skerry.store.moving.artifacts import ArtifactPlace
@@ -42,10 +44,12 @@ class Installation:
 
     Attributes:
         data_dir: where artifacts and keys are; None where that was not told.
+        bucket: has the artifacts instead; None where there is none.
     """
 
     database: Database
     data_dir: DataDir | None
+    bucket: S3Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +96,25 @@ class Checked:
 
 
 def installation(address: str, data_dir: Path | None) -> Installation:
-    """Return what a URL names; beside a SQLite file there are its artifacts and keys. Raises ConfigurationError."""
+    """Return what a URL names; beside a SQLite file there are its artifacts and keys.
+
+    The settings in the data directory say whether artifacts are in a bucket.
+
+    Raises:
+        ConfigurationError: the URL, or one of those settings, is wrong.
+    """
     parts = urlsplit(read_database(address))
     if parts.scheme == "sqlite":
         path = Path(unquote(parts.path))
-        return Installation(SqliteDatabase(path), DataDir(data_dir or path.parent))
-    return Installation(PostgresDatabase(address), DataDir(data_dir) if data_dir else None)
+        root = data_dir or path.parent
+        return Installation(SqliteDatabase(path), DataDir(root), _bucket_of(root))
+    if data_dir is None:
+        return Installation(PostgresDatabase(address), None)
+    return Installation(PostgresDatabase(address), DataDir(data_dir), _bucket_of(data_dir))
+
+
+def _bucket_of(data_dir: Path) -> S3Settings | None:
+    return artifact_settings(load_settings({"data_dir": str(data_dir)}, {})).bucket
 
 
 async def copy(source: Installation, target: Installation, options: Options, progress: Progress) -> Arrived:
@@ -135,9 +152,13 @@ async def _each(kept: ArtifactPlace, progress: Progress) -> AsyncIterator[tuple[
 
 
 def _beside(snapshot: DatabaseSnapshot, source: Installation, options: Options) -> Beside:
-    """Return what goes with a source's log: within its database, or in its data directory."""
+    """Return what goes with a source's log: within its database, in its data directory, or in a bucket."""
     key_values = snapshot.key_values or SqliteKeyValues(_folder_of(source).key_values)
-    artifacts = snapshot.artifacts or KeptArtifacts(_folder_of(source).artifacts)
+    artifacts: ArtifactPlace
+    if source.bucket:
+        artifacts = BucketArtifacts(source.bucket)
+    else:
+        artifacts = snapshot.artifacts or KeptArtifacts(_folder_of(source).artifacts)
     return Beside(key_values, artifacts if options.artifacts else None)
 
 
@@ -162,7 +183,10 @@ async def _bring(
 ) -> int:
     """Keep artifacts where the target has its own, and return how many."""
     async with AsyncExitStack() as stack:
-        if within is None:
+        if target.bucket:
+            cache = FolderKeep(_folder_of(target).artifacts, bytes_max=target.bucket.bytes_max, is_cache=True)
+            within = BucketArtifacts(target.bucket, await stack.enter_async_context(cache))
+        elif within is None:
             directory = _folder_of(target).artifacts
             within = KeptArtifacts(directory, await stack.enter_async_context(FolderKeep(directory)))
         count = 0
@@ -198,9 +222,8 @@ async def restore(file: Path, target: Installation, options: Options, progress: 
         artifacts = None
         if options.artifacts and backup.has_artifacts:
             artifacts = await _bring(backup.artifacts(), incoming.artifacts, target)
-        async for _, pieces in backup.artifacts():  # what is left out is read, too: the end of the file is its check
-            async for _ in pieces:
-                pass
+        async for _ in backup.artifacts():
+            pass  # what is left out is read, too: the end of the file is its check
         if options.skip_revisions:
             # Whoever asks for what is below is told that it is gone, and lists anew.
             beyond = backup.span.latest + options.skip_revisions

@@ -1,8 +1,10 @@
 """What `skerry store` promises of a whole installation: its log, its secrets, its artifacts."""
 
 import asyncio
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -22,6 +24,7 @@ from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import open_sealed
 from skerry.store.sqlite import open_sqlite
 from skerry.testing.postgres_process import PostgresProcess
+from skerry.testing.s3_process import BUCKET, CREDENTIALS, S3MissingError, S3Process
 
 #: Brings a copy to its end, but for the SIGKILL that comes when it is halfway.
 DIES_HALFWAY = """
@@ -222,3 +225,59 @@ async def test_a_check_tells_of_secrets_that_the_keys_do_not_open_and_never_what
 async def test_a_copy_onto_itself_is_refused_at_once(source: Installation):
     with pytest.raises(ConfigurationError, match="the same database"):
         await copy(source, source, Options(), quiet)
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Process]:
+    try:
+        with S3Process.started(tmp_path_factory.mktemp("s3")) as running:
+            yield running
+    except S3MissingError as error:
+        pytest.skip(str(error))
+
+
+def with_bucket(root: Path, s3: S3Process, prefix: str) -> Installation:
+    """Return an installation whose settings name a bucket."""
+    root.mkdir()
+    (root / "credentials").write_text(":".join(CREDENTIALS))
+    (root / "skerry.toml").write_text(
+        f'artifacts = "s3://{BUCKET}/{prefix}"\nartifacts_endpoint = "{s3.url}"\n'
+        f'artifacts_credentials_file = "{root / "credentials"}"\n'
+    )
+    return place(root)
+
+
+async def test_artifacts_go_into_a_bucket_once_and_from_there_to_wherever_they_are_wanted(
+    source: Installation, tmp_path: Path, s3: S3Process
+):
+    target = with_bucket(tmp_path / "bucket", s3, "moved")
+    for _ in range(2):  # what is there is not sent again
+        assert (await copy(source, target, Options(online=True), quiet)).artifacts == 1
+        assert len(s3.objects("moved/sha256")) == 1
+    arrived = await copy(source, target, Options(), quiet)
+    assert await faults(target) == []
+    back = await copy(target, place(tmp_path / "back"), Options(), quiet)
+    assert (back.log.digest, back.artifacts) == (arrived.log.digest, 1)
+    assert await faults(place(tmp_path / "back")) == []
+    file = tmp_path / "backup"
+    assert (await back_up(target, file, Options(), quiet)).artifacts == 1
+    restored = with_bucket(tmp_path / "restored", s3, "restored")
+    assert (await restore(file, restored, Options(), quiet)).artifacts == 1
+    assert len(s3.objects("restored/sha256")) == 1
+    assert await faults(restored) == []
+
+
+async def test_what_is_damaged_or_missing_in_a_bucket_is_told_and_goes_nowhere(
+    source: Installation, tmp_path: Path, s3: S3Process
+):
+    target = with_bucket(tmp_path / "bucket", s3, "damaged")
+    await copy(source, target, Options(), quiet)
+    (held,) = s3.objects("damaged/sha256")
+    held.write_bytes(b"evil")
+    [fault] = await faults(target)
+    assert "is damaged" in fault
+    with pytest.raises(MovingError, match="is damaged"):
+        await copy(target, place(tmp_path / "back"), Options(), quiet)
+    shutil.rmtree(held.parent)
+    [fault] = await faults(target)
+    assert "is named by an object, and not kept" in fault
