@@ -16,7 +16,7 @@ from skerry.store.moving.postgres_artifacts import PostgresArtifacts
 from skerry.store.moving.postgres_failures import failures_told
 from skerry.store.moving.postgres_key_values import PostgresKeyValues
 from skerry.store.postgres import queries, schema, use
-from skerry.store.postgres.session import Connection, PostgresSettings, connect, redacted
+from skerry.store.postgres.session import Connection, PostgresSettings, close, connect, redacted
 from skerry.store.queries import Query
 from skerry.store.records import Key
 
@@ -58,8 +58,8 @@ class PostgresDatabase:
         try:
             yield Connection(raw)
         finally:
-            # Nothing is under way that anybody waits for: a transaction was committed, or is to be rolled back.
-            raw.terminate()
+            # A transaction was committed, or is to be rolled back. Who comes next finds the database free.
+            await close(raw, SETTINGS)
 
     async def _take(self, connection: Connection) -> None:
         (taken,) = await connection.row(use.TAKE)

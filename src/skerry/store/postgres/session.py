@@ -172,11 +172,16 @@ class Session:
     async def close(self) -> None:
         """End the session in good order."""
         if self._connection is not None:
-            try:
-                await self._connection.raw.close(timeout=self._settings.connect_seconds_max)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self.drop()
+            await close(self._connection.raw, self._settings)
             self._connection = None
+
+
+async def close(raw: Raw, settings: PostgresSettings) -> None:
+    """End a connection in good order: when this returns, the server has let go of its locks."""
+    try:
+        await raw.close(timeout=settings.connect_seconds_max)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raw.terminate()
 
 
 async def connect(url: str, name: str, settings: PostgresSettings) -> Raw:
