@@ -27,6 +27,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import SharedCalls, Wakeup, background, keep_running
+from skerry.kit.tls import system_trust
 
 log = get_logger(__name__)
 
@@ -163,8 +164,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return system_trust()
     try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        return ssl.create_default_context(cafile=str(ca_file))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"oidc_ca_file: {ca_file} can't be used: {error}") from error
 

@@ -1,4 +1,4 @@
-"""`wrk`, which loads a gateway with thousands of requests a second, and looks at every answer.
+"""`wrk`, which loads a gateway with hundreds of requests a second, and looks at every answer.
 
 with Load.running(url, host="a.test", headers=("x-one", "x-two")) as load:
     ...
@@ -20,10 +20,10 @@ CONNECTIONS = 8
 LOAD_SECONDS_MAX = 600
 STOP_SECONDS_MAX = 60.0
 
-#: Counts what is wrong with an answer: another status than 200, or the lack of a header. Each connection rests for 2 ms
-#: between two requests, so that the load leaves some of the cores to what is tested.
+#: Counts what is wrong with an answer: another status than 200, or the lack of a header. Each connection rests for 10 ms
+#: between two requests, so that the load leaves the cores to what is tested: some hundred requests a second.
 _SCRIPT = """
-function delay() return 2 end
+function delay() return 10 end
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
 function init(args) wanted = args; problems = {} end

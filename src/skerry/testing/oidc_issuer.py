@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from joserfc import jwt
@@ -22,6 +23,12 @@ def rsa_key(kid: str) -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": kid})
 
 
+@cache
+def _first_key() -> RSAKey:
+    """Return the key that issuers begin with: to make one takes longer than most of what is asked of an issuer."""
+    return rsa_key("first")
+
+
 class OidcIssuer:
     """A running issuer.
 
@@ -33,7 +40,7 @@ class OidcIssuer:
     def __init__(self, server: ScriptedServer, clock: Clock) -> None:
         self.server = server
         self.url = f"http://127.0.0.1:{server.port}"
-        self.key = rsa_key("first")
+        self.key = _first_key()
         self._clock = clock
         about = {"issuer": self.url, "jwks_uri": self.url + KEYS_PATH}
         server.scripts[DISCOVERY_PATH] = [reply(200, json.dumps(about).encode())]

@@ -10,7 +10,6 @@ from skerry.kit.cycles import THRESHOLDS, look_for_cycles_rarely
 def _as_it_was() -> Iterator[None]:
     thresholds = gc.get_threshold()
     yield
-    gc.unfreeze()
     gc.set_threshold(*thresholds)
 
 
