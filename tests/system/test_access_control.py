@@ -1,16 +1,14 @@
 """Roles on a whole Skerry: aggregation by its controller, and what a restart brings back."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
-
-STATE_SECONDS_MAX = 60.0
 
 
 def resources_of(skerry: SkerryProcess, role: str) -> set[str]:
@@ -19,10 +17,9 @@ def resources_of(skerry: SkerryProcess, role: str) -> set[str]:
 
 
 def until_gives(skerry: SkerryProcess, role: str, resource: str, *, given: bool) -> None:
-    """Ask until a role has a resource, or has it no more; each question is a kubectl, which paces itself."""
-    deadline = time.monotonic() + STATE_SECONDS_MAX
-    while (resource in resources_of(skerry, role)) is not given:
-        assert time.monotonic() < deadline, f"{role}: {resource} {'missing' if given else 'left'}"
+    """Ask until a role has a resource, or has it no more."""
+    lacks = f"{role} {'gives' if given else 'no longer gives'} {resource}"
+    until(lambda: (resource in resources_of(skerry, role)) is given, lacks)
 
 
 def test_a_labelled_role_joins_view_edit_and_admin_and_leaves_them(skerry: SkerryProcess) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from skerry.testing.manifests import answering, edge_function
 from skerry.testing.skerry_process import CommandFailedError, SkerryProcess
+from skerry.testing.waiting import until
 
 
 def descendants(pid: int) -> dict[int, str]:
@@ -84,8 +85,7 @@ def test_idempotent_requests_survive_the_death_of_every_worker_and_no_other_is_b
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("steady", answering("steady")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "edgefunction/noting", "--timeout=60s")
         posted = threads.submit(skerry.request, "POST", noting)
-        while skerry.get(noting).text != "1":
-            pass
+        until(lambda: skerry.get(noting).text == "1")
         for _ in range(3):
             workers = workers_of(skerry)
             assert len(workers) == 2
@@ -146,8 +146,7 @@ def test_sigterm_lets_requests_in_flight_end(tmp_path: Path, cache_dir: Path):
         thread = threading.Thread(target=lambda: answers.append(skerry.get("http://slow.functions.localhost")))
         thread.start()
         logs = tmp_path / "data" / "logs" / "functions"
-        while not any(b"begun" in console.read_bytes() for console in logs.glob("slow.*.log")):
-            assert thread.is_alive()
+        until(lambda: any(b"begun" in console.read_bytes() for console in logs.glob("slow.*.log")))
         assert skerry.stop() == 0
         thread.join()
         assert [answer.text for answer in answers] == ["finished"]
@@ -186,7 +185,7 @@ def test_what_is_kept_is_private_even_where_the_directory_was_not(tmp_path: Path
 
 
 def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path, cache_dir: Path):
-    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, anew=True) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
         assert skerry.stop() == 0

@@ -1,24 +1,15 @@
 """Deleting, with the real kubectl on a whole Skerry: dependents, finalizers, namespaces, and crashes in between."""
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 HOLD = "example.com/hold"
-STATE_SECONDS_MAX = 60.0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask until it holds; each question is a kubectl, which paces itself."""
-    deadline = time.monotonic() + STATE_SECONDS_MAX
-    while not holds():
-        assert time.monotonic() < deadline, "the state did not come about"
 
 
 def config(

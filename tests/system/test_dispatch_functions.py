@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import pytest
 from wasmtime import wat2wasm
 
 from skerry.cli.packing import packed as packed_folder
+from skerry.testing import waiting
 from skerry.testing.described import Described
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -109,10 +109,13 @@ def execute(http: httpx.Client, name: str, payload: Any = None, **more: Any) -> 
 
 
 def until(http: httpx.Client, path: str, *states: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
-    while (found := http.get(path).json())["status"] not in states:
-        assert time.monotonic() < deadline, found
-    return dict(found)
+    """Wait until what lies at a path is in one of some states."""
+
+    def found() -> Any:
+        document = http.get(path).json()
+        return document if document["status"] in states else None
+
+    return dict(waiting.until(found, f"{path} is {' or '.join(states)}"))
 
 
 def test_hello_with_schemas_answers_and_bad_input_and_output_are_told(http: httpx.Client) -> None:
@@ -272,15 +275,17 @@ def test_an_update_serves_until_it_is_deployed_and_one_that_fails_leaves_the_old
     before = until(http, "/v1/function/changing", "READY")
     body = {"name": "changing", "image": "python3", "handler": "f.nothing", "source": packed(**{"f.py": SOURCE})}
     assert http.put("/v1/function/changing", json=body).json()["status"] == "UPDATING"
-    deadline = time.monotonic() + 60
-    while not (failed := http.get("/v1/function/changing").json())["reason"]:
+
+    def failed() -> Any:
         assert execute(http, "changing", 1)["output"] == 1
-        assert time.monotonic() < deadline
-    assert "has no attribute 'nothing'" in failed["reason"][0]
-    assert (failed["status"], failed["faasId"]) == ("READY", before["faasId"])
+        document = http.get("/v1/function/changing").json()
+        return document if document["reason"] else None
+
+    told = waiting.until(failed, "the update has failed")
+    assert "has no attribute 'nothing'" in told["reason"][0]
+    assert (told["status"], told["faasId"]) == ("READY", before["faasId"])
     assert http.put("/v1/function/changing", json=body | {"handler": "f.context"}).status_code == 200
-    while http.get("/v1/function/changing").json()["faasId"] == before["faasId"]:
-        assert time.monotonic() < deadline
+    waiting.until(lambda: http.get("/v1/function/changing").json()["faasId"] != before["faasId"])
     run = execute(http, "changing", 1)
     assert run["output"] == {"secrets": {}, "serviceBindings": {}, "traceparent": run["traceparent"]}
     assert http.get("/v1/function/changing").json()["reason"] is None
@@ -298,9 +303,7 @@ def test_a_delete_takes_the_runs_along(http: httpx.Client) -> None:
     create(http, "leaving", "f.echo")
     execute(http, "leaving", 1)
     assert http.delete("/v1/function/leaving").json()["status"] == "DELETING"
-    deadline = time.monotonic() + 60
-    while http.get("/v1/runs", params={"functionName": "leaving"}).json():
-        assert time.monotonic() < deadline
+    waiting.until(lambda: http.get("/v1/runs", params={"functionName": "leaving"}).json() == [])
     assert http.get("/v1/function/leaving").json() == {"code": 404, "message": "function leaving not found"}
 
 
@@ -483,9 +486,7 @@ def test_an_update_by_manifest_lets_no_run_fail(skerry: SkerryProcess, http: htt
         try:
             for factor in range(2, UPDATES + 2):
                 skerry.kubectl("apply", "-f", "-", stdin=multiplied_by(factor))
-                deadline = time.monotonic() + 60
-                while execute(http, "multiplied", 1)["output"] != factor:
-                    assert time.monotonic() < deadline
+                waiting.until(lambda: execute(http, "multiplied", 1)["output"] == factor)  # noqa: B023 - now
         finally:
             updated.set()
         runs = [run for caller in asking for run in caller.result()]
@@ -496,15 +497,7 @@ def test_an_update_by_manifest_lets_no_run_fail(skerry: SkerryProcess, http: htt
 
 # Images and base images.
 
-IMAGE_SECONDS_MAX = 90.0
 SIGIL_SOURCE = "from sigil import NAME\ndef handle(context, payload):\n    return NAME\n"
-
-
-def until_state(http: httpx.Client, path: str, *states: str) -> dict[str, Any]:
-    deadline = time.monotonic() + IMAGE_SECONDS_MAX
-    while (found := http.get(path).json())["status"] not in states:
-        assert time.monotonic() < deadline, found
-    return dict(found)
 
 
 def wheel(folder: Path, text: str) -> str:
@@ -545,10 +538,13 @@ def test_a_function_has_the_packages_of_its_image_and_those_of_an_update(
     change = {"name": "web", "baseImageName": "base"}
     newer = {"runtimeDependencies": {"manifest": wheel(tmp_path / "2", "NAME = 'lion'")}}
     assert http.put("/v1/image/web", json=change | newer).json()["status"] == "UPDATING"
-    deadline = time.monotonic() + IMAGE_SECONDS_MAX
-    while (seen := ask_now(http, "packaged")) != "lion":
-        assert seen == "direwolf", "the old deployment serves until the new one does"
-        assert time.monotonic() < deadline
+
+    def updated() -> bool:
+        seen = ask_now(http, "packaged")
+        assert seen in {"direwolf", "lion"}, "the old deployment serves until the new one does"
+        return bool(seen == "lion")
+
+    waiting.until(updated)
     manifest.write_text("./no-such-package.whl\n")
     told = skerry.skerry("image", "create", "web", "base", "--runtime-deps", str(manifest), "--update", fails=True)
     assert "could not be installed" in told
@@ -563,10 +559,10 @@ def test_the_api_answers_as_dispatch_does(http: httpx.Client) -> None:
     assert (created.status_code, created.json()["status"], created.json()["kind"]) == (201, "INITIALIZED", "BaseImage")
     again = http.post("/v1/baseimage", json=base)
     assert (again.status_code, again.json()) == (409, {"code": 409, "message": "base image b already exists"})
-    assert until_state(http, "/v1/baseimage/b", "READY")["dockerUrl"] == "r/b:1"
+    assert until(http, "/v1/baseimage/b", "READY")["dockerUrl"] == "r/b:1"
     image = http.post("/v1/image", json={"name": "i", "baseImageName": "b"})
     assert (image.status_code, image.json()["language"], image.json()["kind"]) == (201, "nodejs", "Image")
-    assert until_state(http, "/v1/image/i", "READY")["dockerUrl"] == "nodejs"
+    assert until(http, "/v1/image/i", "READY")["dockerUrl"] == "nodejs"
     assert [each["name"] for each in http.get("/v1/image?language=nodejs").json()] == ["i"]
     assert http.get("/v1/image?language=java").json() == []
     assert [each["name"] for each in http.get("/v1/baseimage?tags=Application=shop").json()] == ["b"]
@@ -626,4 +622,4 @@ def test_an_archive_that_leads_out_of_its_folder_is_told_and_the_function_is_not
         archive.addfile(tarfile.TarInfo("../f.py"))
     body = {"name": "outside", "image": "python3", "source": base64.b64encode(content.getvalue()).decode()}
     assert http.post("/v1/function", json=body).status_code == 201
-    assert "outside" in json.dumps(until_state(http, "/v1/function/outside", "ERROR")["reason"])
+    assert "outside" in json.dumps(until(http, "/v1/function/outside", "ERROR")["reason"])

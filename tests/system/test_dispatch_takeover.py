@@ -1,15 +1,13 @@
 """Accepted runs survive a crash of the control plane: each comes to its end, and says how often it was begun."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -25,20 +23,12 @@ def handle(context, payload):
     return payload["number"]
 """
 RUNNING, QUEUED = 20, 500
-SECONDS_MAX = 120.0
 
 
 def client_of(skerry: SkerryProcess) -> httpx.Client:
     http = skerry.api_client()
     http.headers["x-dispatch-org"] = "default"
     return http
-
-
-def until(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not (found := what()):
-        assert time.monotonic() < deadline
-    return found
 
 
 def test_after_kill_9_all_runs_end_and_none_is_begun_twice_unless_it_says_so(tmp_path: Path, cache_dir: Path) -> None:

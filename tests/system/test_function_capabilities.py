@@ -6,8 +6,7 @@ import json
 import socket
 import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from wasmtime import wat2wasm
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 from tests.system.conftest import greeter
 
 READY = "--for=condition=Ready"
@@ -102,13 +102,6 @@ def reached() -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask until it holds; each question is a request, which paces itself."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
 
 
 def test_an_egress_policy_is_in_force_at_the_next_fetch_without_a_new_revision(skerry: SkerryProcess, repository: Path):

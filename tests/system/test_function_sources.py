@@ -2,9 +2,7 @@
 
 import base64
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from skerry.testing.images import cncf_artifact, docker_image
 from skerry.testing.npm_registry import NpmPackage, NpmRegistry, configured_registry, npm_registry
 from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 from tests.system.conftest import greeter
 
 HELLO = {
@@ -108,14 +107,6 @@ def live(skerry: SkerryProcess, name: str) -> dict[str, Any]:
     revision = function["status"]["liveRevision"]
     found: dict[str, Any] = json.loads(skerry.kubectl("get", "efr", revision, "-o", "json"))
     return found
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < deadline
-        pause.wait(0.02)
 
 
 def from_git(url: str, **more: Any) -> dict[str, Any]:

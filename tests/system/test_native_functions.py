@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from skerry.testing.natives import built_native
 from skerry.testing.plugins import built
 from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 
 APOXY_LAYER = "application/vnd.apoxy.dev.image.content.v1.tar+gzip"
 HEADER = "x-greeting"
-MET_SECONDS_MAX = 60.0
 
 
 @dataclass
@@ -54,9 +53,7 @@ class Edge:
 
     def until_met(self, name: str, value: str, header: str = HEADER) -> None:
         """Ask until requests meet the filter: Envoy takes a change before each of its threads has it."""
-        deadline = time.monotonic() + MET_SECONDS_MAX
-        while (met := self.ask(name).headers.get(header)) != value:
-            assert time.monotonic() < deadline, f"requests of {name} meet {met}, not {value}"
+        until(lambda: self.ask(name).headers.get(header) == value, f"requests of {name} meet {value}")
 
 
 def function(name: str, dynamic: str = "", *, code_name: str = "", **source: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import http.server
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from wasmtime import wat2wasm
 from skerry.testing.manifests import edge_function
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 MODULES = {"c": "command-c", "go": "command-go", "python": "function-python", "js": "http-js"}
 COMPONENTS = ("python", "js")
@@ -238,6 +238,4 @@ def test_a_component_that_can_not_be_run_says_what_it_lacks(skerry: SkerryProces
     (tmp_path / "f.wasm").write_bytes(wat2wasm('(component (import "acme:db/rows@1.0.0" (instance)))'))
     skerry.kubectl("apply", "-f", "-", stdin=manifest("lacking", tmp_path / "f.wasm"))
     ready = "jsonpath={.status.conditions[?(@.type=='Ready')].message}"
-    deadline = time.monotonic() + 60
-    while "exports nothing; accepted is" not in (told := skerry.kubectl("get", "ef", "lacking", "-o", ready)):
-        assert time.monotonic() < deadline, told
+    until(lambda: "exports nothing; accepted is" in skerry.kubectl("get", "ef", "lacking", "-o", ready))

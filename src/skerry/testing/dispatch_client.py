@@ -1,6 +1,5 @@
 """A client of Dispatch's front door, for tests that drive it as Dispatch's own clients do."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,10 +8,7 @@ import httpx
 
 from skerry.testing.described import Described
 from skerry.testing.skerry_process import SkerryProcess
-
-#: How long a state may take to come on a busy machine.
-STATE_SECONDS_MAX = 90.0
-POLL_SECONDS = 0.02
+from skerry.testing.waiting import until
 
 
 class DispatchClient:
@@ -55,12 +51,17 @@ class DispatchClient:
 
     def until(self, path: str, holds: Any, **query: str) -> Any:
         """Wait until what a path answers is so, and return it."""
-        deadline = time.monotonic() + STATE_SECONDS_MAX
-        while not holds(found := self.http.get(path, params=query).json()):
-            if time.monotonic() >= deadline:
-                raise AssertionError(f"{path} did not come to what was waited for: {found}")
-            time.sleep(POLL_SECONDS)
-        return found
+        seen: list[Any] = []
+
+        def look() -> bool:
+            seen[:] = [self.http.get(path, params=query).json()]
+            return bool(holds(seen[0]))
+
+        try:
+            until(look)
+        except AssertionError as error:
+            raise AssertionError(f"{path} did not come to what was waited for: {seen}") from error
+        return seen[0]
 
     def finished(self, function: str, count: int = 1) -> list[Any]:
         """Wait until so many runs of a function are over, and return all that there are."""

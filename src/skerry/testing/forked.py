@@ -99,6 +99,14 @@ def start(
         return _start(arguments, environment, (nothing, output, output), namespaces)
 
 
+def start_anew(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start `python -m skerry ARGUMENTS`, as `start` but with all that a start is."""
+    command = [sys.executable, "-m", "skerry", *arguments]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+
+
 def run(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, stdin: str = "", timeout_seconds: float
 ) -> Outcome:

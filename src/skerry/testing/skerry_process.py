@@ -25,11 +25,11 @@ import yaml
 
 from skerry.kit.tls import no_trust
 from skerry.testing import forked
+from skerry.testing.waiting import until
 
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 90.0
-STATE_SECONDS_MAX = 120.0
 POLL_SECONDS = 0.02
 
 #: Lets code be read from whatever folder a test has it in.
@@ -48,14 +48,21 @@ class SkerryProcess:
     flags: tuple[str, ...] = ()
     cache_dir: Path | None = None
     command: str = "up"
-    process: forked.ForkedProcess | None = None
+    anew: bool = False
+    process: "forked.ForkedProcess | subprocess.Popen[bytes] | None" = None
     api: str = ""
     http: str = ""
 
     @classmethod
     @contextmanager
     def started(
-        cls, data_dir: Path, *flags: str, cache_dir: Path | None = None, settings: str = "", command: str = "up"
+        cls,
+        data_dir: Path,
+        *flags: str,
+        cache_dir: Path | None = None,
+        settings: str = "",
+        command: str = "up",
+        anew: bool = False,
     ) -> Iterator["SkerryProcess"]:
         """Run one for the length of the block.
 
@@ -65,8 +72,9 @@ class SkerryProcess:
             cache_dir: one that is shared spares each the compiling of the engine.
             settings: its `skerry.toml`; "" leaves that as it is.
             command: up or serve.
+            anew: whether it is a new program, `python -m skerry`, and no fork of one that has imported everything.
         """
-        skerry = cls(data_dir, flags, cache_dir, command)
+        skerry = cls(data_dir, flags, cache_dir, command, anew)
         if settings:
             data_dir.mkdir(parents=True, exist_ok=True)
             (data_dir / "skerry.toml").write_text(settings)
@@ -85,7 +93,8 @@ class SkerryProcess:
                 *(("--http-address", "127.0.0.1:0") if self.command == "up" else ()),
                 *self.flags,
             ]
-            self.process = forked.start(arguments, self._environment(), output=output)
+            start = forked.start_anew if self.anew else forked.start
+            self.process = start(arguments, self._environment(), output=output)
         deadline = time.monotonic() + START_SECONDS_MAX
         note_path = self.data_dir / "run.json"
         while time.monotonic() < deadline:
@@ -107,11 +116,10 @@ class SkerryProcess:
 
     def until_printed(self, *texts: str) -> None:
         """Wait until it has printed a line with all of these in it."""
-        deadline = time.monotonic() + STATE_SECONDS_MAX
-        while not any(all(text in line for text in texts) for line in self.output().splitlines()):
-            if time.monotonic() > deadline:
-                raise CommandFailedError(f"no line with {' and '.join(texts)}:\n{self.output()}")
-            time.sleep(POLL_SECONDS)
+        try:
+            until(lambda: any(all(text in line for text in texts) for line in self.output().splitlines()))
+        except AssertionError as error:
+            raise CommandFailedError(f"no line with {' and '.join(texts)}:\n{self.output()}") from error
 
     def kill(self) -> None:
         """End it with SIGKILL: no chance to tidy up."""

@@ -8,16 +8,19 @@ from typing import Any
 
 #: How long anything may take on a busy machine.
 SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.05
+#: What is over soon is noticed soon, and what takes a minute is not asked a thousand times.
+LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.01, 0.25
+_LOOK_SHARE = 0.1
 
 
-def until(holds: Callable[[], Any], what: str) -> Any:
+def until(holds: Callable[[], Any], what: str = "it holds", *, seconds_max: float = SECONDS_MAX) -> Any:
     """Wait until something holds, and return what it returned; `what` says in a failure what was waited for."""
-    deadline = time.monotonic() + SECONDS_MAX
+    begun = time.monotonic()
     while not (found := holds()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds_max:
             raise AssertionError(f"it took too long until {what}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(min(max(LOOK_SECONDS_MIN, waited * _LOOK_SHARE), LOOK_SECONDS_MAX))
     return found
 
 

@@ -5,16 +5,20 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skerry.testing import forked
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
 from skerry.testing.log_lines import LogLines
+
+#: How long a command may take on a busy machine.
+COMMAND_SECONDS_MAX = 90.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,11 @@ class Kubectl:
 class Skerry(Kubectl):
     """Runs the `skerry` command in the same way."""
 
-    command = (sys.executable, "-m", "skerry")
+    async def run(self, *arguments: str, stdin: str = "", **environment: str) -> Outcome:
+        """Run to the end, whatever it is."""
+        run = partial(forked.run, arguments, {**self._environment, **environment}, stdin=stdin)
+        done = await asyncio.to_thread(run, timeout_seconds=COMMAND_SECONDS_MAX)
+        return Outcome(done.code, done.out, done.err)
 
 
 @pytest.fixture
