@@ -20,7 +20,7 @@ CONNECTIONS = 8
 LOAD_SECONDS_MAX = 600
 STOP_SECONDS_MAX = 60.0
 
-#: Counts what is wrong with an answer: another status than 200, or the lack of a header. Each connection rests for 10 ms
+#: Counts what is wrong with an answer: another status than 200, or no header of a name. Each connection rests for 10 ms
 #: between two requests, so that the load leaves the cores to what is tested: some hundred requests a second.
 _SCRIPT = """
 function delay() return 10 end
