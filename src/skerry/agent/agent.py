@@ -47,6 +47,7 @@ from skerry.kit.errors import StartError
 from skerry.kit.ids import Ids
 from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
+from skerry.kit.memo import Memo
 from skerry.kit.tasks import Wakeup, background, keep_running, run_blocking
 
 log = get_logger(__name__)
@@ -80,6 +81,8 @@ class AgentSettings:
         endpoints_socket: path of the Unix socket of whoever calls functions for endpoints; "" for nobody.
         start_seconds_max: how long the first configuration may take.
         function_limits_max: the most that a function gets here.
+        joined: whether this is a node of a fleet: it runs the Gateways that it is told of, and no schedules, which are
+            the control plane's own node's.
     """
 
     functions_dir: Path
@@ -95,6 +98,7 @@ class AgentSettings:
     endpoints_socket: str = ""
     start_seconds_max: float = 60.0
     function_limits_max: FunctionLimits = MOST
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ class Agent:
             root_namespace=settings.root_namespace,
             endpoints_socket=settings.endpoints_socket,
         )
+        self._placed: Memo[NodeFacts] = Memo()
         self._translator = Translator()
         self._proven = ProvenPlugins()
         self.metrics = FunctionMetrics(parts.workers, node_slice.known_functions)
@@ -185,7 +190,9 @@ class Agent:
             functions = await self._stages.functions.stage(self._slice.functions, self._stages.filters)
             plugins = await self._stages.plugins.stage(self._slice.plugins.objects)
             filters = self._stages.filters.rule_filters(functions)
-            resources = replace(self._slice.resources(functions, plugins, self._facts), filters=filters)
+            elsewhere = self._slice.elsewhere
+            facts = self._placed.get((elsewhere,), lambda: replace(self._facts, elsewhere=elsewhere))
+            resources = replace(self._slice.resources(functions, plugins, facts), filters=filters)
             translation = self._translator.translate(resources)
             proven = await self._prove(translation.ir)
             self._in_use = InUse(functions, proven.model.plugins)
@@ -225,7 +232,7 @@ async def run_agent(
         StartError: a worker or Envoy did not start in time.
     """
     wakeup = Wakeup()
-    node_slice = NodeSlice(client)
+    node_slice = NodeSlice(client, joined=settings.joined)
     node_slice.on_change(wakeup.set)
     egress_wakeup = Wakeup()
     for informer in (node_slice.egress_policies, node_slice.functions):
@@ -275,10 +282,10 @@ async def run_agent(
         )
         await stack.enter_async_context(background(("agent", turns), ("agent-idle", removals), ("egress", egress)))
         await _until_applied(agent, envoy, settings.start_seconds_max)
-        runner = await stack.enter_async_context(worker_runner(workers.socket_paths))
-        holder = f"{settings.envoy.node_id}_{ids.uid()}"
-        scheduler = Scheduler(client, node_slice.functions, node_slice.revisions, runner, clock=clock, holder=holder)
-        await stack.enter_async_context(scheduler.running())
+        if not settings.joined:
+            runner = await stack.enter_async_context(worker_runner(workers.socket_paths))
+            holder, known = f"{settings.envoy.node_id}_{ids.uid()}", (node_slice.functions, node_slice.revisions)
+            await stack.enter_async_context(Scheduler(client, *known, runner, clock=clock, holder=holder).running())
         yield agent
 
 

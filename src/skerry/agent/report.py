@@ -5,7 +5,7 @@ the same again is not written.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -117,7 +117,7 @@ class Reporter:
         reports = self._routes.get(
             (routes, found.routes), lambda: ImmutableMap((key, found.routes.get(key, ())) for key in routes)
         )
-        await self._tell(objects.http_routes, reports, _set_route)
+        await self._tell(objects.http_routes, reports, partial(_set_route, objects.elsewhere))
         plugins = self._plugins.map(found.plugins, lambda each: (each, relevant(each, refused)), common=(refused,))
         await self._tell(objects.plugins, plugins, partial(_set_plugin, self._node))
         await self._tell(objects.authentications, _policies(found.authentications, refused), _set_policy)
@@ -217,8 +217,8 @@ def _set_gateway(news: tuple[GatewayReport, Sequence[Rejection]], now: str, gate
     gateway.status = gateway_status(gateway, *news, now)
 
 
-def _set_route(parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> None:
-    route.status = route_status(route, parents, now)
+def _set_route(elsewhere: Container[Key], parents: Iterable[ParentReport], now: str, route: HTTPRoute) -> None:
+    route.status = route_status(route, parents, now, elsewhere)
 
 
 def _set_plugin(node: str, news: tuple[PluginReport, Sequence[Rejection]], now: str, plugin: WasmPlugin) -> None:

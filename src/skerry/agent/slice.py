@@ -12,7 +12,7 @@ from skerry.api.dispatch_endpoints import Endpoint
 from skerry.api.egress_policy_v1alpha1 import EgressPolicy
 from skerry.api.extensions_v1alpha2 import FUNCTION_LABEL, EdgeFunction, EdgeFunctionRevision
 from skerry.api.gateway_http_route_v1 import HTTPRoute
-from skerry.api.gateway_v1 import Gateway, GatewayClass
+from skerry.api.gateway_v1 import Gateway, GatewayClass, selects_nodes
 from skerry.api.istio_authorization_policy_v1 import AuthorizationPolicy
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.api.istio_request_authentication_v1 import RequestAuthentication
@@ -31,9 +31,16 @@ OWN_WRITES_KEPT_MAX = 4096
 
 
 class NodeSlice:
-    """Informers of what a node reads; `loops` keeps them fresh."""
+    """Informers of what a node reads; `loops` keeps them fresh.
 
-    def __init__(self, client: Client) -> None:
+    Args:
+        client: where it is read from.
+        joined: whether this is a node of a fleet, which is told of the Gateways alone that it runs; else it is the
+            control plane's own, which runs those that select no nodes.
+    """
+
+    def __init__(self, client: Client, *, joined: bool = False) -> None:
+        self._joined = joined
         self.functions = Informer(client, EdgeFunction)
         self.revisions = Informer(client, EdgeFunctionRevision)
         self.gateway_classes = Informer(client, GatewayClass)
@@ -50,6 +57,8 @@ class NodeSlice:
         self.namespaces = Informer(client, Namespace)
         self._own: OrderedDict[str, None] = OrderedDict()
         self._tuples: defaultdict[Informer[Any], Memo[tuple[Any, ...]]] = defaultdict(Memo)
+        self._gateways: Memo[tuple[Gateway, ...]] = Memo()
+        self._elsewhere: Memo[Mapping[Key, str]] = Memo()
         self._specs: Memo[Mapping[str, EdgeFunctionRevisionSpec]] = Memo()
         self._labels: Memo[Mapping[str, Mapping[str, str]]] = Memo()
         self._all: tuple[Informer[EdgeFunction], ...] = (  # type: ignore[assignment]  # each of another model
@@ -95,6 +104,20 @@ class NodeSlice:
         for informer in self._all:
             await informer.synced()
 
+    @property
+    def elsewhere(self) -> Mapping[Key, str]:
+        """The Gateways that other nodes run, each with the name of its class; the same object until one changes."""
+        return self._elsewhere.get((self.gateways.objects,), self._find_elsewhere)
+
+    def _find_elsewhere(self) -> Mapping[Key, str]:
+        if self._joined:
+            return {}
+        gateways = self.gateways.objects
+        return {key: each.spec.gateway_class_name for key, each in gateways.items() if selects_nodes(each)}
+
+    def _find_gateways(self) -> tuple[Gateway, ...]:
+        return tuple(gateway for key, gateway in self.gateways.objects.items() if key not in self.elsewhere)
+
     def known_functions(self) -> dict[str, set[str]]:
         """Return the names of all functions, each with those of its revisions."""
         known: dict[str, set[str]] = {function.name: set() for function in self.functions}
@@ -110,7 +133,7 @@ class NodeSlice:
         revisions, namespaces = self.revisions.objects, self.namespaces.objects
         return Resources(
             gateway_classes=self._all_of(self.gateway_classes),
-            gateways=self._all_of(self.gateways),
+            gateways=self._gateways.get((self.gateways.objects,), self._find_gateways),
             http_routes=self._all_of(self.http_routes),
             backends=self._all_of(self.backends),
             direct_responses=self._all_of(self.direct_responses),

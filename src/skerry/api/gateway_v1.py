@@ -15,6 +15,8 @@ from skerry.api.fields import FieldError, duplicate, invalid, required
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.label_selector import LabelSelector, selector_errors
 from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
+from skerry.api.selectors import SelectorError, parse_label_selector
+from skerry.api.selectors import LabelSelector as NodeSelector
 
 GROUP = "gateway.networking.k8s.io"
 VERSION = "v1"
@@ -35,6 +37,10 @@ AnnotationValue = Annotated[str, Field(max_length=4096)]
 
 #: The controller of the classes whose gateways Skerry runs.
 CONTROLLER_NAME = "skerry.dev/gateway-controller"
+
+#: Says which nodes of its namespace's fleet run a Gateway: a selector of their labels, as Kubernetes writes it. Those
+#: without it are the control plane's own node's. Skerry's own addition.
+NODE_SELECTOR_ANNOTATION = "skerry.dev/node-selector"
 
 #: When a condition was written that no controller has seen yet.
 _NEVER = "1970-01-01T00:00:00Z"
@@ -340,6 +346,22 @@ class Gateway(Resource):
     """The present state."""
 
 
+def node_selector_of(gateway: Gateway) -> NodeSelector | None:
+    """Return which nodes run a Gateway; None for the control plane's own. Raises SelectorError."""
+    text = (gateway.metadata.annotations or {}).get(NODE_SELECTOR_ANNOTATION)
+    if text is None:
+        return None
+    selector = parse_label_selector(text)
+    if not selector:
+        raise SelectorError("must name a label of nodes, such as site=lyon; leave it out for the control plane's own")
+    return selector
+
+
+def selects_nodes(gateway: Gateway) -> bool:
+    """Tell whether nodes of a fleet run a Gateway, and not the control plane's own."""
+    return NODE_SELECTOR_ANNOTATION in (gateway.metadata.annotations or {})
+
+
 _NO_TLS = frozenset({"HTTP", "TCP", "UDP"})
 _NO_HOSTNAME = frozenset({"TCP", "UDP"})
 
@@ -389,6 +411,11 @@ def _validate_gateway(gateway: Gateway, _: Gateway | None) -> Iterator[FieldErro
             yield invalid(path, place, "Combination of port, protocol and hostname must be unique for each listener")
         places.add(place)
     yield from _address_errors(gateway.spec.addresses or ())
+    try:
+        node_selector_of(gateway)
+    except SelectorError as error:
+        text = (gateway.metadata.annotations or {})[NODE_SELECTOR_ANNOTATION]
+        yield invalid(f"metadata.annotations[{NODE_SELECTOR_ANNOTATION}]", text, str(error))
 
 
 def _prepare_gateway(gateway: Gateway) -> None:

@@ -33,6 +33,7 @@ class NodeFacts:
         labels: of the node; plugins select by them, and by those of Gateways.
         root_namespace: plugins of this namespace apply to Gateways of every namespace.
         endpoints_socket: path of the Unix socket of whoever calls functions for endpoints; "" for nobody.
+        elsewhere: the Gateways that other nodes run, by namespace and name, each with the name of its class.
     """
 
     engine_sockets: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class NodeFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     root_namespace: str = "istio-system"
     endpoints_socket: str = ""
+    elsewhere: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,23 @@ def accepted_attachment(obj: Attachable, noun: str, plans: Sequence[GatewayPlan]
         _why_missing(target, obj.namespace, noun, node)
         for target in targets
         if not any(_is_target(target, obj.namespace, plan, node) for plan in plans)
+        and not _is_elsewhere(target, obj.namespace, node)
     ]
     if not missing:
         return yes("Accepted", message=f"the {noun} is valid")
     if len(missing) == len(targets):
         return no("Accepted", "TargetNotFound", "; ".join(missing))
     return yes("Accepted", message="; ".join(missing))
+
+
+def _is_elsewhere(target: PolicyTargetReference, namespace: str, node: NodeFacts) -> bool:
+    """Tell whether a target is there, on other nodes."""
+    match (target.group, target.kind):
+        case (group, "Gateway") if group == GATEWAY_GROUP:
+            return (namespace, target.name) in node.elsewhere
+        case (group, "GatewayClass") if group == GATEWAY_GROUP:
+            return namespace == node.root_namespace and target.name in node.elsewhere.values()
+    return False
 
 
 def _why_missing(target: PolicyTargetReference, namespace: str, noun: str, node: NodeFacts) -> str:

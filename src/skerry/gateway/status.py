@@ -4,7 +4,7 @@ Pure. Owns times (a condition's transition time is kept while its status is the 
 which follows from what Envoy refused. Statuses of other controllers on a route are left as they are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from skerry.api.gateway_http_route_v1 import HTTPRoute, HTTPRouteStatus, RouteParentStatus
 from skerry.api.gateway_v1 import (
@@ -16,12 +16,13 @@ from skerry.api.gateway_v1 import (
     GatewayStatus,
     GatewayStatusAddress,
     ListenerStatus,
+    ParentReference,
     RouteGroupKind,
     SupportedFeature,
 )
 from skerry.api.model import Condition, with_condition
 from skerry.gateway.chain_tables import table_name
-from skerry.gateway.decisions import Decision, GatewayReport, ListenerReport, ParentReport, no, yes
+from skerry.gateway.decisions import Decision, GatewayReport, Key, ListenerReport, ParentReport, no, yes
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE
 from skerry.gateway.xds_stream import Rejection
 
@@ -127,11 +128,20 @@ def _gateway_programmed(report: GatewayReport, programmed: Sequence[Decision]) -
     return yes("Programmed", message="the proxy listens with the present configuration")
 
 
-def route_status(route: HTTPRoute, reports: Iterable[ParentReport], now: str) -> HTTPRouteStatus:
-    """Return the status of a route: our parents as decided, other controllers' as they are."""
+def route_status(
+    route: HTTPRoute, reports: Iterable[ParentReport], now: str, elsewhere: Container[Key] = ()
+) -> HTTPRouteStatus:
+    """Return the status of a route: our parents as decided; all others as they are.
+
+    Args:
+        route: with its present status.
+        reports: what was decided.
+        now: RFC 3339.
+        elsewhere: the Gateways that other nodes run.
+    """
     before = route.status.parents or []
-    ours = [parent for parent in before if parent.controller_name == CONTROLLER_NAME]
-    parents = [parent for parent in before if parent.controller_name != CONTROLLER_NAME]
+    ours = [parent for parent in before if _is_decided_here(parent, route, elsewhere)]
+    parents = [parent for parent in before if not _is_decided_here(parent, route, elsewhere)]
     for report in reports:
         old = next((parent.conditions for parent in ours if parent.parent_ref == report.parent), None)
         conditions = _merged(old, report.decisions, route.metadata.generation, now)
@@ -139,6 +149,15 @@ def route_status(route: HTTPRoute, reports: Iterable[ParentReport], now: str) ->
             RouteParentStatus(parent_ref=report.parent, controller_name=CONTROLLER_NAME, conditions=conditions)
         )
     return HTTPRouteStatus(parents=parents)
+
+
+def _is_decided_here(parent: RouteParentStatus, route: HTTPRoute, elsewhere: Container[Key]) -> bool:
+    return parent.controller_name == CONTROLLER_NAME and parent_key(route, parent.parent_ref) not in elsewhere
+
+
+def parent_key(route: HTTPRoute, parent: ParentReference) -> Key:
+    """Return the namespace and name of what a route names as its parent."""
+    return (parent.namespace or route.namespace, parent.name)
 
 
 def _merged(

@@ -9,7 +9,13 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.decoding import complete, decode
 from skerry.api.errors import Invalid
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
-from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS
+from skerry.api.gateway_v1 import (
+    GATEWAY,
+    GATEWAY_CLASS,
+    NODE_SELECTOR_ANNOTATION,
+    node_selector_of,
+    selects_nodes,
+)
 from skerry.api.kinds import Kind
 from skerry.api.model import from_document, to_document
 
@@ -220,3 +226,23 @@ def test_hostnames_are_shown_as_a_crd_shows_a_list() -> None:
     [column] = HTTP_ROUTE.columns
     assert column.value({"spec": {"hostnames": ["a.test", "b.test"]}}) == '["a.test","b.test"]'
     assert column.value({"spec": {}}) is None
+
+
+@pytest.mark.parametrize("selector", ["", "site in lyon", "-x=1", "site=" + "x" * 64])
+def test_a_node_selector_that_is_none_is_refused_by_its_annotation(selector: str) -> None:
+    document = {"metadata": {"name": "x", "annotations": {NODE_SELECTOR_ANNOTATION: selector}}, "spec": gateway({})}
+    with pytest.raises(Invalid) as raised:
+        complete(GATEWAY, decode(GATEWAY, document).object, None)
+    (cause,) = raised.value.details["causes"]
+    assert cause["field"] == f"metadata.annotations[{NODE_SELECTOR_ANNOTATION}]"
+
+
+def test_a_gateway_says_by_the_labels_of_nodes_where_it_runs() -> None:
+    annotations = {NODE_SELECTOR_ANNOTATION: "site in (lyon, nice), !old"}
+    there = decode(GATEWAY, {"metadata": {"name": "x", "annotations": annotations}, "spec": gateway({})}).object
+    selector = node_selector_of(there)
+    assert selector is not None
+    assert selects_nodes(there)
+    assert selector.matches({"site": "lyon"})
+    assert not selector.matches({"site": "lyon", "old": "1"})
+    assert node_selector_of(finish(GATEWAY, gateway({}))) is None

@@ -101,6 +101,15 @@ def test_a_route_that_left_its_parent_has_no_entry_of_ours() -> None:
     assert route_status(one, (), LATER).parents == []
 
 
+def test_what_is_told_of_a_gateway_that_other_nodes_run_stays() -> None:
+    there = route(parentRefs=[{"name": "edge"}, {"name": "factory"}])
+    decided = translated(there).conditions.routes["default", "r"]
+    elsewhere = decided[0].__class__(there.spec.parent_refs[1], decided[0].decisions)
+    there.status = route_status(there, [elsewhere], FIRST)
+    status = route_status(there, decided, LATER, elsewhere={("default", "factory"): "skerry"})
+    assert [parent.parent_ref.name for parent in status.parents] == ["factory", "edge"]
+
+
 def test_an_accepted_class_tells_its_features() -> None:
     status = class_status(CLASS, translated().conditions.classes["skerry"], FIRST)
     assert found(status.conditions, "Accepted").status == "True"
