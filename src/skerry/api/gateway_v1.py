@@ -15,8 +15,8 @@ from skerry.api.fields import FieldError, duplicate, invalid, required
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.label_selector import LabelSelector, selector_errors
 from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
-from skerry.api.selectors import SelectorError, parse_label_selector
 from skerry.api.selectors import LabelSelector as NodeSelector
+from skerry.api.selectors import SelectorError, parse_label_selector
 
 GROUP = "gateway.networking.k8s.io"
 VERSION = "v1"
@@ -37,6 +37,9 @@ AnnotationValue = Annotated[str, Field(max_length=4096)]
 
 #: The controller of the classes whose gateways Skerry runs.
 CONTROLLER_NAME = "skerry.dev/gateway-controller"
+
+#: A Gateway with this label at "true" gives every backend function a host of its own. Skerry's own addition.
+DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
 
 #: Says which nodes of its namespace's fleet run a Gateway: a selector of their labels, as Kubernetes writes it. Those
 #: without it are the control plane's own node's. Skerry's own addition.
@@ -355,6 +358,11 @@ def node_selector_of(gateway: Gateway) -> NodeSelector | None:
     if not selector:
         raise SelectorError("must name a label of nodes, such as site=lyon; leave it out for the control plane's own")
     return selector
+
+
+def gives_functions_hosts(gateway: Gateway) -> bool:
+    """Tell whether every backend function has a host of its own at a Gateway."""
+    return (gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) == "true"
 
 
 def selects_nodes(gateway: Gateway) -> bool:

@@ -11,6 +11,7 @@ from skerry.api.baetyl_applications import APPLICATION
 from skerry.api.baetyl_configurations import CONFIGURATION
 from skerry.api.baetyl_registration import CALLBACK, PRODUCT, RECORD
 from skerry.api.baetyl_rollouts import ROLLOUT
+from skerry.api.baetyl_traffic import TRAFFIC_REPORT
 from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT
 from skerry.api.coordination_v1 import LEASE
 from skerry.api.core_service_account_v1 import SERVICE_ACCOUNT
@@ -68,6 +69,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SERVICE_INSTANCE,
     NODE,
     NODE_REPORT,
+    TRAFFIC_REPORT,
     APPLICATION,
     CONFIGURATION,
     ROLLOUT,

@@ -1,6 +1,7 @@
 """The program of nodes, packed by the control plane that they join: this very Skerry, and all that it depends on.
 
     lib/                    what Python imports: skerry, and each distribution that it requires, with its metadata
+    js-engine/dist/         the engine of JavaScript functions, where `skerry` looks for it
 
 A device without the internet can be installed from it, and runs just what its control plane runs. It fits devices with
 the same version of Python and the same kind of machine, since some of the distributions are compiled; the package says
@@ -61,9 +62,11 @@ class RuntimePackage:
         directory: where the archive is kept; made when absent. Archives of other versions in it are removed.
         distribution: the program's name among installed distributions.
         package: the folder of its own code, which may be somewhere else than the distribution (an editable install).
+        engine: the engine of JavaScript functions; one that is not there is left out.
     """
 
-    def __init__(self, directory: Path, *, distribution: str, package: Path) -> None:
+    def __init__(self, directory: Path, *, distribution: str, package: Path, engine: Path) -> None:
+        self._engine = engine
         self._directory = directory
         self._distribution = distribution
         self._package = package
@@ -122,6 +125,8 @@ class RuntimePackage:
         for path in self._package.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield f"lib/{self._package.name}/{path.relative_to(self._package).as_posix()}", path
+        if self._engine.is_file():
+            yield f"js-engine/dist/{self._engine.name}", self._engine
 
 
 def _place(file: importlib.metadata.PackagePath) -> Path:

@@ -29,10 +29,12 @@ class Desire:
     Attributes:
         apps: applications of users.
         sysapps: the parts of Baetyl itself.
+        gateways: names of Gateways, of the node's own namespace.
     """
 
     apps: tuple[Wanted, ...] = ()
     sysapps: tuple[Wanted, ...] = ()
+    gateways: tuple[str, ...] = ()
 
 
 NOTHING = Desire()

@@ -1,4 +1,4 @@
-"""Which applications each node is to run, kept as objects change. Pure: it is told of changes, and asked.
+"""Which applications and Gateways each node is to run, kept as objects change. Pure: it is told of changes, and asked.
 
 Owns the binding of applications to nodes by their selectors, the versions of applications, and who mounts what. Nothing
 of it is stored: it follows from the log alone, and every process that follows the log has the same.
@@ -70,6 +70,8 @@ class _Fleet:
         self.apps: dict[str, _Application] = {}
         self.labels = LabelPostings()
         self.selectors: SelectorPostings[str] = SelectorPostings()
+        self.gateways: dict[str, LabelSelector] = {}
+        self.gateway_selectors: SelectorPostings[str] = SelectorPostings()
         #: By the rollout that they are of, in the order of its name.
         self.shifts: dict[str, Shift] = {}
 
@@ -91,6 +93,11 @@ class _Fleet:
                 if target is not None and target.version:
                     return shift.target
         return ""
+
+    def gateways_of(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the Gateways that a node with these labels runs."""
+        found = self.gateway_selectors.candidates(labels) if self.gateways else ()
+        return tuple(sorted(name for name in found if self.gateways[name].matches(labels)))
 
     def carriers(self, app: str, above: frozenset[str] = frozenset()) -> set[str]:
         """Return the nodes that an application is bound to, or that rollouts may bring to it."""
@@ -128,7 +135,7 @@ class FleetIndex:
         fleet.labels.add(name, labels)
         candidates = fleet.selectors.candidates(labels)
         bound = {app for app in candidates if fleet.apps[app].facts.selector.matches(labels)}
-        if bound == node.apps and not fleet.shifts:
+        if bound == node.apps and not fleet.shifts and not fleet.gateways:
             return set()
         for app in node.apps - bound:
             fleet.apps[app].nodes.discard(name)
@@ -202,6 +209,31 @@ class FleetIndex:
             self._leave(key[0])
         return changed
 
+    def put_gateway(self, key: Key, selector: LabelSelector) -> set[Key]:
+        """Take a Gateway, new or changed, with the nodes that it selects; an empty selector matches none."""
+        fleet, name = self._fleet(key[0]), key[1]
+        before = fleet.gateways.get(name)
+        if before == selector:
+            return set()
+        changed = self.matching(key[0], selector)
+        if before is not None:
+            changed |= self.matching(key[0], before)
+            fleet.gateway_selectors.remove(name, before)
+        fleet.gateways[name] = selector
+        fleet.gateway_selectors.add(name, selector)
+        return self._forgotten(key[0], changed)
+
+    def drop_gateway(self, key: Key) -> set[Key]:
+        """Forget a Gateway."""
+        fleet = self._known(key[0])
+        before = fleet.gateways.pop(key[1], None)
+        if before is None:
+            return set()
+        fleet.gateway_selectors.remove(key[1], before)
+        changed = self._forgotten(key[0], self.matching(key[0], before))
+        self._leave(key[0])
+        return changed
+
     def put_source(self, source: Source, revision: int) -> set[Key]:
         """Take a configuration or secret, new or changed."""
         self._revisions[source] = revision
@@ -224,7 +256,7 @@ class FleetIndex:
             for name in sorted({fleet.runs(key[1], app) for app in node.apps}):
                 app = fleet.apps[name]
                 (sysapps if app.facts.system else apps).append(Wanted(name, app.version))
-            node.desire = Desire(tuple(apps), tuple(sysapps))
+            node.desire = Desire(tuple(apps), tuple(sysapps), fleet.gateways_of(node.labels))
         return node.desire
 
     def has_node(self, key: Key) -> bool:
@@ -285,7 +317,7 @@ class FleetIndex:
     def _leave(self, namespace: str) -> None:
         """Forget a namespace that has nothing any more."""
         fleet = self._fleets[namespace]
-        if not fleet.nodes and not fleet.apps and not fleet.shifts:
+        if not fleet.nodes and not fleet.apps and not fleet.shifts and not fleet.gateways:
             del self._fleets[namespace]
 
     def _known(self, namespace: str) -> _Fleet:

@@ -22,6 +22,8 @@ REPORT_BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 32
 #: What of a report is held against the desire.
 APPS, SYSTEM_APPS, PROPERTIES = "apps", "sysapps", "nodeprops"
+#: Likewise, of agents that know Gateways: names of those that they run. Skerry's own addition.
+GATEWAYS = "gateways"
 
 #: The agents of one node that report apart from each other, by the header `source`.
 SOURCE_INIT, SOURCE_CORE = "baetyl-init", "baetyl-core"
@@ -106,7 +108,11 @@ Wanted = tuple[str, str]
 
 
 def delta(
-    report: Document, apps: Sequence[Wanted], system_apps: Sequence[Wanted], properties: Mapping[str, str]
+    report: Document,
+    apps: Sequence[Wanted],
+    system_apps: Sequence[Wanted],
+    properties: Mapping[str, str],
+    gateways: Sequence[str] = (),
 ) -> Document:
     """Return what a node has to change: the answer to its report.
 
@@ -118,11 +124,14 @@ def delta(
         apps: what it is to run, in the order in which it is told.
         system_apps: likewise.
         properties: what its properties are to be; told each time, as upstream does, since agents merge them.
+        gateways: names of those that it is to run, in order; told to agents alone that tell which they run.
     """
     changes: Document = {}
     for member, wanted in ((APPS, apps), (SYSTEM_APPS, system_apps)):
         if sorted(wanted) != sorted(_reported(_items(report, member))):
             changes[member] = [{"name": name, "version": version} for name, version in wanted]
+    if GATEWAYS in report and report[GATEWAYS] != list(gateways):
+        changes[GATEWAYS] = list(gateways)
     if properties:
         changes[PROPERTIES] = dict(properties)
     return changes

@@ -18,9 +18,6 @@ from skerry.gateway.decisions import Key
 from skerry.gateway.route_filters import RuleFilter
 from skerry.kit.immutable_map import ImmutableMap
 
-#: A Gateway with this label at "true" gives every backend function a host of its own.
-DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
-
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:

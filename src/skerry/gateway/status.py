@@ -148,7 +148,19 @@ def route_status(
         parents.append(
             RouteParentStatus(parent_ref=report.parent, controller_name=CONTROLLER_NAME, conditions=conditions)
         )
-    return HTTPRouteStatus(parents=parents)
+    return HTTPRouteStatus(parents=in_order(route, parents))
+
+
+def in_order(route: HTTPRoute, parents: Iterable[RouteParentStatus]) -> list[RouteParentStatus]:
+    """Order parents: other controllers', then ours as the route names them; whoever writes some, it is the same."""
+    refs = list(route.spec.parent_refs or ())
+
+    def place(parent: RouteParentStatus) -> int:
+        if parent.controller_name != CONTROLLER_NAME:
+            return -1
+        return refs.index(parent.parent_ref) if parent.parent_ref in refs else len(refs)
+
+    return sorted(parents, key=place)
 
 
 def _is_decided_here(parent: RouteParentStatus, route: HTTPRoute, elsewhere: Container[Key]) -> bool:

@@ -20,6 +20,7 @@ from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.function_template import BACKEND
 from skerry.api.function_traffic import tag_label
 from skerry.api.gateway_http_route_v1 import HTTPRoute
+from skerry.api.gateway_v1 import gives_functions_hosts
 from skerry.gateway import ir
 from skerry.gateway.attachment import attachments_of
 from skerry.gateway.backends import Catalog, Target
@@ -35,7 +36,7 @@ from skerry.gateway.gateways import (
 )
 from skerry.gateway.hostnames import ANY, covers
 from skerry.gateway.plugins import PluginPlacer, Uses
-from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, NodeFacts, Resources
+from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.rules import Rule, TranslatedRoute, error_response, translate_route
 from skerry.gateway.security import Guards, Security, http_filters, place_security
 from skerry.gateway.tables import Attached, Built, build_table
@@ -185,7 +186,7 @@ def _attach_functions(
     Returns:
         the URLs of what answers there, by function and tag ("" for the function itself).
     """
-    if not _is_default(plan):
+    if not gives_functions_hosts(plan.gateway):
         return {}
     implicit = list(_implicit_routes(catalog, node))
     urls: dict[tuple[str, str], str] = {}
@@ -202,10 +203,6 @@ def _attach_functions(
     return urls
 
 
-def _is_default(plan: GatewayPlan) -> bool:
-    return (plan.gateway.metadata.labels or {}).get(DEFAULT_FUNCTIONS_LABEL) == "true"
-
-
 def _attach_endpoints(
     plans: Sequence[GatewayPlan], resources: Resources, attached: _Attachments
 ) -> dict[Key, tuple[str, ...]]:
@@ -215,7 +212,7 @@ def _attach_endpoints(
     routes = endpoint_routes(resources.endpoints)
     urls: dict[Key, tuple[str, ...]] = {(each.namespace, each.name): () for each in resources.endpoints}
     for plan in plans:
-        for listener in plan.listeners if _is_default(plan) else ():
+        for listener in plan.listeners if gives_functions_hosts(plan.gateway) else ():
             for route in routes:
                 if found := tuple(urls_at(plan, listener, route)):
                     attached.setdefault((plan.key, listener.spec.name), []).append(route.attached)

@@ -11,6 +11,7 @@ from skerry.agent.member.settings import read_settings
 from skerry.kit import logs as logging
 from skerry.kit.clock import SystemClock
 from skerry.main.data_dir import opened
+from skerry.main.machine import machine_of
 
 
 async def run_agent(config: Path, entered: str, level: str, when_ready: Callable[[str], None]) -> None:
@@ -34,7 +35,7 @@ async def run_agent(config: Path, entered: str, level: str, when_ready: Callable
         asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
     with opened(settings.data_dir):
         try:
-            async with run_member(settings, SystemClock(), entered=entered) as member:
+            async with run_member(settings, machine_of(settings), SystemClock(), entered=entered) as member:
                 when_ready(member.name)
                 await asyncio.Event().wait()
         except asyncio.CancelledError:

@@ -46,13 +46,13 @@ async def open_keep(settings: Settings, data_dir: DataDir, clock: Clock, ids: Id
             bytes_max=bytes_max,
             clock=clock,
             is_cache=blobs is not None,
-            in_use=partial(_code_in_use, data_dir.functions),
+            in_use=partial(code_in_use, data_dir.functions),
         )
         await stack.enter_async_context(folder)
         yield folder if blobs is None else SharedKeep(folder, blobs)
 
 
-def _code_in_use(functions_dir: Path) -> set[Path]:
+def code_in_use(functions_dir: Path) -> set[Path]:
     """Return the files that engine workers of this machine load when they start again."""
     found = set()
     for revision in list_manifests(functions_dir):

@@ -7,6 +7,7 @@ what a user changed stays.
 from skerry.api.errors import AlreadyExists
 from skerry.api.gateway_v1 import (
     CONTROLLER_NAME,
+    DEFAULT_FUNCTIONS_LABEL,
     AllowedRoutes,
     Gateway,
     GatewayClass,
@@ -18,7 +19,6 @@ from skerry.api.gateway_v1 import (
 )
 from skerry.api.model import ObjectMeta, R, condition_of
 from skerry.client.client import Client
-from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL
 from skerry.kit.errors import StartError
 from skerry.main.configuration import Address
 
@@ -30,12 +30,15 @@ LISTENER_NAME = "http"
 
 async def ensure_default_gateway(client: Client, http_address: Address) -> None:
     """Create the class and the Gateway where they are absent; move the Gateway's listener to the address."""
-    await _ensure(
-        client,
-        GatewayClass(metadata=ObjectMeta(name=CLASS_NAME), spec=GatewayClassSpec(controller_name=CONTROLLER_NAME)),
-    )
+    await ensure_class(client)
     gateway = await _ensure(client, _default_gateway(http_address))
     await client.change(gateway, lambda stored: _move(stored, http_address))
+
+
+async def ensure_class(client: Client) -> None:
+    """Create the class where it is absent: for Gateways of the nodes of fleets too."""
+    spec = GatewayClassSpec(controller_name=CONTROLLER_NAME)
+    await _ensure(client, GatewayClass(metadata=ObjectMeta(name=CLASS_NAME), spec=spec))
 
 
 async def require_default_gateway(client: Client) -> None:

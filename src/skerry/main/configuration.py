@@ -88,7 +88,7 @@ def _started_in() -> tuple[str, ...]:
     return () if folder == Path(folder.anchor) else (str(folder),)
 
 
-def _bundled_js_engine() -> Path:
+def bundled_js_engine() -> Path:
     """Return the js-engine folder beside this package's sources."""
     return Path(skerry.__file__).resolve().parents[2] / "js-engine"
 
@@ -223,7 +223,7 @@ class Settings:
     """A file with NAME:PASSWORD for openfaas and openwhisk, with a bearer token for knative."""
     faas_ca_file: Path | None = None
     """Authorities of that engine's certificate, in PEM, instead of the system's."""
-    js_engine_dir: Path = field(default_factory=_bundled_js_engine)
+    js_engine_dir: Path = field(default_factory=bundled_js_engine)
     """Folder of the JavaScript engine component and its bundler, as `make setup` prepares it."""
 
     def __post_init__(self) -> None:

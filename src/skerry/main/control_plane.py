@@ -27,6 +27,7 @@ from skerry.controllers.baetyl_nodes import NodeReadinessController
 from skerry.controllers.baetyl_products import ProductCounter
 from skerry.controllers.baetyl_rollouts import RolloutController
 from skerry.controllers.baetyl_system_apps import SystemApplications
+from skerry.controllers.baetyl_traffic import FleetTraffic
 from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.egress_policies import EgressPolicyController
@@ -51,13 +52,13 @@ from skerry.main.adapters import (
 )
 from skerry.main.artifacts import open_keep
 from skerry.main.builders import Builders, code_builders
-from skerry.main.building import fetch_settings, toolchain_of
+from skerry.main.building import component_of, fetch_settings, toolchain_of
 from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
 from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_door, dispatching
-from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
+from skerry.main.joining import Joining, JoiningSettings, Kept, Trusted, fleet_doors, joining
 from skerry.main.runtimes import local_driver
 from skerry.main.served_artifacts import ServedArtifacts
 from skerry.main.storage import open_storage
@@ -167,8 +168,10 @@ async def api_server(
         async with AsyncExitStack() as stack:
             oidc = await stack.enter_async_context(oidc_authenticators(settings, clock))
             known: tuple[Authenticator, ...] = (*own, *oidc)
-            trusted, kept = Trusted(authority, identity), Kept(data_dir.root / "install", ServedArtifacts(ground.keep))
-            devices = joining(verbs, ground.fleet, trusted, kept, fetch_settings(settings), settings.fleet_addresses)
+            trusted, artifacts = Trusted(authority, identity), ServedArtifacts(ground.keep)
+            kept = Kept(data_dir.root / "install", artifacts, component_of(settings))
+            about = JoiningSettings(fetch_settings(settings), settings.fleet_addresses, settings.root_namespace)
+            devices = joining(verbs, ground.fleet, trusted, kept, about)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
             app = App(doors, Guards(known, access, limits), Health([health]), clock, audit, health)
@@ -247,6 +250,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
             nodes.running(),
             SystemApplications(client, informers).running(),
             ProductCounter(client, informers, clock).running(),
+            FleetTraffic(client, informers, ground.fleet.index, clock).running(),
             rollouts.running(),
         )
         async with AsyncExitStack() as stack:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import skerry
@@ -21,8 +21,11 @@ from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
 from skerry.server.baetyl.links import Links
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
+from skerry.server.baetyl.slice_door import SliceDoor
+from skerry.server.baetyl.slices import Slices
 from skerry.server.baetyl.stored_objects import Keeping, StoredObjects
 from skerry.server.baetyl.sync import Sync
+from skerry.server.baetyl.traffic_reports import TrafficReports
 from skerry.server.http import Door
 from skerry.server.tls import Authority, ServerIdentity
 from skerry.server.verbs.verbs import Verbs
@@ -41,6 +44,8 @@ class Joining:
     activation: Activation
     install: Install
     objects: StoredObjects
+    slices: Slices
+    artifacts: Keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +63,59 @@ class Kept:
     Attributes:
         directory: the packed program.
         artifacts: files for nodes.
+        engine: the engine of JavaScript functions, which is packed with the program.
     """
 
     directory: Path
     artifacts: Keeping
+    engine: Path
+
+
+@dataclass(frozen=True, slots=True)
+class JoiningSettings:
+    """What is set about devices.
+
+    Attributes:
+        fetching: where callbacks may not go.
+        addresses: URLs under which devices reach the API; () for that under which a command is asked for.
+        root_namespace: plugins and policies of this namespace apply to Gateways of every namespace.
+    """
+
+    fetching: FetchSettings = field(default_factory=FetchSettings)
+    addresses: Sequence[str] = ()
+    root_namespace: str = "istio-system"
 
 
 @asynccontextmanager
 async def joining(
-    verbs: Verbs, fleet: Fleet, trusted: Trusted, kept: Kept, fetching: FetchSettings, addresses: Sequence[str]
+    verbs: Verbs, fleet: Fleet, trusted: Trusted, kept: Kept, settings: JoiningSettings
 ) -> AsyncIterator[Joining]:
     """Have what lets devices join, for the length of the block.
 
     Args:
         verbs: read and write.
-        fleet: counts records.
+        fleet: knows what nodes are to run, and counts records.
         trusted: by devices.
         kept: where what devices fetch is kept.
-        fetching: where callbacks may not go.
-        addresses: URLs under which devices reach the API; () for that under which a command is asked for.
+        settings: what is set.
     """
     clock, authority = SystemClock(), trusted.authority
     package = Path(skerry.__file__).parent
-    packing = RuntimePackage(kept.directory, distribution="skerry", package=package)
-    async with Callbacks(fetching) as callbacks, packing as program:
+    packing = RuntimePackage(kept.directory, distribution="skerry", package=package, engine=kept.engine)
+    slices = Slices(verbs, fleet, settings.root_namespace)
+    async with Callbacks(settings.fetching) as callbacks, packing as program, slices.running():
         registrar = Registrar(verbs, fleet.records)
         activation = Activation(verbs, registrar, authority, callbacks, clock)
         installing = Installing(
             authority.derived_key(_INSTALL_TOKENS),
-            addresses,
+            settings.addresses,
             authority.pem.decode(),
             lambda: trusted.identity.public_key_pin,
             clock,
         )
         install = Install(verbs, activation, installing, program, RandomIds())
         objects = StoredObjects(kept.artifacts, authority.derived_key(_OBJECT_URLS), clock)
-        yield Joining(registrar, activation, install, objects)
+        yield Joining(registrar, activation, install, objects, slices, kept.artifacts)
 
 
 def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> tuple[Door, ...]:
@@ -108,5 +130,6 @@ def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> t
     return (
         baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects)),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
+        SliceDoor(access, parts.slices, parts.artifacts, TrafficReports(verbs, SystemClock())),
         SyncDoor(access, parts.activation, sync, links, deliver),
     )

@@ -13,6 +13,7 @@ from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.ids import RandomIds
 from skerry.main import data_dir as directories
 from skerry.main.adapters import DatabaseReadiness
+from skerry.main.bootstrap import ensure_class
 from skerry.main.configuration import Settings
 from skerry.main.control_plane import api_server, duties, laid_ground
 from skerry.main.data_dir import DataDir
@@ -27,6 +28,7 @@ async def replica(settings: Settings, data_dir: DataDir) -> AsyncIterator[Runnin
     address = await free_address(settings.api_address, "--api-address")
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
+        await ensure_class(ground.client)
         health = DatabaseReadiness(ground.revision_log)
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, address, health))
         sockets = stack.enter_context(directories.run_dir(data_dir))

@@ -14,12 +14,11 @@ from skerry.api.baetyl_application_spec import ApplicationSpec
 from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import NODE_NAME_LABEL, SYSTEM_LABEL
 from skerry.api.model import ObjectMeta
-from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.controllers.baetyl_system_apps import CORE
 from skerry.kit.clock import SystemClock
-from skerry.main.joining import Joining, Kept, Trusted, fleet_doors, joining
+from skerry.main.joining import Joining, JoiningSettings, Kept, Trusted, fleet_doors, joining
 from skerry.main.served_artifacts import ServedArtifacts
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, CLIENT_CERTIFICATE, StaticTokens, TokenRecord, User, digest_of
@@ -125,6 +124,11 @@ def _document(answer: httpx.Response, status: int) -> Any:
     return answer.json()
 
 
+def kept_in(directory: Path, keep: FolderKeep) -> Kept:
+    """Return where what devices fetch is kept; there is no engine."""
+    return Kept(directory / "install", ServedArtifacts(keep), directory / "engine.wasm")
+
+
 @asynccontextmanager
 async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
     """Open the front doors of an empty fleet for the length of the block."""
@@ -136,9 +140,7 @@ async def open_fleet_doors(directory: Path) -> AsyncIterator[FleetDoors]:
         fleet.running(verbs),
         access.running(verbs),
         FolderKeep(directory / "artifacts") as keep,
-        joining(
-            verbs, fleet, trusted, Kept(directory / "install", ServedArtifacts(keep)), FetchSettings(), ()
-        ) as parts,
+        joining(verbs, fleet, trusted, kept_in(directory, keep), JoiningSettings()) as parts,
     ):
         users = (User("root", groups=(ADMINISTRATORS,)), User("nobody"), User("system:serviceaccount:other:robot"))
         known = StaticTokens([TokenRecord(digest_of(user.name), user) for user in users])

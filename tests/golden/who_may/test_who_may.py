@@ -17,15 +17,13 @@ from skerry.api.model import ObjectMeta
 from skerry.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from skerry.api.registry import KINDS
 from skerry.api.secret_fields import confidential_resources
-from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.main.control_plane import Ground, front_doors
 from skerry.main.functions import dispatching
-from skerry.main.joining import Kept, Trusted, joining
-from skerry.main.served_artifacts import ServedArtifacts
+from skerry.main.joining import JoiningSettings, Trusted, joining
 from skerry.server.access import Act, path_act
 from skerry.server.app import App, Guards
 from skerry.server.auth import ADMINISTRATORS, ANONYMOUS, AUTHENTICATED, StaticTokens, TokenRecord, User, digest_of
@@ -46,6 +44,7 @@ from skerry.store.log import open_log
 from skerry.store.memory import open_memory
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import open_sealed
+from skerry.testing.fleet import kept_in
 from skerry.testing.log_lines import LogLines
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "who-may.md"
@@ -87,8 +86,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         ground = Ground(log, verbs, access, sealed.resealer, keep, client, False, fleet, behind)
         authority = open_authority(tmp_path / "pki", clock)
         trusted = Trusted(authority, ServerIdentity(tmp_path / "pki", authority, (), clock))
-        kept = Kept(tmp_path / "install", ServedArtifacts(keep))
-        devices = joining(verbs, fleet, trusted, kept, FetchSettings(), ())
+        devices = joining(verbs, fleet, trusted, kept_in(tmp_path, keep), JoiningSettings())
         joined = await stack.enter_async_context(devices)
         doors = front_doors(ground, LogLines(), clock, tokens, joined)
         yield App(doors, Guards((known,), access), Health([]), clock)

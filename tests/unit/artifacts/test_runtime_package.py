@@ -26,7 +26,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def packing(tmp_path: Path, package: Path) -> RuntimePackage:
-    return RuntimePackage(tmp_path / "install", distribution="h2", package=package)
+    return RuntimePackage(tmp_path / "install", distribution="h2", package=package, engine=tmp_path / "engine.wasm")
 
 
 def test_what_a_distribution_requires_is_found_with_what_that_requires():

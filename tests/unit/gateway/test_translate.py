@@ -11,14 +11,14 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.decoding import decode
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE
-from skerry.api.gateway_v1 import CONTROLLER_NAME, GATEWAY, GATEWAY_CLASS
+from skerry.api.gateway_v1 import CONTROLLER_NAME, DEFAULT_FUNCTIONS_LABEL, GATEWAY, GATEWAY_CLASS
 from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
 from skerry.api.istio_extensions_v1alpha1 import WASM_PLUGIN
 from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION
 from skerry.api.kinds import Kind
 from skerry.gateway.envoy_config import EdgeSettings
 from skerry.gateway.envoy_snapshot import SnapshotBuilder, build_snapshot
-from skerry.gateway.resources import DEFAULT_FUNCTIONS_LABEL, HeldPlugin, NodeFacts, Resources, plugins_by_key
+from skerry.gateway.resources import HeldPlugin, NodeFacts, Resources, plugins_by_key
 from skerry.gateway.snapshot import Snapshot
 from skerry.gateway.translate import Translator, translate
 

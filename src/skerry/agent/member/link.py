@@ -8,8 +8,8 @@ whoever calls does it again.
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import orjson
 
-from skerry.agent.member.errors import LinkError
+from skerry.agent.member.errors import LinkError, RefusedError
 from skerry.agent.member.settings import Identity, MemberSettings
 from skerry.api.model import Document
 from skerry.fleet.frames import REPORT_SECONDS
@@ -27,6 +27,9 @@ REQUEST_SECONDS_MAX = 30.0
 CONNECT_SECONDS_MAX = 5.0
 #: An answer with some hundred applications and their configurations.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+
+#: What of a refusal is told.
+_REFUSAL_BYTES_MAX = 1000
 
 SYNC_PATH, ACTIVE_PATH = "/v1/sync", "/v1/active"
 REPORT_PATH, DESIRE_PATH, CERTIFICATE_PATH = f"{SYNC_PATH}/report", f"{SYNC_PATH}/desire", f"{SYNC_PATH}/certificate"
@@ -93,6 +96,32 @@ class CloudLink:
         for client in before:
             await client.aclose()
 
+    @asynccontextmanager
+    async def opened(
+        self, method: str, path: str, content: Document | None = None, *, silence_seconds_max: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open an answer that goes on, at the first address that answers; yields its bytes, a few at a time.
+
+        Raises:
+            RefusedError: the control plane answered, and not with what was asked for.
+            LinkError: it can't be reached, or goes silent; also while it is read.
+        """
+        failures: list[str] = []
+        timeout = httpx.Timeout(REQUEST_SECONDS_MAX, connect=CONNECT_SECONDS_MAX, read=silence_seconds_max)
+        body = None if content is None else orjson.dumps(content)
+        for client in tuple(self._clients):
+            request = client.build_request(method, path, content=body, timeout=timeout)
+            try:
+                response = await client.send(request, stream=True)
+            except (httpx.HTTPError, OSError) as error:
+                failures.append(f"{client.base_url}: {error or type(error).__name__}")
+                continue
+            self._prefer(client)
+            async with aclosing(_read_on(response)) as pieces:
+                yield pieces
+            return
+        raise LinkError("the control plane can't be reached", detail="; ".join(failures))
+
     async def _post(self, path: str, content: Document, *, kind: str) -> tuple[Document, httpx.Headers]:
         """Send JSON to the first address that takes it; return the answer, and its headers."""
         headers = {"Content-Type": "application/json"} | ({"kind": kind} if kind else {})
@@ -127,6 +156,19 @@ async def _answer(
             if len(content) > ANSWER_BYTES_MAX:
                 raise LinkError(f"the control plane's answer has more than {ANSWER_BYTES_MAX} bytes")
         return response, bytes(content)
+
+
+async def _read_on(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        if response.status_code != httpx.codes.OK:
+            told = (await response.aread())[:_REFUSAL_BYTES_MAX].decode(errors="replace")
+            raise RefusedError(f"the control plane answered {response.status_code}: {told}")
+        async for piece in response.aiter_bytes():
+            yield piece
+    except (httpx.HTTPError, OSError) as error:
+        raise LinkError(f"the answer broke off: {error or type(error).__name__}") from error
+    finally:
+        await response.aclose()
 
 
 def _read(status: int, content: bytes) -> Document:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.functions import TYPE as FUNCTION
 from skerry.agent.member.functions import Functions
+from skerry.agent.member.gateways import Gateways, Machine, joined_gateways
 from skerry.agent.member.link import CloudLink, Told, cloud_link, ssl_context
 from skerry.agent.member.pace import Pace
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.renewal import Renewal
-from skerry.agent.member.replica import PROPERTIES, SYSTEM_APPS, Replica
+from skerry.agent.member.replica import GATEWAYS, PROPERTIES, SYSTEM_APPS, Replica
 from skerry.agent.member.settings import (
     STATUS_FILE,
     Batch,
@@ -61,24 +63,31 @@ LOOK_SECONDS = 1.0
 ACTIVATION_SECONDS_MAX = 45.0
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a member runs."""
+
+    applications: Applications
+    gateways: Gateways
+
+
 class Member:
     """A running member, as `run_member` yields it.
 
     Args:
         identity: who this node is.
         replica: what is wanted.
-        applications: keeps it so.
+        parts: keep it so.
         pace: of its reports.
         clock: for the times that are told.
     """
 
-    def __init__(
-        self, identity: Identity, replica: Replica, applications: Applications, pace: Pace, clock: Clock
-    ) -> None:
+    def __init__(self, identity: Identity, replica: Replica, parts: Parts, pace: Pace, clock: Clock) -> None:
         self.name = identity.name
         self.wakeup = Wakeup()
         self._replica = replica
-        self._applications = applications
+        self._applications = parts.applications
+        self._gateways = parts.gateways
         self._pace = pace
         self._clock = clock
         self._host = host_name()
@@ -98,6 +107,7 @@ class Member:
             "reportedAt": self.reported_at,
             "link": self.link,
             "applications": states,
+            "gateways": self._gateways.status(),
         }
 
     def changing(self) -> Document:
@@ -106,6 +116,7 @@ class Member:
         return {
             "apps": [{"name": name, "version": version} for name, version in self._applications.taken().items()],
             "states": [(state.name, state.version, state.status, state.cause) for state in states],
+            GATEWAYS: self._replica.gateways,
         }
 
     def report(self, data_dir: Path) -> Document:
@@ -124,6 +135,7 @@ class Member:
             "appstats": [state.document(self._host) for state in self._applications.states()],
             "sysappstats": [],
             PROPERTIES: dict(self._replica.properties),
+            GATEWAYS: changing[GATEWAYS],
         }
 
     async def tell(self, data_dir: Path, http: CloudLink, socket: SocketLink) -> None:
@@ -146,6 +158,7 @@ class Member:
             log.warning("what is to run is not on disk yet", reason=error.strerror or str(error))
         if changed:
             self._applications.look()
+            self._gateways.look()
 
     def hear(self, frame: Frame) -> None:
         """Take a frame that came without having been asked for."""
@@ -168,11 +181,14 @@ class Member:
 
 
 @asynccontextmanager
-async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "") -> AsyncIterator[Member]:
+async def run_member(
+    settings: MemberSettings, machine: Machine, clock: Clock, *, entered: str = ""
+) -> AsyncIterator[Member]:
     """Run a node for the length of the block; a device that is not activated yet is, however long that takes.
 
     Args:
         settings: of agent.json.
+        machine: serves Gateways.
         clock: for the times that are told.
         entered: the fingerprint that a person gave, where the product asks for one.
 
@@ -196,7 +212,9 @@ async def run_member(settings: MemberSettings, clock: Clock, *, entered: str = "
         runners = await stack.enter_async_context(_runners(settings, identity, volumes, clock, executor))
         applications = Applications(replica, stage, volumes, runners, executor)
         await stack.enter_async_context(applications.running())
-        member = Member(identity, replica, applications, Pace(settings.report_seconds), clock)
+        serving = joined_gateways(machine, identity.name, link, replica, data_dir / "gateways", executor)
+        parts = Parts(applications, await stack.enter_async_context(serving))
+        member = Member(identity, replica, parts, Pace(settings.report_seconds), clock)
         socket = SocketLink(settings.addresses, trust, member.wakeup.set, member.hear)
 
         async def renewed() -> None:

@@ -1,6 +1,6 @@
 """The replica: what this node is to run, and all that it needs for that, on its own disk.
 
-    replica/desire.json                          {"apps": [...], "sysapps": [...], "nodeprops": {...}}
+    replica/desire.json                          {"apps": [], "sysapps": [], "nodeprops": {}, "gateways": []}
     replica/<kind>/<name>/<version>.json         a resource, as the control plane told it
 
 A node that restarts without its control plane goes on from here. Owns these files. All file work runs on the thread
@@ -24,7 +24,7 @@ from skerry.api.model import Document
 from skerry.kit.errors import StartError
 from skerry.kit.files import make_private_directory, write_private
 
-APPS, SYSTEM_APPS, PROPERTIES = "apps", "sysapps", "nodeprops"
+APPS, SYSTEM_APPS, PROPERTIES, GATEWAYS = "apps", "sysapps", "nodeprops", "gateways"
 _DESIRE = "desire.json"
 
 #: Kind, name and version of a resource.
@@ -67,6 +67,12 @@ class Replica:
         found: Mapping[str, Any] = self._desire.get(PROPERTIES) or {}
         return found
 
+    @property
+    def gateways(self) -> list[str]:
+        """The names of the Gateways that this node is to run."""
+        found: list[str] = self._desire.get(GATEWAYS) or []
+        return found
+
     def take(self, delta: Document) -> bool:
         """Take what a report was answered, member by member; tell whether anything changed. On disk when it returns.
 
@@ -77,6 +83,8 @@ class Replica:
         told: Document = {name: [_item(each) for each in delta[name]] for name in (APPS, SYSTEM_APPS) if name in delta}
         if isinstance(delta.get(PROPERTIES), dict):
             told[PROPERTIES] = {key: value for key, value in delta[PROPERTIES].items() if value is not None}
+        if isinstance(delta.get(GATEWAYS), list):
+            told[GATEWAYS] = [str(name) for name in delta[GATEWAYS]]
         new = {**self._desire, **told}
         changed = new != self._desire
         self._desire = new

@@ -119,6 +119,16 @@ class MemberSettings(_Part):
     """Whom programs run as where this agent is root's; None for root."""
     functions_address: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] = "127.0.0.1:50011"
     """Where functions are called: an address and a port of this machine; any that is free for port 0."""
+    gateway_address: str = "127.0.0.1"
+    """The IP address of Gateways that name none."""
+    engine_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that run functions, once a Gateway runs here; 0 for one for each core."""
+    engine_cache: Path | None = None
+    """Where the compiled engine is kept; in the data directory where it is not set."""
+    root_namespace: str = "istio-system"
+    """Plugins and policies of this namespace apply to Gateways of every namespace; as the control plane has it."""
+    artifacts_bytes_max: Annotated[int, Field(ge=1)] = 1024**3
+    """How much code is kept here, in bytes."""
     node: Identity | None = None
     batch: Batch | None = None
 

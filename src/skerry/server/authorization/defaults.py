@@ -43,7 +43,8 @@ PUBLIC_DOCUMENTS = ("/docs", "/v1/fleet/openapi.json", "/v1/openapi.json")
 #: Where devices join, which have no credential yet: what they show there is their product's token, or an install token.
 JOINING_PREFIXES = ("/v1/active", "/v1/init")
 _JOINING = ("/v1/active", "/v1/active/*", "/v1/init/*")
-_SYNC = ("/v1/sync", "/v1/sync/*")
+#: What nodes say and fetch, their slice of the log among it.
+_SYNC = ("/v1/slice", "/v1/slice/*", "/v1/sync", "/v1/sync/*")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH)
 _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 

@@ -18,6 +18,8 @@ from skerry.api.baetyl_registration import PRODUCT, RECORD, Record
 from skerry.api.baetyl_rollouts import ROLLOUT, Rollout
 from skerry.api.baetyl_v1alpha1 import NODE, Connection, Node, connection_of
 from skerry.api.core_v1 import SECRET, Secret
+from skerry.api.gateway_v1 import GATEWAY, Gateway, node_selector_of
+from skerry.api.selectors import SelectorError
 from skerry.fleet.applications import facts_of, generated_configurations
 from skerry.fleet.desire import is_behind
 from skerry.fleet.index import FleetIndex, Key, Sort, Source
@@ -63,6 +65,7 @@ class Fleet:
             Follower(SECRET, self._put_secret, partial(self._drop_source, "secret")),
             Follower(APPLICATION, self._put_application, self._drop_application),
             Follower(ROLLOUT, self._put_rollout, lambda key: self._tell(self.index.drop_shift(key))),
+            Follower(GATEWAY, self._put_gateway, lambda key: self._tell(self.index.drop_gateway(key))),
             Follower(NODE, self._put_node, self._drop_node),
             Follower(PRODUCT, self.records.put_product, self.records.drop_product),
             Follower(RECORD, self.records.put_record, self.records.drop_record),
@@ -169,6 +172,14 @@ class Fleet:
 
     def _put_rollout(self, rollout: Rollout) -> None:
         self._tell(self.index.put_shift((rollout.namespace, rollout.name), shift_of(rollout)))
+
+    def _put_gateway(self, gateway: Gateway) -> None:
+        key = (gateway.namespace, gateway.name)
+        try:
+            selector = node_selector_of(gateway)
+        except SelectorError:
+            selector = None  # it was not taken by our own rules, and selects nothing
+        self._tell(self.index.put_gateway(key, selector) if selector else self.index.drop_gateway(key))
 
     def _generate(self, key: Key, names: tuple[str, ...]) -> None:
         for name in self._generated_of.pop(key, ()):

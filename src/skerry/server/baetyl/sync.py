@@ -14,7 +14,16 @@ from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT, Node, NodeReport, repo
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference, from_document
 from skerry.fleet.desire import told
-from skerry.fleet.reports import APPS, PROPERTIES, SOURCE_INIT, SYSTEM_APPS, delta, merged_report, reported_versions
+from skerry.fleet.reports import (
+    APPS,
+    GATEWAYS,
+    PROPERTIES,
+    SOURCE_INIT,
+    SYSTEM_APPS,
+    delta,
+    merged_report,
+    reported_versions,
+)
 from skerry.fleet.sightings import identity_of, seen
 from skerry.kit.clock import Clock
 from skerry.server.baetyl import errors
@@ -100,7 +109,8 @@ class Sync:
         desire = self._fleet.index.desire(place)
         if not desire.sysapps:
             raise errors.BaetylError("ErrNodeNotReady", f"The node ({place[1]}) is not ready, please retry later.")
-        changes = delta(kept.report, told(desire.apps, apps), told(desire.sysapps, system_apps), node.properties)
+        wanted, system = told(desire.apps, apps), told(desire.sysapps, system_apps)
+        changes = delta(kept.report, wanted, system, node.properties, desire.gateways)
         return Told(changes, node.report_seconds)
 
     async def wanted(self, place: Place) -> Told:
@@ -123,6 +133,8 @@ class Sync:
                 (SYSTEM_APPS, desire.sysapps, reported_versions(before.report, SYSTEM_APPS)),
             )
         }
+        if GATEWAYS in before.report:
+            changes[GATEWAYS] = list(desire.gateways)
         if node.properties:
             changes[PROPERTIES] = dict(node.properties)
         return Told(changes, node.report_seconds)
