@@ -43,6 +43,7 @@ class Model:
     apps: dict[tuple[str, str], Facts] = field(default_factory=dict)
     sources: dict[Source, int] = field(default_factory=dict)
     shifts: dict[tuple[str, str], Shift] = field(default_factory=dict)
+    gateways: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def version(self, facts: Facts) -> int:
         if facts.mounts - self.sources.keys():
@@ -60,7 +61,13 @@ class Model:
         found = [
             (Wanted(name, self.version(facts)), facts) for name in sorted(names) if (facts := self.apps[key[0], name])
         ]
-        return Desire(tuple(w for w, f in found if not f.system), tuple(w for w, f in found if f.system))
+        gateways = sorted(
+            name
+            for (place, name), text in self.gateways.items()
+            if text and place == key[0] and parse_label_selector(text).matches(self.nodes[key])
+        )
+        apps, system = (tuple(w for w, f in found if f.system is each) for each in (False, True))
+        return Desire(apps, system, tuple(gateways))
 
     def runs(self, key: tuple[str, str], name: str) -> str:
         """Return what a node runs in place of an application, one rollout after the other."""
@@ -153,6 +160,18 @@ class Following(RuleBasedStateMachine):
         before = self.model.desires()
         self.model.shifts.pop((place, name), None)
         self.told(before, self.index.drop_shift((place, name)))
+
+    @rule(place=st.sampled_from(PLACES), name=st.sampled_from(["g1", "g2"]), selector=st.sampled_from(SELECTORS))
+    def put_gateway(self, place: str, name: str, selector: str) -> None:
+        before = self.model.desires()
+        self.model.gateways[place, name] = selector
+        self.told(before, self.index.put_gateway((place, name), parse_label_selector(selector)))
+
+    @rule(place=st.sampled_from(PLACES), name=st.sampled_from(["g1", "g2"]))
+    def drop_gateway(self, place: str, name: str) -> None:
+        before = self.model.desires()
+        self.model.gateways.pop((place, name), None)
+        self.told(before, self.index.drop_gateway((place, name)))
 
     @rule(source=st.sampled_from(SOURCES))
     def put_source(self, source: Source) -> None:

@@ -17,6 +17,11 @@ JOINING_SCHEMAS: Document = {
     "Report": {"type": "object", "description": "What a node says of itself; docs/reference/baetyl-sync.md."},
     "Delta": {"type": ["object", "null"], "description": "What it has to change."},
     "Infos": whole({"infos": array(whole({"kind": TEXT, "name": TEXT, "version": TEXT}, "kind", "name"))}, "infos"),
+    "Known": whole(
+        {"objects": {"type": "object", "additionalProperties": TEXT, "description": "Versions by key."}}, "objects"
+    ),
+    "Statuses": whole({"statuses": {"type": "object", "description": "Statuses by key."}}, "statuses"),
+    "Taken": {"type": "object"},
     "Values": whole({"values": array({"type": "object"})}, "values"),
 }
 _TOKEN: Document = {
@@ -47,7 +52,19 @@ def joining_paths() -> Document:
     """Return the paths, as the document has them."""
     resource: Document = {"name": "resource", "in": "path", "required": True, "schema": TEXT}
     fetched = {"parameters": [resource], "get": _fetch()}
+    digest: Document = {"name": "digest", "in": "path", "required": True, "schema": TEXT}
+    lines: Document = {"application/x-ndjson": {"schema": TEXT}}
+    code: Document = {
+        "summary": "Fetch code of a node's slice",
+        "tags": ["Joining"],
+        "security": [{"certificate": []}],
+        "responses": _responses({"application/octet-stream": {"schema": TEXT}}),
+    }
+    follow = _post("Follow the slice of a node", "Known", "Taken", "node") | {"responses": _responses(lines)}
     return {
+        "/v1/slice": {"post": follow},
+        "/v1/slice/artifacts/{digest}": {"parameters": [digest], "get": code},
+        "/v1/slice/statuses": {"post": _post("Tell what becomes of a slice", "Statuses", "Taken", "node")},
         "/v1/active": {"post": _post("Join as a node", "ActivationRequest", "Activated", "device")},
         "/v1/active/{resource}": fetched,
         "/v1/init/{resource}": fetched,

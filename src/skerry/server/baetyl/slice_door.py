@@ -11,25 +11,28 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-from skerry.api.errors import BadRequest, Forbidden, NotFound
+from skerry.api.errors import ApiError, BadRequest, Forbidden, NotFound
 from skerry.api.model import Document
 from skerry.server.access import Access, path_act, require
 from skerry.server.artifacts import CONTENT_TYPE, SEND_SECONDS_MAX, Artifacts
 from skerry.server.baetyl.delivery import Place
+from skerry.server.baetyl.door import identified, json, refusal
 from skerry.server.baetyl.joining import unknown_method
 from skerry.server.baetyl.slices import SLICE_OBJECTS_MAX, Slices
 from skerry.server.baetyl.traffic_reports import TrafficReports
-from skerry.server.http import Answer, Request, Response, Route, StatusRefusals, Streaming
+from skerry.server.http import Answer, Request, Response, Route, Streaming
 from skerry.server.node_certificates import node_of
 
 SLICE, ARTIFACTS, STATUSES = "/v1/slice", "/v1/slice/artifacts", "/v1/slice/statuses"
+#: JSON, a document each line.
+LINES = "application/x-ndjson"
 #: After so long a node asks again, and so its certificate is looked at again.
 STREAM_SECONDS_MAX = 120.0
 #: Keys and versions of `SLICE_OBJECTS_MAX` objects, or their statuses.
 BODY_BYTES_MAX = 1024 * 1024
 
 
-class SliceDoor(StatusRefusals):
+class SliceDoor:
     """Answers nodes; a `Door`."""
 
     prefixes = (SLICE,)
@@ -56,15 +59,19 @@ class SliceDoor(StatusRefusals):
             case "POST", path if path == SLICE:
                 request.verb, request.resource = "watch", "slices"
                 known = _texts(await _member(request, "objects"))
-                return Streaming(self._slices.opened(place, known), STREAM_SECONDS_MAX)
+                return Streaming(self._slices.opened(place, known), STREAM_SECONDS_MAX, LINES)
             case "POST", path if path == STATUSES:
                 request.verb, request.resource = "report", "slices"
                 await self._report(place, await _member(request, "statuses"))
-                return Response(b"{}")
+                return identified(json({}), request)
             case "GET", _ if prefix == ARTIFACTS:
                 request.verb, request.resource = "fetch", "slices"
                 return await self._artifact(place, name)
         raise unknown_method(request)
+
+    def refusal(self, request: Request, error: ApiError) -> Response:
+        """Write an error in Baetyl's form; see `Door`."""
+        return refusal(request, error)
 
     async def _artifact(self, place: Place, digest: str) -> Streaming:
         if not await self._slices.holds_code(place, digest):
