@@ -107,7 +107,7 @@ def test_what_is_told_of_a_gateway_that_other_nodes_run_stays() -> None:
     elsewhere = decided[0].__class__(there.spec.parent_refs[1], decided[0].decisions)
     there.status = route_status(there, [elsewhere], FIRST)
     status = route_status(there, decided, LATER, elsewhere={("default", "factory"): "skerry"})
-    assert [parent.parent_ref.name for parent in status.parents or ()] == ["factory", "edge"]
+    assert [parent.parent_ref.name for parent in status.parents or ()] == ["edge", "factory"]
 
 
 def test_an_accepted_class_tells_its_features() -> None:
