@@ -82,17 +82,16 @@ async def ground() -> AsyncIterator[Ground]:
         for name, annotations in (("edge", {NODE_SELECTOR_ANNOTATION: "site=lyon"}), ("own", {})):
             listener = {"name": "http", "port": 80, "protocol": "HTTP"}
             spec = {"gatewayClassName": "skerry", "listeners": [listener]}
-            metadata = {"name": name, "namespace": "default", "annotations": annotations}
-            await client.create(from_document(Gateway, {"metadata": metadata, "spec": spec}))
-        for model, metadata, spec in (
+            meta = {"name": name, "namespace": "default", "annotations": annotations}
+            await client.create(from_document(Gateway, {"metadata": meta, "spec": spec}))
+        others: Any = (
             (GatewayClass, {"name": "skerry"}, {"controllerName": CONTROLLER_NAME}),
             (HTTPRoute, {"name": "r", "namespace": "default"}, {"parentRefs": [ref("own"), ref("edge")]}),
             (EdgeFunction, {"name": "f"}, {"template": {"mode": "backend", "code": CODE}}),
             (WasmPlugin, {"name": "p", "namespace": "default"}, {"url": "https://a.example/x.wasm"}),
-        ):
-            document: Any = {"metadata": metadata, "spec": spec}
-            made: Any = model
-            await client.create(from_document(made, document))
+        )
+        for model, metadata, spec in others:
+            await client.create(from_document(model, {"metadata": metadata, "spec": spec}))
         informers = Informers(client)
         traffic = FleetTraffic(client, informers, fleet.index, SystemClock())
         async with traffic.running(), informers.running():

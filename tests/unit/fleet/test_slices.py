@@ -23,9 +23,9 @@ GATEWAY_GROUP = "gateway.networking.k8s.io"
 
 
 def gateway(key: Key, *, every: bool = False, secret: str = "") -> Gateway:
-    listener = {"name": "a", "port": 80, "protocol": "HTTPS"}
+    listener: dict[str, Any] = {"name": "a", "port": 80, "protocol": "HTTPS"}
     if secret:
-        listener["tls"] = {"certificateRefs": [{"name": secret}]}  # type: ignore[assignment]
+        listener["tls"] = {"certificateRefs": [{"name": secret}]}
     labels = {DEFAULT_FUNCTIONS_LABEL: "true"} if every else {}
     document = {
         "metadata": {"namespace": key[0], "name": key[1], "labels": labels},

@@ -16,12 +16,12 @@ from skerry.api.model import Document
 from skerry.server.access import Access, path_act, require
 from skerry.server.artifacts import CONTENT_TYPE, SEND_SECONDS_MAX, Artifacts
 from skerry.server.baetyl.delivery import Place
-from skerry.server.baetyl.door import identified, json, refusal
-from skerry.server.baetyl.joining import unknown_method
+from skerry.server.baetyl.door import identified, refusal, unknown_method
 from skerry.server.baetyl.slices import SLICE_OBJECTS_MAX, Slices
 from skerry.server.baetyl.traffic_reports import TrafficReports
 from skerry.server.http import Answer, Request, Response, Route, Streaming
 from skerry.server.node_certificates import node_of
+from skerry.server.operations import json
 
 SLICE, ARTIFACTS, STATUSES = "/v1/slice", "/v1/slice/artifacts", "/v1/slice/statuses"
 #: JSON, a document each line.

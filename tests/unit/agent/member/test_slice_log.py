@@ -64,7 +64,7 @@ async def informed(log: SliceLog, model: type[Any]) -> AsyncIterator[Informer[An
 async def test_an_informer_follows_the_replica_as_it_does_the_log(log: SliceLog) -> None:
     await log.take({GATEWAY_KEY: gateway("a")})
     async with informed(log, Gateway) as informer:
-        assert port_of(informer.get("edge", "default")) == 80
+        await shown(informer, "edge", lambda found: port_of(found) == 80)
         await log.take({GATEWAY_KEY: gateway("b", port=81)})
         await shown(informer, "edge", lambda found: port_of(found) == 81)
         await log.take({}, [GATEWAY_KEY])

@@ -158,7 +158,7 @@ async def test_what_a_node_says_of_its_slice_is_kept_and_of_anything_else_is_not
     node, name = await node_of(door)
     await make_gateway(door)
     foreign = "gateways.gateway.networking.k8s.io/default/other"
-    said = {"statuses": {GATEWAY_KEY: {"conditions": []}, foreign: {"conditions": []}}}
+    said: Any = {"statuses": {GATEWAY_KEY: {"conditions": []}, foreign: {"conditions": []}}}
     for _ in range(2):
         assert (await node.http.post("/v1/slice/statuses", json=said)).status_code == 200
     report = await door.client.get(TrafficReport, name, namespace="default")
