@@ -117,7 +117,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[
         try:
             for name, site in (("n1", "lyon"), ("n2", "nice")):
                 fleet.ask("POST", "/v1/nodes", {"name": name, "labels": {"site": site}})
-            engine = {"engineCache": str(cache_dir / "engine"), "engineWorkers": 1}
+            engine: Any = {"engineCache": str(cache_dir / "engine"), "engineWorkers": 1}
             fleet.agent("n1", "/v1/nodes/n1/init", **engine).start()
             edge.create(FUNCTIONS, orjson.loads(edge_function("hello", answering("one"))))
             backend = {"group": "extensions.apoxy.dev", "kind": "EdgeFunction", "name": "hello"}

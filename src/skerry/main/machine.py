@@ -17,6 +17,7 @@ from skerry.api.baetyl_v1alpha1 import NODE_NAME_LABEL
 from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
 from skerry.kit.clock import SystemClock
+from skerry.kit.ids import RandomIds
 from skerry.main.artifacts import code_in_use
 from skerry.main.configuration import bundled_js_engine
 from skerry.main.data_dir import DataDir, run_dir
@@ -75,7 +76,7 @@ async def _plane(
             start_seconds_max=START_SECONDS_MAX,
             joined=True,
         )
-        async with run_agent(node_settings, client, artifacts, SystemClock()):
+        async with run_agent(node_settings, client, artifacts, SystemClock(), RandomIds()):
             yield
 
 

@@ -16,6 +16,7 @@ from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.functions import Functions
+from skerry.agent.member.gateways import Machine
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.staging import Stage
@@ -23,6 +24,7 @@ from skerry.agent.member.states import ApplicationState
 from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
+from skerry.artifacts.folder import FolderKeep
 from skerry.kit.clock import SystemClock
 
 #: How long a process may take to start or end on a busy machine.
@@ -30,6 +32,16 @@ SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.01
 #: Nothing answers there.
 NO_ENGINE = "unix:///nonexistent/engine.sock"
+
+
+def idle_machine(directory: Path) -> Machine:
+    """Return a machine on which nothing serves Gateways, though it says so."""
+
+    @asynccontextmanager
+    async def plane(*_: object) -> AsyncIterator[None]:
+        yield
+
+    return Machine(FolderKeep(directory), plane)
 
 
 @dataclass

@@ -77,6 +77,7 @@ class Gateways:
         self._start = start
         self._wakeup = Wakeup()
         self._news = Wakeup()
+        self._reached = Wakeup()
         self._state: State = "Pending"
         self._failure = ""
 
@@ -93,6 +94,10 @@ class Gateways:
         """Take notice of what is wanted now."""
         self._wakeup.set()
 
+    def reached(self) -> None:
+        """Take notice that the control plane has just answered: it may have been away."""
+        self._reached.set()
+
     def status(self) -> Document:
         """Tell how they are: which are wanted, whether they are served, and why not."""
         return {"names": self._replica.gateways, "state": self._state, "cause": self._failure}
@@ -101,7 +106,7 @@ class Gateways:
         """Run Gateways for as long as any is wanted."""
         if not self._replica.gateways:
             return
-        follow = partial(keep_running, "slice", self._link.follow, wakeup=Wakeup(), resync_seconds=FOLLOW_SECONDS)
+        follow = partial(keep_running, "slice", self._link.follow, wakeup=self._reached, resync_seconds=FOLLOW_SECONDS)
         tell = partial(keep_running, "statuses", self._link.tell, wakeup=self._news, resync_seconds=TELL_SECONDS)
         try:
             async with background(("slice", follow), ("statuses", tell)):

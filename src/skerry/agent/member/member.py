@@ -146,6 +146,7 @@ class Member:
         told = await (socket.report(report) if over_socket else http.report(report))
         self.reported_at, self.link = rfc3339(self._clock.now()), "websocket" if over_socket else "http"
         self.take(told)
+        self._gateways.reached()
 
     def take(self, told: Told) -> None:
         """Take what the control plane tells; raises LinkError."""

@@ -23,7 +23,7 @@ from skerry.kit.clock import SystemClock
 from skerry.server.app import App
 from skerry.server.node_certificates import issue_node_certificate
 from skerry.testing.clock import FakeClock
-from skerry.testing.member_node import NO_ENGINE, until
+from skerry.testing.member_node import NO_ENGINE, idle_machine, until
 from skerry.testing.node_links import ServedFleet, node_trust, served_fleet
 
 
@@ -75,7 +75,7 @@ async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
     served: ServedFleet, settings: MemberSettings
 ) -> None:
     await served.doors.ask("PUT", "/v1/nodes/sn001/core/configs", {"frequency": 300})
-    async with run_member(settings, SystemClock()) as member:
+    async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
         await until(lambda: member.link == "websocket")
         # Its next report would come after a minute and more: what it runs now, it was told unasked.
         await sleeper(served)
@@ -90,7 +90,7 @@ async def test_a_control_plane_without_links_is_reported_to_over_http(
 ) -> None:
     monkeypatch.setattr(App, "converses_at", lambda *_: False)
     await sleeper(served)
-    async with run_member(settings, SystemClock()) as member:
+    async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
         await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
         assert member.link == "http"
 
@@ -98,7 +98,8 @@ async def test_a_control_plane_without_links_is_reported_to_over_http(
 async def test_a_node_whose_link_another_agent_took_reports_over_http(
     served: ServedFleet, settings: MemberSettings
 ) -> None:
-    async with run_member(settings.model_copy(update={"report_seconds": 1}), SystemClock()) as member:
+    settings = settings.model_copy(update={"report_seconds": 1})
+    async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
         await until(lambda: member.link == "websocket")
         async with served.link() as other:
             await other.ask("report", {"node": {"host": {"hostname": "other"}}})
