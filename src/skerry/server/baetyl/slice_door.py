@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-from skerry.api.errors import ApiError, BadRequest, Forbidden, NotFound
+from skerry.api.errors import ApiError, BadRequest, NotFound
 from skerry.api.model import Document
 from skerry.server.access import Access, path_act, require
 from skerry.server.artifacts import CONTENT_TYPE, SEND_SECONDS_MAX, Artifacts
+from skerry.server.baetyl import errors
 from skerry.server.baetyl.delivery import Place
 from skerry.server.baetyl.door import identified, refusal, unknown_method
 from skerry.server.baetyl.slices import SLICE_OBJECTS_MAX, Slices
@@ -52,7 +53,7 @@ class SliceDoor:
         request.decision = require(self._access, request.user, path_act(request.method, request.path))
         place = node_of(request.user)
         if place is None:
-            raise Forbidden("only a node with its certificate has a slice")
+            raise errors.invalid("only a node with its certificate has a slice")
         request.is_routine = True
         prefix, _, name = request.path.rpartition("/")
         match request.method, request.path:
