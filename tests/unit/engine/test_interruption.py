@@ -1,9 +1,5 @@
 """How calls of the JavaScript engine are looked at and ended from outside, without JavaScript: by a word of memory."""
 
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import pytest
 from wasmtime import Engine, Limits, Memory, MemoryType, Store
 
@@ -11,9 +7,6 @@ from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.interruption import STOP_WORD_AT, RunningCalls
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONG = 3_600.0
 
@@ -104,35 +97,16 @@ def test_a_look_that_fails_ends_that_call_alone(running: RunningCalls, code: Cod
     assert "a defect" in capsys.readouterr().err
 
 
-@contextmanager
-def waiting_call(code: Code) -> "Iterator[None]":
-    """Have a call on a thread of its own, which waits for the block's end."""
-    has_begun, goes_on = threading.Event(), threading.Event()
-
-    def call() -> None:
-        code.time.begin(LONG, LONG)
-        code.time.before_wait()
-        has_begun.set()
-        goes_on.wait()
-        code.time.end()
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    try:
-        assert has_begun.wait(60)
-        yield
-    finally:
-        goes_on.set()
-        thread.join()
-
-
-def test_a_call_that_waits_is_charged_nothing_and_not_bothered(running: RunningCalls, code: Code):
-    def charged_ns() -> int:
-        running.look()
-        return code.time.cpu_ns
-
-    with waiting_call(code):
-        assert any(charged_ns() == charged_ns() for _ in range(10_000)), "the thread has not come to rest"
-        charged, looks = code.time.cpu_ns, code.looks
-        assert charged_ns() == charged
-        assert code.looks == looks
+def test_a_call_that_waits_is_charged_nothing_and_not_bothered(
+    running: RunningCalls, code: Code, monkeypatch: pytest.MonkeyPatch
+):
+    processor_ns = 0
+    monkeypatch.setattr("skerry.engine.call_time.time.clock_gettime_ns", lambda _clock: processor_ns)
+    code.time.begin(LONG, LONG)
+    running.look()
+    charged_ns = code.time.cpu_ns
+    running.look()
+    assert (code.time.cpu_ns, code.looks) == (charged_ns, 1)
+    processor_ns += 1_000
+    running.look()
+    assert (code.time.cpu_ns, code.looks) == (charged_ns + 1_000, 2)
