@@ -13,7 +13,7 @@ from skerry.server.baetyl.door import BODY_BYTES_MAX
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 
 #: Of devices and nodes, which show other credentials: tests of joining and sync have them.
-OF_DEVICES = ("/v1/active", "/v1/init", "/v1/sync")
+OF_DEVICES = ("/v1/active", "/v1/init", "/v1/slice", "/v1/sync")
 #: Takes any bytes.
 UPLOAD = "/v1/objects"
 NESTED = b'{"name":' * 10_000 + b"1" + b"}" * 10_000
