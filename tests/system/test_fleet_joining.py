@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,9 @@ from skerry.kit.clock import SystemClock
 from skerry.server.auth import BAETYL_NODES
 from skerry.server.client_certificates import issue_client_certificate
 from skerry.server.tls import open_authority
+from skerry.testing.passable import passable_folder
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -59,10 +62,18 @@ def mutual(skerry: SkerryProcess, folder: Path, given: dict[str, str]) -> httpx.
     return httpx.Client(base_url=skerry.api, verify=trust, trust_env=False, timeout=60)
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where a device is installed: for root, programs that are other users' come there, too."""
+    with passable_folder() as folder:
+        yield folder / "device"
+
+
 @needs_curl
-def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(admin: httpx.Client, tmp_path: Path):
+def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(
+    admin: httpx.Client, home: Path, tmp_path: Path
+):
     ask(admin, "POST", "/v1/nodes", {"name": "n1"})
-    home = tmp_path / "device"
     where = {"SKERRY_HOME": str(home), "HOME": str(tmp_path), "PYTHON": sys.executable, "PYTHONPATH": ""}
     environment = {**os.environ, **where, "SKERRY_START": "background"}
     for _ in range(2):
@@ -79,6 +90,7 @@ def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(admin
             )
             assert done.returncode == 0, done.stderr
             assert "the agent runs" in done.stdout
+            until(lambda: is_its_agent_that_reports(admin, home), "the agent that was started has reported")
         finally:
             end_agent(home)
     assert stat.S_IMODE((home / "agent.json").stat().st_mode) == 0o600
@@ -87,6 +99,15 @@ def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(admin
     told = subprocess.run([home / "bin" / "skerry", "--help"], env=alone, capture_output=True, text=True, check=True)
     assert "Skerry" in told.stdout
     shutil.rmtree(home / "runtime")
+
+
+def is_its_agent_that_reports(admin: httpx.Client, home: Path) -> bool:
+    """Tell whether the agent that was installed runs, and has been heard of."""
+    status = home / "data" / "status.json"
+    told = json.loads(status.read_text()) if status.exists() else {}
+    pid = int((home / "agent.pid").read_text())
+    assert Path(f"/proc/{pid}").exists(), (home / "agent.log").read_text()
+    return told.get("pid") == pid and bool(told["reportedAt"]) and bool(ask(admin, "GET", "/v1/nodes/n1")["ready"])
 
 
 def end_agent(home: Path) -> None:

@@ -82,12 +82,13 @@ class _Service:
     created: str
     executor: Executor
     pool: InstancePool = field(init=False)
+    warm: WarmInstances = field(default_factory=lambda: WarmInstances(WarmSettings()))
     processes: dict[FunctionProcess, TreeUsage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         application, service = self.wanted.instance.application, self.wanted.instance.service
         settings = PoolSettings(processes_max=CALLS_MAX * count_of(application, service))
-        self.pool = InstancePool(self._start, settings, WarmInstances(WarmSettings()))
+        self.pool = InstancePool(self._start, settings, self.warm)
 
     async def _start(self) -> FunctionProcess:
         process = await FunctionProcess.start(self.wanted.program)
@@ -211,6 +212,7 @@ async def _load(service: _Service) -> None:
 async def _close(services: Sequence[_Service]) -> None:
     for service in services:
         await service.pool.close()
+        await service.warm.close()
 
 
 def _program(instance: Instance, folder: Path, user: User | None) -> Program:

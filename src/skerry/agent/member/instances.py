@@ -72,6 +72,8 @@ def for_each_service(application: Application, make: Callable[[Service], T]) -> 
     Raises:
         ApplicationError: something of one can't be had: it names the service.
     """
+    if application.init_services:
+        raise ApplicationError("this node does not run initServices: make them a part of the service's own start")
     made = []
     for service in application.services:
         try:

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from skerry.agent.member.states import ApplicationState
 from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.kit.errors import ConfigurationError
 from skerry.testing.member_node import FakeCloud, member_node, until
+from skerry.testing.passable import passable_folder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have programs run as other users")
 
@@ -25,10 +25,9 @@ TELLS = ["sh", "-c", "id -u > told; id -G >> told; cat run/login/password >> tol
 
 @pytest.fixture
 def passable() -> Iterator[Path]:
-    """A data directory that other users can come to, which those of pytest are not."""
-    with tempfile.TemporaryDirectory(prefix="skerry-node-") as name:
-        Path(name).chmod(0o755)
-        data = Path(name) / "data"
+    """A data directory that other users can come to."""
+    with passable_folder() as folder:
+        data = folder / "data"
         data.mkdir()
         yield data
 
