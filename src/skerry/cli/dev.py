@@ -63,8 +63,9 @@ def dev(
     runtime from edgefunction.yaml, and variables from .dev.vars. Prints the URL, what the function writes to its
     console, and why it fails; the answer says so too. Ctrl-C stops it.
     """
-    from skerry.main.configuration import Address, load_settings
+    from skerry.main.configuration import load_settings
     from skerry.main.dev import run_dev
+    from skerry.main.setting_values import Address
 
     settings = load_settings({"data_dir": data_dir}, os.environ)
     try:

@@ -20,7 +20,7 @@ from skerry.api.gateway_v1 import (
 from skerry.api.model import ObjectMeta, R, condition_of
 from skerry.client.client import Client
 from skerry.kit.errors import StartError
-from skerry.main.configuration import Address
+from skerry.main.setting_values import Address
 
 CLASS_NAME = "skerry"
 GATEWAY_NAME = "default"

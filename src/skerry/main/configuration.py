@@ -7,74 +7,43 @@ environment's names are `SKERRY_` and the field name in capitals.
 """
 
 import dataclasses
-import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import skerry
 from skerry.api.function_limits import LEAST, MOST, FunctionLimits
-from skerry.api.names import is_label, is_subdomain, label_key_error, label_value_error
+from skerry.api.names import is_label
 from skerry.artifacts.keep import KEEP_BYTES_MAX
 from skerry.artifacts.s3_settings import REGION
 from skerry.kit.errors import ConfigurationError
 from skerry.main.artifact_settings import ArtifactSettings
 from skerry.main.faas_settings import FaasSettings
+from skerry.main.setting_values import (
+    Address,
+    Labels,
+    is_cidr,
+    is_host,
+    is_https_origin,
+    read_boolean,
+    read_database,
+    read_list,
+    read_url,
+)
 from skerry.server.oidc import OidcSettings
 from skerry.store.postgres.session import redacted
 
 FILE_NAME = "skerry.toml"
 ENVIRONMENT_PREFIX = "SKERRY_"
+API_ADDRESS = Address("127.0.0.1", 6443)
+HTTP_ADDRESS = Address("127.0.0.1", 8080)
+NO_LABELS = Labels()
 WORKERS_MAX = 256
 #: Below this, Envoy's own connections could use it up.
 ENVOY_HEAP_BYTES_LEAST = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a port to listen on; port 0 stands for any free one."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read `HOST:PORT`, IPv6 hosts in brackets; raises ValueError."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:0")
-        return cls(host.strip("[]"), int(port))
-
-    def __str__(self) -> str:
-        """Write it as `parse` reads it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Labels of a machine."""
-
-    pairs: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Labels":
-        """Read `key=value`, with commas between; raises ValueError."""
-        labels = {}
-        for item in filter(None, (part.strip() for part in text.split(","))):
-            key, equals, value = item.partition("=")
-            wrong = label_key_error(key) or label_value_error(value) if equals else "must be KEY=VALUE"
-            if wrong:
-                raise ValueError(f"{item!r}: {wrong}")
-            labels[key] = value
-        return cls(tuple(sorted(labels.items())))
-
-    def __str__(self) -> str:
-        """Write them as `parse` reads them."""
-        return ",".join(f"{key}={value}" for key, value in self.pairs)
 
 
 def _memory_bytes() -> int:
@@ -113,13 +82,13 @@ class Settings:
     """A file with ACCESS_KEY:SECRET for the bucket; without, AWS's own variables and the machine's role."""
     artifacts_ca_file: Path | None = None
     """An authority of the endpoint's certificate, in PEM, besides the system's."""
-    api_address: Address = Address("127.0.0.1", 6443)
+    api_address: Address = API_ADDRESS
     """Where the API listens, with TLS."""
     api_names: tuple[str, ...] = ()
     """More names and addresses that clients reach the API by, such as a load balancer's; its certificate has them."""
     fleet_addresses: tuple[str, ...] = ()
     """URLs (https) under which devices reach the API; by default that under which an install command is asked for."""
-    http_address: Address = Address("127.0.0.1", 8080)
+    http_address: Address = HTTP_ADDRESS
     """Where the default gateway listens."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Engine worker processes; one a core."""
@@ -129,7 +98,7 @@ class Settings:
     """How long requests in flight may take after SIGTERM."""
     root_namespace: str = "istio-system"
     """The namespace whose WasmPlugins apply to Gateways of every namespace."""
-    node_labels: Labels = Labels()
+    node_labels: Labels = NO_LABELS
     """Labels of this machine, `key=value` with commas between them; WasmPlugins can select by them."""
     envoy_heap_bytes_max: int = field(default_factory=lambda: max(ENVOY_HEAP_BYTES_LEAST, _memory_bytes() // 2))
     """Memory of Envoy, its plugins included; close to it, new requests are answered 503. Half of the machine's."""
@@ -323,125 +292,29 @@ def _problem(part: Callable[[Settings], object], settings: Settings) -> str:
     return ""
 
 
-def is_cidr(text: str) -> bool:
-    """Tell whether a text is an address, or a network such as 10.0.0.0/8."""
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return True
-
-
-def is_https_origin(text: str) -> bool:
-    """Tell whether a text is https://HOST or https://HOST:PORT, and nothing more."""
-    scheme, found, place = text.partition("://")
-    host, _, port = place.rpartition(":") if not place.endswith("]") and ":" in place else (place, "", "")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    return scheme == "https" and bool(found) and is_host(bare) and (not port or port.isdigit())
-
-
-def is_host(text: str) -> bool:
-    """Tell whether a text is an address, or a name of DNS without a wildcard."""
-    return is_subdomain(text) or ("/" not in text and is_cidr(text))
-
-
-def _read_list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, text.split(","))))
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username is not None:
-        raise ValueError("must be an http(s) URL without a user or a password")
-    return text
-
-
-def read_database(text: str) -> str:
-    """Check the address of a database; raises ConfigurationError."""
-    # None of the messages repeats the text, which may hold a password.
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in {"postgresql", "postgres"} or (
-            parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1
-        )
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ConfigurationError("database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE")
-    return text
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError("must be true or false")
-    return text.lower() == "true"
-
-
-_READERS: dict[str, Any] = {
-    "data_dir": Path,
+#: How a setting is read, by the type of its field; some are read in a way of their own.
+_READERS_BY_TYPE: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: read_boolean,
+    Path: Path,
+    Path | None: Path,
+    tuple[str, ...]: read_list,
+    Address: Address.parse,
+    Labels: Labels.parse,
+}
+_OWN_READERS: dict[str, Callable[[str], Any]] = {
     "database": read_database,
-    "artifacts": str,
-    "artifacts_bytes_max": int,
-    "artifacts_endpoint": _url,
-    "artifacts_region": str,
-    "artifacts_credentials_file": Path,
-    "artifacts_ca_file": Path,
-    "api_address": Address.parse,
-    "api_names": _read_list,
-    "fleet_addresses": _read_list,
-    "http_address": Address.parse,
-    "workers": int,
-    "cache_dir": Path,
-    "drain_seconds": float,
-    "root_namespace": str,
-    "node_labels": Labels.parse,
-    "envoy_heap_bytes_max": int,
-    "start_seconds_max": float,
-    "log_level": str.upper,
-    "log_style": str,
-    "egress_allow": _read_list,
-    "egress_ca_file": Path,
-    "fetch_bytes_max": int,
-    "fetch_seconds_max": float,
-    "fetch_blocked_networks": _read_list,
-    "fetch_ca_file": Path,
-    "fetch_file_dirs": _read_list,
-    "insecure_registries": _read_list,
-    "docker_config": Path,
-    "npm_registry": _url,
-    "npm_token_file": Path,
-    "worker_memory_bytes_max": int,
-    "function_memory_bytes_max": int,
-    "function_cpu_seconds_max": float,
-    "function_request_body_bytes_max": int,
-    "function_response_body_bytes_max": int,
-    "function_subrequests_max": int,
-    "function_concurrency_max": int,
-    "js_engine_dir": Path,
+    "artifacts_endpoint": read_url,
+    "npm_registry": read_url,
+    "faas_url": read_url,
+    "faas_ingress_url": read_url,
     "faas": str.lower,
-    "faas_warm_processes_max": int,
-    "faas_docker_host": str,
-    "faas_docker_network": str,
-    "faas_memory_bytes_max": int,
-    "faas_cpus_max": float,
-    "faas_registry": str,
-    "faas_url": _url,
-    "faas_namespace": str,
-    "faas_ingress_url": _url,
-    "faas_credentials_file": Path,
-    "faas_ca_file": Path,
-    "max_requests_inflight": int,
-    "max_mutating_requests_inflight": int,
-    "audit_reads": _boolean,
-    "native_plugins": _boolean,
-    "oidc_issuer_url": str,
-    "oidc_client_id": str,
-    "oidc_username_claim": str,
-    "oidc_groups_claim": str,
-    "oidc_username_prefix": str,
-    "oidc_groups_prefix": str,
-    "oidc_ca_file": Path,
-    "oidc_required_claims": _read_list,
+    "log_level": str.upper,
+}
+_READERS = {
+    item.name: _OWN_READERS.get(item.name) or _READERS_BY_TYPE[item.type] for item in dataclasses.fields(Settings)
 }
 
 

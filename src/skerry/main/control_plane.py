@@ -53,7 +53,7 @@ from skerry.main.adapters import (
 from skerry.main.artifacts import open_keep
 from skerry.main.builders import Builders, code_builders
 from skerry.main.building import component_of, fetch_settings, toolchain_of
-from skerry.main.configuration import Address, Settings, function_limits_max, oidc_settings
+from skerry.main.configuration import Settings, function_limits_max, oidc_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.event_drivers import event_drivers
 from skerry.main.faas import deploying
@@ -61,6 +61,7 @@ from skerry.main.functions import Dispatching, dispatch_controllers, dispatch_do
 from skerry.main.joining import Joining, JoiningSettings, Kept, Trusted, fleet_doors, joining
 from skerry.main.runtimes import local_driver
 from skerry.main.served_artifacts import ServedArtifacts
+from skerry.main.setting_values import Address
 from skerry.main.storage import open_storage
 from skerry.server.access import Access
 from skerry.server.app import App, Guards

@@ -32,8 +32,9 @@ from skerry.kit import logs as logging
 from skerry.kit.tasks import background
 from skerry.main.adapters import EngineBundleCheck
 from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
-from skerry.main.configuration import Address, Settings
+from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
+from skerry.main.setting_values import Address
 
 #: The bundler stays while the author thinks.
 BUNDLER_IDLE_SECONDS_MAX = 24 * 3600.0

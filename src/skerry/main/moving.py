@@ -20,9 +20,10 @@ from skerry.kit.errors import ConfigurationError
 from skerry.kit.tasks import run_blocking
 from skerry.main.bucket_artifacts import BucketArtifacts
 from skerry.main.checking import ValueExaminer, check_artifacts, read_through
-from skerry.main.configuration import artifact_settings, load_settings, read_database
+from skerry.main.configuration import artifact_settings, load_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.kept_artifacts import KeptArtifacts
+from skerry.main.setting_values import read_database
 from skerry.store.moving.artifacts import ArtifactPlace
 from skerry.store.moving.backup import BackupFile, Beside, Written, open_backup, write_backup
 from skerry.store.moving.changes import Progress, Snapshot, Span

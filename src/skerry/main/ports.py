@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from skerry.kit.errors import StartError
-from skerry.main.configuration import Address
+from skerry.main.setting_values import Address
 
 #: A Skerry that was killed a moment ago may still be on its way out with its Envoy: the kernel ends it at once, but
 #: not in no time.

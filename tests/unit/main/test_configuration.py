@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from skerry.kit.errors import ConfigurationError
-from skerry.main.configuration import Address, Labels, Settings, load_settings
+from skerry.main.configuration import Settings, load_settings
+from skerry.main.setting_values import Address, Labels
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):

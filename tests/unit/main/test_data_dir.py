@@ -5,7 +5,7 @@ import pytest
 
 from skerry.kit.errors import StartError
 from skerry.main import data_dir, ports
-from skerry.main.configuration import Address
+from skerry.main.setting_values import Address
 
 
 def test_a_second_holder_is_refused_and_a_later_one_is_not(tmp_path: Path):
