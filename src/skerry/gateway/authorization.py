@@ -19,7 +19,7 @@ from skerry.api.istio_authorization_policy_v1 import (
     claim_of,
     header_of,
 )
-from skerry.gateway.ir_access import (
+from skerry.gateway.ir.access import (
     ALWAYS,
     NEVER,
     AddressIn,

@@ -38,7 +38,7 @@ from skerry.gateway.envoy_plugins import network_filters, plugin_filter
 from skerry.gateway.envoy_routes import STREAM_IDLE_SECONDS_MAX
 from skerry.gateway.envoy_security import AUDIT_PREFIX, authentication_filter, authorization_filter
 from skerry.gateway.envoy_words import ads, any_of, duration
-from skerry.gateway.ir_access import Authentication, Authorization
+from skerry.gateway.ir.access import Authentication, Authorization
 
 # Downstream. The edge's defaults follow Envoy's guide "Configuring Envoy as an edge proxy".
 REQUEST_HEADERS_KIB_MAX = 60

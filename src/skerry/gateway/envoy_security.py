@@ -19,7 +19,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.empty_pb2 import Empty
 
 from skerry.gateway.envoy_words import any_of, duration
-from skerry.gateway.ir_access import (
+from skerry.gateway.ir.access import (
     AddressIn,
     AllOf,
     AnyOf,

@@ -16,7 +16,7 @@ from skerry.gateway import ir
 from skerry.gateway.authorization import policies_of
 from skerry.gateway.decisions import Key, PolicyReport, no
 from skerry.gateway.gateways import GatewayPlan, binding_name
-from skerry.gateway.ir_access import Authentication, Authorization, Policy, RemoteKeys, TokenIssuer
+from skerry.gateway.ir.access import Authentication, Authorization, Policy, RemoteKeys, TokenIssuer
 from skerry.gateway.plugins import Uses
 from skerry.gateway.resources import NodeFacts, Resources
 from skerry.gateway.selection import accepted_attachment, selected

@@ -9,7 +9,7 @@ from skerry.api.decoding import decode
 from skerry.api.istio_authorization_policy_v1 import AUTHORIZATION_POLICY
 from skerry.gateway.authorization import policies_of
 from skerry.gateway.decisions import PolicyReport, no, yes
-from skerry.gateway.ir_access import AllOf, AnyOf, ClaimIs, Condition, Not, TextMatch
+from skerry.gateway.ir.access import AllOf, AnyOf, ClaimIs, Condition, Not, TextMatch
 from skerry.gateway.policy_status import policy_status, refusals_of
 from skerry.gateway.snapshot import LISTENER_TYPE
 from skerry.gateway.xds_stream import Rejection

@@ -1,4 +1,4 @@
-"""Our own model of who may ask what: tokens that are taken, and policies over requests. Part of `ir.py`.
+"""Our own model of who may ask what: tokens that are taken, and policies over requests. Part of `ir`.
 
 Invariant: everything is a value, as there.
 """
