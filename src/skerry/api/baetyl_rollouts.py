@@ -6,7 +6,7 @@ aside, and going back is what going forward is.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ from skerry.api.model import LIST_ATOMIC, Conditions, Int64, Model, Resource, Ti
 
 #: Groups of one rollout.
 GROUPS_MAX = 50
+#: Configurations that one rollout exchanges.
+REPLACEMENTS_MAX = 50
 #: Steps that are remembered of one rollout.
 HISTORY_MAX = 20
 
@@ -38,13 +40,24 @@ class RolloutGroup(Model):
     """Whether somebody has to let it in, by `approvedGroups`."""
 
 
+class Replacement(Model):
+    """A configuration that another one stands in for: files of an application, or the code of its functions."""
+
+    configuration: str
+    """The one that the application mounts."""
+    by: str
+    """The one that nodes get in its place."""
+
+
 class RolloutSpec(Model):
     """What replaces what, and how."""
 
     application: str
     """The application whose nodes are brought over."""
-    target: str
+    target: str = ""
     """The application that they run then. Its own selector is to be empty."""
+    replaces: Annotated[list[Replacement] | None, LIST_ATOMIC] = None
+    """Instead of a target: configurations that are exchanged. The application with the others is made, and follows."""
     groups: Annotated[list[RolloutGroup] | None, LIST_ATOMIC] = None
     """Groups, in their order; all nodes that are in none follow at the end."""
     success_percentage: Percentage = 100
@@ -55,6 +68,8 @@ class RolloutSpec(Model):
     """How long a group must have succeeded before the next one is let in."""
     deadline_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
     """A node that does not run the target so long after its group was let in has failed. Defaults to an hour."""
+    nodes_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    """How many nodes of a group are let in within a minute. All at once by default."""
     paused: bool = False
     """Lets in no further group, and takes none back."""
     approved_groups: Annotated[int, Field(ge=0)] = 0
@@ -68,6 +83,8 @@ class RolloutCounts(Model):
 
     total: Int64 = 0
     """Nodes that run the application or its target."""
+    arriving: Int64 = 0
+    """The nodes of the group that was let in last."""
     admitted: Int64 = 0
     """Those of them that are to run the target."""
     succeeded: Int64 = 0
@@ -96,8 +113,10 @@ class RolloutStatus(Model):
     """Progressing, Paused, AwaitingApproval, Complete or RolledBack."""
     admitted_groups: Annotated[int, Field(ge=0)] = 0
     """How many groups have been let in; one more than there are, when all other nodes have."""
+    arrived: Annotated[int, Field(ge=0, le=10_000)] = 10_000
+    """How many nodes of the last group are in, in hundredths of a percent."""
     admitted_time: Time | None = None
-    """When the last group was let in."""
+    """When nodes were let in last."""
     succeeded_time: Time | None = None
     """Since when the groups that are in have succeeded."""
     observed_generation: Int64 | None = None
@@ -123,14 +142,31 @@ def _validate(rollout: Rollout, old: Rollout | None) -> Iterator[FieldError]:
     spec = rollout.spec
     if old is None:
         yield from name_problems(rollout)
-    for name in ("application", "target"):
-        if not getattr(spec, name):
-            yield required(f"spec.{name}")
-    if spec.application and spec.application == spec.target:
-        yield invalid("spec.target", spec.target, "must be another application")
-    if old is not None and (spec.application, spec.target) != (old.spec.application, old.spec.target):
-        yield invalid("spec.target", spec.target, "application and target can't be changed: make another rollout")
+    if not spec.application:
+        yield required("spec.application")
+    yield from _target_errors(rollout)
+    if old is not None:
+        now, before = ((each.application, each.target, each.replaces) for each in (spec, old.spec))
+        if now != before:
+            detail = "application, target and replaces can't be changed: make another rollout"
+            yield invalid("spec.target", spec.target, detail)
     yield from _group_errors(spec.groups or [])
+
+
+def _target_errors(rollout: Rollout) -> Iterator[FieldError]:
+    spec = rollout.spec
+    target = spec.target or rollout.name
+    if bool(spec.target) == bool(spec.replaces):
+        yield required("spec.target", "either a target or replaces")
+    elif spec.application == target:
+        yield invalid(
+            "spec.target", target, "must be another application; one that replaces makes has the rollout's name"
+        )
+    if len(spec.replaces or ()) > REPLACEMENTS_MAX:
+        yield too_many("spec.replaces", len(spec.replaces or ()), REPLACEMENTS_MAX)
+    for index, each in enumerate(spec.replaces or ()):
+        if not (each.configuration and each.by):
+            yield required(f"spec.replaces[{index}]", "configuration and by")
 
 
 def _group_errors(groups: list[RolloutGroup]) -> Iterator[FieldError]:
@@ -148,6 +184,10 @@ def _group_errors(groups: list[RolloutGroup]) -> Iterator[FieldError]:
             before = group.percentage
 
 
+def _target(document: dict[str, Any]) -> str:
+    return str(document.get("spec", {}).get("target") or document["metadata"]["name"])
+
+
 ROLLOUT = Kind(
     group=GROUP,
     version=VERSION,
@@ -156,7 +196,7 @@ ROLLOUT = Kind(
     namespaced=True,
     columns=(
         Column("Application", value_at(".spec.application"), description="The application."),
-        Column("Target", value_at(".spec.target"), description="What replaces it."),
+        Column("Target", _target, description="What replaces it."),
         Column("Phase", value_at(".status.phase"), description="How far it is."),
         Column("Admitted", value_at(".status.counts.admitted"), type="integer", description="Nodes let in."),
         Column("Succeeded", value_at(".status.counts.succeeded"), type="integer", description="Nodes that run it."),

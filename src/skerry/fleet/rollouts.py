@@ -4,6 +4,7 @@ What is next follows from the spec, the status before and the reports, so that a
 """
 
 import datetime as dt
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,31 +18,42 @@ from skerry.api.baetyl_rollouts import (
 )
 from skerry.api.model import Condition, with_condition
 from skerry.api.selectors import parse_label_selector
-from skerry.fleet.shifts import Shift
+from skerry.fleet.shifts import ARRIVAL_PLACES, Admitted, Shift
 from skerry.kit.clock import from_rfc3339, rfc3339
 
 #: Phases that nothing follows by itself.
 ENDED = ("Complete", "RolledBack")
+#: What `nodesPerMinute` counts.
+_RATE_SECONDS = 60.0
+#: Steps in which a group is let in: each is a write.
+_STEPS_MAX = 100
+
+
+def target_of(rollout: Rollout) -> str:
+    """Return the application that nodes are brought to: the one that is named, or that which the rollout makes."""
+    return rollout.spec.target or rollout.name
 
 
 def shift_of(rollout: Rollout) -> Shift:
     """Return what a rollout does to the nodes of its application, as far as it is."""
-    spec, count = rollout.spec, rollout.status.admitted_groups
-    groups = spec.groups or []
-    admitted = groups[:count]
-    return Shift(
-        spec.application,
-        spec.target,
-        rollout.uid,
+    status, target = rollout.status, target_of(rollout)
+    whole, last = _admitted(rollout, status.admitted_groups - 1), _admitted(rollout, status.admitted_groups)
+    return Shift(rollout.spec.application, target, rollout.uid, whole, last, status.arrived)
+
+
+def _admitted(rollout: Rollout, count: int) -> Admitted:
+    groups = rollout.spec.groups or []
+    admitted = groups[: max(0, count)]
+    return Admitted(
         tuple(parse_label_selector(group.selector) for group in admitted if group.selector),
         max((group.percentage or 0 for group in admitted), default=0),
         everyone=count > len(groups),
     )
 
 
-def counted(total: int, states: Iterable[str], *, late: bool) -> RolloutCounts:
+def counted(total: int, states: Iterable[str], *, arriving: int = 0, late: bool) -> RolloutCounts:
     """Count the nodes that are in by what they report of the target; late ones that do not run it have failed."""
-    counts = RolloutCounts(total=total)
+    counts = RolloutCounts(total=total, arriving=arriving)
     for state in states:
         counts.admitted += 1
         counts.succeeded += state == "Running"
@@ -72,6 +84,8 @@ def next_status(rollout: Rollout, counts: RolloutCounts, now: dt.datetime) -> Ro
         return _stepped(status, "RolledBack", 0, why, now)
     if spec.paused:
         return _stepped(status, "Paused", before.admitted_groups, "paused by its spec", now)
+    if before.admitted_groups and before.arrived < ARRIVAL_PLACES:
+        return _arrived(rollout, status, now)
     succeeds = counts.succeeded * 100 >= counts.admitted * spec.success_percentage
     status.succeeded_time = (before.succeeded_time or rfc3339(now)) if succeeds else None
     if before.admitted_groups and not (succeeds and _has_soaked(rollout, status, now)):
@@ -96,6 +110,21 @@ def _has_soaked(rollout: Rollout, status: RolloutStatus, now: dt.datetime) -> bo
     return since is not None and now >= from_rfc3339(since) + dt.timedelta(seconds=rollout.spec.soak_seconds)
 
 
+def _arrived(rollout: Rollout, status: RolloutStatus, now: dt.datetime) -> RolloutStatus:
+    """Let in as many more nodes of the last group as come in the time, of a minute at most: also after a pause."""
+    rate, arriving = rollout.spec.nodes_per_minute, max(1, status.counts.arriving)
+    if rate is None:  # it was taken away meanwhile
+        status.arrived = ARRIVAL_PLACES
+        return _stepped(status, "Progressing", status.admitted_groups, "nodes are let in", now)
+    whole_now = rfc3339(now)  # as times are kept, so that no part of a second counts twice
+    since = (from_rfc3339(whole_now) - from_rfc3339(status.admitted_time or whole_now)).total_seconds()
+    nodes = rate * min(since, _RATE_SECONDS) / _RATE_SECONDS
+    if nodes >= min(rate, max(1.0, arriving / _STEPS_MAX)):
+        status.arrived = min(ARRIVAL_PLACES, status.arrived + math.ceil(nodes * ARRIVAL_PLACES / arriving))
+        status.admitted_time = whole_now
+    return _stepped(status, "Progressing", status.admitted_groups, "nodes are let in", now)
+
+
 def _next_group(rollout: Rollout, status: RolloutStatus, now: dt.datetime) -> RolloutStatus:
     groups, count = rollout.spec.groups or [], status.admitted_groups
     if count > len(groups):
@@ -104,6 +133,7 @@ def _next_group(rollout: Rollout, status: RolloutStatus, now: dt.datetime) -> Ro
         return _stepped(status, "AwaitingApproval", count, f"group {count + 1} waits for approvedGroups", now)
     name = groups[count].name or f"group {count + 1}" if count < len(groups) else "everyone"
     status.succeeded_time = None
+    status.arrived = 0 if rollout.spec.nodes_per_minute else ARRIVAL_PLACES
     return _stepped(status, "Progressing", count + 1, f"{name} is let in", now)
 
 

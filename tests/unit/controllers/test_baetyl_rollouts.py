@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from skerry.api.baetyl_application_spec import ApplicationSpec
 from skerry.api.baetyl_applications import Application
+from skerry.api.baetyl_configurations import Configuration
 from skerry.api.baetyl_rollouts import Rollout
 from skerry.api.baetyl_v1alpha1 import NODE_REPORT, Node, NodeReport
 from skerry.api.core_v1 import Event
-from skerry.api.model import ObjectMeta, from_document
+from skerry.api.model import ObjectMeta, from_document, to_document
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.baetyl_rollouts import RolloutController
@@ -124,4 +126,29 @@ async def test_without_groups_everyone_is_let_in_at_once_and_a_deleted_rollout_l
 async def test_a_target_that_is_not_there_takes_nobody(ground: Ground) -> None:
     await begin(ground, target="none", groups=[])
     await ground.shows(lambda r: r.status.admitted_groups == 1)
+    await ground.come("web", NAMES)
+
+
+async def test_a_configuration_comes_to_nodes_in_place_of_another_and_follows_its_application(ground: Ground) -> None:
+    for name in ("old", "new"):
+        config = Configuration(metadata=ObjectMeta(name=name, namespace="default"), data={"a": name})
+        await ground.client.create(config)
+    web = await ground.client.get(Application, "web", namespace="default")
+    volumes = [{"name": "c", "config": {"name": "old"}}]
+    mounting = ApplicationSpec.model_validate({**to_document(web.spec), "volumes": volumes}, by_alias=True)
+    web = await ground.client.change(web, lambda found: setattr(found, "spec", mounting))
+    await begin(ground, target="", replaces=[{"configuration": "old", "by": "new"}])
+    await ground.come("to-2", ["n1", "n2"])
+    made = await ground.client.get(Application, "to-2", namespace="default")
+    assert [volume.config.name for volume in made.spec.volumes or () if volume.config] == ["new"]
+    assert made.spec.services == web.spec.services
+
+    def renew(found: Application) -> None:
+        found.spec.description = "with a new image"
+
+    await ground.client.change(web, renew)
+    await until(
+        ground.informers.of(Application), lambda held: any(app.spec.description and app.name == "to-2" for app in held)
+    )
+    await ground.client.delete(await ground.client.get(Rollout, "to-2", namespace="default"))
     await ground.come("web", NAMES)

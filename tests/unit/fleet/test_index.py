@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from skerry.api.selectors import parse_label_selector
 from skerry.fleet.desire import Desire, Wanted, is_behind, told
 from skerry.fleet.index import Facts, FleetIndex, Source
-from skerry.fleet.shifts import Shift
+from skerry.fleet.shifts import ARRIVAL_PLACES, Admitted, Shift
 
 NODES = ("n1", "n2", "n3")
 APPS = ("a1", "a2", "a3")
@@ -151,7 +151,8 @@ class Following(RuleBasedStateMachine):
     ) -> None:
         before = self.model.desires()
         selectors = (parse_label_selector(selector),)
-        shift = Shift(apps[0], apps[1], name, selectors, percentage, everyone)
+        last = Admitted((), percentage, everyone)
+        shift = Shift(apps[0], apps[1], name, Admitted(selectors), last, ARRIVAL_PLACES // 2)
         self.model.shifts[place, name] = shift
         self.told(before, self.index.put_shift((place, name), shift))
 

@@ -24,7 +24,7 @@ def rollout(*groups: Any, **spec: Any) -> Rollout:
 
 def advance(made: Rollout, succeeded: int, failed: int = 0, *, admitted: int = 10, seconds: float = 0) -> str:
     """Take one look, and return the phase and the groups that are in."""
-    counts = RolloutCounts(total=100, admitted=admitted, succeeded=succeeded, failed=failed)
+    counts = RolloutCounts(total=200, arriving=200, admitted=admitted, succeeded=succeeded, failed=failed)
     made.status = next_status(made, counts, NOW + dt.timedelta(seconds=seconds))
     return f"{made.status.phase} {made.status.admitted_groups}"
 
@@ -128,6 +128,46 @@ def test_a_node_that_is_late_has_failed() -> None:
     assert counted(9, states, late=True) == RolloutCounts(total=9, admitted=4, succeeded=1, failed=3)
 
 
+def test_nodes_of_a_group_come_one_after_the_other_at_their_rate() -> None:
+    made = rollout(nodesPerMinute=60)
+    assert advance(made, 0, admitted=0) == "Progressing 1"
+    assert admitted(made) == []
+    came = []
+    for second in range(1, 301):
+        assert advance(made, 0, admitted=len(admitted(made)), seconds=second + 0.9) == "Progressing 1"
+        came.append(len(admitted(made)))
+    assert all(before <= after for before, after in itertools.pairwise(came))
+    assert 25 < came[59] < 95  # places are even, not exact
+    assert came[-1] == 200
+
+
+def test_a_pause_holds_up_who_comes_and_saves_nothing_up() -> None:
+    made = rollout(nodesPerMinute=20)
+    advance(made, 0, admitted=0)
+    made.spec.paused = True
+    assert advance(made, 0, seconds=3000) == "Paused 1"
+    assert admitted(made) == []
+    made.spec.paused = False
+    advance(made, 0, seconds=6000)
+    assert 5 < len(admitted(made)) < 40
+
+
+def test_a_group_that_still_arrives_is_not_done_and_goes_back_where_it_fails() -> None:
+    made = rollout({"percentage": 50}, nodesPerMinute=20)
+    advance(made, 0, admitted=0)
+    assert advance(made, 10, seconds=60) == "Progressing 1"
+    assert advance(made, 9, failed=1, seconds=61) == "RolledBack 0"
+    assert admitted(made) == []
+
+
+def test_without_its_rate_all_the_rest_comes() -> None:
+    made = rollout(nodesPerMinute=1)
+    advance(made, 0, admitted=0)
+    made.spec.nodes_per_minute = None
+    advance(made, 0, admitted=0)
+    assert len(admitted(made)) == 200
+
+
 def test_history_is_bounded() -> None:
     made = rollout({"percentage": 10})
     for turn in range(60):
@@ -141,6 +181,12 @@ def test_history_is_bounded() -> None:
     [
         ({"application": ""}, "spec.application"),
         ({"target": "web"}, "spec.target"),
+        ({"target": ""}, "spec.target"),
+        ({"replaces": [{"configuration": "a", "by": "b"}]}, "spec.target"),
+        ({"target": "", "replaces": [{"configuration": "a", "by": ""}]}, "spec.replaces[0]"),
+        ({"target": "", "replaces": [{"configuration": "a", "by": "b"}] * 51}, "spec.replaces"),
+        ({"target": "", "replaces": [{"configuration": "a", "by": "b"}], "application": "to-2"}, "spec.target"),
+        ({"nodesPerMinute": 0}, "spec.nodesPerMinute"),
         ({"groups": [{}]}, "spec.groups[0]"),
         ({"groups": [{"selector": "a", "percentage": 1}]}, "spec.groups[0]"),
         ({"groups": [{"selector": "a in ("}]}, "spec.groups[0].selector"),
@@ -148,7 +194,19 @@ def test_history_is_bounded() -> None:
         ({"groups": [{"percentage": 1}] * 51}, "spec.groups"),
         ({"groups": [{"percentage": 101}]}, "spec.groups[0].percentage"),
     ],
-    ids=["no-application", "itself", "neither", "both", "selector", "falling", "many", "share"],
+    ids=[
+        *(
+            "no-application",
+            "itself",
+            "no-target",
+            "two-targets",
+            "no-other",
+            "many-replaced",
+            "made-itself",
+            "no-rate",
+        ),
+        *("neither", "both", "selector", "falling", "many", "share"),
+    ],
 )
 def test_rollouts_refuse(spec: Any, path: str) -> None:
     document = {"metadata": {"name": "to-2"}, "spec": {"application": "web", "target": "web-2", **spec}}

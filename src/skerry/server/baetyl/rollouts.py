@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from skerry.api.baetyl_rollouts import ROLLOUT, Rollout
 from skerry.api.model import Document, to_document
-from skerry.fleet.rollouts import shift_of
+from skerry.fleet.rollouts import shift_of, target_of
+from skerry.fleet.shifts import ARRIVAL_PLACES
 from skerry.server.baetyl.door import Asked, Described, Operation
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.http import Response
@@ -41,7 +42,7 @@ class Rollouts:
             {
                 "name": rollout.name,
                 "application": spec.application,
-                "target": spec.target,
+                "target": target_of(rollout),
                 "phase": status.phase or "",
                 "admittedGroups": status.admitted_groups,
                 "counts": to_document(status.counts),
@@ -56,7 +57,7 @@ def _groups(rollout: Rollout, nodes: Mapping[str, Mapping[str, str]]) -> list[Do
     names = [group.name for group in rollout.spec.groups or ()]
     planned = rollout.model_copy(deep=True)
     for index, name in enumerate([*names, "everyone"]):
-        planned.status.admitted_groups = index + 1
+        planned.status.admitted_groups, planned.status.arrived = index + 1, ARRIVAL_PLACES
         shift = shift_of(planned)
         found = sorted(node for node, labels in left.items() if shift.admits(node, labels))
         for node in found:
