@@ -37,6 +37,7 @@ from skerry.functions.containers.images import DockerImageBuilder, DockerImages,
 from skerry.functions.errors import BuildError
 from skerry.functions.images import Recipe
 from skerry.kit.clock import rfc3339
+from skerry.testing.agent_fleet import AgentFleet
 from skerry.testing.member_node import FakeCloud, member_node, until
 from skerry.testing.podman import (
     NETWORK,
@@ -48,6 +49,7 @@ from skerry.testing.podman import (
 )
 from skerry.testing.registry_process import PASSWORD, USERNAME, RegistryProcess
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until as until_it_holds
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
@@ -331,14 +333,19 @@ def ask(http: httpx.Client) -> Any:
     return http.post("/v1/runs", params={"functionName": "hello"}, json={"blocking": True}).json()
 
 
-def test_skerry_runs_functions_in_containers_and_updates_them_without_a_gap(
-    podman: Podman, cache_dir: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def skerry(podman: Podman, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkerryProcess]:
+    """One that runs functions in containers."""
     settings = f"faas_docker_host = '{podman.host}'\nfaas_docker_network = '{NETWORK}'\n"
-    with (
-        SkerryProcess.started(tmp_path / "data", "--faas", "docker", cache_dir=cache_dir, settings=settings) as skerry,
-        skerry.api_client() as http,
-    ):
+    data = tmp_path_factory.mktemp("skerry") / "data"
+    with SkerryProcess.started(data, "--faas", "docker", cache_dir=cache_dir, settings=settings) as running:
+        yield running
+
+
+def test_skerry_runs_functions_in_containers_and_updates_them_without_a_gap(
+    podman: Podman, skerry: SkerryProcess
+) -> None:
+    with skerry.api_client() as http:
         http.headers["x-dispatch-org"] = "default"
         http.post("/v1/baseimage", json={"name": "base", "dockerUrl": BASE, "language": "python3"})
         http.post("/v1/image", json={"name": "python3", "baseImageName": "base"})
@@ -412,3 +419,43 @@ async def test_an_application_of_a_node_runs_in_containers_with_its_files_and_go
             await until(lambda: is_gone(client, container))
     finally:
         client.close()
+
+
+def test_an_agent_runs_an_application_in_containers_and_its_settings_reach_them(
+    podman: Podman, skerry: SkerryProcess, tmp_path: Path
+) -> None:
+    def settings(greeting: str) -> dict[str, Any]:
+        return {"name": "greeting", "data": [{"key": "greeting", "value": {"type": "kv", "value": greeting}}]}
+
+    script = "import time; print(open('/etc/app/greeting').read(), flush=True); time.sleep(1000)"
+    service = {
+        "name": "main",
+        "image": BASE,
+        "command": ["python3", "-c"],
+        "args": [script],
+        "volumeMounts": [{"name": "conf", "mountPath": "/etc/app"}],
+    }
+    volumes = [{"name": "conf", "config": {"name": "greeting"}}]
+    client = podman.client()
+
+    def said() -> list[bytes] | None:
+        """Return what each of its containers printed; None while one of them is being removed."""
+        try:
+            found = client.containers.list(filters={"label": "skerry.application=greeter"}, ignore_removed=True)
+            return [each.logs() for each in found]
+        except APIError:
+            return None
+
+    with AgentFleet.running(skerry, tmp_path) as fleet:
+        fleet.ask("POST", "/v1/nodes", {"name": "n1", "labels": {"site": "lyon"}})
+        fleet.agent("n1", "/v1/nodes/n1/init", containerHost=podman.host, containerNetwork=NETWORK).start()
+        fleet.ask("POST", "/v1/configs", settings("hello"))
+        wanted = {"name": "greeter", "selector": "site=lyon", "services": [service], "volumes": volumes}
+        fleet.ask("POST", "/v1/apps", wanted)
+        fleet.until_status("n1", "greeter", "Running")
+        until_it_holds(lambda: said() == [b"hello\n"], "it has read its settings")
+        fleet.ask("PUT", "/v1/configs/greeting", settings("goodbye"))
+        until_it_holds(lambda: said() == [b"goodbye\n"], "they were changed")
+        fleet.ask("DELETE", "/v1/apps/greeter")
+        until_it_holds(lambda: said() == [], "it is gone")
+    client.close()
