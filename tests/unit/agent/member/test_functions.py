@@ -1,6 +1,7 @@
 """Function applications of a node: real processes of Python and Node.js, called over HTTP."""
 
 import json
+import os
 import shutil
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from skerry.agent.member.function_front import BODY_BYTES_MAX
 from skerry.agent.member.states import ApplicationState
-from skerry.testing.member_node import FakeCloud, MemberNode, until
+from skerry.agent.member.users import UserRange
+from skerry.testing.member_node import FakeCloud, MemberNode, member_node, until
+from skerry.testing.passable import passable_folder
 
 PYTHON = """
 import os
@@ -136,6 +139,19 @@ async def test_handlers_of_node_js_call_back_or_return_a_promise(start: Any) -> 
         assert (await call(node, "/main/first", b"\xfe")).json() == {"event": "fe", "name": "first"}
         assert (await call(node, "/main/second", b"1")).content == b"later"
         assert (await call(node, "/main/first", b'"fail"')).json()["message"] == "it broke"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have functions run as other users")
+async def test_functions_run_as_the_user_of_their_application() -> None:
+    source = "import os\ndef handler(event, context): return [os.getuid(), os.getgid(), os.getgroups()]"
+    with passable_folder() as folder:
+        async with member_node(folder, FakeCloud(), users=UserRange(72_000, 2)) as node:
+            add(node, "1", [{"name": "who", "handler": "index.handler"}], {"index.py": source})
+            node.want(web="1")
+            state = await node.until("web", lambda state: runs(state) or failed(state))
+            if "can't read" in state.cause:
+                pytest.skip(state.cause)
+            assert (await call(node, "/main/who")).json() == [72_000, 72_000, []]
 
 
 async def test_a_runtime_that_is_not_here_is_told(start: Any) -> None:
