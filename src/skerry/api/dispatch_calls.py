@@ -4,6 +4,7 @@ Who begins a run more than once for the same reason gives it the same name, so t
 """
 
 import uuid
+from functools import lru_cache
 
 import orjson
 
@@ -11,6 +12,8 @@ from skerry.api.decoding import complete
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec
 from skerry.api.model import ObjectMeta, OwnerReference
 
+#: Functions whose references are at hand.
+_OWNERS_REMEMBERED = 1024
 #: Names the runs that are begun for a reason that may come twice.
 _REASONS = uuid.UUID("0c2f6a52-8a0e-4d0b-9d0e-5a5f6f3f4b7e")
 
@@ -42,7 +45,13 @@ def adopt(run: Run, function: Function) -> None:
     """Make a run its function's, which others may have made, with kubectl for example: nothing where it is already."""
     if any(owner.uid == function.uid for owner in run.metadata.owner_references or ()):
         return
-    owner = OwnerReference(api_version=function.api_version, kind=function.kind, name=function.name, uid=function.uid)
+    owner = _owner(function.api_version, function.kind, function.name, function.uid)
     run.metadata.owner_references = [*(run.metadata.owner_references or ()), owner]
-    if run.spec.on_failure is None and run.spec.dead_letter_of is None:
+    if function.spec.on_failure is not None and run.spec.on_failure is None and run.spec.dead_letter_of is None:
         run.spec = run.spec.model_copy(update={"on_failure": function.spec.on_failure})
+
+
+@lru_cache(_OWNERS_REMEMBERED)
+def _owner(api_version: str, kind: str, name: str, uid: str) -> OwnerReference:
+    """Return a reference, shared by all runs of a function: references are put in place of others, never changed."""
+    return OwnerReference(api_version=api_version, kind=kind, name=name, uid=uid)

@@ -5,7 +5,6 @@ server fills in is in `status`. Source: Dispatch's swagger, the era with `source
 """
 
 import re
-import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
@@ -20,6 +19,7 @@ from skerry.api.fields import FieldError, forbidden, invalid, required, too_long
 from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, Conditions, FreeForm, Int64, Model, Resource, Time, list_map
+from skerry.kit.ids import is_uuid
 
 GROUP = "dispatch.skerry.dev"
 VERSION = "v1"
@@ -280,7 +280,8 @@ def check_payload(value: Any) -> None:
 
 def _payload(value: Any, path: str) -> Iterator[FieldError]:
     try:
-        check_payload(value)
+        if value is not None:
+            check_payload(value)
     except ValueError:
         yield too_long(path, PAYLOAD_BYTES_MAX)
 
@@ -310,13 +311,12 @@ def _validate_function(function: Function, _: Function | None) -> Iterator[Field
 
 
 def _default_run(run: Run) -> None:
-    run.status.state = run.status.state or INITIALIZED
+    if run.status.state is None:
+        run.status.state = INITIALIZED
 
 
 def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
-    try:
-        uuid.UUID(run.name)
-    except ValueError:
+    if not is_uuid(run.name):
         yield invalid("metadata.name", run.name, "must be a UUID")
     if not run.spec.function_name:
         yield required("spec.functionName")

@@ -189,6 +189,17 @@ class Resource(Model):
 R = TypeVar("R", bound=Resource)
 
 
+def set_fields(model: Model, values: Document) -> None:
+    """Set fields of a model to values that are as they should be: assignments take three calls of Python each.
+
+    Args:
+        model: that nobody shares.
+        values: by the names of the fields.
+    """
+    vars(model).update(values)
+    model.model_fields_set.update(values)
+
+
 def from_document(model: type[R], document: Document) -> R:
     """Read a stored document as its model; raises pydantic.ValidationError where it does not fit."""
     return model.model_validate(document, by_alias=True, by_name=False)

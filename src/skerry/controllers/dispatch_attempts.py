@@ -13,6 +13,7 @@ from typing import Any
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Function, Run, RunError, RunLogs
+from skerry.api.model import set_fields
 from skerry.client.client import Client
 from skerry.controllers.dispatch_metrics import RunMetrics
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
@@ -219,7 +220,7 @@ class Attempts:
             "not_before": None,
             "finished_time": rfc3339(self._clock.now()),
         }
-        run.status = run.status.model_copy(update=told)
+        set_fields(run.status, told)
 
 
 async def read_function(client: Client, namespace: str, name: str) -> Function | None:
@@ -237,7 +238,7 @@ def prepare(run: Run, function: Function) -> None:
         "secrets": [*(spec.secrets or ()), *(wanted.secrets or ())] or None,
         "services": [*(spec.services or ()), *(wanted.services or ())] or None,
     }
-    run.status = status.model_copy(update=given)
+    set_fields(status, given)
 
 
 def _trace(run: Run) -> Context:

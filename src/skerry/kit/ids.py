@@ -1,22 +1,29 @@
 """Identifiers: unique ones and short random ones."""
 
 import random
+import re
 import secrets
+import uuid
 from typing import Protocol
+
+from skerry.kit.clock import Clock, SystemClock
 
 #: Kubernetes' alphabet for generated names: no vowels, so no words; no 0, 1 or 3, so no mix-ups.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
-#: The bits of a UUID that tell its version and variant, and what they are of version 4.
+#: The bits of a UUID that tell its version and variant, and what they are of versions 4 and 7.
 _VERSION_MASK = ~(0xF << 76 | 0x3 << 62)
 _VERSION_4 = 0x4 << 76 | 0x2 << 62
+_VERSION_7 = 0x7 << 76 | 0x2 << 62
+#: How UUIDs are nearly always written.
+_WRITTEN = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class Ids(Protocol):
     """Where ids come from; a test hands in a predictable source."""
 
     def uid(self) -> str:
-        """Return a new unique id (a UUID, version 4)."""
+        """Return a new unique id: a UUID, which sorts behind those that were made before."""
         ...
 
     def suffix(self, length: int) -> str:
@@ -27,15 +34,23 @@ class Ids(Protocol):
 class RandomIds:
     """Ids from a generator that begins with the operating system's randomness.
 
-    Ids are names, not secrets: asking the system for each one would cost a create a tenth of its time.
+    Ids are names, not secrets: asking the system for each one would cost a create a tenth of its time. They begin with
+    the time (RFC 9562, version 7): what is named by them and written together lies together in the database, which
+    takes a third of the pages, and so of the time, that names in no order take.
+
+    Args:
+        clock: tells the time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._random = random.Random(secrets.randbits(256))  # noqa: S311 - see above
 
     def uid(self) -> str:
-        """Return a new unique id (a UUID, version 4)."""
-        return uuid_text(self._random.getrandbits(128))
+        """Return a new unique id: a UUID, which sorts behind those of milliseconds before."""
+        milliseconds = int(self._clock.now().timestamp() * 1000)
+        bits = milliseconds << 80 | self._random.getrandbits(80)
+        return _text(bits & _VERSION_MASK | _VERSION_7)
 
     def suffix(self, length: int) -> str:
         """Return `length` random characters of `NAME_ALPHABET`."""
@@ -44,5 +59,20 @@ class RandomIds:
 
 def uuid_text(bits: int) -> str:
     """Write 128 random bits as a UUID of version 4 (RFC 9562): a fifth of the time that `uuid.UUID` takes."""
-    text = f"{bits & _VERSION_MASK | _VERSION_4:032x}"
+    return _text(bits & _VERSION_MASK | _VERSION_4)
+
+
+def _text(bits: int) -> str:
+    text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a UUID, in any spelling that `uuid.UUID` reads."""
+    if _WRITTEN.fullmatch(text):
+        return True
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

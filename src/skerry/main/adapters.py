@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.dispatch_v1 import RUN, Function, Run
 from skerry.api.errors import NotFound
-from skerry.api.model import from_document
+from skerry.api.model import from_document, set_fields
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import BundleRefusedError
 from skerry.artifacts.keep import ArtifactKeep
@@ -78,6 +78,9 @@ class SecretValues:
         return values
 
 
+_RUN_TYPE = {"api_version": RUN.api_version, "kind": RUN.kind}
+
+
 class RecordedRuns:
     """`controllers.dispatch_runs.RecordRun`, by the verbs."""
 
@@ -86,7 +89,7 @@ class RecordedRuns:
 
     async def __call__(self, run: Run) -> Run:
         """Store a run with its status."""
-        run.api_version, run.kind = RUN.api_version, RUN.kind
+        set_fields(run, _RUN_TYPE)
         return await self._verbs.record(Target(RUN, run.namespace, run.name), run)
 
 

@@ -39,8 +39,12 @@ class HeldWrites:
             self._flush()
 
     def _flush(self) -> None:
-        held, self._held, self._held_bytes = self._held, [], 0
-        if held and not self._transport.is_closing():
+        (held, size), self._held, self._held_bytes = (self._held, self._held_bytes), [], 0
+        if not held or self._transport.is_closing():
+            return
+        if size <= HELD_BYTES_MAX:
+            self._transport.write(b"".join(held))  # over TLS, each piece would be a record of its own
+        else:
             self._transport.writelines(held)
 
     def get_write_buffer_size(self) -> int:

@@ -225,7 +225,7 @@ class Cache:
 
     def _make_room(self) -> None:
         """Drop the largest copy while all of them take too much."""
-        while sum(replica.held_bytes for replica in self._replicas.values()) > self._settings.cache_bytes_max:
+        while sum([replica.held_bytes for replica in self._replicas.values()]) > self._settings.cache_bytes_max:
             largest = max(self._replicas.values(), key=lambda replica: replica.held_bytes)
             del self._replicas[largest.resource]
             self._refused[largest.resource] = self._clock.monotonic_seconds() + CACHE_REFUSAL_SECONDS

@@ -157,10 +157,11 @@ class RevisionLog:
         index" of Raft, chapter 6.4 of Ongaro's dissertation).
         """
         replica = self._cache.find(resource)
-        if replica is None or replica.position < 0:
+        position = -1 if replica is None else replica.position
+        if replica is None or position < 0:
             return None
         if not_older_than is not None:
-            return replica if not_older_than <= replica.position else None
+            return replica if not_older_than <= position else None
         head = self._driver.head(resource)
         if head is None:
             young = await self._cache.reaches(replica, await self.revision())

@@ -13,6 +13,10 @@ class RecordingTransport:
         self.sent: list[list[bytes]] = []
         self.closed = False
 
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.sent.append([data])
+
     def writelines(self, parts: list[bytes]) -> None:
         assert not self.closed
         self.sent.append(parts)
@@ -44,10 +48,10 @@ async def test_what_is_written_in_one_turn_is_sent_once_at_its_end() -> None:
     assert transport.sent == []
     assert writes.get_write_buffer_size() == 7 + 8
     await asyncio.sleep(0)
-    assert transport.sent == [[b"head", b"body"]]
+    assert transport.sent == [[b"headbody"]]
     writes.write(b"next")
     await asyncio.sleep(0)
-    assert transport.sent == [[b"head", b"body"], [b"next"]]
+    assert transport.sent == [[b"headbody"], [b"next"]]
 
 
 async def test_more_than_the_limit_is_sent_at_once() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import struct
+from contextlib import suppress
 from typing import Any, cast
 
 import orjson
@@ -18,8 +20,8 @@ LOAD_SECONDS_MAX = 60.0
 READ_AHEAD_BYTES_MAX = 1 << 16
 
 _LENGTH = struct.Struct(">I")
-#: Not orjson, which would make another number of an integer of more than 64 bits.
-_decode = json.JSONDecoder().decode
+#: What orjson would make another number of: an integer of more than 64 bits, all of which have so many digits.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 def framed(body: bytes) -> bytes:
@@ -108,10 +110,7 @@ class MessageStream(asyncio.Protocol):
         end = _LENGTH.size + length
         body = self._held[_LENGTH.size : end]
         del self._held[:end]
-        try:
-            return _decode(body.decode())
-        except ValueError as error:
-            raise FunctionError(f"the output is no JSON: {error}") from error
+        return _parsed(body)
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -128,3 +127,14 @@ class MessageStream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             await asyncio.shield(self._lost)
+
+
+def _parsed(body: bytearray) -> Any:
+    """Parse a message; raises FunctionError. What orjson does not read as Python does, Python reads."""
+    if not _LONG_NUMBER.search(body):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(body)
+    try:
+        return json.loads(body.decode())
+    except ValueError as error:
+        raise FunctionError(f"the output is no JSON: {error}") from error

@@ -28,6 +28,9 @@ from typing import Any
 #: What a function raises about its input, by the protocol of Dispatch's Python runtime.
 INPUT_ERRORS = (ValueError, TypeError)
 PR_SET_PDEATHSIG = 1
+#: Made once: `json.dumps` with any option makes an encoder of its own at each call.
+ENCODE = json.JSONEncoder(allow_nan=False).encode
+DECODE = json.JSONDecoder().decode
 
 
 def handler_of(folder: str, name: str) -> Any:
@@ -73,7 +76,7 @@ class Worker:
     def receive(self) -> Any:
         """Receive one message; None at the end."""
         head = self.stream.read(4)
-        return json.loads(self.stream.read(struct.unpack(">I", head)[0])) if len(head) == 4 else None
+        return DECODE(self.stream.read(struct.unpack(">I", head)[0]).decode()) if len(head) == 4 else None
 
     def answer(self, function: Any, message: Any) -> bytes:
         """Call the function with a message, and describe what came of it."""
@@ -86,7 +89,7 @@ class Worker:
             kind = "InputError" if isinstance(error, INPUT_ERRORS) else "FunctionError"
             return failure(described(error, kind, skip=1))
         try:
-            return json.dumps({"context": {"error": None}, "payload": output}, allow_nan=False).encode()
+            return ENCODE({"context": {"error": None}, "payload": output}).encode()
         except (TypeError, ValueError, RecursionError) as error:
             return failure({"type": "FunctionError", "message": f"output is no JSON: {error}", "stacktrace": []})
 

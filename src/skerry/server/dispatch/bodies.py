@@ -8,6 +8,7 @@ right: a run's `services`, and its `finishedTime` when it failed.
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,8 @@ from skerry.server.dispatch.errors import PATTERN, RequestRefused, of_model
 
 #: What Dispatch writes of a time that has not come: year 1, as seconds since 1970.
 NO_TIME = -62135596800
+#: Times whose seconds are at hand: of what is asked for, most is of now.
+_TIMES_REMEMBERED = 64
 #: Stands for a value of a secret that was not asked for.
 HIDDEN = "<hidden>"
 
@@ -283,6 +286,7 @@ def secret_json(secret: Secret, *, values: bool) -> Document:
     return {"kind": "Secret", "id": secret.uid, "name": secret.name, "secrets": plain, "tags": None}
 
 
+@lru_cache(_TIMES_REMEMBERED)
 def seconds_of(time: str | None) -> int:
     """Write a time as Dispatch does: seconds since 1970, `NO_TIME` for one that has not come."""
     return round(from_rfc3339(time).timestamp()) if time else NO_TIME

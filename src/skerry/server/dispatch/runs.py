@@ -8,7 +8,7 @@ from skerry.api.dispatch_traces import trace_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta
-from skerry.kit.ids import Ids
+from skerry.kit.ids import Ids, is_uuid
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
@@ -60,8 +60,8 @@ class FunctionRuns:
         function = await _ready(asked.objects, name, min(_seconds(prefer.get("wait", "0")), WAIT_SECONDS_MAX))
         key = asked.request.header(b"idempotency-key")
         run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else self._ids.uid())
-        spec = spec_of(RunSpec, run_spec(name, body))
-        spec.trace = trace_of(asked.request.header(b"traceparent"), asked.request.header(b"tracestate"))
+        trace = trace_of(asked.request.header(b"traceparent"), asked.request.header(b"tracestate"))
+        spec = spec_of(RunSpec, run_spec(name, body) | {"trace": trace})
         run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
         if key and (known := await _find(asked.objects, run_name)) is not None:
             return _answer(known, prefer)
@@ -105,10 +105,8 @@ class FunctionRuns:
 async def named_run(asked: Asked) -> Run:
     """Return the run that a path names; raises RequestRefused where it is no UUID, and NotFound."""
     name = asked.name
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        raise RequestRefused(WRONG_TYPE, f"runName in path must be of type uuid: {name!r}") from None
+    if not is_uuid(name):
+        raise RequestRefused(WRONG_TYPE, f"runName in path must be of type uuid: {name!r}")
     run = await _find(asked.objects, name)
     if run is None or asked.query("functionName") not in {"", run.spec.function_name}:
         raise NotFound("function run  not found")
@@ -124,24 +122,23 @@ async def _find(objects: Objects, name: str) -> Run | None:
 
 async def _ready(objects: Objects, name: str, seconds: float) -> Function:
     """Return a function that can be run, waiting for it if need be; raises NotFound as Dispatch does."""
-    try:
-        async with asyncio.timeout(seconds or None) as limit:
-            while True:
-                function = await objects.get_shared(Function, name)
-                if function.status.faas_id and not function.metadata.deletion_timestamp:
-                    return function
-                if not seconds:
-                    break
-                await asyncio.sleep(_LOOK_SECONDS)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    raise NotFound(f"function {name} is not READY")
+    loop = asyncio.get_running_loop()
+    end_seconds = loop.time() + seconds
+    while True:
+        function = await objects.get_shared(Function, name)
+        if function.status.faas_id and not function.metadata.deletion_timestamp:
+            return function
+        if loop.time() >= end_seconds:
+            raise NotFound(f"function {name} is not READY")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _preferences(asked: Asked) -> dict[str, str]:
     """Read the header Prefer (RFC 7240): `wait=N`, `status=strict`."""
-    given = (part.partition("=") for part in asked.request.header(b"prefer").split(","))
+    header = asked.request.header(b"prefer")
+    if not header:
+        return {}
+    given = (part.partition("=") for part in header.split(","))
     return {name.strip().lower(): value.strip().strip('"') for name, _, value in given}
 
 

@@ -123,7 +123,7 @@ class Selection:
     def matches(self, kind: Kind[Any], document: Document) -> bool:
         """Tell whether an object is selected."""
         metadata = document["metadata"]
-        if not self.labels.matches(metadata.get("labels") or {}):
+        if self.labels and not self.labels.matches(metadata.get("labels") or {}):
             return False
 
         def read(path: str) -> str:

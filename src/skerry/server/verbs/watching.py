@@ -188,11 +188,10 @@ def _moment_of(event: Event) -> Moment:
 
 def _observe(target: Target, moment: Moment, selection: Selection) -> Observed | None:
     """Return what a change is to a selection; None where it was outside before and after."""
-
-    def selected(state: Stored | None) -> bool:
-        return state is not None and (not selection or selection.matches(target.kind, state.document))
-
-    before, now = selected(moment.previous), selected(moment.current)
+    before, now = moment.previous is not None, moment.current is not None
+    if selection:
+        before = moment.previous is not None and selection.matches(target.kind, moment.previous.document)
+        now = moment.current is not None and selection.matches(target.kind, moment.current.document)
     if now:
         return Observed("MODIFIED" if before else "ADDED", moment)
     return Observed("DELETED", moment) if before else None

@@ -18,7 +18,7 @@ from skerry.api.decoding import decode
 from skerry.api.errors import AlreadyExists, BadRequest, Invalid
 from skerry.api.fields import FieldError
 from skerry.api.kinds import Kind
-from skerry.api.model import Document, ObjectMeta, R, from_document, to_document
+from skerry.api.model import Document, ObjectMeta, R, from_document, set_fields, to_document
 from skerry.kit.clock import rfc3339
 from skerry.server.verbs import answers, metadata
 from skerry.server.verbs.admission import Change, Surroundings, admit
@@ -96,9 +96,12 @@ class Writer:
         known = int(obj.metadata.resource_version or 0)
         if not known:
             await metadata.require_active_namespace(target, self._log.get)
-            meta = obj.metadata
-            meta.uid, meta.generation = self._surroundings.ids.uid(), None if target.kind.core_semantics else 1
-            meta.creation_timestamp = meta.creation_timestamp or rfc3339(self._surroundings.clock.now())
+            identity = {
+                "uid": self._surroundings.ids.uid(),
+                "generation": None if target.kind.core_semantics else 1,
+                "creation_timestamp": obj.metadata.creation_timestamp or rfc3339(self._surroundings.clock.now()),
+            }
+            set_fields(obj.metadata, identity)
         value = encode_model(obj)
         if len(value) > OBJECT_BYTES_MAX:
             raise too_large()
