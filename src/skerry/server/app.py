@@ -24,7 +24,20 @@ from skerry.server.auth import ANONYMOUS, Authenticator, credentials_of, require
 from skerry.server.authorization.defaults import JOINING_PREFIXES, PUBLIC_DOCUMENTS
 from skerry.server.conversations import Conversation, Peer, converse, refusing_handshake
 from skerry.server.health import Health
-from skerry.server.http import Answer, Door, Receive, Request, Response, Route, Send, Streaming, Streams, refusal
+from skerry.server.http import (
+    SEND_WHOLE,
+    Answer,
+    Door,
+    Receive,
+    Request,
+    Response,
+    Route,
+    Send,
+    SendWhole,
+    Streaming,
+    Streams,
+    refusal,
+)
 from skerry.server.impersonation import impersonated
 from skerry.server.inflight import Inflight, InflightLimits
 from skerry.server.metrics import Measured, answered, duration, exposition
@@ -38,7 +51,10 @@ _ANONYMOUS_PATHS = health.PATHS | {"/version", *PUBLIC_DOCUMENTS}
 REQUEST_SECONDS = 60.0
 #: What is answered is true now; the few documents that may be kept say so themselves.
 _NOT_KEPT = (b"cache-control", b"no-cache, private")
-_AUDIT_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
+#: The headers of nearly every answer: its type, its length, the audit id.
+_HEAD = b"content-type: %s\r\ncontent-length: %d\r\naudit-id: %s\r\ncache-control: no-cache, private\r\n"
+_AUDIT_ID = b"audit-id"
+_AUDIT_ID_FORM = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 #: An audit id is a name, not a secret: asking the system for randomness would cost a fifth of a get.
 _random = random.Random()  # noqa: S311 - see above
@@ -94,7 +110,7 @@ class App:
         request = Request(scope, receive, ANONYMOUS)
         reply = refusing_handshake(send) if request.is_handshake else send
         audit_id, received = _audit_id(scope["headers"]), self._clock.now()
-        shared: Headers = [(b"audit-id", audit_id)]
+        shared: Headers = [(_AUDIT_ID, audit_id)]
         lasts = False
         try:
             answer = await self._answer_in_time(request)
@@ -115,18 +131,18 @@ class App:
                     code = 101
                 case Response():
                     code = answer.status
-                    await _send(answer, shared, request.method, reply)
+                    await _send(answer, audit_id, request, reply)
         except ApiError as error:
             if isinstance(error, Denied):
                 request.decision = error.decision
             refused = self._refusal(request, error)
             code = refused.status
-            await _send(refused, shared, request.method, reply)
+            await _send(refused, audit_id, request, reply)
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
             code = 500
             failure = InternalError("an error on the server: see its log")
-            await _send(self._refusal(request, failure), shared, request.method, reply)
+            await _send(self._refusal(request, failure), audit_id, request, reply)
         self._record(request, Answered(audit_id.decode(), code, "ResponseComplete", received))
         verb, resource = request.verb or "other", request.resource
         answered(verb, resource, code).inc()
@@ -214,18 +230,24 @@ def _segments(path: str, count: int) -> str:
 
 
 def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    given = next((value for name, value in headers if name == b"audit-id"), b"")
-    return given if _AUDIT_ID.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
+    given = next((value for name, value in headers if name == _AUDIT_ID), b"")
+    return given if _AUDIT_ID_FORM.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
 
 
-async def _send(response: Response, shared: Headers, method: str, send: Send) -> None:
+async def _send(response: Response, audit_id: bytes, request: Request, send: Send) -> None:
+    body = b"" if request.method == "HEAD" else response.body
+    whole: SendWhole | None = request.extensions.get(SEND_WHOLE)
+    if whole is not None and not response.headers:
+        lines = _HEAD % (response.content_type.encode(), len(response.body), audit_id)
+        await whole(response.status, lines, body)
+        return
     headers = [
         (b"content-type", response.content_type.encode()),
         (b"content-length", b"%d" % len(response.body)),
-        *shared,
+        (_AUDIT_ID, audit_id),
         *response.headers,
     ]
     if not any(name == _NOT_KEPT[0] for name, _ in response.headers):
         headers.append(_NOT_KEPT)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+    await send({"type": "http.response.body", "body": body})

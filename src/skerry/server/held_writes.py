@@ -38,6 +38,12 @@ class HeldWrites:
         if self._held_bytes >= HELD_BYTES_MAX:
             self._flush()
 
+    def send(self, data: bytes) -> None:
+        """Send data now, behind what is held: for who has nothing to write in this turn any more."""
+        self._flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def _flush(self) -> None:
         (held, size), self._held, self._held_bytes = (self._held, self._held_bytes), [], 0
         if not held or self._transport.is_closing():

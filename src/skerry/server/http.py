@@ -25,6 +25,12 @@ log = get_logger(__name__)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: Sends an answer in one piece: its status, its headers as lines, and its body.
+SendWhole = Callable[[int, bytes, bytes], Awaitable[None]]
+
+#: Where the listening server puts a `SendWhole` into ASGI's `extensions`: two messages, each with a look at every
+#: header, take as long as TLS.
+SEND_WHOLE = "skerry.send_whole"
 
 #: What is read of a body that is too large, so that its sender gets to read the answer.
 DRAINED_BYTES_MAX = 16 * 1024 * 1024

@@ -10,11 +10,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -26,7 +27,7 @@ from skerry.server.app import App
 from skerry.server.auth import CLIENT_CERTIFICATE, ClientCertificate
 from skerry.server.client_certificates import read_client_certificate
 from skerry.server.held_writes import HeldWrites
-from skerry.server.http import Receive, Send
+from skerry.server.http import SEND_WHOLE, Receive, Send
 from skerry.server.tls import ServerIdentity
 
 log = get_logger(__name__)
@@ -256,6 +257,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response(f"The request's head is over {HEAD_BYTES_MAX} bytes.")
+        elif self._in_head and self._wait_timer is None:
+            self._wait(HEAD_SECONDS)  # for the rest of it; most come in one piece
         elif self._is_idle() and self._wait_timer is None:
             self._begin_head()  # bytes between requests have ended the keep-alive timer
 
@@ -265,17 +268,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to wait for the head of a further request."""
         super().on_message_begin()
-        if self._certificate is not None:
-            self.scope["extensions"] = {CLIENT_CERTIFICATE: self._certificate}  # type: ignore[dict-item] # ours is one object
         self._in_message = True
         if not self._in_head:
-            self._begin_head()
+            self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
         """Stop waiting: the head is here."""
         self._in_head = False
         self._end_wait()
         super().on_headers_complete()
+        extensions: dict[str, Any] = {SEND_WHOLE: partial(_send_whole, self.cycle)}
+        if self._certificate is not None:
+            extensions[CLIENT_CERTIFICATE] = self._certificate
+        self.scope["extensions"] = extensions
 
     def on_message_complete(self) -> None:
         """Stop waiting: the request is here."""
@@ -335,6 +340,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._end_wait()
         self._end_stall()
         super().connection_lost(exc)
+
+
+async def _send_whole(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> None:
+    """Send an answer in one piece, as `RequestResponseCycle.send` does in two messages; see `SEND_WHOLE`."""
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.response_started, cycle.waiting_for_100_continue = True, False
+    close = b"" if cycle.keep_alive else b"connection: close\r\n"
+    cast("HeldWrites", cycle.transport).send(b"%s%s%s\r\n%s" % (STATUS_LINE[status], lines, close, body))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
