@@ -53,7 +53,7 @@ async def open_sqlite(path: Path, settings: SqliteSettings | None = None) -> Asy
         StartError: the file cannot be opened, is no database, is of a newer version of Skerry, or is being moved.
     """
     s = settings or SqliteSettings()
-    heads = writes.Heads()
+    heads = writes.Heads(sole_writer=s.sole_writer)
     run_group = partial(writes.run_group, heads=heads)
     writer = LaneSettings("writes", run_group, ("writes_waiting_max", s.writes_waiting_max), s.group_writes_max)
     getter = LaneSettings("gets", reads.run_batch, ("gets_waiting_max", s.gets_waiting_max), GETS_BATCH_MAX)

@@ -15,6 +15,7 @@ from typing import Any
 from skerry.kit.errors import StartError
 from skerry.store.queries import Query, timed
 from skerry.store.settings import require_positive
+from skerry.store.sqlite_queries import ADDITIONS
 from skerry.store.sqlite_schema import is_half_done, migrate
 
 
@@ -62,10 +63,10 @@ class Connection:
         with timed("sqlite", query):
             return self._raw.execute(query.sql, parameters).fetchone()
 
-    def rows(self, query: Query, **parameters: Any) -> list[Any]:
-        """Return all rows; the statement itself bounds their number."""
+    def rows(self, query: Query, *values: Any, **parameters: Any) -> list[Any]:
+        """Return all rows; the statement itself bounds their number. Its parameters have places, or names."""
         with timed("sqlite", query):
-            return self._raw.execute(query.sql, parameters).fetchall()
+            return self._raw.execute(query.sql, values or parameters).fetchall()
 
     @contextmanager
     def open_rows(self, query: Query, **parameters: Any) -> Iterator[Iterator[Any]]:
@@ -77,10 +78,10 @@ class Connection:
             finally:
                 cursor.close()
 
-    def run(self, query: Query, **parameters: Any) -> None:
-        """Run a statement that changes something."""
+    def run(self, query: Query, *values: Any, **parameters: Any) -> None:
+        """Run a statement that changes something. Its parameters have places, or names."""
         with timed("sqlite", query):
-            self._raw.execute(query.sql, parameters)
+            self._raw.execute(query.sql, values or parameters)
 
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[None]:
@@ -134,6 +135,8 @@ def open_connections(path: Path, settings: SqliteSettings) -> Connections:
             create_private(path)
             writer = connected()
             migrate(writer)
+            for statement in ADDITIONS:
+                writer.execute(statement)
             if is_half_done(writer):
                 raise StartError(
                     f"the database {path} is the half of a copy: run again the command that was filling it"

@@ -7,7 +7,6 @@ its newest revision, so the present is read without a look at history; `state` i
 from skerry.store.queries import Query
 
 STATE = Query("state", "SELECT revision, compacted_revision, swept_revision FROM state")
-SET_REVISION = Query("set_revision", "UPDATE state SET revision = :revision")
 SET_COMPACTED = Query("set_compacted", "UPDATE state SET compacted_revision = :revision")
 SET_SWEPT = Query("set_swept", "UPDATE state SET swept_revision = :revision")
 
@@ -19,40 +18,44 @@ GET = Query(
     WHERE current.resource = :resource AND current.namespace = :namespace AND current.name = :name
     """,
 )
-# Writes of a group are made together: each statement takes all of them, as rows of a JSON array, and runs without
-# Python's lock. Values are bytes, which JSON can't hold: they come in one piece, and each row says where its own lies.
+# Writes of a group are made together: what a statement needs of all of them comes as rows of a JSON array. Python's
+# lock is let go for each step of a statement, and for each parameter that has a name; under load, another thread takes
+# it, and to get it back takes longer than the statement. So there is one statement to find what is there, and one to
+# write, which a trigger parts into the tables. Values are bytes, which JSON can't hold: they come in one piece, and
+# each row says where its own lies.
 GET_PLACES = Query(
     "get_places",
     """
     SELECT asked.key, current.revision, current.created_revision, revisions.value
-    FROM json_each(:keys) AS asked
+    FROM json_each(?) AS asked
         CROSS JOIN current ON current.resource = asked.value ->> 0
             AND current.namespace = asked.value ->> 1 AND current.name = asked.value ->> 2
         CROSS JOIN revisions USING (revision)
     """,
 )
-ADD_REVISIONS = Query(
-    "add_revisions",
+ADD = Query("add", "INSERT INTO additions (revision, entries, bytes) VALUES (?, ?, ?)")
+#: What `ADD` needs on its connection.
+ADDITIONS = (
+    "CREATE TEMP VIEW additions (revision, entries, bytes) AS SELECT 0, '[]', X''",
     """
-    INSERT INTO revisions
-        (resource, namespace, name, revision, created_revision, previous_revision, deleted, value)
-    SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4, row.value ->> 5,
-        row.value ->> 6, iif(row.value ->> 6, NULL, coalesce(substr(:values, row.value ->> 7, row.value ->> 8), X''))
-    FROM json_each(:rows) AS row
+    CREATE TEMP TRIGGER add_all INSTEAD OF INSERT ON additions BEGIN
+        INSERT INTO revisions
+            (resource, namespace, name, revision, created_revision, previous_revision, deleted, value)
+        SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4, row.value ->> 5,
+            row.value ->> 6,
+            iif(row.value ->> 6, NULL, coalesce(substr(NEW.bytes, row.value ->> 7, row.value ->> 8), X''))
+        FROM json_each(NEW.entries) AS row;
+        INSERT INTO current (resource, namespace, name, revision, created_revision)
+        SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4
+        FROM json_each(NEW.entries) AS row WHERE NOT row.value ->> 6
+        ON CONFLICT DO UPDATE SET revision = excluded.revision;
+        DELETE FROM current WHERE (resource, namespace, name) IN (
+            SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2
+            FROM json_each(NEW.entries) AS row WHERE row.value ->> 6
+        );
+        UPDATE state SET revision = NEW.revision;
+    END
     """,
-)
-SET_CURRENTS = Query(
-    "set_currents",
-    """
-    INSERT INTO current (resource, namespace, name, revision, created_revision)
-    SELECT row.value ->> 0, row.value ->> 1, row.value ->> 2, row.value ->> 3, row.value ->> 4
-    FROM json_each(:rows) AS row WHERE NOT row.value ->> 6
-    ON CONFLICT DO UPDATE SET revision = excluded.revision
-    """,
-)
-UNSET_CURRENT = Query(
-    "unset_current",
-    "DELETE FROM current WHERE resource = :resource AND namespace = :namespace AND name = :name",
 )
 
 # Scopes of a list, over a table called `row`. The plus signs keep SQLite from seeking by the pair where the

@@ -7,6 +7,7 @@ job is tried alone, so that one impossible value does not fail its neighbours.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,55 +30,77 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
+#: The newest revision, the oldest one that can be read, and how far what is below it is deleted.
+State = tuple[int, int, int]
+
+
 class Heads:
-    """The newest revision of each resource, as far as this process wrote it.
+    """The newest revision of each resource, as far as this process wrote it, and of the whole log.
 
     Written by the writer's thread, read by the event loop: each step is one operation on a dict.
+
+    Args:
+        sole_writer: nobody else writes to the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sole_writer: bool = False) -> None:
         #: For what was not written since.
         self.latest_at_start = 0
         self._newest: dict[str, int] = {}
+        self._sole_writer = sole_writer
+        #: Of what the present group changes, as it was before.
+        self._before: dict[str, int] = {}
+        #: The counters after the last group; None where the file has to be asked.
+        self.state: State | None = None
 
     def of(self, resource: str) -> int:
         """Return a revision above which nobody can have seen a change of the resource."""
         return self._newest.get(resource, self.latest_at_start)
 
-    def rise(self, newest: dict[str, int]) -> dict[str, int]:
-        """Take note of a group that is about to be committed; return what stood before, for `fall_back`."""
-        before = {resource: self.of(resource) for resource in newest}
+    def rise(self, newest: dict[str, int]) -> None:
+        """Take note of changes that are about to be committed; `settle` or `fall_back` follows."""
+        for resource in newest:
+            self._before.setdefault(resource, self.of(resource))
         self._newest.update(newest)
-        return before
 
-    def fall_back(self, before: dict[str, int]) -> None:
+    def settle(self, state: State) -> None:
+        """Take note that a group was committed, and of the counters after it."""
+        self._before = {}
+        self.state = state if self._sole_writer else None
+
+    def fall_back(self) -> None:
         """Take note that a group was not committed: nobody is to wait for its changes."""
-        self._newest.update(before)
+        self._newest.update(self._before)
+        self._before = {}
+        self.state = None
 
 
 class Group:
     """The transaction that a group of jobs shares."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, heads: Heads) -> None:
         self.connection = connection
+        self._heads = heads
         #: The newest revision that this group gave each resource.
-        self.heads: dict[str, int] = {}
-        self.revision: int
-        self.compacted_revision: int
-        self.swept_revision: int
-        self.revision, self.compacted_revision, self.swept_revision = connection.row(queries.STATE)
-        self._begun_at = self.revision
+        self._newest: dict[str, int] = {}
+        state: State = heads.state or connection.row(queries.STATE)
+        self.revision, self.compacted_revision, self.swept_revision = state
 
     def next_revision(self, resource: str) -> int:
         """Take a new revision for a change of a resource."""
         self.revision += 1
-        self.heads[resource] = self.revision
+        self._newest[resource] = self.revision
         return self.revision
 
-    def finish(self) -> None:
-        """Keep the newest revision: once a group, not once a write."""
-        if self.revision > self._begun_at:
-            self.connection.run(queries.SET_REVISION, revision=self.revision)
+    def add(self, rows: Sequence[Sequence[str | int]], values: Sequence[bytes]) -> None:
+        """Write changes that were given their revisions. A reader may see them as soon as this returns."""
+        self._heads.rise(self._newest)
+        self.connection.run(queries.ADD, self.revision, orjson.dumps(rows).decode(), b"".join(values))
+
+    @property
+    def state(self) -> State:
+        """The counters as they are now."""
+        return self.revision, self.compacted_revision, self.swept_revision
 
 
 def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *, heads: Heads) -> Sequence[Outcome]:
@@ -88,20 +111,21 @@ def run_group(connection: Connection, jobs: Sequence[Callable[[Group], Any]], *,
         jobs: what is done, in order.
         heads: brought up to date before the commit, so that no reader can see a change that they do not tell of.
     """
-    before: dict[str, int] = {}
+    batches = list(_batches(jobs))
+    # Where nobody else writes, changes are made by one statement, which is a transaction of its own.
+    is_one_statement = heads.state is not None and len(batches) == 1 and isinstance(batches[0][0], Append)
     try:
-        with connection.transaction(write=True):
-            group = Group(connection)
-            outcomes = [outcome for batch in _batches(jobs) for outcome in _attempt(batch, group)]
-            group.finish()
-            before = heads.rise(group.heads)
+        with nullcontext() if is_one_statement else connection.transaction(write=True):
+            group = Group(connection, heads)
+            outcomes = [outcome for batch in batches for outcome in _attempt(batch, group)]
+        heads.settle(group.state)
         return outcomes  # noqa: TRY300 - an else would separate it from the commit that it promises
     except sqlite3.OperationalError as error:
         # The disk is full, the file locked or gone: the same for every job.
-        heads.fall_back(before)
+        heads.fall_back()
         return [Outcome(error=_unavailable(error)) for _ in jobs]
     except Exception as error:  # noqa: BLE001 - told to the caller whose job it is
-        heads.fall_back(before)
+        heads.fall_back()
         if len(jobs) > 1:
             return [outcome for job in jobs for outcome in run_group(connection, [job], heads=heads)]
         return [Outcome(error=error)]
@@ -164,7 +188,7 @@ class Append:
 def append(group: Group, writes: Sequence[Write]) -> Sequence[Outcome]:
     """Apply conditional changes of different keys; each outcome is an event, or the Conflict of its change alone."""
     keys = orjson.dumps([(key.resource, key.namespace, key.name) for key in (write.key for write in writes)])
-    places = {place: state for place, *state in group.connection.rows(queries.GET_PLACES, keys=keys.decode())}
+    places = {place: state for place, *state in group.connection.rows(queries.GET_PLACES, keys.decode())}
     rows: list[tuple[str | int, ...]] = []
     values: list[bytes] = []
     outcomes: list[Outcome] = []
@@ -186,19 +210,9 @@ def append(group: Group, writes: Sequence[Write]) -> Sequence[Outcome]:
         offset += size
         kind: Literal["put", "delete"] = "delete" if value is None else "put"
         outcomes.append(Outcome(result=Event(kind, key, revision, not previous_revision, value, previous)))
-    _store(group, rows, values)
+    if rows:
+        group.add(rows, values)
     return outcomes
-
-
-def _store(group: Group, rows: Sequence[Sequence[str | int]], values: Sequence[bytes]) -> None:
-    if not rows:
-        return
-    as_json = orjson.dumps(rows).decode()
-    group.connection.run(queries.ADD_REVISIONS, rows=as_json, values=b"".join(values))
-    group.connection.run(queries.SET_CURRENTS, rows=as_json)
-    for resource, namespace, name, *_, deleted, _, _ in rows:
-        if deleted:
-            group.connection.run(queries.UNSET_CURRENT, resource=resource, namespace=namespace, name=name)
 
 
 def rewrite(group: Group, *, rewrites: Sequence[Rewrite]) -> None:

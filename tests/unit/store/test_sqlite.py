@@ -238,14 +238,17 @@ def test_nobody_waits_for_a_change_whose_commit_failed() -> None:
         def row(self, _: str) -> tuple[int, int, int]:
             return 7, 0, 0
 
-        def execute(self, *_: object) -> None:
+        def run(self, *_: object) -> None:
             return None
 
     def change(group: writes.Group) -> None:
-        group.heads["secrets"] = 8
+        group.next_revision("secrets")
+        group.add([], [])
+        assert heads.of("secrets") == 8
 
     heads = writes.Heads()
     heads.rise({"secrets": 5})
+    heads.settle((7, 0, 0))
     connection: Any = FullDisk()
     (outcome,) = writes.run_group(connection, [change], heads=heads)
     assert outcome.error is not None

@@ -212,7 +212,7 @@ class SqliteIncoming:
             raw.executemany(statements.ADD, map(_row, changes))
             raw.executemany(statements.UNSET_CURRENT, (_names(change.key) for change in newest))
             raw.executemany(statements.SET_CURRENT, map(_index_row, living))
-            raw.execute(sqlite_queries.SET_REVISION.sql, {"revision": changes[-1].revision})
+            raw.execute(statements.SET_REVISION, (changes[-1].revision,))
 
         await self._in_transaction(add)
 

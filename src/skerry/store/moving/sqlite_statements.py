@@ -44,4 +44,5 @@ CLEAR = ("DELETE FROM revisions", "DELETE FROM current")
 ADD = "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 UNSET_CURRENT = "DELETE FROM current WHERE resource = ? AND namespace = ? AND name = ?"
 SET_CURRENT = "INSERT INTO current (resource, namespace, name, revision, created_revision) VALUES (?, ?, ?, ?, ?)"
+SET_REVISION = "UPDATE state SET revision = ?"
 SET_SPAN = "UPDATE state SET revision = ?, compacted_revision = ?, swept_revision = ?"
