@@ -33,6 +33,7 @@ from skerry.cli.injected_secrets import injected_secrets
 from skerry.cli.invoke import invoke
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
+from skerry.cli.nodes import nodes
 from skerry.cli.pki import pki
 from skerry.cli.plugins import plugins
 from skerry.cli.printing import OUTPUTS, err, out, print_objects, spoken
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(plugins, name="plugin")
 app.add_typer(functions, name="function")
+app.add_typer(nodes, name="node")
 app.add_typer(images, name="image")
 app.add_typer(base_images, name="base-image")
 app.add_typer(events, name="event")

@@ -14,11 +14,13 @@ from skerry.main.baetyl import baetyl_door
 from skerry.server.access import Access
 from skerry.server.baetyl.activation import Activation
 from skerry.server.baetyl.callbacks import Callbacks
+from skerry.server.baetyl.commands import Commands
 from skerry.server.baetyl.delivery import Delivery, Place
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install, Installing
 from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
 from skerry.server.baetyl.links import Links
+from skerry.server.baetyl.node_logs import NodeLogs
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
 from skerry.server.baetyl.slice_door import SliceDoor
@@ -127,8 +129,9 @@ def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> t
     def deliver(place: Place, address: str) -> Delivery:
         return Delivery(verbs, fleet, place, parts.objects.urls_at(address))
 
+    handlers = (Products(parts.registrar), parts.install, parts.objects, NodeLogs(Commands(links)))
     return (
-        baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects)),
+        baetyl_door(verbs, access, fleet, handlers),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
         SliceDoor(access, parts.slices, parts.artifacts, TrafficReports(verbs, SystemClock())),
         SyncDoor(access, parts.activation, sync, links, deliver),

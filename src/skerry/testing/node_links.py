@@ -79,6 +79,11 @@ class ServedFleet:
     certificate: Any
     trust: ssl.SSLContext
 
+    @property
+    def trust_of_people(self) -> ssl.SSLContext:
+        """The TLS of somebody who trusts the authority, and shows a token."""
+        return node_trust(self.doors.authority.pem.decode(), None)
+
     def link(self) -> AbstractAsyncContextManager[NodeLink]:
         """Open a link of the node."""
         return linked(self.at, self.trust)

@@ -54,6 +54,7 @@ TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 #: What stands for the names in a route.
 NAMES = {
     "record": "x",
+    "app": "x",
     "version": "v1",
     "group": "rbac.authorization.k8s.io",
     "document": "api/v1",

@@ -6,7 +6,7 @@ Invariant: an application runs in one version at a time. What a new version need
 old one is ended; where that fails the old one goes on, and the failure is told.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,8 +18,10 @@ from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError, LinkError
 from skerry.agent.member.replica import APPS, Replica
 from skerry.agent.member.staging import Stage
-from skerry.agent.member.states import ApplicationState, States
+from skerry.agent.member.states import ApplicationState, InstanceState, States
 from skerry.agent.member.volumes import Volumes
+from skerry.api.model import Document
+from skerry.fleet.log_wishes import LogWish
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Loops, Wakeup, keep_running, run_blocking
@@ -28,6 +30,8 @@ log = get_logger(__name__)
 
 #: Of one node.
 APPLICATIONS_MAX = 1000
+#: What is told of an application's specification.
+DESCRIBED = ("type", "mode", "workload", "replica", "hostNetwork", "services", "initServices", "volumes")
 #: A version that failed is tried again this often, besides after each failure with backoff.
 RESYNC_SECONDS = 60.0
 
@@ -40,6 +44,12 @@ class Runner(Protocol):
 
         Raises ApplicationError, here or at the block's begin, where it can't.
         """
+        ...
+
+    def printed(
+        self, application: Application, state: InstanceState, wish: LogWish, goes_on: Callable[[], bool]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what an instance printed, and what it prints while it goes on; raises ApplicationError."""
         ...
 
     async def remove_all_but(self, names: AbstractSet[str]) -> None:
@@ -136,6 +146,51 @@ class Applications:
         """Tell how each application is."""
         wanted = self._replica.wanted(APPS)
         return [kept.state(name, wanted[name]) for name, kept in sorted(self._kept.items()) if name in wanted]
+
+    def printed(self, name: str, wish: LogWish) -> AsyncGenerator[bytes, None]:
+        """Yield what an instance prints, or the first one of an application.
+
+        Raises:
+            ApplicationError: there is none of this name, or its log can't be had.
+        """
+        application, state = self._instance(name)
+        instance = state.name
+
+        def goes_on() -> bool:
+            return any(each.name == instance for kept in self._kept.values() for each in kept.states())
+
+        return self._runner_of(application).printed(application, state, wish, goes_on)
+
+    def described(self, name: str, host: str) -> Document:
+        """Tell all that there is to tell of an application, by its name or that of an instance; no secrets.
+
+        Raises:
+            ApplicationError: there is none of this name.
+        """
+        for state in self.states():
+            if name == state.name or any(name == each.name for each in state.instances):
+                running = self._kept[state.name].running
+                shown = {"services", "init_services", "volumes", "mode", "type", "workload", "replica", "host_network"}
+                told = (
+                    running.model_dump(mode="json", by_alias=True, exclude_none=True, include=shown) if running else {}
+                )
+                return {
+                    "application": state.name,
+                    "wanted": self._wanted(state.name),
+                    "running": running.version if running else None,
+                    "state": state.document(host),
+                    "specification": {name: told[name] for name in DESCRIBED if name in told},
+                }
+        raise ApplicationError(f"no application and no instance {name[:128]!r} is on this node")
+
+    def _instance(self, name: str) -> tuple[Application, InstanceState]:
+        for kept in self._kept.values():
+            if kept.running is None:
+                continue
+            for state in kept.states():
+                if name in {state.name, kept.running.name}:
+                    return kept.running, state
+        raise ApplicationError(f"no instance {name[:128]!r} runs on this node")
 
     def _wanted(self, name: str) -> str | None:
         return self._replica.wanted(APPS).get(name)

@@ -9,7 +9,7 @@ import asyncio
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +24,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Mount, Ulimit
 from docker.utils import parse_repository_tag
 
+from skerry.agent.member.container_logs import Tail, printed_by
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
@@ -32,6 +33,7 @@ from skerry.agent.member.registries import credentials_of
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service, ServicePort
+from skerry.fleet.log_wishes import LogWish
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background, run_blocking
 
@@ -223,6 +225,25 @@ class Containers:
 
     def _start(self, wanted: _Wanted) -> None:
         self._client.containers.create(**wanted.create).start()
+
+    def printed(
+        self,
+        application: Application,  # noqa: ARG002 - as every runner
+        state: InstanceState,
+        wish: LogWish,
+        goes_on: Callable[[], bool],
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what a container prints; see `Runner`."""
+
+        async def lines(since: float | None, tail: Tail) -> list[bytes]:
+            return await self._call(partial(self._lines, state.name, since, tail))
+
+        return printed_by(lines, wish, goes_on)
+
+    def _lines(self, name: str, since: float | None, tail: Tail) -> list[bytes]:
+        container = self._client.containers.get(f"skerry-{self._node}-{name}")
+        kept: bytes = container.logs(timestamps=True, since=since, tail=tail)
+        return kept.splitlines(keepends=True)
 
     async def remove_all_but(self, names: AbstractSet[str]) -> None:
         """Remove what an agent that was killed left of other applications; without an engine there is nothing."""

@@ -11,7 +11,7 @@ A process is told `{"bytes": BASE64}` or `{"json": any}`, the event, and answers
 import base64
 import json
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -29,11 +29,13 @@ from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.instances import Instance, count_of, for_each_service
 from skerry.agent.member.limits import bounds_of, memory_bytes
+from skerry.agent.member.printed import log_file, printed_in
 from skerry.agent.member.states import InstanceState, States
 from skerry.agent.member.usage import TreeUsage
 from skerry.agent.member.users import User, can_read
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service, ServiceFunction
+from skerry.fleet.log_wishes import LogWish
 from skerry.functions import InvocationError
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.pool import InstancePool, PoolSettings
@@ -150,6 +152,12 @@ class Functions:
         self._node = node
         self._clock = clock
         self._executor = executor
+
+    def printed(
+        self, application: Application, state: InstanceState, wish: LogWish, goes_on: Callable[[], bool]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what an instance prints; see `Runner`."""
+        return printed_in(log_file(self._log_dir, application.name, state), wish, goes_on, self._executor)
 
     async def remove_all_but(self, names: AbstractSet[str]) -> None:
         """Do nothing: processes end with the agent."""

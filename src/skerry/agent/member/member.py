@@ -29,6 +29,7 @@ from skerry.agent.member.gateways import Gateways, Machine, joined_gateways
 from skerry.agent.member.link import CloudLink, Told, cloud_link, ssl_context
 from skerry.agent.member.pace import Pace
 from skerry.agent.member.programs import Programs
+from skerry.agent.member.remote import Remote
 from skerry.agent.member.renewal import Renewal
 from skerry.agent.member.replica import GATEWAYS, PROPERTIES, SYSTEM_APPS, Replica
 from skerry.agent.member.settings import (
@@ -80,7 +81,14 @@ class Member:
         parts: keep it so.
         pace: of its reports.
         clock: for the times that are told.
+
+    Attributes:
+        remote: takes commands.
+        reported_at: when the control plane last took a report; "" for never since the start.
+        link: over which it did: websocket, http or none.
     """
+
+    remote: Remote
 
     def __init__(self, identity: Identity, replica: Replica, parts: Parts, pace: Pace, clock: Clock) -> None:
         self.name = identity.name
@@ -94,7 +102,6 @@ class Member:
         #: Tells this agent from another that is the same node on a machine that says the same of itself.
         self._session = secrets.token_hex(8)
         self._reported: Document = {}
-        #: When the control plane last took a report; "" for never since the start.
         self.reported_at = ""
         self.link = "none"
 
@@ -161,6 +168,11 @@ class Member:
             self._applications.look()
             self._gateways.look()
 
+    def linked(self) -> None:
+        """Begin on another connection: with a report, and without the commands that came over the one before."""
+        self.remote.end_all()
+        self.wakeup.set()
+
     def hear(self, frame: Frame) -> None:
         """Take a frame that came without having been asked for."""
         if frame.kind == frames.REPORT:
@@ -168,6 +180,8 @@ class Member:
                 self.take(told_by(frame))
             except LinkError as error:
                 log.warning("what the control plane told can't be taken", reason=error.public)
+        elif frame.kind == frames.COMMAND:
+            self.remote.hear(frame)
 
     def next_report_seconds(self) -> float:
         """Return how long to wait for the next report."""
@@ -216,7 +230,9 @@ async def run_member(
         serving = joined_gateways(machine, identity.name, link, replica, data_dir / "gateways", executor)
         parts = Parts(applications, await stack.enter_async_context(serving))
         member = Member(identity, replica, parts, Pace(settings.report_seconds), clock)
-        socket = SocketLink(settings.addresses, trust, member.wakeup.set, member.hear)
+        socket = SocketLink(settings.addresses, trust, member.linked, member.hear)
+        member.remote = Remote(applications, socket.send)
+        await stack.enter_async_context(member.remote.running())
 
         async def renewed() -> None:
             await link.renew()

@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -23,11 +23,13 @@ from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
 from skerry.agent.member.limits import bounds_of, memory_bytes
+from skerry.agent.member.printed import log_file, printed_in
 from skerry.agent.member.probes import Probe, read_probe, watch
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
 from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
+from skerry.fleet.log_wishes import LogWish
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.files import make_private_directory
 from skerry.kit.processes import Command, Supervised, bound_output, supervise
@@ -109,6 +111,12 @@ class Programs:
         self._node = node
         self._clock = clock
         self._executor = executor
+
+    def printed(
+        self, application: Application, state: InstanceState, wish: LogWish, goes_on: Callable[[], bool]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what an instance prints; see `Runner`."""
+        return printed_in(log_file(self._log_dir, application.name, state), wish, goes_on, self._executor)
 
     async def remove_all_but(self, names: AbstractSet[str]) -> None:
         """Do nothing: processes end with the agent."""

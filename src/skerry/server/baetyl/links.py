@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import orjson
 from prometheus_client import Counter, Gauge
@@ -25,11 +26,14 @@ from skerry.fleet.reports import SOURCE_INIT, ReportRefused
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server.baetyl import errors
-from skerry.server.baetyl.delivery import Delivery, Place, read_infos
+from skerry.server.baetyl.delivery import Delivery, read_infos
 from skerry.server.baetyl.sync import Sync, Told
 from skerry.server.conversations import REPLACED, Closing, Peer, PeerGone, closing_for
 
 log = get_logger(__name__)
+
+Place = tuple[str, str]
+"""Namespace and name of a node."""
 
 #: How long a new link may say nothing, and how long one that has reported: more than the longest report interval.
 HELLO_SECONDS_MAX = 30.0
@@ -43,6 +47,18 @@ LINKS = Gauge("skerry_baetyl_links", "Open WebSocket links of nodes at this repl
 PUSHES = Counter("skerry_baetyl_pushes_total", "Changes that nodes were told over their links without a report.")
 
 
+class Listener(Protocol):
+    """Who waits for the frames of a command."""
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame; it does not wait."""
+        ...
+
+    def finish(self, reason: str) -> None:
+        """Take notice that no more come."""
+        ...
+
+
 @dataclass(eq=False)
 class Link:
     """An open link.
@@ -54,6 +70,7 @@ class Link:
         source: which of the node's agents it is from; None until it has reported.
         changed: that something else is to be told.
         told: what was told last, as it was sent.
+        listeners: to commands that go on, by their tokens.
     """
 
     place: Place
@@ -63,6 +80,7 @@ class Link:
     source: str | None = None
     changed: Wakeup = field(default_factory=Wakeup)
     told: bytes = b""
+    listeners: dict[str, Listener] = field(default_factory=dict)
 
     async def send(self, frame: Frame) -> None:
         """Send a frame, once there is room for it; raises PeerGone."""
@@ -108,6 +126,8 @@ class Links:
                         await self._take(link)
             finally:
                 self._forget(link)
+                for listener in link.listeners.values():
+                    listener.finish("its link was lost")
 
     async def _take(self, link: Link) -> None:
         """Wait for a frame, and answer it."""
@@ -134,6 +154,11 @@ class Links:
                 return frame.answer(told.changes, **_meta(told))
             case frames.DESIRE:
                 return frame.answer({"values": await link.deliver().values(read_infos(_document(frame)))})
+            case frames.COMMAND | frames.DATA:
+                # One that nobody waits for any more crossed its farewell.
+                if (listener := link.listeners.get(frame.meta.get(frames.TOKEN, ""))) is not None:
+                    listener.take(frame)
+                return None
             case frames.KEEP_ALIVE:
                 return frame.answer(None)
             case _:

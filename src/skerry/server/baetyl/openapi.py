@@ -30,6 +30,14 @@ _QUERY = {
     "base": "An application whose services and volumes come first.",
     "mode": "kube or native; both get the same command.",
     "once": "true: the command is good for one device.",
+    "instance": "An instance that the node reported; the first one by default.",
+    "container": "One of the containers of an instance, for clusters.",
+    "follow": "true: go on with what comes.",
+    "previous": "true: the log from before it was begun anew.",
+    "tailLines": "Begin with so many of the newest lines.",
+    "sinceSeconds": "Only lines not older than this; containers have that.",
+    "limitBytes": "End after so many bytes.",
+    "timestamps": "true: each line with its time; containers have that.",
     "from": "An application that is copied; the body goes before it.",
 }
 _HEADERS: list[Document] = [

@@ -84,6 +84,7 @@ SCHEMAS: Mapping[str, Document] = {
     "Record": whole(_RECORD, *_RECORD),
     "RecordList": list_of("Record"),
     "Error": whole({"code": TEXT, "message": TEXT, "request-id": TEXT}, "code", "message", "request-id"),
+    "Text": TEXT,
     "Success": whole({"success": {"const": True}}, "success"),
     "Node": whole(
         {

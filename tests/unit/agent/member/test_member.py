@@ -26,6 +26,8 @@ from skerry.testing.clock import FakeClock
 from skerry.testing.member_node import NO_ENGINE, idle_machine, until
 from skerry.testing.node_links import ServedFleet, node_trust, served_fleet
 
+SAYS_HELLO = ["sh", "-c", "echo hello; exec sleep 1000"]
+
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[ServedFleet]:
@@ -51,7 +53,7 @@ def settings(tmp_path: Path, served: ServedFleet) -> MemberSettings:
 
 
 async def sleeper(served: ServedFleet) -> Application:
-    given = {"selector": "site=lyon", "mode": "native", "services": [{"name": "main", "command": ["sleep", "1000"]}]}
+    given = {"selector": "site=lyon", "mode": "native", "services": [{"name": "main", "command": SAYS_HELLO}]}
     spec = ApplicationSpec.model_validate(given, by_alias=True)
     return await served.doors.client.create(
         Application(metadata=ObjectMeta(name="sleeper", namespace="default"), spec=spec)
@@ -82,6 +84,11 @@ async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
         await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
         report = await reported(served, lambda report: any(app["name"] == "sleeper" for app in report["apps"]))
         assert report["core"]["session"]
+        await until(lambda: (settings.data_dir / "logs/sleeper/main-0.log").read_bytes() == b"hello\n")
+        about = "/v1/nodes/sn001/apps/sleeper"
+        assert (await served.doors.http.get(f"{about}/logs?tailLines=1")).text == "hello\n"
+        assert "status: Running" in (await served.doors.http.get(f"{about}/describe")).text
+        assert "timestamps" in await served.doors.refused("GET", f"{about}/logs?timestamps=true")
         assert 75 * 0.9 <= member.next_report_seconds() <= 75
 
 
