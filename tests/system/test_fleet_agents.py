@@ -92,6 +92,10 @@ def test_a_configuration_reaches_the_program_that_runs(fleet: AgentFleet, nodes:
     )
     until(lambda: told.read_text() == "onetwo", "it has read the new one")
     assert "greeter" not in fleet.states(nodes[1])
+    until(
+        lambda: "running:" in fleet.http.get("/v1/nodes/n1/apps/greeter/describe").text,
+        "the node itself tells how the application is",
+    )
 
 
 @pytest.mark.usefixtures("nodes")

@@ -8,8 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from skerry.cli.app import app
 from skerry.server.baetyl.commands import BUFFER_BYTES_MAX
+from skerry.server.credentials import write_kubeconfig
 from skerry.testing.node_links import NodeLink, ServedFleet, served_fleet
 
 LOGS = "/v1/nodes/sn001/apps/web/logs"
@@ -165,7 +168,17 @@ async def test_a_node_without_a_link_takes_no_commands(served: ServedFleet) -> N
     async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as node:
         assert (await node.post("/v1/sync/report", json=REPORT)).status_code == 200
     told = await served.doors.refused("GET", LOGS)
-    assert (
-        told
-        == "ErrNodeNotLinked: The node (sn001) has no WebSocket link to the control plane, so it takes no commands."
-    )
+    assert told.startswith("ErrNodeNotLinked: The node (sn001) has no WebSocket link")
+
+
+async def test_the_command_prints_what_the_node_prints(served: ServedFleet, link: NodeLink, tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    write_kubeconfig(config, url=served.at.url, authority_pem=served.doors.authority.pem, token="root")
+    arguments = ["node", "logs", "sn001", "web", "--tail", "2", "--kubeconfig", str(config)]
+    async with asyncio.TaskGroup() as group:
+        printed = group.create_task(asyncio.to_thread(CliRunner().invoke, app, arguments))
+        meta, content = await asked(link)
+        assert content["TailLines"] == 2
+        await data(link, meta["token"], "one\ntwo\n")
+        await end(link, meta["token"])
+    assert (printed.result().exit_code, printed.result().output) == (0, "one\ntwo\n")
