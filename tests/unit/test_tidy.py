@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "skerry"
 
@@ -134,3 +136,8 @@ def test_decisions_have_numbers_of_their_own() -> None:
     numbers = [path.name[:4] for path in tracked("docs/adr/[0-9]*.md")]
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     assert not twice, f"docs/adr: {', '.join(twice)} given twice; the later one takes the next free number"
+
+
+def test_the_files_that_the_tests_begin_with_are_there() -> None:
+    missing = [file for file in LONGEST if not (ROOT / file).is_file()]
+    assert not missing, f"tests/conftest.py: correct {', '.join(missing)} in LONGEST"
