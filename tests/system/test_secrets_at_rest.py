@@ -139,7 +139,7 @@ def count_in(document: dict[str, Any]) -> int:
 def test_a_rotation_under_load_survives_kill_9_at_any_moment(tmp_path: Path, cache_dir: Path):
     writers, large = 4, 120
     value = base64.b64encode(b"x" * 60_000).decode()
-    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, command="serve") as skerry:
         with client(skerry) as http:
             for number in range(large):
                 document = {"metadata": {"name": f"large{number}"}, "data": {"value": value}}
@@ -179,7 +179,7 @@ def test_a_rotation_under_load_survives_kill_9_at_any_moment(tmp_path: Path, cac
 
 
 def test_a_rotation_is_not_seen_by_a_watcher(tmp_path: Path, cache_dir: Path):
-    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, command="serve") as skerry:
         skerry.kubectl("create", "-f", "-", stdin=secret("a", "1"))
         before = skerry.kubectl("get", "secret", "a", "-o", "json")
         with client(skerry) as http:
@@ -197,7 +197,7 @@ def test_a_rotation_is_not_seen_by_a_watcher(tmp_path: Path, cache_dir: Path):
 def test_lost_keys_are_a_clear_error_and_a_choice(tmp_path: Path, cache_dir: Path):
     data_dir = tmp_path / "data"
     keys = data_dir / "pki" / "encryption-keys.json"
-    with SkerryProcess.started(data_dir, cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(data_dir, cache_dir=cache_dir, command="serve") as skerry:
         skerry.kubectl("create", "-f", "-", stdin=secret("lost", CANARY))
         skerry.kubectl("create", "configmap", "kept", "--from-literal=a=b")
         assert "give --yes" in skerry.skerry("secrets", "discard", fails=True)
@@ -229,7 +229,7 @@ async def test_a_data_directory_from_before_is_read_and_sealed_by_a_rotation(tmp
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     await plain_secret(data_dir / "skerry.db")
-    with SkerryProcess.started(data_dir, cache_dir=cache_dir) as skerry:
+    with SkerryProcess.started(data_dir, cache_dir=cache_dir, command="serve") as skerry:
         assert ENCODED in skerry.kubectl("get", "secret", "old", "-o", "json")
         assert "(plain text)" in skerry.skerry("secrets", "status")
         assert "stored in plain text: run `skerry secrets rotate`" in skerry.output()
