@@ -111,7 +111,10 @@ class PooledInstance(Protocol):
         ...
 
     def stop(self, error: CallError) -> None:
-        """Have the present call end with this error as soon as it computes again; on its thread, never raises."""
+        """Have the present call end with this error as soon as it computes again; never raises.
+
+        On the call's thread, or in a look at it (`Surroundings.on_look`).
+        """
         ...
 
 
@@ -202,7 +205,8 @@ class Surroundings:
         fetcher: sends its subrequests; None where it may send none.
         key_values: what `env.KV` keeps; None where there is none.
         before_wait: called with the instance, on the calling thread, before the guest waits; must not raise.
-        on_look: likewise every few hundredths of a second while the guest computes.
+        on_look: called with the instance every few hundredths of a second while the guest computes, maybe on a thread
+            that looks at others, too; the call can't end meanwhile.
         frames: rewrites the frames of a stack for the function's author.
         invocation: the request that it answers now; whoever has it answered says which.
     """

@@ -237,7 +237,7 @@ class InstancePool:
     def measure(self, instance: PooledInstance, function_name: str) -> bool:
         """Count what a lent instance takes by now; returns whether its function must give memory back.
 
-        Call it on the instance's thread, and stop the call where it returns True.
+        Call it on the instance's thread or in a look at its call, and stop the call where it returns True.
         """
         now_bytes = instance.memory_bytes
         with self._lock:
