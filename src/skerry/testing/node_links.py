@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,19 @@ from typing import Any
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
+from skerry.agent.member.settings import Certificate, Identity, MemberSettings
+from skerry.api.baetyl_application_spec import ApplicationSpec
+from skerry.api.baetyl_applications import Application
+from skerry.api.baetyl_v1alpha1 import NodeReport
+from skerry.api.errors import NotFound
+from skerry.api.model import ObjectMeta
 from skerry.server.serve import ServeSettings, ServingAt, serve
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
+from skerry.testing.member_node import NO_ENGINE
 
 #: How long a frame may take to come on a busy machine.
 SECONDS_MAX = 60.0
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,39 @@ class ServedFleet:
     def link(self) -> AbstractAsyncContextManager[NodeLink]:
         """Open a link of the node."""
         return linked(self.at, self.trust)
+
+    def node_settings(self, home: Path) -> MemberSettings:
+        """Return how an agent that is the node runs on a folder, which is made."""
+        home.mkdir()
+        return MemberSettings(
+            addresses=[self.at.url],
+            ca=self.doors.authority.pem.decode(),
+            data_dir=home,
+            container_host=NO_ENGINE,
+            functions_address="127.0.0.1:0",
+            program_users=None,
+            node=Identity(namespace="default", name="sn001", certificate=Certificate.model_validate(self.certificate)),
+        )
+
+    async def sleeper(self) -> Application:
+        """Make an application that says hello on the node, and sleeps."""
+        services = [{"name": "main", "command": ["sh", "-c", "echo hello; exec sleep 1000"]}]
+        given = {"selector": "site=lyon", "mode": "native", "services": services}
+        spec = ApplicationSpec.model_validate(given, by_alias=True)
+        meta = ObjectMeta(name="sleeper", namespace="default")
+        return await self.doors.client.create(Application(metadata=meta, spec=spec))
+
+    async def reported(self, holds: Callable[[Any], bool]) -> Any:
+        """Wait until the node has reported so, and return the report."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while True:
+                try:
+                    report = (await self.doors.client.get(NodeReport, "sn001", namespace="default")).report
+                    if holds(report):
+                        return report
+                except NotFound:
+                    pass  # it has not reported yet
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 @asynccontextmanager

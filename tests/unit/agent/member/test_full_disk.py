@@ -3,12 +3,18 @@
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from skerry.agent.member.member import run_member
 from skerry.agent.member.states import ApplicationState
-from skerry.testing.member_node import FakeCloud, MemberNode, member_node, until
+from skerry.kit.clock import SystemClock
+from skerry.kit.processes import bound_output
+from skerry.testing.member_node import FakeCloud, MemberNode, idle_machine, member_node, until
+from skerry.testing.node_links import served_fleet
 from skerry.testing.small_disk import SmallDisk, SmallDiskMissingError, small_disk
 
 DISK_BYTES = 16 * 1024 * 1024
@@ -79,3 +85,37 @@ async def test_what_is_to_run_is_known_before_there_is_room_to_write_it_down(dis
         node.want(web="1")
     async with member_node(folder, FakeCloud()) as node:
         assert node.replica.wanted("apps") == {"web": "1"}, "it was written down"
+
+
+async def test_a_node_with_a_full_disk_reports_why_nothing_new_runs_and_runs_it_later(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    async with served_fleet(tmp_path / "cloud") as served:
+        settings = served.node_settings(disk.directory / "node")
+        async with run_member(settings, idle_machine(tmp_path / "code"), SystemClock()) as member:
+            await until(lambda: bool(member.reported_at))
+            disk.fill()
+            try:
+                await served.sleeper()
+                told = await served.reported(lambda report: has_status(report, "Failed"))
+                assert "No space left on device" in told["appstats"][0]["cause"]
+            finally:
+                disk.make_room()
+            await served.reported(lambda report: has_status(report, "Running"))
+
+
+def has_status(report: Any, status: str) -> bool:
+    return [each["status"] for each in report.get("appstats") or ()] == [status]
+
+
+def test_a_log_that_there_is_no_room_to_keep_is_emptied(disk: SmallDisk) -> None:
+    log = disk.directory / "main-0.log"
+    log.write_bytes(bytes(OBJECT_BYTES))
+    disk.fill()
+    try:
+        bound_output(log, OBJECT_BYTES // 2)
+        assert log.stat().st_size == 0
+        assert not log.with_name("main-0.log.1").exists()
+    finally:
+        disk.make_room()
+        log.unlink()

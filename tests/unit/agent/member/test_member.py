@@ -1,8 +1,7 @@
 """A whole node against front doors that listen: both links, what is told over them, and its certificate."""
 
-import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,13 @@ from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
 from skerry.agent.member.member import run_member
 from skerry.agent.member.renewal import Renewal
 from skerry.agent.member.settings import Certificate, Identity, MemberSettings, keep_identity, known_identity
-from skerry.api.baetyl_application_spec import ApplicationSpec
-from skerry.api.baetyl_applications import Application
-from skerry.api.baetyl_v1alpha1 import Node, NodeReport
-from skerry.api.errors import NotFound
-from skerry.api.model import ObjectMeta
+from skerry.api.baetyl_v1alpha1 import Node
 from skerry.kit.clock import SystemClock
 from skerry.server.app import App
 from skerry.server.node_certificates import issue_node_certificate
 from skerry.testing.clock import FakeClock
-from skerry.testing.member_node import NO_ENGINE, idle_machine, until
+from skerry.testing.member_node import idle_machine, until
 from skerry.testing.node_links import ServedFleet, node_trust, served_fleet
-
-SAYS_HELLO = ["sh", "-c", "echo hello; exec sleep 1000"]
 
 
 @pytest.fixture
@@ -38,39 +31,7 @@ async def served(tmp_path: Path) -> AsyncIterator[ServedFleet]:
 @pytest.fixture
 def settings(tmp_path: Path, served: ServedFleet) -> MemberSettings:
     """How the node of the served fleet reaches it."""
-    identity = Identity(namespace="default", name="sn001", certificate=Certificate.model_validate(served.certificate))
-    home = tmp_path / "node"
-    home.mkdir()
-    return MemberSettings(
-        addresses=[served.at.url],
-        ca=served.doors.authority.pem.decode(),
-        data_dir=home,
-        container_host=NO_ENGINE,
-        functions_address="127.0.0.1:0",
-        program_users=None,
-        node=identity,
-    )
-
-
-async def sleeper(served: ServedFleet) -> Application:
-    given = {"selector": "site=lyon", "mode": "native", "services": [{"name": "main", "command": SAYS_HELLO}]}
-    spec = ApplicationSpec.model_validate(given, by_alias=True)
-    return await served.doors.client.create(
-        Application(metadata=ObjectMeta(name="sleeper", namespace="default"), spec=spec)
-    )
-
-
-async def reported(served: ServedFleet, holds: Callable[[Any], bool]) -> Any:
-    """Wait until the node has reported so, and return the report."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                report = (await served.doors.client.get(NodeReport, "sn001", namespace="default")).report
-                if holds(report):
-                    return report
-            except NotFound:
-                pass  # it has not reported yet
-            await asyncio.sleep(0.05)
+    return served.node_settings(tmp_path / "node")
 
 
 async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
@@ -80,9 +41,9 @@ async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
     async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
         await until(lambda: member.link == "websocket")
         # Its next report would come after a minute and more: what it runs now, it was told unasked.
-        await sleeper(served)
+        await served.sleeper()
         await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
-        report = await reported(served, lambda report: any(app["name"] == "sleeper" for app in report["apps"]))
+        report = await served.reported(lambda report: any(app["name"] == "sleeper" for app in report["apps"]))
         assert report["core"]["session"]
         await until(lambda: (settings.data_dir / "logs/sleeper/main-0.log").read_bytes() == b"hello\n")
         about = "/v1/nodes/sn001/apps/sleeper"
@@ -96,7 +57,7 @@ async def test_a_control_plane_without_links_is_reported_to_over_http(
     served: ServedFleet, settings: MemberSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(App, "converses_at", lambda *_: False)
-    await sleeper(served)
+    await served.sleeper()
     async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
         await until(lambda: any(each["status"] == "Running" for each in member.status()["applications"]))
         assert member.link == "http"
@@ -111,7 +72,7 @@ async def test_a_node_whose_link_another_agent_took_reports_over_http(
         async with served.link() as other:
             await other.ask("report", {"node": {"host": {"hostname": "other"}}})
             await until(lambda: member.link == "http")
-        await reported(served, lambda report: "core" in report)
+        await served.reported(lambda report: "core" in report)
 
 
 def kept(settings: MemberSettings) -> Identity:
