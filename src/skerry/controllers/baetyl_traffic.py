@@ -95,6 +95,8 @@ class FleetTraffic:
         #: What each node said last, and by which object who says something.
         self._said: dict[Key, Mapping[str, Any]] = {}
         self._tellers: dict[Place, set[Key]] = {}
+        #: The Gateways that select nodes.
+        self._of_nodes: set[Key] = set()
         self._workers = KeyedWorkers[Place]("baetyl-traffic", self.reconcile, concurrency=CONCURRENCY)
 
     @asynccontextmanager
@@ -117,7 +119,12 @@ class FleetTraffic:
             self._workers.add(place)
 
     def _gateway_changed(self, key: Key) -> None:
-        """Look at the routes of a Gateway, which may not be there any more, or elsewhere."""
+        """Look at the routes of a Gateway that comes to nodes, or leaves them; mostly only its status has changed."""
+        gateway = self._gateways.get(key[1], key[0])
+        is_of_nodes = gateway is not None and selects_nodes(gateway)
+        if is_of_nodes == (key in self._of_nodes):
+            return
+        self._of_nodes ^= {key}
         for route in self._routes:
             if any(parent_key(route, parent) == key for parent in route.spec.parent_refs or ()):
                 self._workers.add((HTTPRoute, route.namespace, route.name))
