@@ -9,20 +9,12 @@ The invariant: an operation whose answer was lost is not asked for again. It may
 import queue
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from skerry.engine import kv_wire
-from skerry.engine.key_values import (
-    BUSY_SECONDS_MAX,
-    LIST_KEYS_MAX,
-    KeyValueError,
-    Listed,
-    Value,
-    check_entry,
-    check_limit,
-    key_bytes,
-)
+from skerry.engine.key_values import Keys, KeyValueError, KeyValues, Listed, Value
 from skerry.engine.kv_wire import Asked
 from skerry.kit.clock import Clock
 
@@ -32,7 +24,7 @@ IDLE_CONNECTIONS_MAX = 16
 WAIT_SECONDS_MIN = 0.05
 
 
-class SharedKeyValues:
+class SharedKeyValues(KeyValues):
     """A `KeyValues` behind a Unix socket.
 
     Args:
@@ -43,8 +35,8 @@ class SharedKeyValues:
     is_elsewhere = True
 
     def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(clock)
         self._path = path
-        self._clock = clock
         self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue(IDLE_CONNECTIONS_MAX)
 
     def close(self) -> None:
@@ -52,48 +44,19 @@ class SharedKeyValues:
         while (connection := self._kept()) is not None:
             connection.close()
 
-    def now_seconds(self) -> float:
-        """Return the time, in seconds since the epoch."""
-        return self._clock.now().timestamp()
-
-    def get(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> Value | None:
-        """Return a value, or None; see `KeyValues`."""
-        key_bytes(key)
-        found, value = self._ask(Asked("get", namespace, key), b"", wait_seconds)
+    def _get(self, namespace: str, key: bytes, wait_seconds: float) -> Value | None:
+        found, value = self._ask(Asked("get", namespace, key.decode()), b"", wait_seconds)
         return Value(value, found["metadata"]) if found else None
 
-    def put(
-        self,
-        namespace: str,
-        key: str,
-        stored: Value,
-        expires: float | None = None,
-        *,
-        wait_seconds: float = BUSY_SECONDS_MAX,
-    ) -> None:
-        """Set a value; see `KeyValues`."""
-        key_bytes(key)
-        check_entry(stored, expires, now_seconds=self.now_seconds())
-        asked = Asked("put", namespace, key, metadata=stored.metadata, expires=expires)
+    def _put(self, namespace: str, key: bytes, stored: Value, expires: float | None, wait_seconds: float) -> None:
+        asked = Asked("put", namespace, key.decode(), metadata=stored.metadata, expires=expires)
         self._ask(asked, stored.value, wait_seconds)
 
-    def delete(self, namespace: str, key: str, *, wait_seconds: float = BUSY_SECONDS_MAX) -> None:
-        """Remove a key; see `KeyValues`."""
-        key_bytes(key)
-        self._ask(Asked("delete", namespace, key), b"", wait_seconds)
+    def _delete(self, namespace: str, key: bytes, wait_seconds: float) -> None:
+        self._ask(Asked("delete", namespace, key.decode()), b"", wait_seconds)
 
-    def list(
-        self,
-        namespace: str,
-        *,
-        prefix: str = "",
-        after: str = "",
-        limit: int = LIST_KEYS_MAX,
-        wait_seconds: float = BUSY_SECONDS_MAX,
-    ) -> list[Listed]:
-        """Return keys in the order of their bytes; see `KeyValues`."""
-        check_limit(limit)
-        asked = Asked("list", namespace, after, prefix=prefix, limit=limit)
+    def _list(self, namespace: str, keys: Keys, wait_seconds: float) -> Sequence[Listed]:
+        asked = Asked("list", namespace, keys.after, prefix=keys.prefix, limit=keys.limit)
         listed, _ = self._ask(asked, b"", wait_seconds)
         return [Listed(*entry) for entry in listed]
 
@@ -102,7 +65,7 @@ class SharedKeyValues:
 
     def _ask(self, asked: Asked, data: bytes, wait_seconds: float) -> tuple[Any, bytes]:
         """Ask, and return what was answered and the bytes of a value; raises KeyValueError."""
-        ends = time.monotonic() + min(max(wait_seconds, WAIT_SECONDS_MIN), BUSY_SECONDS_MAX)
+        ends = time.monotonic() + max(wait_seconds, WAIT_SECONDS_MIN)
         connection = self._kept()
         try:
             connection = connection or self._connected()

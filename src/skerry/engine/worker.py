@@ -25,7 +25,8 @@ from skerry.engine.egress_file import EgressPolicies
 from skerry.engine.fetching import Fetcher
 from skerry.engine.filtering import FilterCodec, FilteredServer
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.key_values import KeyValueError, KeyValues, KeyValueStore
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.engine.key_values import KeyValueError, KeyValues
 from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.loop import Loop

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import skerry
 from skerry.artifacts.folder import FolderKeep
 from skerry.artifacts.s3_settings import S3Settings
-from skerry.engine.key_values import KeyValueStore
+from skerry.engine.key_value_file import KeyValueStore
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.tasks import run_blocking

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.engine import key_values, kv_server
+from skerry.engine import key_value_file, key_values, kv_server
+from skerry.engine.key_value_file import KeyValueStore
 from skerry.engine.key_values import (
     KEY_BYTES_MAX,
     LIST_KEYS_MAX,
@@ -17,7 +18,6 @@ from skerry.engine.key_values import (
     VALUE_BYTES_MAX,
     KeyValueError,
     KeyValues,
-    KeyValueStore,
     Listed,
     Value,
 )
@@ -110,7 +110,7 @@ def is_put(store: KeyValues, key: str, *, expires: float | None = None) -> bool:
 
 
 def test_an_entry_ends_when_it_expires_and_leaves_its_room(store: KeyValues, monkeypatch: pytest.MonkeyPatch):
-    for module in (key_values, kv_server):
+    for module in (key_values, key_value_file, kv_server):
         monkeypatch.setattr(module, "NAMESPACE_BYTES_MAX", 100)
 
     # Where it takes so long to get there, the time lies in the past already.
@@ -140,7 +140,7 @@ def test_the_largest_entries_are_kept_and_larger_ones_refused(store: KeyValues):
 
 
 def test_a_namespace_is_bounded_and_has_room_again_after_a_delete(store: KeyValues, monkeypatch: pytest.MonkeyPatch):
-    for module in (key_values, kv_server):
+    for module in (key_values, key_value_file, kv_server):
         monkeypatch.setattr(module, "NAMESPACE_BYTES_MAX", 100)
     store.put("f", "a", Value(b"x" * 90, None))
     store.put("f", "a", Value(b"y" * 95, None))  # in the other's place

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from skerry.engine.key_values import KEY_BYTES_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX, KeyValueStore, Value
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.engine.key_values import KEY_BYTES_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX, Value
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.shared_key_values import SharedKeyValues
 from skerry.kit.clock import SystemClock

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry.engine.key_values import KeyValueError, KeyValueStore, Value
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.engine.key_values import KeyValueError, Value
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import StartError
 
@@ -22,7 +23,8 @@ def store(tmp_path: Path) -> Iterator[KeyValueStore]:
 WRITER = """
 import sys
 from pathlib import Path
-from skerry.engine.key_values import KeyValueError, KeyValueStore, Value
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.engine.key_values import KeyValueError, Value
 from skerry.kit.clock import SystemClock
 
 store = KeyValueStore(Path(sys.argv[1]), SystemClock())

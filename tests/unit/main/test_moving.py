@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from skerry.artifacts.folder import FolderKeep
-from skerry.engine.key_values import KeyValueStore, Value
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.engine.key_values import Value
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import ConfigurationError
 from skerry.main.data_dir import DataDir
