@@ -10,7 +10,6 @@ A process is told `{"bytes": BASE64}` or `{"json": any}`, the event, and answers
 
 import base64
 import json
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
@@ -20,27 +19,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-import yaml
-from pydantic import ValidationError
-
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.function_front import FunctionFront
+from skerry.agent.member.function_programs import (
+    CODE_PATH,
+    CONFIG_PATH,
+    function_program,
+    read_functions,
+    write_entry,
+)
 from skerry.agent.member.instances import Instance, count_of, for_each_service
-from skerry.agent.member.limits import bounds_of, memory_bytes
 from skerry.agent.member.printed import log_file, printed_in
 from skerry.agent.member.states import InstanceState, States
 from skerry.agent.member.usage import TreeUsage
-from skerry.agent.member.users import User, can_read
 from skerry.agent.member.volumes import Volumes
-from skerry.api.baetyl_application_services import Service, ServiceFunction
+from skerry.api.baetyl_application_services import Service
 from skerry.fleet.log_wishes import LogWish
 from skerry.functions import InvocationError
-from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.pool import InstancePool, PoolSettings
 from skerry.functions.local.process import FunctionProcess, Program
-from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.functions.messages import Logs, logs_of
 from skerry.kit.clock import Clock, rfc3339
@@ -57,12 +55,6 @@ TYPE = "function"
 CALLS_MAX = 4
 #: Of what a service's functions print; the same again is kept of what was before.
 LOG_BYTES_MAX = 10 * 1024 * 1024
-CONFIG_PATH, CODE_PATH = Path("etc/baetyl/conf.yml"), Path("var/lib/baetyl/code")
-FUNCTIONS_MAX = 1000
-_CONFIG_BYTES_MAX = 1024 * 1024
-_ENTRIES = Path(__file__).with_name("handlers")
-#: A Python that users of programs can read, where this one is not.
-_PYTHONS = ("/usr/local/bin/python3", "/usr/bin/python3")
 _SAID_CHARACTERS_MAX = 1000
 
 
@@ -196,10 +188,9 @@ class Functions:
         instance = Instance(application, service, 0)
         user = self._volumes.user_of(application.name)
         folder = self._volumes.instance_folder(instance)
-        functions = _read_functions(folder / CONFIG_PATH)
-        program = _program(instance, folder, user)
-        told = {"code": str(folder / CODE_PATH), "functions": [each.model_dump() for each in functions]}
-        _write_entry(program.folder, told)
+        functions = read_functions(folder / CONFIG_PATH)
+        program = function_program(instance, folder, user)
+        write_entry(program.folder, folder / CODE_PATH, functions)
         variables = {**program.environment, **instance.environment(self._node, application.mode)}
         logs = self._log_dir / application.name
         make_private_directory(logs)
@@ -221,66 +212,6 @@ async def _close(services: Sequence[_Service]) -> None:
     for service in services:
         await service.pool.close()
         await service.warm.close()
-
-
-def _program(instance: Instance, folder: Path, user: User | None) -> Program:
-    """Return how to start a process of a service; raises ApplicationError where there is no runtime for it."""
-    name = instance.service.function_config.runtime if instance.service.function_config else ""
-    memory = memory_bytes(instance.service)
-    data = None
-    try:
-        match name:
-            case "python3":
-                program, data = PythonRuntime(python=_python(user)).program(folder, "baetyl_entry.handle"), memory
-            case "nodejs10":  # V8 takes far more address space than memory
-                runtime = NodeRuntime() if memory is None else NodeRuntime(heap_mebibytes_max=max(1, memory >> 20))
-                program = runtime.program(folder, "baetyl_entry.cjs")
-            case _:
-                raise ApplicationError(f"this node has no runtime {name}: it has python3 and nodejs10")
-    except InvocationError as error:
-        raise ApplicationError(error.message) from error
-    limits = bounds_of(instance, user, data_bytes=data)
-    own = program.bounds.limits if program.bounds else ()
-    unread = [part for part in program.command if user and Path(part).is_file() and not can_read(Path(part))]
-    if unread:
-        raise ApplicationError(f"the users of programs can't read {unread[0]}, which runs functions: see programUsers")
-    return replace(program, bounds=replace(limits, limits=tuple({**dict(limits.limits), **dict(own)}.items())))
-
-
-def _python(user: User | None) -> str:
-    ours = PythonRuntime().python
-    if user is None or can_read(Path(ours)):
-        return ours
-    return next((each for each in _PYTHONS if Path(each).is_file() and can_read(Path(each))), ours)
-
-
-def _read_functions(path: Path) -> list[ServiceFunction]:
-    """Read which functions a service has; raises ApplicationError."""
-    try:
-        with path.open("rb") as file:
-            told = yaml.safe_load(file.read(_CONFIG_BYTES_MAX))
-        functions = [ServiceFunction.model_validate(each) for each in told["functions"]]
-    except FileNotFoundError as error:
-        raise ApplicationError(f"it mounts no configuration of its functions at /{CONFIG_PATH}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
-        raise ApplicationError(f"/{CONFIG_PATH} does not say which functions it has") from error
-    if not 1 <= len(functions) <= FUNCTIONS_MAX:
-        raise ApplicationError(f"it has {len(functions)} functions, and must have 1 to {FUNCTIONS_MAX}")
-    for each in functions:
-        if not each.handler.rpartition(".")[0] or ".." in Path(each.codedir).parts or Path(each.codedir).is_absolute():
-            raise ApplicationError(f"function {each.name}: its handler must be FILE.FUNCTION, in a codedir of its code")
-    return functions
-
-
-def _write_entry(source: Path, told: Mapping[str, Any]) -> None:
-    """Write what a process loads first, for others to read, since it may have a user of its own."""
-    source.mkdir()
-    for entry in ("baetyl_entry.py", "baetyl_entry.cjs"):
-        shutil.copyfile(_ENTRIES / entry, source / entry)
-    (source / "functions.json").write_bytes(orjson.dumps(told))
-    for path in source.iterdir():
-        path.chmod(0o644)
-    source.chmod(0o755)
 
 
 def _event(body: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 from typing import Any
 
@@ -63,6 +64,7 @@ def add(node: MemberNode, version: str, functions: list[dict[str, str]], code: d
             {"name": "code", "mountPath": "/var/lib/baetyl/code"},
         ],
         "env": [{"name": "COLOUR", "value": "green"}],
+        "resources": more.pop("resources", None),
     }
     node.add(more.pop("application", "web"), version, service, volumes=volumes, type="function", mode="kube")
 
@@ -152,6 +154,20 @@ async def test_functions_run_as_the_user_of_their_application() -> None:
             if "can't read" in state.cause:
                 pytest.skip(state.cause)
             assert (await call(node, "/main/who")).json() == [72_000, 72_000, []]
+
+
+async def test_the_memory_of_a_service_takes_the_place_of_what_functions_have_without(start: Any) -> None:
+    source = """
+import resource
+def handler(event, context):
+    return [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_DATA, resource.RLIMIT_AS)]
+"""
+    async with start(FakeCloud()) as node:
+        memory = {"limits": {"memory": "2Gi"}}
+        add(node, "1", [{"name": "limits", "handler": "index.handler"}], {"index.py": source}, resources=memory)
+        node.want(web="1")
+        await node.until("web", runs)
+        assert (await call(node, "/main")).json() == [2 * 1024**3, resource.getrlimit(resource.RLIMIT_AS)[0]]
 
 
 async def test_a_runtime_that_is_not_here_is_told(start: Any) -> None:
