@@ -1,6 +1,6 @@
 """Nodes of a fleet: how many one control-plane process serves, with TLS on both sides and connections kept alive.
 
-    .venv/bin/python bench/nodes.py [--nodes 1000 10000] [--interval 20] [--rounds 1]
+    .venv/bin/python bench/nodes.py [--nodes 1000 10000] [--interval 20] [--rounds 1] [--links]
 
 Starts `skerry serve` on a temporary directory and has more and more nodes report, each at the interval, at a time of
 its own; a report is answered once it is on disk. Prints two tables for bench/README.md: latencies, the processor time
@@ -23,11 +23,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 import uvloop
+from links import Line, Link
 
 from skerry.api.baetyl_v1alpha1 import Node
 from skerry.api.model import from_document
@@ -43,7 +43,6 @@ JOINING = 100
 MAKING_AT_ONCE = 16
 #: New nodes that connect in a second: each handshake takes both sides some milliseconds.
 CONNECTING_PER_SECOND = 200
-ANSWER_BYTES_MAX = 1 << 20
 #: How often a node asks again while the server has no room.
 ASKING_MAX = 1000
 #: What nodes use, and when they report.
@@ -77,38 +76,6 @@ def report(number: int) -> bytes:
 
 
 @dataclass
-class Line:
-    """A connection that is kept alive."""
-
-    url: str
-    trust: ssl.SSLContext
-    head: str = ""
-    reader: asyncio.StreamReader | None = None
-    writer: asyncio.StreamWriter | None = None
-
-    async def connect(self) -> None:
-        at = urlsplit(self.url)
-        self.reader, self.writer = await asyncio.open_connection(
-            at.hostname, at.port, ssl=self.trust, limit=ANSWER_BYTES_MAX
-        )
-        self.head = f"Host: {at.netloc}\r\nContent-Type: application/json\r\n{self.head}"
-
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a body; return status and content of the answer."""
-        assert self.reader is not None
-        assert self.writer is not None
-        head = f"POST {path} HTTP/1.1\r\n{self.head}Content-Length: {len(body)}\r\n\r\n"
-        self.writer.write(head.encode() + body)
-        answer = await self.reader.readuntil(b"\r\n\r\n")
-        length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return int(answer[9:12]), await self.reader.readexactly(length)
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.transport.abort()
-
-
-@dataclass
 class Agent:
     """A simulated agent."""
 
@@ -138,6 +105,7 @@ class Fleet:
     pki: Path
     token: str
     interval_seconds: float
+    kind: type[Line]
     tasks: asyncio.TaskGroup
     agents: list[Agent] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
@@ -158,7 +126,7 @@ class Fleet:
             file.write(pair)
             file.flush()
             trust.load_cert_chain(file.name)
-        agent = Agent(len(self.agents), Line(self.url, trust))
+        agent = Agent(len(self.agents), self.kind(self.url, trust))
         self.agents.append(agent)
         return agent
 
@@ -237,11 +205,14 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self.running, return_exceptions=True)
 
-    async def told(self, application: str) -> float:
-        """Have all report at once, until each was told of an application; return the seconds."""
-        started, name = time.perf_counter(), f'"{application}"'.encode()
+    async def told(self, application: str) -> None:
+        """Wait until each was told of an application: over its link, or asking all at once."""
+        name = f'"{application}"'.encode()
 
         async def ask(agent: Agent) -> None:
+            if isinstance(agent.line, Link):
+                await agent.line.until_pushed(name)
+                return
             for _ in range(ASKING_MAX):
                 if name in (await agent.report())[1]:
                     return
@@ -251,7 +222,6 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             for agent in self.agents:
                 group.create_task(ask(agent))
-        return time.perf_counter() - started
 
 
 def used(pid: int) -> tuple[float, float]:
@@ -269,7 +239,8 @@ async def bound(admin: httpx.AsyncClient, fleet: Fleet) -> tuple[float, float]:
     patch = {"spec": {"selector": "part=bench"}}
     await asked(admin, "PATCH", f"{KINDS}/applications/selected", patch)  # which waits until the index has taken it
     wanted = time.perf_counter() - started
-    return wanted, await fleet.told("selected")
+    await fleet.told("selected")
+    return wanted, time.perf_counter() - started
 
 
 async def asked(admin: httpx.AsyncClient, method: str, path: str, body: object) -> None:
@@ -284,8 +255,9 @@ async def measure(skerry: SkerryProcess, counts: list[int], settings: argparse.N
     columns = ("nodes", "reports/s", "p50", "p99", "most", "refused", "CPU a report", "of a core", "memory")
     print(f"| {' | '.join(columns)} | of 1,000 more |\n|{'---|' * (len(columns) + 1)}")
     async with skerry.async_api_client() as admin, asyncio.TaskGroup() as tasks:
+        kind = Link if settings.links else Line
         token = admin.headers["authorization"].removeprefix("Bearer ")
-        fleet = Fleet(skerry.api, skerry.data_dir / "pki", token, settings.interval, tasks)
+        fleet = Fleet(skerry.api, skerry.data_dir / "pki", token, settings.interval, kind, tasks)
         await asked(admin, "POST", "/v1/register", PRODUCT)
         joined, held = await fleet.join(min(JOINING, counts[0])), used(pid)[1]
         for count in counts:
@@ -310,13 +282,10 @@ async def measure(skerry: SkerryProcess, counts: list[int], settings: argparse.N
             print(f"| {' | '.join(cells)} |", flush=True)
             held, before_count = memory, count
         await fleet.stop()
-        begun = time.perf_counter()
         wanted, told = await bound(admin, fleet)
-        whole = f"{time.perf_counter() - begun:.1f} s"
-        print(
-            "\n| joined by activation | a selector, from none to all nodes: bound | all told, asking at once | in all |"
-        )
-        print(f"|---|---|---|---|\n| {joined:.0f}/s | {wanted * 1e3:.0f} ms | {told:.1f} s | {whole} |", flush=True)
+        how = "over their links" if settings.links else "asking at once"
+        print(f"\n| joined by activation | a selector, from none to all nodes: bound | all told, {how} |")
+        print(f"|---|---|---|\n| {joined:.0f}/s | {wanted * 1e3:.0f} ms | {told:.1f} s |", flush=True)
         for agent in fleet.agents:
             agent.line.close()
 
@@ -326,6 +295,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--interval", type=float, default=20.0, help="seconds between two reports of a node")
     parser.add_argument("--rounds", type=int, default=1, help="intervals that are measured with each number of nodes")
+    parser.add_argument("--links", action="store_true", help="over WebSocket links, where changes come by themselves")
     settings = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, on both sides
