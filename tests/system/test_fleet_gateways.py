@@ -26,6 +26,7 @@ ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
 FUNCTIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions"
 PLUGINS = "/apis/extensions.istio.io/v1alpha1/namespaces/default/wasmplugins"
 PORTS_TRIED = 10
+PRINTING = 'export default { async fetch() { console.log("asked for"); return new Response("one"); } };'
 
 
 @dataclass
@@ -119,7 +120,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[
                 fleet.ask("POST", "/v1/nodes", {"name": name, "labels": {"site": site}})
             engine: Any = {"engineCache": str(cache_dir / "engine"), "engineWorkers": 1}
             fleet.agent("n1", "/v1/nodes/n1/init", **engine).start()
-            edge.create(FUNCTIONS, orjson.loads(edge_function("hello", answering("one"))))
+            edge.create(FUNCTIONS, orjson.loads(edge_function("hello", PRINTING)))
             backend = {"group": "extensions.apoxy.dev", "kind": "EdgeFunction", "name": "hello"}
             spec = {"parentRefs": [{"name": "edge"}, {"name": "other"}], "rules": [{"backendRefs": [backend]}]}
             edge.create(ROUTES, {"metadata": {"name": "hello"}, "spec": spec})
@@ -148,6 +149,14 @@ def test_what_becomes_of_a_gateway_on_its_nodes_is_told_of_all_that_it_leads_to(
     until(attached, "the route is attached to the Gateway that runs, and to no other")
     status = edge.fleet.agents["n1"].status()
     assert status["gateways"] == {"names": ["edge"], "state": "Running", "cause": ""}
+
+
+def test_what_a_function_prints_on_a_node_is_read_through_the_control_plane(edge: Edge) -> None:
+    def printed() -> str:
+        answer = edge.fleet.http.get("/v1/nodes/n1/edgefunctions/hello/logs")
+        return answer.text if answer.status_code == 200 and "asked for" in answer.text else ""
+
+    assert until(printed, "the node tells what the function prints")
 
 
 def test_a_gateway_runs_on_no_node_that_it_does_not_select(edge: Edge) -> None:

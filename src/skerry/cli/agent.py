@@ -94,3 +94,7 @@ def _print(told: dict[str, Any]) -> None:
         table.add_row(each["name"], each["version"], each["status"], count, escape(each["cause"]))
     if told["applications"]:
         out.print(table)
+    gateways = told["gateways"]
+    if gateways["names"]:
+        cause = f": {gateways['cause']}" if gateways["cause"] else ""
+        out.print(f"gateways: {', '.join(gateways['names'])} ({gateways['state']}{cause})", markup=False)

@@ -34,6 +34,8 @@ SOURCE, REQUEST_ID, WAITS = "source", "x-baetyl-request-id", "sync"
 REPORT_SECONDS: Final = "x-skerry-report-seconds"
 #: Of commands: which, whose frames these are, whether it went well, and what to say of it.
 CMD, TOKEN, SUCCESS, MESSAGE = "cmd", "token", "success", "msg"
+#: Of commands: what sort of thing they are about; ours is a function that the node's Gateways serve.
+RESOURCE_TYPE, EDGE_FUNCTION = "resourceType", "edgefunction"
 #: The `msg` with which a command's frames end well.
 DISCONNECT: Final = "disconnect"
 

@@ -37,7 +37,7 @@ def machine_of(settings: MemberSettings) -> Machine:
         is_cache=True,
         in_use=partial(code_in_use, data_dir.functions),
     )
-    return Machine(keep, partial(_plane, settings, data_dir))
+    return Machine(keep, partial(_plane, settings, data_dir), data_dir.logs / "functions", SystemClock())
 
 
 @asynccontextmanager

@@ -41,7 +41,7 @@ def idle_machine(directory: Path) -> Machine:
     async def plane(*_: object) -> AsyncIterator[None]:
         yield
 
-    return Machine(FolderKeep(directory), plane)
+    return Machine(FolderKeep(directory), plane, directory / "logs", SystemClock())
 
 
 @dataclass

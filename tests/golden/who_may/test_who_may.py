@@ -55,6 +55,7 @@ TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 NAMES = {
     "record": "x",
     "app": "x",
+    "function": "x",
     "version": "v1",
     "group": "rbac.authorization.k8s.io",
     "document": "api/v1",

@@ -14,6 +14,7 @@ from typing import Literal
 
 from skerry.agent.functions import ArtifactSource
 from skerry.agent.member.artifacts import NodeArtifacts
+from skerry.agent.member.function_logs import SliceFunctionLogs
 from skerry.agent.member.link import CloudLink
 from skerry.agent.member.replica import Replica
 from skerry.agent.member.slice_link import SliceLink
@@ -21,6 +22,7 @@ from skerry.agent.member.slice_log import SliceLog
 from skerry.api.model import Document
 from skerry.artifacts.folder import FolderKeep
 from skerry.client.client import Client
+from skerry.kit.clock import Clock
 from skerry.kit.errors import SkerryError
 from skerry.kit.files import make_private_directory
 from skerry.kit.logs import get_logger
@@ -48,10 +50,14 @@ class Machine:
     Attributes:
         keep: of code; it is to be opened.
         plane: serves.
+        function_logs: the folder of what functions print.
+        clock: tells since when of that somebody wants.
     """
 
     keep: FolderKeep
     plane: Plane
+    function_logs: Path
+    clock: Clock
 
 
 class Gateways:
@@ -62,6 +68,7 @@ class Gateways:
         slice_log: what they lead to.
         link: follows it.
         start: has it served for the length of a block.
+        function_logs: what the functions print that it leads to.
     """
 
     def __init__(
@@ -70,7 +77,9 @@ class Gateways:
         slice_log: SliceLog,
         link: SliceLink,
         start: Callable[[], AbstractAsyncContextManager[object]],
+        function_logs: SliceFunctionLogs,
     ) -> None:
+        self.function_logs = function_logs
         self._replica = replica
         self._log = slice_log
         self._link = link
@@ -153,6 +162,7 @@ async def joined_gateways(
     async with machine.keep as keep:
         artifacts = NodeArtifacts(keep, link)
         start = partial(machine.plane, node, Client(slice_log), artifacts)
-        gateways = Gateways(replica, slice_log, SliceLink(link, slice_log, artifacts), start)
+        logs = SliceFunctionLogs(slice_log, machine.function_logs, machine.clock)
+        gateways = Gateways(replica, slice_log, SliceLink(link, slice_log, artifacts), start, logs)
         async with gateways.running():
             yield gateways

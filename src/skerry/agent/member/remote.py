@@ -15,6 +15,7 @@ import yaml
 
 from skerry.agent.member.applications import Applications
 from skerry.agent.member.errors import LinkError
+from skerry.agent.member.function_logs import SliceFunctionLogs
 from skerry.agent.member.usage import host_name
 from skerry.fleet import frames
 from skerry.fleet.frames import Frame
@@ -34,11 +35,15 @@ class Remote:
 
     Args:
         applications: what is asked about.
+        functions: those that Gateways of this node serve; likewise.
         send: sends frames; raises LinkError.
     """
 
-    def __init__(self, applications: Applications, send: Callable[[Frame], Awaitable[None]]) -> None:
+    def __init__(
+        self, applications: Applications, functions: SliceFunctionLogs, send: Callable[[Frame], Awaitable[None]]
+    ) -> None:
         self._applications = applications
+        self._functions = functions
         self._send = send
         self._loops = Loops()
         self._running: set[str] = set()
@@ -100,7 +105,10 @@ class Remote:
             case "logs":
                 wish = read_log_wish(frame.content)
                 left = wish.limit_bytes
-                async with aclosing(self._applications.printed(frame.meta.get("name", ""), wish)) as parts:
+                about = frame.meta.get("name", "")
+                is_function = frame.meta.get(frames.RESOURCE_TYPE) == frames.EDGE_FUNCTION
+                printed = (self._functions if is_function else self._applications).printed(about, wish)
+                async with aclosing(printed) as parts:
                     async for part in parts:
                         yield part[:left]
                         left -= len(part)

@@ -3,13 +3,14 @@
 Ours: Baetyl's cloud has no routes for the commands that its agents take. The instance is one that the node reported.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Protocol
 
 from skerry.api.baetyl_v1alpha1 import NODE, Node, NodeReport
 from skerry.api.errors import ApiError, BadRequest, NotFound
 from skerry.api.model import Document
+from skerry.fleet import frames
 from skerry.fleet.log_wishes import LogWish
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.commands import Command
@@ -23,6 +24,7 @@ STREAM_SECONDS_MAX = 3600.0
 #: How long an answer may take that does not follow.
 ANSWER_SECONDS_MAX = 60.0
 _APP = "/v1/nodes/{name}/apps/{app}"
+_FUNCTION = "/v1/nodes/{name}/edgefunctions/{function}"
 #: Where a cluster's agent has applications of users, and those of Baetyl itself.
 _NAMESPACES = (("appstats", "baetyl-edge"), ("sysappstats", "baetyl-edge-system"))
 #: Kubernetes' word for what is described.
@@ -51,23 +53,32 @@ class NodeLogs:
         """Return what may be asked."""
         lines = ("instance", "container", "follow", "previous", "tailLines", "sinceSeconds", "limitBytes", "timestamps")
         logs = Described("Text", query=lines, form="text/plain")
+        of_function = Described("Text", query=("follow", "tailLines", "sinceSeconds", "limitBytes"), form="text/plain")
         described = Described("Text", query=("instance",), form="text/plain")
         return [
             Operation("GET", f"{_APP}/logs", "get", NODE, self.logs, logs),
+            Operation("GET", f"{_FUNCTION}/logs", "get", NODE, self.function_logs, of_function),
             Operation("GET", f"{_APP}/describe", "get", NODE, self.describe, described),
         ]
 
     async def logs(self, asked: Asked) -> Answer:
         """Read or follow what an instance of an application prints on a node."""
+        return self._lines(asked, {**await self._instance(asked), "container": asked.query("container")})
+
+    async def function_logs(self, asked: Asked) -> Answer:
+        """Read or follow what a function prints that a Gateway of a node serves."""
+        await asked.objects.get_shared(Node, asked.name)
+        return self._lines(asked, {frames.RESOURCE_TYPE: frames.EDGE_FUNCTION, "name": asked.names["function"]})
+
+    def _lines(self, asked: Asked, meta: Mapping[str, str]) -> Answer:
         wish = _wish(asked)
-        meta = {**await self._instance(asked), "container": asked.query("container")}
         command = Command("logs", meta, wish.document(), follows=wish.follow)
         seconds = STREAM_SECONDS_MAX if wish.follow else ANSWER_SECONDS_MAX
         return Streaming(self._parts(asked, command), seconds, TEXT)
 
     async def describe(self, asked: Asked) -> Answer:
         """Tell how an application is on a node, by the node's own words."""
-        command = Command("describe", {**await self._instance(asked), "resourceType": _POD})
+        command = Command("describe", {**await self._instance(asked), frames.RESOURCE_TYPE: _POD})
         return Streaming(self._parts(asked, command), ANSWER_SECONDS_MAX, TEXT)
 
     @asynccontextmanager

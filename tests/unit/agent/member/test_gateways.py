@@ -12,14 +12,17 @@ import orjson
 import pytest
 
 from skerry.agent.member.artifacts import NodeArtifacts
-from skerry.agent.member.errors import LinkError, RefusedError
+from skerry.agent.member.errors import ApplicationError, LinkError, RefusedError
+from skerry.agent.member.function_logs import SliceFunctionLogs
 from skerry.agent.member.gateways import Gateways
 from skerry.agent.member.replica import Replica
 from skerry.agent.member.slice_link import SliceLink
-from skerry.agent.member.slice_log import SliceLog
+from skerry.agent.member.slice_log import Held, SliceLog
 from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import ArtifactCorruptError
 from skerry.artifacts.folder import FolderKeep
+from skerry.fleet.log_wishes import LogWish
+from skerry.kit.clock import SystemClock
 from skerry.testing.member_node import until
 
 CODE = b"code"
@@ -85,6 +88,7 @@ class Node:
     log: SliceLog
     artifacts: NodeArtifacts
     link: SliceLink
+    logs: SliceFunctionLogs
     served: list[str] = field(default_factory=list)
     fails: list[Exception] = field(default_factory=list)
 
@@ -102,7 +106,8 @@ async def node(tmp_path: Path, executor: ThreadPoolExecutor) -> AsyncIterator[No
     async with FolderKeep(tmp_path / "artifacts") as keep:
         cloud: Any = Cloud()
         log, artifacts = SliceLog(tmp_path / "slice.json", executor), NodeArtifacts(keep, cloud)
-        yield Node(cloud, Replica(tmp_path / "replica"), log, artifacts, SliceLink(cloud, log, artifacts))
+        logs = SliceFunctionLogs(log, tmp_path / "logs", SystemClock())
+        yield Node(cloud, Replica(tmp_path / "replica"), log, artifacts, SliceLink(cloud, log, artifacts), logs)
 
 
 def put(name: str, version: str = "1", **status: Any) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def put(name: str, version: str = "1", **status: Any) -> dict[str, Any]:
 
 async def test_gateways_are_served_for_as_long_as_any_is_wanted(node: Node) -> None:
     node.cloud.lines = [put("r"), BOOKMARK]
-    gateways = Gateways(node.replica, node.log, node.link, node.plane)
+    gateways = Gateways(node.replica, node.log, node.link, node.plane, node.logs)
     async with gateways.running():
         assert gateways.status() == {"names": [], "state": "Pending", "cause": ""}
         node.replica.take({"gateways": ["edge"]})
@@ -127,7 +132,7 @@ async def test_gateways_are_served_for_as_long_as_any_is_wanted(node: Node) -> N
 
 
 async def test_a_node_that_runs_no_gateway_asks_for_nothing(node: Node) -> None:
-    gateways = Gateways(node.replica, node.log, node.link, node.plane)
+    gateways = Gateways(node.replica, node.log, node.link, node.plane, node.logs)
     async with gateways.running():
         gateways.look()
         await asyncio.sleep(0)
@@ -140,7 +145,7 @@ async def test_what_was_taken_is_served_without_the_control_plane(node: Node) ->
     await node.link.follow()
     node.cloud.away = True
     node.replica.take({"gateways": ["edge"]})
-    async with Gateways(node.replica, node.log, node.link, node.plane).running():
+    async with Gateways(node.replica, node.log, node.link, node.plane, node.logs).running():
         await until(lambda: node.served == ["begin"])
 
 
@@ -148,7 +153,7 @@ async def test_why_gateways_can_not_be_served_is_told(node: Node) -> None:
     node.cloud.lines = [put("r"), BOOKMARK]
     node.replica.take({"gateways": ["edge"]})
     node.fails = [LinkError("no proxy")]
-    gateways = Gateways(node.replica, node.log, node.link, node.plane)
+    gateways = Gateways(node.replica, node.log, node.link, node.plane, node.logs)
     async with gateways.running():
         await until(lambda: gateways.status()["cause"] == "no proxy")
         await until(lambda: gateways.status()["state"] == "Running")
@@ -188,3 +193,23 @@ async def test_what_is_no_slice_is_refused(node: Node, line: Any) -> None:
     with pytest.raises(LinkError, match="can't be read"):
         await node.link.follow()
     assert node.log.known() == {}
+
+
+async def printed(node: Node, function: str, wish: LogWish) -> bytes:
+    return b"".join([part async for part in node.logs.printed(function, wish)])
+
+
+async def test_what_a_function_of_the_slice_prints_is_read_and_of_no_other(node: Node, tmp_path: Path) -> None:
+    document = {"metadata": {"name": "hello", "uid": "u1"}, "spec": {}}
+    await node.log.take({"edgefunctions.extensions.apoxy.dev//hello": Held("1", document)})
+    (tmp_path / "logs").mkdir()
+    told = {"time": "2026-01-01T00:00:00.000Z", "level": "info", "revision": "r", "message": "one"}
+    line = orjson.dumps(told) + b"\n"
+    (tmp_path / "logs" / "hello.u1.log").write_bytes(line * 3)
+    assert await printed(node, "hello", LogWish()) == line * 3
+    assert await printed(node, "hello", LogWish(tail_lines=1)) == line
+    assert await printed(node, "hello", LogWish(since_seconds=60)) == b""
+    with pytest.raises(ApplicationError, match="leads to the function 'other'"):
+        await printed(node, "other", LogWish())
+    with pytest.raises(ApplicationError, match="one log"):
+        await printed(node, "hello", LogWish(previous=True))

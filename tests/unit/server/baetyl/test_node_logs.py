@@ -182,3 +182,15 @@ async def test_the_command_prints_what_the_node_prints(served: ServedFleet, link
         await data(link, meta["token"], "one\ntwo\n")
         await end(link, meta["token"])
     assert (printed.result().exit_code, printed.result().output) == (0, "one\ntwo\n")
+
+
+async def test_the_lines_of_a_function_are_asked_for_as_such(served: ServedFleet, link: NodeLink) -> None:
+    async with asyncio.TaskGroup() as group:
+        path = "/v1/nodes/sn001/edgefunctions/hello/logs"
+        answer = group.create_task(served.doors.http.get(path, params={"tailLines": "5"}))
+        meta, content = await asked(link)
+        assert (meta["cmd"], meta["resourceType"], meta["name"]) == ("logs", "edgefunction", "hello")
+        assert content["TailLines"] == 5
+        await data(link, meta["token"], "one\n")
+        await end(link, meta["token"])
+    assert (await answer).text == "one\n"
