@@ -9,6 +9,7 @@ from skerry.api.apoxy_extensions_direct_response import DIRECT_RESPONSE
 from skerry.api.authentication_v1alpha1 import TOKEN
 from skerry.api.baetyl_applications import APPLICATION
 from skerry.api.baetyl_configurations import CONFIGURATION
+from skerry.api.baetyl_node_commands import NODE_COMMAND
 from skerry.api.baetyl_registration import CALLBACK, PRODUCT, RECORD
 from skerry.api.baetyl_rollouts import ROLLOUT
 from skerry.api.baetyl_traffic import TRAFFIC_REPORT
@@ -69,6 +70,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SERVICE_INSTANCE,
     NODE,
     NODE_REPORT,
+    NODE_COMMAND,
     TRAFFIC_REPORT,
     APPLICATION,
     CONFIGURATION,

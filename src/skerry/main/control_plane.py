@@ -171,7 +171,9 @@ async def api_server(
             known: tuple[Authenticator, ...] = (*own, *oidc)
             trusted, artifacts = Trusted(authority, identity), ServedArtifacts(ground.keep)
             kept = Kept(data_dir.root / "install", artifacts, component_of(settings))
-            about = JoiningSettings(fetch_settings(settings), settings.fleet_addresses, settings.root_namespace)
+            about = JoiningSettings(
+                fetch_settings(settings), settings.fleet_addresses, settings.root_namespace, ground.is_shared
+            )
             devices = joining(verbs, ground.fleet, trusted, kept, about)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)

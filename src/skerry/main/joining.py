@@ -14,7 +14,6 @@ from skerry.main.baetyl import baetyl_door
 from skerry.server.access import Access
 from skerry.server.baetyl.activation import Activation
 from skerry.server.baetyl.callbacks import Callbacks
-from skerry.server.baetyl.commands import Commands
 from skerry.server.baetyl.delivery import Delivery, Place
 from skerry.server.baetyl.fleet import Fleet
 from skerry.server.baetyl.install import Install, Installing
@@ -23,6 +22,7 @@ from skerry.server.baetyl.links import Links
 from skerry.server.baetyl.node_logs import NodeLogs
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
+from skerry.server.baetyl.relay import Relay
 from skerry.server.baetyl.slice_door import SliceDoor
 from skerry.server.baetyl.slices import Slices
 from skerry.server.baetyl.stored_objects import Keeping, StoredObjects
@@ -48,6 +48,9 @@ class Joining:
     objects: StoredObjects
     slices: Slices
     artifacts: Keeping
+    sync: Sync
+    links: Links
+    relay: Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,13 @@ class JoiningSettings:
         fetching: where callbacks may not go.
         addresses: URLs under which devices reach the API; () for that under which a command is asked for.
         root_namespace: plugins and policies of this namespace apply to Gateways of every namespace.
+        is_shared: whether there may be other replicas, which have links of nodes.
     """
 
     fetching: FetchSettings = field(default_factory=FetchSettings)
     addresses: Sequence[str] = ()
     root_namespace: str = "istio-system"
+    is_shared: bool = False
 
 
 @asynccontextmanager
@@ -117,22 +122,24 @@ async def joining(
         )
         install = Install(verbs, activation, installing, program, RandomIds())
         objects = StoredObjects(kept.artifacts, authority.derived_key(_OBJECT_URLS), clock)
-        yield Joining(registrar, activation, install, objects, slices, kept.artifacts)
+        sync = Sync(verbs, fleet, clock)
+        links = Links(sync)
+        fleet.on_change(links.look)
+        relay = Relay(verbs, links, clock, RandomIds(), is_shared=settings.is_shared)
+        async with relay.running():
+            yield Joining(registrar, activation, install, objects, slices, kept.artifacts, sync, links, relay)
 
 
 def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> tuple[Door, ...]:
     """Return the front doors of fleets."""
-    sync = Sync(verbs, fleet, SystemClock())
-    links = Links(sync)
-    fleet.on_change(links.look)
 
     def deliver(place: Place, address: str) -> Delivery:
         return Delivery(verbs, fleet, place, parts.objects.urls_at(address))
 
-    handlers = (Products(parts.registrar), parts.install, parts.objects, NodeLogs(Commands(links)))
+    handlers = (Products(parts.registrar), parts.install, parts.objects, NodeLogs(parts.relay))
     return (
         baetyl_door(verbs, access, fleet, handlers),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
         SliceDoor(access, parts.slices, parts.artifacts, TrafficReports(verbs, SystemClock())),
-        SyncDoor(access, parts.activation, sync, links, deliver),
+        SyncDoor(access, parts.activation, parts.sync, parts.links, deliver),
     )
