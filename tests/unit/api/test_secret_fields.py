@@ -43,6 +43,7 @@ def test_the_kinds_that_hold_secrets() -> None:
         "configurations.cloud.baetyl.io",
         "products.cloud.baetyl.io",
         "callbacks.cloud.baetyl.io",
+        "nodecommands.cloud.baetyl.io",
     }
 
 
