@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from skerry.agent.member.settings import Users
 from skerry.kit.clock import SystemClock
 from skerry.server.auth import BAETYL_NODES
 from skerry.server.client_certificates import issue_client_certificate
@@ -74,6 +75,10 @@ def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(
     admin: httpx.Client, home: Path, tmp_path: Path
 ):
     ask(admin, "POST", "/v1/nodes", {"name": "n1"})
+    service = {"name": "main", "command": ["id", "-u"]}
+    job = {"name": "who", "mode": "native", "workload": "job", "selector": "baetyl-node-name=n1", "services": [service]}
+    ask(admin, "POST", "/v1/apps", job)
+    said = home / "data" / "logs" / "who" / "main-0.log"
     where = {"SKERRY_HOME": str(home), "HOME": str(tmp_path), "PYTHON": sys.executable, "PYTHONPATH": ""}
     environment = {**os.environ, **where, "SKERRY_START": "background"}
     for _ in range(2):
@@ -91,6 +96,9 @@ def test_a_device_is_installed_by_one_command_and_run_twice_it_is_the_same(
             assert done.returncode == 0, done.stderr
             assert "the agent runs" in done.stdout
             until(lambda: is_its_agent_that_reports(admin, home), "the agent that was started has reported")
+            until(lambda: said.exists() and said.read_text().endswith("\n"), "its program has run")
+            own = os.geteuid() or Users().first  # root's programs are another's
+            assert set(said.read_text().split()) == {str(own)}
         finally:
             end_agent(home)
     assert stat.S_IMODE((home / "agent.json").stat().st_mode) == 0o600
