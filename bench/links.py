@@ -82,7 +82,10 @@ class Link(Line):
 
     async def until_pushed(self, text: bytes) -> None:
         """Wait until a change came by itself that has a text in it."""
+        assert self.reading is not None
         while text not in self.pushed:
+            if self.reading.done():
+                raise ConnectionError(f"the link was closed: {self.reading}")
             self.came.clear()
             await self.came.wait()
 
@@ -105,6 +108,7 @@ class Link(Line):
     def _fail(self, reading: "asyncio.Task[None]") -> None:
         """Have nobody wait for answers of a link that is gone."""
         error = None if reading.cancelled() else reading.exception()
+        self.came.set()
         for answered in self.waiting.values():
             if not answered.done():
                 answered.set_exception(error or ConnectionError("the link was closed"))
