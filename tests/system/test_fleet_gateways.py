@@ -147,8 +147,10 @@ def test_what_becomes_of_a_gateway_on_its_nodes_is_told_of_all_that_it_leads_to(
         return told == {"edge": {"Accepted": "True", "ResolvedRefs": "True"}}
 
     until(attached, "the route is attached to the Gateway that runs, and to no other")
-    status = edge.fleet.agents["n1"].status()
-    assert status["gateways"] == {"names": ["edge"], "state": "Running", "cause": ""}
+    kept = edge.fleet.folder / "n1" / "data" / "status.json"
+    running = {"names": ["edge"], "state": "Running", "cause": ""}
+    until(lambda: orjson.loads(kept.read_bytes())["gateways"] == running, "the agent says that it runs")
+    assert edge.fleet.agents["n1"].status()["gateways"] == running
 
 
 def test_what_a_function_prints_on_a_node_is_read_through_the_control_plane(edge: Edge) -> None:
@@ -160,8 +162,13 @@ def test_what_a_function_prints_on_a_node_is_read_through_the_control_plane(edge
 
 
 def test_a_gateway_runs_on_no_node_that_it_does_not_select(edge: Edge) -> None:
-    told = until(lambda: edge.condition(f"{GATEWAYS}/other", "Programmed"), "it is told")
-    assert (told["status"], told["message"]) == ("Unknown", "n2: has not told of it yet")
+    def told() -> Any:
+        return edge.condition(f"{GATEWAYS}/other", "Programmed")
+
+    until(
+        lambda: told()["message"] == "n2: has not told of it yet", "it is told of the node that has not said anything"
+    )
+    assert told()["status"] == "Unknown"
     kept = orjson.loads((edge.fleet.folder / "n1" / "data" / "gateways" / "slice.json").read_bytes())
     assert {key for key in kept["objects"] if key.startswith("gateways.")} == {
         "gateways.gateway.networking.k8s.io/default/edge"
