@@ -41,8 +41,8 @@ PRODUCT = {"name": "bench", "securityKey": "key", "enableWhitelist": 0, "quotaNu
 JOINING = 100
 #: Nodes that are made at once.
 MAKING_AT_ONCE = 16
-#: New nodes that connect in a second: each handshake takes both sides some milliseconds.
-CONNECTING_PER_SECOND = 200
+#: New nodes that connect at once: each handshake takes both sides some milliseconds.
+CONNECTING_AT_ONCE = 32
 #: How often a node asks again while the server has no room.
 ASKING_MAX = 1000
 #: What nodes use, and when they report.
@@ -81,6 +81,7 @@ class Agent:
 
     number: int
     line: Line
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def report(self) -> tuple[float, bytes]:
         """Report once; return the seconds that the answer took, infinitely many where there was no room; and it."""
@@ -175,23 +176,25 @@ class Fleet:
                 group.create_task(work(Line(self.url, self.trust()), range(first, count, MAKING_AT_ONCE)))
 
     def _begin(self, agents: list[Agent]) -> None:
-        for number, agent in enumerate(agents):
-            task = self.tasks.create_task(self._live(agent, number / CONNECTING_PER_SECOND))
-            self.running.add(task)
+        slots = asyncio.Semaphore(CONNECTING_AT_ONCE)
+        self.running |= {self.tasks.create_task(self._live(agent, slots)) for agent in agents}
 
-    async def _live(self, agent: Agent, delay_seconds: float) -> None:
-        await asyncio.sleep(delay_seconds)
-        await agent.line.connect()
-        await agent.report()
+    async def _live(self, agent: Agent, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            await agent.line.connect()
+            await agent.report()
+        agent.connected.set()
         due = time.perf_counter() + RANDOM.random() * self.interval_seconds
         while True:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             self.latencies.append((await agent.report())[0])
             due += self.interval_seconds
 
-    async def settled(self, new: int) -> None:
-        """Wait until all new nodes are connected, and have reported a second time."""
-        await asyncio.sleep(new / CONNECTING_PER_SECOND + self.interval_seconds + 1)
+    async def settled(self) -> None:
+        """Wait until all are connected, and have reported a second time."""
+        for agent in self.agents:
+            await agent.connected.wait()
+        await asyncio.sleep(self.interval_seconds + 1)
 
     async def measured(self, rounds: int) -> list[float]:
         """Return the latencies of the reports of some intervals, in order."""
@@ -261,9 +264,8 @@ async def measure(skerry: SkerryProcess, counts: list[int], settings: argparse.N
         await asked(admin, "POST", "/v1/register", PRODUCT)
         joined, held = await fleet.join(min(JOINING, counts[0])), used(pid)[1]
         for count in counts:
-            new = count - len(fleet.agents)
-            await fleet.make(new)
-            await fleet.settled(new)
+            await fleet.make(count - len(fleet.agents))
+            await fleet.settled()
             before, started = used(pid)[0], time.perf_counter()
             latencies = await fleet.measured(settings.rounds)
             seconds, (cpu, memory) = time.perf_counter() - started, used(pid)
