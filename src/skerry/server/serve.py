@@ -214,6 +214,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _in_message = False
+    _is_handed_on = False
     _certificate: ClientCertificate | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -231,8 +232,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Say nothing: any client may wish for an upgrade."""
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection on; it waits for no head any more."""
+        """Hand the connection on, with no timer of ours: whoever has it now says how long its client may take."""
+        self._is_handed_on = True
         self._end_wait()
+        self._end_stall()
         super().handle_websocket_upgrade()
 
     def _begin_head(self) -> None:
@@ -253,7 +256,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._is_handed_on or self.transport.is_closing():
             return
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response(f"The request's head is over {HEAD_BYTES_MAX} bytes.")

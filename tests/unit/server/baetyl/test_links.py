@@ -16,9 +16,10 @@ from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import NodeReport
 from skerry.api.model import ObjectMeta
 from skerry.fleet.reports import REPORT_BYTES_MAX
+from skerry.server import serve as serve_module
 from skerry.server.conversations import LOCKED_OUT, REPLACED
 from skerry.server.inflight import InflightLimits
-from skerry.server.serve import ServeSettings, serve
+from skerry.server.serve import BoundedHttpProtocol, ServeSettings, serve
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 from skerry.testing.node_links import ServedFleet, linked, node_trust, served_fleet
 
@@ -60,6 +61,20 @@ async def test_a_change_is_told_without_a_report(served: ServedFleet) -> None:
         assert [item["name"] for item in told["content"]["sysapps"]] == ["baetyl-core"]
         await served.doors.client.delete(made)
         assert (await link.receive())["content"]["apps"] == []
+
+
+async def test_a_link_lasts_longer_than_the_head_of_a_request_may_take(
+    served: ServedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = BoundedHttpProtocol.handle_websocket_upgrade
+
+    def upgraded(protocol: BoundedHttpProtocol) -> None:
+        monkeypatch.setattr(serve_module, "HEAD_SECONDS", 0.0)  # whatever waits for a head from now on is cut at once
+        upgrade(protocol)
+
+    monkeypatch.setattr(BoundedHttpProtocol, "handle_websocket_upgrade", upgraded)
+    async with served.link() as link:
+        assert (await link.ask("report", REPORT))["kind"] == "report"
 
 
 async def test_a_new_property_and_another_interval_are_told_without_a_report(served: ServedFleet) -> None:
