@@ -51,11 +51,11 @@ class Link(Line):
     """A WebSocket link: reports are answered, and changes come by themselves.
 
     Attributes:
-        pushed: what came by itself last.
+        told: what came last, as an answer or by itself.
         came: that something did.
     """
 
-    pushed: bytes = b""
+    told: bytes = b""
     came: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -73,21 +73,29 @@ class Link(Line):
         self.reading.add_done_callback(self._fail)
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:  # noqa: ARG002 - as over HTTP
-        """Send a report; return 200 and the content of the answer."""
+        """Send a report; return the status that HTTP would have, and the frame that is the answer."""
+        self._check()
         number = str(next(self.numbers))
         self.waiting[number] = answered = asyncio.get_running_loop().create_future()
         meta = b'{"sync":"true","x-baetyl-request-id":"%b"}' % number.encode()
         self._send(_TEXT, b'{"kind":"report","meta":%b,"content":%b}' % (meta, body))
-        return 200, await answered
+        content = await answered
+        if not content.startswith(b'{"kind":"error"'):
+            return 200, content
+        return 429 if b"too many requests" in content else 400, content
 
-    async def until_pushed(self, text: bytes) -> None:
-        """Wait until a change came by itself that has a text in it."""
-        assert self.reading is not None
-        while text not in self.pushed:
-            if self.reading.done():
-                raise ConnectionError(f"the link was closed: {self.reading}")
+    async def until_told(self, text: bytes) -> None:
+        """Wait until something came last that has a text in it, without asking."""
+        while text not in self.told:
+            self._check()
             self.came.clear()
             await self.came.wait()
+
+    def _check(self) -> None:
+        """Raise ConnectionError where nothing comes any more."""
+        assert self.reading is not None
+        if self.reading.done():
+            raise ConnectionError(f"the link was closed: {self.reading}")
 
     async def _read(self) -> None:
         while True:
@@ -96,11 +104,10 @@ class Link(Line):
                 self._send(_PONG, content)
             elif opcode == _TEXT:
                 frame = orjson.loads(content)
+                self.told = content
+                self.came.set()
                 answered = self.waiting.pop(frame["meta"].get("x-baetyl-request-id", ""), None)
-                if answered is None:
-                    self.pushed = content
-                    self.came.set()
-                elif not answered.done():  # whoever asked may have stopped
+                if answered is not None and not answered.done():  # whoever asked may have stopped
                     answered.set_result(content)
             else:
                 raise RuntimeError(f"the link was closed: {content!r}")

@@ -49,6 +49,8 @@ ASKING_MAX = 1000
 RANDOM = random.Random(1)  # noqa: S311 - the same in every run
 KINDS = "/apis/cloud.baetyl.io/v1alpha1/namespaces/default"
 REPORT_PATH = "/v1/sync/report"
+#: The answer to a node before Baetyl's own applications are bound to it.
+NOT_READY = b"is not ready, please retry later"
 
 
 def report(number: int) -> bytes:
@@ -89,7 +91,7 @@ class Agent:
         status, content = await self.line.post(REPORT_PATH, report(self.number))
         if status == 429:
             return math.inf, content
-        if status != 200 and b"ErrNodeNotReady" not in content:
+        if status != 200 and NOT_READY not in content:
             raise RuntimeError(content.decode())
         return time.perf_counter() - started, content
 
@@ -214,7 +216,7 @@ class Fleet:
 
         async def ask(agent: Agent) -> None:
             if isinstance(agent.line, Link):
-                await agent.line.until_pushed(name)
+                await agent.line.until_told(name)
                 return
             for _ in range(ASKING_MAX):
                 if name in (await agent.report())[1]:

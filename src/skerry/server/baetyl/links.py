@@ -5,8 +5,9 @@ an agent that lost its connection comes back before the old one is known to be g
 (`sync`), what resources are (`delivery`), what a frame looks like (`fleet.frames`), nor who notices two agents with one
 identity: each reports once it is connected, and `sync` sees that.
 
-Invariant: every change of what a node is told wakes its link, on the replica that has it, because each follows the
-log; what is told then is all that is wanted, so that nothing told before is needed to understand it.
+Invariants: every change of what a node is told wakes its link, on the replica that has it, because each follows the
+log; a link is known before its first report is looked at, so that no change falls between. What is told then is all
+that is wanted, so that nothing told before is needed to understand it.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import orjson
 from prometheus_client import Counter, Gauge
 
 from skerry.api.errors import ApiError, Unauthorized
@@ -27,7 +27,7 @@ from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.delivery import Delivery, read_infos
-from skerry.server.baetyl.sync import Sync, Told
+from skerry.server.baetyl.sync import Basis, Sync, Told
 from skerry.server.conversations import REPLACED, Closing, Peer, PeerGone, closing_for
 
 log = get_logger(__name__)
@@ -69,7 +69,7 @@ class Link:
         deliver: answers what it asks for.
         source: which of the node's agents it is from; None until it has reported.
         changed: that something else is to be told.
-        told: what was told last, as it was sent.
+        told: what that followed from which was told last, in an answer or without a report; None for nothing yet.
         listeners: to commands that go on, by their tokens.
     """
 
@@ -79,7 +79,7 @@ class Link:
     peer: Peer
     source: str | None = None
     changed: Wakeup = field(default_factory=Wakeup)
-    told: bytes = b""
+    told: Basis | None = None
     listeners: dict[str, Listener] = field(default_factory=dict)
 
     async def send(self, frame: Frame) -> None:
@@ -148,9 +148,13 @@ class Links:
     async def _answer(self, link: Link, frame: Frame) -> Frame | None:
         match frame.kind:
             case frames.REPORT:
-                source = frame.meta.get(frames.SOURCE, "")
-                told = await self._sync.report(link.place, _document(frame), source=source, credential=link.credential)
+                report, source = _document(frame), frame.meta.get(frames.SOURCE, "")
                 await self._join(link, source)
+                told_before = link.told
+                told = await self._sync.report(link.place, report, source=source, credential=link.credential)
+                if link.told is not told_before:
+                    link.changed.set()  # a change was told meanwhile, which this answer may be older than
+                link.told = told.basis
                 return frame.answer(told.changes, **_meta(told))
             case frames.DESIRE:
                 return frame.answer({"values": await link.deliver().values(read_infos(_document(frame)))})
@@ -165,7 +169,7 @@ class Links:
                 raise errors.invalid(f"frames of the kind {frame.kind[:64]} are not taken here")
 
     async def _join(self, link: Link, source: str) -> None:
-        """Have a link that reported be the one of its agent; what was before is ended."""
+        """Have a link that reports be the one of its agent; what was before is ended."""
         if link.source == source:
             return
         self._forget(link)
@@ -190,10 +194,9 @@ class Links:
         try:
             async with self._pushing, link.peer.admitted():
                 told = await self._sync.wanted(link.place)
-            content = orjson.dumps(told.changes)
-            if told.changes and content != link.told:
+            if told.basis is not None and told.basis != link.told:
+                link.told = told.basis
                 await link.send(Frame(frames.REPORT, _meta(told), told.changes))
-                link.told = content
                 PUSHES.inc()
         except PeerGone:
             return

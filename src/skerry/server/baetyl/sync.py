@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT, Node, NodeReport, report_owner
 from skerry.api.errors import NotFound
 from skerry.api.model import Document, ObjectMeta, OwnerReference, from_document
-from skerry.fleet.desire import told
+from skerry.fleet.desire import Desire, told
 from skerry.fleet.reports import (
     APPS,
     GATEWAYS,
@@ -53,6 +53,19 @@ class _Node:
         decides_itself, seconds = node.spec.mode == "local", node.spec.core.frequency
         return cls((node.namespace, node.name), node.uid, decides_itself, properties, seconds)
 
+    def basis(self, desire: Desire) -> "Basis":
+        """Return what the node is told follows from, with what it is to run."""
+        return Basis(desire, self.properties, self.report_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a node is told follows from this; it is made of what others hold, so that keeping it costs nothing."""
+
+    desire: Desire
+    properties: Mapping[str, str]
+    report_seconds: int
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -61,10 +74,13 @@ class Told:
     Attributes:
         changes: what it has to change; None where it decides for itself.
         report_seconds: how often it is to report.
+        basis: what that follows from, besides what the node has; None where nothing is wanted of it. A node that was
+            told of an equal one knows all that there is to know.
     """
 
     changes: Document | None
     report_seconds: int
+    basis: Basis | None = None
 
 
 class Sync:
@@ -111,7 +127,7 @@ class Sync:
             raise errors.BaetylError("ErrNodeNotReady", f"The node ({place[1]}) is not ready, please retry later.")
         wanted, system = told(desire.apps, apps), told(desire.sysapps, system_apps)
         changes = delta(kept.report, wanted, system, node.properties, desire.gateways)
-        return Told(changes, node.report_seconds)
+        return Told(changes, node.report_seconds, node.basis(desire))
 
     async def wanted(self, place: Place) -> Told:
         """Return all that is wanted of a node, whatever it has: to be told without being asked.
@@ -137,7 +153,7 @@ class Sync:
             changes[GATEWAYS] = list(desire.gateways)
         if node.properties:
             changes[PROPERTIES] = dict(node.properties)
-        return Told(changes, node.report_seconds)
+        return Told(changes, node.report_seconds, node.basis(desire))
 
     async def _node(self, place: Place) -> _Node:
         target = Target(NODE, *place)
