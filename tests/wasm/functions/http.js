@@ -16,6 +16,20 @@ function counted() {
   });
 }
 
+// Asked again only once its first piece was taken, it ends the program while the answer waits for the next one.
+function brokenOff() {
+  let begun = false;
+  const pull = async (controller) => {
+    if (!begun) {
+      begun = true;
+      return controller.enqueue(new TextEncoder().encode("begun\n"));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    exit({ tag: "err" });
+  };
+  return new ReadableStream({ pull }, { highWaterMark: 0 });
+}
+
 async function fetched(to) {
   try {
     const answer = await fetch(to, { method: "POST", body: "sent", headers: { "x-from": "a function" } });
@@ -37,13 +51,7 @@ async function answer(request) {
     case "/stream":
       return text(counted());
     case "/broken":
-      return text(new ReadableStream({
-        async pull(controller) {
-          controller.enqueue(new TextEncoder().encode("begun\n"));
-          await new Promise((resolve) => setTimeout(resolve, 1));
-          exit({ tag: "err" });
-        },
-      }));
+      return text(brokenOff());
     case "/trap":
       return exit({ tag: "err" });
     case "/throw":
