@@ -161,6 +161,16 @@ def test_what_a_function_prints_on_a_node_is_read_through_the_control_plane(edge
     assert until(printed, "the node tells what the function prints")
 
 
+def test_what_a_function_counts_on_a_node_is_read_through_the_control_plane(edge: Edge) -> None:
+    def counted() -> str:
+        assert edge.answer()
+        answer = edge.fleet.http.get("/v1/nodes/n1/metrics")
+        requests = 'skerry_function_requests_total{code_class="2xx",function="hello",'
+        return next((line for line in answer.text.splitlines() if line.startswith(requests)), "")
+
+    until(counted, "the node tells what the function counts")
+
+
 def test_a_gateway_runs_on_no_node_that_it_does_not_select(edge: Edge) -> None:
     def told() -> Any:
         return edge.condition(f"{GATEWAYS}/other", "Programmed")

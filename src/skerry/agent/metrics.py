@@ -7,6 +7,7 @@ of a revision with the revision.
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -45,10 +46,12 @@ class FunctionMetrics(Collector):
         self._workers = workers
         self._known = known
         self._sums = FunctionSums()
+        #: An answer that another one overtook would count as that of a worker that began at zero.
+        self._asking = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Ask every worker; of one that is away stays what it said last."""
-        async with asyncio.TaskGroup() as group:
+        async with self._asking, asyncio.TaskGroup() as group:
             for index in range(len(self._workers.socket_paths)):
                 group.create_task(self._ask(index))
         self._sums.retain(self._known())
@@ -58,6 +61,11 @@ class FunctionMetrics(Collector):
             self._sums.add(index, *await self._workers.by_function(index))
         except (OSError, ValueError, TimeoutError) as error:
             log.warning("an engine worker does not tell what it counts", worker=index, error=str(error))
+
+    async def exposition(self) -> bytes:
+        """Return these metrics alone, as they are now, as text for Prometheus."""
+        await self.refresh()
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics as they were at the last `refresh`."""

@@ -20,7 +20,7 @@ class NodeCommandSpec(Model):
     node: str
     """The node, of this namespace."""
     command: str
-    """The command: logs or describe."""
+    """The command: logs, describe or metrics."""
     meta: dict[str, str] | None = None
     """What is asked about."""
     content: FreeForm | None = None

@@ -1,4 +1,4 @@
-"""`skerry node`: what applications print on the nodes of a fleet, and how they are there."""
+"""`skerry node`: what applications print on the nodes of a fleet, how they are there, and what functions count."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from skerry.cli.connection import CONNECT_SECONDS, Access, connected
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.kit.errors import SkerryError
 
-nodes = typer.Typer(help="Nodes of a fleet: what applications print there, and how they are.", no_args_is_help=True)
+nodes = typer.Typer(help="Nodes of a fleet: what runs there prints, how it is, and counts.", no_args_is_help=True)
 
 Node = Annotated[str, typer.Argument(metavar="NODE", help="A node that has a link to the control plane.")]
 Application = Annotated[str, typer.Argument(metavar="APP", help="An application that it runs.")]
@@ -40,7 +40,7 @@ def logs(
         **({"tailLines": str(tail)} if tail is not None else {}),
     }
     access = access_of(kubeconfig, data_dir)
-    run(_print(access, (namespace, node, application, "logs"), _with(query, instance)))
+    run(_print(access, namespace, f"/v1/nodes/{node}/apps/{application}/logs", _with(query, instance)))
 
 
 @nodes.command("describe")
@@ -55,23 +55,35 @@ def describe(
 ) -> None:
     """Print how an application is on a node, as the node itself says it."""
     access = access_of(kubeconfig, data_dir)
-    run(_print(access, (namespace, node, application, "describe"), _with({}, instance)))
+    run(_print(access, namespace, f"/v1/nodes/{node}/apps/{application}/describe", _with({}, instance)))
+
+
+@nodes.command("metrics")
+def metrics(
+    node: Node,
+    *,
+    namespace: NamespaceFlag = "default",
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Print what the functions count that a node's Gateways serve, as text for Prometheus."""
+    run(_print(access_of(kubeconfig, data_dir), namespace, f"/v1/nodes/{node}/metrics", {}))
 
 
 def _with(query: dict[str, str], instance: str) -> dict[str, str]:
     return {**query, "instance": instance} if instance else query
 
 
-async def _print(access: Access, about: tuple[str, str, str, str], query: dict[str, str]) -> None:
+async def _print(access: Access, namespace: str, path: str, query: dict[str, str]) -> None:
     """Print what is answered as it comes; raises SkerryError.
 
     Args:
         access: to the server.
-        about: namespace, node, application, and what of it.
+        namespace: of the node.
+        path: what is asked for.
         query: how.
     """
-    namespace, node, application, what = about
-    path, headers = f"/v1/nodes/{node}/apps/{application}/{what}", {"x-baetyl-namespace": namespace}
+    headers = {"x-baetyl-namespace": namespace}
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)  # one that follows a silent log waits
     try:
         async with (

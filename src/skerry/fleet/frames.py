@@ -36,6 +36,8 @@ REPORT_SECONDS: Final = "x-skerry-report-seconds"
 CMD, TOKEN, SUCCESS, MESSAGE = "cmd", "token", "success", "msg"
 #: Of commands: what sort of thing they are about; ours is a function that the node's Gateways serve.
 RESOURCE_TYPE, EDGE_FUNCTION = "resourceType", "edgefunction"
+#: The command, ours, that asks what those functions count.
+METRICS: Final = "metrics"
 #: The `msg` with which a command's frames end well.
 DISCONNECT: Final = "disconnect"
 

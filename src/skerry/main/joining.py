@@ -20,6 +20,7 @@ from skerry.server.baetyl.install import Install, Installing
 from skerry.server.baetyl.joining import JoiningDoor, SyncDoor
 from skerry.server.baetyl.links import Links
 from skerry.server.baetyl.node_logs import NodeLogs
+from skerry.server.baetyl.node_metrics import NodeMetrics
 from skerry.server.baetyl.products import Products
 from skerry.server.baetyl.registrar import Registrar
 from skerry.server.baetyl.relay import Relay
@@ -136,9 +137,9 @@ def fleet_doors(verbs: Verbs, access: Access, fleet: Fleet, parts: Joining) -> t
     def deliver(place: Place, address: str) -> Delivery:
         return Delivery(verbs, fleet, place, parts.objects.urls_at(address))
 
-    handlers = (Products(parts.registrar), parts.install, parts.objects, NodeLogs(parts.relay))
+    of_nodes = (NodeLogs(parts.relay), NodeMetrics(parts.relay))
     return (
-        baetyl_door(verbs, access, fleet, handlers),
+        baetyl_door(verbs, access, fleet, (Products(parts.registrar), parts.install, parts.objects, *of_nodes)),
         JoiningDoor(access, parts.activation, parts.install, parts.objects),
         SliceDoor(access, parts.slices, parts.artifacts, TrafficReports(verbs, SystemClock())),
         SyncDoor(access, parts.activation, parts.sync, parts.links, deliver),

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from skerry.agent.functions import ArtifactSource
-from skerry.agent.member.gateways import Machine
+from skerry.agent.member.gateways import Machine, Metrics
 from skerry.agent.member.settings import MemberSettings
 from skerry.api.baetyl_v1alpha1 import NODE_NAME_LABEL
 from skerry.artifacts.folder import FolderKeep
@@ -43,7 +43,7 @@ def machine_of(settings: MemberSettings) -> Machine:
 @asynccontextmanager
 async def _plane(
     settings: MemberSettings, data_dir: DataDir, node: str, client: Client, artifacts: ArtifactSource
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Metrics]:
     # Here: a node that runs no Gateway does without Envoy's messages and the engine, some 60 MB.
     from skerry.agent.agent import AgentSettings, run_agent
     from skerry.engine.workers import WorkerSettings
@@ -76,8 +76,8 @@ async def _plane(
             start_seconds_max=START_SECONDS_MAX,
             joined=True,
         )
-        async with run_agent(node_settings, client, artifacts, SystemClock(), RandomIds()):
-            yield
+        async with run_agent(node_settings, client, artifacts, SystemClock(), RandomIds()) as agent:
+            yield agent.metrics.exposition
 
 
 def _component() -> Path:

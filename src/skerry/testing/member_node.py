@@ -16,7 +16,7 @@ from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.functions import Functions
-from skerry.agent.member.gateways import Machine
+from skerry.agent.member.gateways import Machine, Metrics
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.staging import Stage
@@ -38,10 +38,14 @@ def idle_machine(directory: Path) -> Machine:
     """Return a machine on which nothing serves Gateways, though it says so."""
 
     @asynccontextmanager
-    async def plane(*_: object) -> AsyncIterator[None]:
-        yield
+    async def plane(*_: object) -> AsyncIterator[Metrics]:
+        yield _no_metrics
 
     return Machine(FolderKeep(directory), plane, directory / "logs", SystemClock())
+
+
+async def _no_metrics() -> bytes:
+    return b""
 
 
 @dataclass

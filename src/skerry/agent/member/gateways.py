@@ -4,7 +4,7 @@ Owns when they run. Does not own what they do (`agent.agent`), nor which Gateway
 to run none starts nothing for them. What was wanted last is served again after a restart, without the control plane.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Literal
 
 from skerry.agent.functions import ArtifactSource
 from skerry.agent.member.artifacts import NodeArtifacts
+from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.function_logs import SliceFunctionLogs
 from skerry.agent.member.link import CloudLink
 from skerry.agent.member.replica import Replica
@@ -39,7 +40,10 @@ TELL_SECONDS = 300.0
 #: Where they can't run, they are started again this often.
 RETRY_SECONDS = 30.0
 
-Plane = Callable[[str, Client, ArtifactSource], AbstractAsyncContextManager[object]]
+Metrics = Callable[[], Awaitable[bytes]]
+"""Tells what the functions count that are served, as text for Prometheus."""
+
+Plane = Callable[[str, Client, ArtifactSource], AbstractAsyncContextManager[Metrics]]
 """Has an Envoy and engine workers serve what a client reads, for the length of a block, under a node's name."""
 
 
@@ -76,7 +80,7 @@ class Gateways:
         replica: Replica,
         slice_log: SliceLog,
         link: SliceLink,
-        start: Callable[[], AbstractAsyncContextManager[object]],
+        start: Callable[[], AbstractAsyncContextManager[Metrics]],
         function_logs: SliceFunctionLogs,
     ) -> None:
         self.function_logs = function_logs
@@ -84,6 +88,7 @@ class Gateways:
         self._log = slice_log
         self._link = link
         self._start = start
+        self._metrics: Metrics | None = None
         self._wakeup = Wakeup()
         self._news = Wakeup()
         self._reached = Wakeup()
@@ -111,6 +116,18 @@ class Gateways:
         """Tell how they are: which are wanted, whether they are served, and why not."""
         return {"names": self._replica.gateways, "state": self._state, "cause": self._failure}
 
+    async def metrics(self) -> bytes:
+        """Tell what their functions count, as text for Prometheus: none, where no Gateway is wanted.
+
+        Raises:
+            ApplicationError: Gateways are wanted, and not served (yet).
+        """
+        if self._metrics is not None:
+            return await self._metrics()
+        if self._replica.gateways:
+            raise ApplicationError(f"its Gateways do not run: {self._failure or 'they are being started'}")
+        return b""
+
     async def _turn(self) -> None:
         """Run Gateways for as long as any is wanted."""
         if not self._replica.gateways:
@@ -133,11 +150,14 @@ class Gateways:
             await self._wakeup.wait()
         if not self._replica.gateways:
             return
-        async with self._start():
-            self._state, self._failure = "Running", ""
+        async with self._start() as metrics:
+            self._state, self._failure, self._metrics = "Running", "", metrics
             log.info("gateways run", gateways=self._replica.gateways)
-            while self._replica.gateways:
-                await self._wakeup.wait()
+            try:
+                while self._replica.gateways:
+                    await self._wakeup.wait()
+            finally:
+                self._metrics = None
 
 
 @asynccontextmanager

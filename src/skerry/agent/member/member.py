@@ -231,7 +231,7 @@ async def run_member(
         parts = Parts(applications, await stack.enter_async_context(serving))
         member = Member(identity, replica, parts, Pace(settings.report_seconds), clock)
         socket = SocketLink(settings.addresses, trust, member.linked, member.hear)
-        member.remote = Remote(applications, parts.gateways.function_logs, socket.send)
+        member.remote = Remote(applications, parts.gateways, socket.send)
         await stack.enter_async_context(member.remote.running())
 
         async def renewed() -> None:

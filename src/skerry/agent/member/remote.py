@@ -1,10 +1,10 @@
-"""Commands that come over the link: what an instance prints, and how an application is.
+"""Commands that come over the link: what an instance prints, how an application is, and what functions count.
 
     {"kind": "cmd", "meta": {"cmd": "logs", "name": "web.7.main.0", "token": "t1"}, "content": {"Follow": true}}
 
-Answers are frames with the command's token: `data`, and a `cmd` that says how it ended. Of Baetyl's commands, `logs`,
-`describe` and `disconnect` are taken; the others would let whoever holds the control plane run commands on this machine
-or call into it, and are refused. Owns the commands that run.
+Answers are frames with the command's token: `data`, and a `cmd` that says how it ended. `metrics` is ours. Of Baetyl's
+commands, `logs`, `describe` and `disconnect` are taken; the others would let whoever holds the control plane run
+commands on this machine or call into it, and are refused. Owns the commands that run.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -15,7 +15,8 @@ import yaml
 
 from skerry.agent.member.applications import Applications
 from skerry.agent.member.errors import LinkError
-from skerry.agent.member.function_logs import SliceFunctionLogs
+from skerry.agent.member.gateways import Gateways
+from skerry.agent.member.printed import PART_BYTES_MAX
 from skerry.agent.member.usage import host_name
 from skerry.fleet import frames
 from skerry.fleet.frames import Frame
@@ -35,15 +36,15 @@ class Remote:
 
     Args:
         applications: what is asked about.
-        functions: those that Gateways of this node serve; likewise.
+        gateways: whose functions are asked about.
         send: sends frames; raises LinkError.
     """
 
     def __init__(
-        self, applications: Applications, functions: SliceFunctionLogs, send: Callable[[Frame], Awaitable[None]]
+        self, applications: Applications, gateways: Gateways, send: Callable[[Frame], Awaitable[None]]
     ) -> None:
         self._applications = applications
-        self._functions = functions
+        self._gateways = gateways
         self._send = send
         self._loops = Loops()
         self._running: set[str] = set()
@@ -107,7 +108,7 @@ class Remote:
                 left = wish.limit_bytes
                 about = frame.meta.get("name", "")
                 is_function = frame.meta.get(frames.RESOURCE_TYPE) == frames.EDGE_FUNCTION
-                printed = (self._functions if is_function else self._applications).printed(about, wish)
+                printed = (self._gateways.function_logs if is_function else self._applications).printed(about, wish)
                 async with aclosing(printed) as parts:
                     async for part in parts:
                         yield part[:left]
@@ -117,5 +118,9 @@ class Remote:
             case "describe":
                 told = self._applications.described(frame.meta.get("name", ""), host_name())
                 yield yaml.safe_dump(told, sort_keys=False, allow_unicode=True).encode()
+            case frames.METRICS:
+                counted = await self._gateways.metrics()
+                for start in range(0, len(counted), PART_BYTES_MAX):
+                    yield counted[start : start + PART_BYTES_MAX]
             case _:
                 raise SkerryError(f"this node does not take the command {command[:64]!r}")

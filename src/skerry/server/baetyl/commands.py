@@ -1,8 +1,8 @@
-"""Commands to nodes, over their links: what an instance prints (`logs`), and how it is (`describe`).
+"""Commands to nodes, over their links: what an instance prints, how it is, and what functions count.
 
 Owns the streams of the commands that go on, and their bounds. Does not own the links (`links`), nor what may be asked
-for by whom (`node_logs`). What a node sends is taken from its link at once, and waits here for who asked: a reader that
-is too slow loses the stream, and never holds up the link.
+for by whom (`node_logs`, `node_metrics`). What a node sends is taken from its link at once, and waits here for who
+asked: a reader that is too slow loses the stream, and never holds up the link.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Command:
     """What is asked of a node.
 
     Attributes:
-        name: logs or describe.
+        name: logs, describe or metrics.
         meta: of its frame: namespace, name of the instance, and so on.
         content: likewise.
         follows: whether it goes on, maybe without anything to say.

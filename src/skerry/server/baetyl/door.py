@@ -34,6 +34,7 @@ _ACCOUNT_PREFIX = "system:serviceaccount:"
 _MANAGER = "baetyl"
 #: A body holds one object, written with more words than it is stored with.
 BODY_BYTES_MAX = OBJECT_BYTES_MAX + (1 << 20)
+_HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 M = TypeVar("M", bound=BaseModel)
@@ -138,6 +139,14 @@ def namespace_of(request: Request) -> str:
 def account_namespace(user: User) -> str:
     """Return the namespace of a service account; "" for other users."""
     return user.name.removeprefix(_ACCOUNT_PREFIX).partition(":")[0] if user.name.startswith(_ACCOUNT_PREFIX) else ""
+
+
+def host_of(request: Request) -> str:
+    """Return under which name the client reaches this server; raises BaetylError where it does not say."""
+    host = request.header(b"host")
+    if not _HOST.fullmatch(host):
+        raise errors.invalid("the header Host must say under which name this server is reached")
+    return host
 
 
 def request_id(request: Request) -> str:

@@ -11,7 +11,6 @@ agent.json, which alone is worth anything. Upstream's command believes whoever a
 but only if that is the server whose key the command names.
 """
 
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation
-from skerry.server.baetyl.door import Asked, Described, Operation, success
+from skerry.server.baetyl.door import Asked, Described, Operation, host_of, success
 from skerry.server.http import Answer, Request, Response, Streaming
 from skerry.server.operations import json
 from skerry.server.verbs.patches.merge_patch import MergePatch
@@ -41,7 +40,6 @@ from skerry.server.verbs.verbs import Verbs
 #: How long a device may take to fetch the program: 100 MB over a line of 1 Mbit/s.
 PROGRAM_SECONDS_MAX = 1200.0
 _MODES = ("", "kube", "native")
-_HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _SCRIPT_NAMES = ("setup.sh", "baetyl-install.sh")
 _OPTIONS = WriteOptions(field_validation="Strict", manager="baetyl-install")
 
@@ -204,10 +202,7 @@ class Install:
         """Return the URLs under which devices reach this API; raises BaetylError where nobody says any."""
         if self._installing.addresses:
             return self._installing.addresses
-        host = request.header(b"host")
-        if not _HOST.fullmatch(host):
-            raise errors.invalid("the header Host must say under which name this server is reached")
-        return (f"https://{host}",)
+        return (f"https://{host_of(request)}",)
 
 
 def setup_script(values: Mapping[str, str], authority_pem: str) -> str:

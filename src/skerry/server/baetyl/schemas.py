@@ -106,6 +106,7 @@ SCHEMAS: Mapping[str, Document] = {
         *("name", "namespace", "ready", "createTime", "labels"),
     ),
     "NodeList": list_of("Node"),
+    "ScrapeTargets": array(whole({"targets": array(TEXT), "labels": _TEXTS}, "targets", "labels")),
     "Summary": whole({"nodes": _COUNTS, "applications": _COUNTS, "bindings": _NUMBER}, "nodes", "applications"),
     "RolloutPlan": whole(
         {

@@ -14,7 +14,7 @@ import pytest
 from skerry.agent.member.artifacts import NodeArtifacts
 from skerry.agent.member.errors import ApplicationError, LinkError, RefusedError
 from skerry.agent.member.function_logs import SliceFunctionLogs
-from skerry.agent.member.gateways import Gateways
+from skerry.agent.member.gateways import Gateways, Metrics
 from skerry.agent.member.replica import Replica
 from skerry.agent.member.slice_link import SliceLink
 from skerry.agent.member.slice_log import Held, SliceLog
@@ -93,12 +93,16 @@ class Node:
     fails: list[Exception] = field(default_factory=list)
 
     @asynccontextmanager
-    async def plane(self) -> AsyncIterator[None]:
+    async def plane(self) -> AsyncIterator[Metrics]:
         if self.fails:
             raise self.fails.pop()
         self.served.append("begin")
-        yield
+        yield counted
         self.served.append("end")
+
+
+async def counted() -> bytes:
+    return b"counted"
 
 
 @pytest.fixture
@@ -157,6 +161,27 @@ async def test_why_gateways_can_not_be_served_is_told(node: Node) -> None:
     async with gateways.running():
         await until(lambda: gateways.status()["cause"] == "no proxy")
         await until(lambda: gateways.status()["state"] == "Running")
+
+
+async def test_what_functions_count_is_told_while_gateways_are_served_and_else_why_not(node: Node) -> None:
+    node.cloud.lines = [put("r"), BOOKMARK]
+    node.fails = [LinkError("no proxy")]
+    gateways = Gateways(node.replica, node.log, node.link, node.plane, node.logs)
+    async with gateways.running():
+        assert await gateways.metrics() == b""
+        node.replica.take({"gateways": ["edge"]})
+        with pytest.raises(ApplicationError, match="being started"):
+            await gateways.metrics()
+        gateways.look()
+        await until(lambda: gateways.status()["cause"] == "no proxy")
+        with pytest.raises(ApplicationError, match="no proxy"):
+            await gateways.metrics()
+        await until(lambda: gateways.status()["state"] == "Running")
+        assert await gateways.metrics() == b"counted"
+        node.replica.take({"gateways": []})
+        gateways.look()
+        await until(lambda: node.served == ["begin", "end"])
+        assert await gateways.metrics() == b""
 
 
 async def test_a_slice_is_taken_whole_and_after_its_code(node: Node) -> None:

@@ -50,6 +50,8 @@ async def test_a_node_runs_what_it_is_told_over_its_link_and_reports_there(
         assert (await served.doors.http.get(f"{about}/logs?tailLines=1")).text == "hello\n"
         assert "status: Running" in (await served.doors.http.get(f"{about}/describe")).text
         assert "timestamps" in await served.doors.refused("GET", f"{about}/logs?timestamps=true")
+        counted = await served.doors.http.get("/v1/nodes/sn001/metrics")
+        assert (counted.status_code, counted.text) == (200, "")  # it serves no function
         assert 75 * 0.9 <= member.next_report_seconds() <= 75
 
 

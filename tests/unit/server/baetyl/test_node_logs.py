@@ -8,14 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from skerry.cli.app import app
+from skerry.server.baetyl import node_metrics
 from skerry.server.baetyl.commands import BUFFER_BYTES_MAX
 from skerry.server.credentials import write_kubeconfig
 from skerry.testing.node_links import NodeLink, ServedFleet, served_fleet
 
 LOGS = "/v1/nodes/sn001/apps/web/logs"
+METRICS = "/v1/nodes/sn001/metrics"
 REPORT: dict[str, Any] = {
     "node": {"host1": {"hostname": "host1"}},
     "apps": [],
@@ -150,12 +154,13 @@ async def test_a_reader_that_is_too_slow_loses_its_stream_and_the_link_goes_on(
     ("path", "status", "said"),
     [
         ("/v1/nodes/ghost/apps/web/logs", 404, "The (node) resource (ghost) is not found"),
+        ("/v1/nodes/ghost/metrics", 404, "The (node) resource (ghost) is not found"),
         ("/v1/nodes/sn001/apps/ghost/logs", 404, "has not reported the application (ghost)"),
         (f"{LOGS}?instance=pod-9", 404, "The (instance) resource (pod-9) is not found"),
         (f"{LOGS}?tailLines=x", 400, "tailLines"),
         (f"{LOGS}?previous=maybe", 400, "previous"),
     ],
-    ids=["node", "application", "instance", "lines", "previous"],
+    ids=["node", "node-of-metrics", "application", "instance", "lines", "previous"],
 )
 async def test_what_there_is_not_is_refused(
     served: ServedFleet, link: NodeLink, path: str, status: int, said: str
@@ -167,18 +172,27 @@ async def test_what_there_is_not_is_refused(
 async def test_a_node_without_a_link_takes_no_commands(served: ServedFleet) -> None:
     async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as node:
         assert (await node.post("/v1/sync/report", json=REPORT)).status_code == 200
-    told = await served.doors.refused("GET", LOGS)
-    assert told.startswith("ErrNodeNotLinked: The node (sn001) has no WebSocket link")
+    for path in (LOGS, METRICS):
+        told = await served.doors.refused("GET", path)
+        assert told.startswith("ErrNodeNotLinked: The node (sn001) has no WebSocket link")
 
 
-async def test_the_command_prints_what_the_node_prints(served: ServedFleet, link: NodeLink, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "command", "wish"),
+    [(["logs", "sn001", "web", "--tail", "2"], "logs", {"TailLines": 2}), (["metrics", "sn001"], "metrics", {})],
+    ids=["logs", "metrics"],
+)
+async def test_the_command_prints_what_the_node_prints(
+    served: ServedFleet, link: NodeLink, tmp_path: Path, arguments: list[str], command: str, wish: dict[str, Any]
+) -> None:
     config = tmp_path / "kubeconfig"
     write_kubeconfig(config, url=served.at.url, authority_pem=served.doors.authority.pem, token="root")
-    arguments = ["node", "logs", "sn001", "web", "--tail", "2", "--kubeconfig", str(config)]
+    arguments = ["node", *arguments, "--kubeconfig", str(config)]
     async with asyncio.TaskGroup() as group:
         printed = group.create_task(asyncio.to_thread(CliRunner().invoke, app, arguments))
         meta, content = await asked(link)
-        assert content["TailLines"] == 2
+        assert meta["cmd"] == command
+        assert wish.items() <= (content or {}).items()
         await data(link, meta["token"], "one\ntwo\n")
         await end(link, meta["token"])
     assert (printed.result().exit_code, printed.result().output) == (0, "one\ntwo\n")
@@ -194,3 +208,53 @@ async def test_the_lines_of_a_function_are_asked_for_as_such(served: ServedFleet
         await data(link, meta["token"], "one\n")
         await end(link, meta["token"])
     assert (await answer).text == "one\n"
+
+
+async def test_what_functions_count_on_a_node_is_read_as_prometheus_reads_it(
+    served: ServedFleet, link: NodeLink
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(served.doors.http.get(METRICS))
+        meta, _ = await asked(link)
+        assert meta["cmd"] == "metrics"
+        await data(link, meta["token"], "skerry_function_cold_")
+        await data(link, meta["token"], 'starts_total{function="hello"} 1.0\n')
+        await end(link, meta["token"])
+    (family,) = text_string_to_metric_families(answer.result().text)
+    assert [(sample.labels, sample.value) for sample in family.samples] == [({"function": "hello"}, 1.0)]
+    assert answer.result().headers["content-type"] == CONTENT_TYPE_LATEST
+
+
+async def test_metrics_that_break_off_are_refused_and_not_cut(served: ServedFleet, link: NodeLink) -> None:
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(served.doors.refused("GET", METRICS))
+        token = (await asked(link))[0]["token"]
+        await data(link, token, 'skerry_function_cold_starts_total{function="hello"} 1')
+        await end(link, token, "a worker is gone")
+    assert answer.result() == "ErrNodeCommand: The node answered: a worker is gone"
+
+
+async def test_metrics_are_taken_up_to_a_size(
+    served: ServedFleet, link: NodeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_metrics, "METRICS_BYTES_MAX", 100)
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(served.doors.refused("GET", METRICS))
+        token = (await asked(link))[0]["token"]
+        await data(link, token, "x" * 101)
+    assert answer.result() == "ErrNodeCommand: The node's metrics are over 100 bytes."
+    assert (await asked(link))[0]["cmd"] == "disconnect"
+
+
+async def test_prometheus_is_told_where_the_nodes_of_a_fleet_are_scraped(served: ServedFleet) -> None:
+    (found,) = await served.doors.ask("GET", "/v1/fleet/scrape-targets?selector=site%3Dlyon")
+    assert found["targets"] == [served.doors.http.base_url.netloc.decode()]
+    labels = {
+        "__metrics_path__": METRICS,
+        "__meta_skerry_node_label_site": "lyon",
+        "__meta_skerry_node_label_baetyl_node_name": "sn001",
+        "namespace": "default",
+        "node": "sn001",
+    }
+    assert labels.items() <= found["labels"].items()
+    assert await served.doors.ask("GET", "/v1/fleet/scrape-targets?selector=site%3Doslo") == []
