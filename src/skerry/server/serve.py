@@ -7,6 +7,7 @@ finish within `drain_seconds`, then cancels them. It installs no signal handlers
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -280,7 +281,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._end_wait()
         super().on_headers_complete()
-        extensions: dict[str, Any] = {SEND_WHOLE: partial(_send_whole, self.cycle)}
+        # The cycle has the scope: a strong reference back would leave every request to the search for cycles.
+        extensions: dict[str, Any] = {SEND_WHOLE: partial(_send_whole, weakref.ref(self.cycle))}
         if self._certificate is not None:
             extensions[CLIENT_CERTIFICATE] = self._certificate
         self.scope["extensions"] = extensions
@@ -345,8 +347,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-async def _send_whole(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> None:
+async def _send_whole(running: weakref.ref[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> None:
     """Send an answer in one piece, as `RequestResponseCycle.send` does in two messages; see `SEND_WHOLE`."""
+    if (cycle := running()) is None:  # its task keeps it for as long as it runs
+        return
     if cycle.flow.write_paused and not cycle.disconnected:
         await cycle.flow.drain()
     if cycle.disconnected:

@@ -1,6 +1,7 @@
 """The listening server: TLS, bounds, streams, and an orderly end. Real sockets on loopback."""
 
 import asyncio
+import gc
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from skerry.kit.errors import ConfigurationError, StartError
 from skerry.server import serve as serve_module
@@ -52,6 +54,19 @@ async def test_a_client_that_trusts_the_authority_is_served(server: ApiServer) -
     async with client(server) as http:
         assert (await http.get(CONFIGS)).status_code == 200
         assert (await http.get(f"https://localhost:{server.at.port}/healthz")).text == "ok"
+
+
+async def test_answered_requests_are_freed_without_a_search_for_cycles(server: ApiServer) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with client(server) as http:
+            for _ in range(20):
+                assert (await http.get(CONFIGS)).status_code == 200
+        left = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+    finally:
+        gc.enable()
+    assert len(left) <= 1  # the last, which its connection has
 
 
 async def test_a_taken_port_is_a_start_error(server: ApiServer, tmp_path: Path) -> None:
