@@ -281,8 +281,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._end_wait()
         super().on_headers_complete()
-        # The cycle has the scope: a strong reference back would leave every request to the search for cycles.
-        extensions: dict[str, Any] = {SEND_WHOLE: partial(_send_whole, weakref.ref(self.cycle))}
+        extensions: dict[str, Any] = {}
+        if self.cycle is not None:  # there is none for what goes on as another protocol
+            # The cycle has the scope: a strong reference back would leave every request to the search for cycles.
+            extensions[SEND_WHOLE] = partial(_send_whole, weakref.ref(self.cycle))
         if self._certificate is not None:
             extensions[CLIENT_CERTIFICATE] = self._certificate
         self.scope["extensions"] = extensions
