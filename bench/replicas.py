@@ -119,6 +119,8 @@ def load(store: Store, kind: Kind, seconds: int) -> Round:
     with writer(store) if kind.beside_writer else nullcontext(), ThreadPoolExecutor(len(store.endpoints)) as threads:
         found = list(threads.map(lambda endpoint: ask(store, endpoint, kind, seconds), store.endpoints))
     rate = sum(one.rate for one in found)
+    if not rate:
+        raise SystemExit(f"{store.name}: nothing was answered in {seconds} s of {kind.name}: is the machine busy?")
     own, others = (
         (now - start) / (rate * seconds) * 1e6 for now, start in zip(processor_seconds(store), before, strict=True)
     )
