@@ -119,7 +119,7 @@ async function buildEngine() {
 }
 
 // A custom section at the module's end says which contract it keeps: the sha256 of the files that tell it.
-// `compiled.ENGINE_CONTRACT` is the one that the host's code keeps.
+// `component.ENGINE_CONTRACT` is the one that the host's code keeps.
 async function withContract(module) {
   const hash = createHash("sha256");
   for (const name of ["world.wit", "bindings.js", "stop_checks.mjs"]) hash.update(await readFile(join(HERE, name)));

@@ -173,9 +173,7 @@ class Agent:
         """Return "" where a request would be answered, else what keeps it."""
         if not await self._parts.envoy.is_live():
             return "Envoy is not live"
-        if all(pid is None for pid in self._parts.workers.pids):
-            return "no engine worker runs"
-        return ""
+        return await self._parts.workers.missing()
 
     async def turn(self) -> None:
         """Bring Envoy and the engine to the present state of the log, and report what is in force."""

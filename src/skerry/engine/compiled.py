@@ -20,6 +20,7 @@ from wasmtime import Config, Engine, Module, WasmtimeError
 from wasmtime import _ffi as ffi
 from wasmtime.component import Component
 
+from skerry.engine.component import check_component
 from skerry.engine.errors import LoadError
 from skerry.kit.errors import StartError
 
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 #: Room for deep JavaScript recursion; wasmtime refuses more than its 2 MiB for asynchronous stacks, used or not.
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
 WASM_STACK_BYTES_MAX = 3 * 512 * 1024
-
-#: What the host and the engine component say to each other, as the component's last section has it: the start of the
-#: sha256 of world.wit, bindings.js and stop_checks.mjs. One of other sources is refused, since it would fail in ways
-#: that tell nothing.
-ENGINE_CONTRACT = "6229b5718089814c"
 
 #: What machine code is made of.
 Compiled = TypeVar("Compiled", Module, Component)
@@ -76,17 +72,8 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
     Raises:
         StartError: the file is missing, of another contract, or not a module that wasmtime takes.
     """
-    try:
-        wasm = component.read_bytes()
-    except OSError as error:
-        raise StartError(
-            f"the JavaScript engine component cannot be read from {component}: run `make setup` to build it"
-        ) from error
-    if not wasm.endswith(f"skerry:contract{ENGINE_CONTRACT}".encode()):
-        raise StartError(
-            f"the JavaScript engine component {component} is older or newer than this code: run `make js-engine` to "
-            "build it again"
-        )
+    check_component(component)
+    wasm = component.read_bytes()
     try:
         return _cached(engine, wasm, cache_dir / _entry_name(wasm, epochs=False), Module)
     except WasmtimeError as error:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from skerry.engine.component import check_component
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.upstream.dialing import tls_context
 from skerry.kit.errors import ConfigurationError, StartError
@@ -34,6 +35,8 @@ HEALTH_SECONDS_MAX = 5.0
 #: Room for one function at the default limit of its memory.
 WORKER_MEMORY_BYTES_MIN = 128 * 1024 * 1024
 _HEALTH_RETRY_SECONDS = 0.02
+#: How often it is looked whether a worker that does not answer yet has ended, which its socket's backlog does not tell.
+_START_LOOK_SECONDS = 1.0
 #: The counts of 10,000 functions, a kilobyte each, and room.
 _ANSWER_BYTES_MAX = 32 * 1024 * 1024
 _PIECE_BYTES = 64 * 1024
@@ -120,6 +123,14 @@ class Workers:
         """The process ids; None for a worker between two lives."""
         return tuple(process.pid for process in self._processes)
 
+    async def missing(self) -> str:
+        """Return "" where a worker answers, else what keeps them."""
+        for path, process in zip(self.socket_paths, self._processes, strict=True):
+            if process.pid is not None and (not process.failing or await _answers(path)):
+                return ""
+        failing = [process.failing for process in self._processes if process.failing]
+        return f"no engine worker runs: {failing[0]}" if failing else "no engine worker runs"
+
     async def statistics(self) -> list[dict[str, int]]:
         """Return what each worker counts; raises OSError or TimeoutError where one does not answer."""
         async with asyncio.TaskGroup() as group:
@@ -141,10 +152,10 @@ async def run_workers(settings: WorkerSettings) -> AsyncIterator[Workers]:
     """Run the workers for the length of the block; they drain on exit.
 
     Raises:
-        StartError: a socket cannot be made, the component is missing, or a worker does not answer in time.
+        StartError: a socket cannot be made, the component is missing or another code's, a worker ends as it starts, or
+            does not answer in time.
     """
-    if not settings.component.is_file():
-        raise StartError(f"there is no JavaScript engine at {settings.component}: run `make setup` to build it")
+    check_component(settings.component)
     async with AsyncExitStack() as stack:
         sockets = [listen(settings.socket_path(index)) for index in range(settings.count)]
         for index, sock in enumerate(sockets):
@@ -153,7 +164,7 @@ async def run_workers(settings: WorkerSettings) -> AsyncIterator[Workers]:
         for index, sock in enumerate(sockets):
             processes.append(await stack.enter_async_context(supervise(_command(settings, index, sock))))
         paths = tuple(settings.socket_path(index) for index in range(settings.count))
-        await _wait_until_ready(paths)
+        await _wait_until_ready(paths, processes)
         log.info("engine workers are ready", workers=settings.count)
         yield Workers(paths, tuple(processes))
 
@@ -207,28 +218,35 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
         arguments=arguments,
         pass_fds=(sock.fileno(),),
         drain_seconds=settings.drain_seconds + 1,
+        heard=True,
     )
 
 
-async def _wait_until_ready(paths: tuple[Path, ...]) -> None:
+async def _wait_until_ready(paths: tuple[Path, ...], processes: Sequence[Supervised]) -> None:
     try:
-        async with asyncio.timeout(START_SECONDS_MAX), asyncio.TaskGroup() as group:
-            for path in paths:
-                group.create_task(_until_healthy(path))
+        async with asyncio.timeout(START_SECONDS_MAX):
+            for path, process in zip(paths, processes, strict=True):
+                await _until_healthy(path, process)
     except TimeoutError as error:
         raise StartError(
             f"the engine workers did not answer within {START_SECONDS_MAX:g} s; their messages say why"
         ) from error
 
 
-async def _until_healthy(path: Path) -> None:
-    while True:
-        try:
-            await _health(path, START_SECONDS_MAX)
-        except (OSError, ValueError):  # it ended before it answered: the supervisor starts it again
-            await asyncio.sleep(_HEALTH_RETRY_SECONDS)
-        else:
+async def _until_healthy(path: Path, process: Supervised) -> None:
+    while not process.failing:
+        if await _answers(path, _START_LOOK_SECONDS):
             return
+        await asyncio.sleep(_HEALTH_RETRY_SECONDS)
+    raise StartError(f"an engine worker does not start: {process.failing}")
+
+
+async def _answers(path: Path, seconds: float = HEALTH_SECONDS_MAX) -> bool:
+    try:
+        await _health(path, seconds)
+    except (OSError, ValueError, TimeoutError):  # it ended before it answered, say: the supervisor starts it again
+        return False
+    return True
 
 
 async def _health(path: Path, seconds: float = HEALTH_SECONDS_MAX) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Child processes that are kept running, and that never outlive their parent.
 
-Owns: start, restart with backoff, drain on stop. Does not own what a command does or when it is ready.
+Owns: start, restart with backoff, drain on stop, and what is told of a process that ends again and again as it starts.
+Does not own what a command does or when it is ready.
 Invariant: at most one process at a time for one `Supervised`, and none after its block has ended.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from skerry.kit import bound_exec
 from skerry.kit.backoff import Backoff
@@ -26,9 +27,16 @@ from skerry.kit.tasks import background
 
 log = get_logger(__name__)
 RESTARTS = Counter("skerry_process_restarts_total", "Child processes that ended and were started again.", ["process"])
+SHORT_LIVES = Gauge(
+    "skerry_process_short_lives", "Lives in a row of a child process that ended soon after their start.", ["process"]
+)
 
 #: A process that lived this long is taken for healthy: the next restart is immediate again.
 HEALTHY_SECONDS = 10.0
+#: After so many short lives in a row the next is not expected to be any better.
+SHORT_LIVES_MAX = 3
+#: What is kept of the last words of a process.
+LAST_WORDS_BYTES_MAX = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class Command:
         inherits: whether it has the environment of this process, or that which is given here alone.
         restart: whether it is started again when it ends: always, when it failed, or never.
         whole_group: whether what it started itself ends with it.
+        heard: whether what it prints comes through this process, which tells its last words; it must start no other
+            process that goes on printing, and has no `output`.
     """
 
     name: str
@@ -80,6 +90,7 @@ class Command:
     inherits: bool = True
     restart: Literal["always", "on-failure", "never"] = "always"
     whole_group: bool = False
+    heard: bool = False
 
     @property
     def whole_environment(self) -> dict[str, str]:
@@ -101,8 +112,15 @@ class Supervised:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._started_seconds = 0.0
+        self._words = _Words()
+        #: How the last short life ended that the log tells of: its code and last line.
+        self._told: tuple[int, str] | None = None
         #: How often it was started again.
         self.restarts = 0
+        #: How many lives in a row ended within `HEALTHY_SECONDS`.
+        self.short_lives = 0
+        #: The last line that its last life printed, where it is heard.
+        self.last_line = ""
         #: How its last life ended: an exit code, or a signal as a negative number; None before the first end.
         self.exit_code: int | None = None
 
@@ -111,6 +129,14 @@ class Supervised:
         """Tell whether it runs, and has for a while or since its beginning."""
         lived = asyncio.get_running_loop().time() - self._started_seconds
         return self.pid is not None and (self.restarts == 0 or lived >= HEALTHY_SECONDS)
+
+    @property
+    def failing(self) -> str:
+        """One sentence where it ends as it starts, again and again; else ""."""
+        if self.short_lives < SHORT_LIVES_MAX:
+            return ""
+        ended = f"{self._command.name} ended {self.short_lives} times in a row soon after its start"
+        return f"{ended}, the last time with code {self.exit_code}: {self.last_line or 'it said nothing'}"
 
     @property
     def pid(self) -> int | None:
@@ -127,8 +153,8 @@ class Supervised:
                 *bound_to_this(command.bounds),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT if output else None,
+                stdout=asyncio.subprocess.PIPE if command.heard else output,
+                stderr=asyncio.subprocess.STDOUT if command.heard or output else None,
                 pass_fds=command.pass_fds,
                 cwd=command.directory,
                 start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
@@ -142,21 +168,18 @@ class Supervised:
     async def keep(self) -> None:
         """Wait for the end of each life and start the next; returns where there is to be no other."""
         backoff = Backoff(first_seconds=0.05, max_seconds=5.0)
-        clock, command = asyncio.get_running_loop().time, self._command
+        command = self._command
         while True:
-            started = clock()
             process = self._process
             if process is not None:
-                code = self.exit_code = await process.wait()
+                code = self.exit_code = await self._life(process)
                 self._end_group(process)
                 if command.restart == "never" or (command.restart == "on-failure" and code == 0):
                     return
-                if clock() - started >= HEALTHY_SECONDS:
+                if not self.short_lives:
                     backoff.reset()
                 delay = backoff.next_seconds()
-                self.restarts += 1
-                RESTARTS.labels(command.name).inc()
-                log.warning("process ended, starting it again", process=command.name, exit_code=code)
+                self._tell_end(code)
                 await asyncio.sleep(delay)
             try:
                 await self.start()
@@ -164,6 +187,40 @@ class Supervised:
                 log.exception("process did not start", process=command.name)
                 self._process = None
                 await asyncio.sleep(backoff.next_seconds())
+
+    async def _life(self, process: asyncio.subprocess.Process) -> int:
+        """Wait for the end of a life, and hear what it says; returns how it ended."""
+        async with asyncio.TaskGroup() as group:
+            if process.stdout is not None:
+                group.create_task(self._words.hear(process.stdout, aloud=not self.short_lives))
+            try:
+                async with asyncio.timeout(HEALTHY_SECONDS):
+                    code = await process.wait()
+            except TimeoutError:
+                self._tell_health()
+                return await process.wait()
+        self.short_lives += 1
+        return code
+
+    def _tell_health(self) -> None:
+        """A life has lasted."""
+        if self.short_lives:
+            log.info("process runs again", process=self._command.name, short_lives=self.short_lives)
+            SHORT_LIVES.labels(self._command.name).set(0)
+        self.short_lives, self._told = 0, None
+        self._words.say_aloud()
+
+    def _tell_end(self, code: int) -> None:
+        """Count the end of a life; the log tells of it where it differs from that of the short life before."""
+        name, said = self._command.name, self._words.last
+        self.last_line = (said.splitlines() or [""])[-1]
+        self.restarts += 1
+        RESTARTS.labels(name).inc()
+        if self.short_lives:
+            SHORT_LIVES.labels(name).set(self.short_lives)
+        if not self.short_lives or self._told != (code, self.last_line):
+            log.warning("process ended, starting it again", process=name, exit_code=code, said=said)
+        self._told = (code, self.last_line) if self.short_lives else None
 
     async def stop(self) -> None:
         """End the process: SIGTERM, then after `drain_seconds` SIGKILL."""
@@ -189,6 +246,42 @@ class Supervised:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+class _Words:
+    """What a process prints: passed on to our standard error, and its end kept.
+
+    A process that ends as it starts says the same each time, so what comes after such an end is held back until the
+    process has lived for a while. Then its end is passed on; where it did not live, its supervisor tells it.
+    """
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._aloud = True
+
+    @property
+    def last(self) -> str:
+        """The last words, without more than their end."""
+        return self._tail.decode(errors="replace").strip()
+
+    async def hear(self, stream: asyncio.StreamReader, *, aloud: bool) -> None:
+        """Take what a life says, until its end."""
+        self._tail, self._aloud = b"", aloud
+        while piece := await stream.read(LAST_WORDS_BYTES_MAX):
+            self._tail = (self._tail + piece)[-LAST_WORDS_BYTES_MAX:]
+            if self._aloud:
+                _say(piece)
+
+    def say_aloud(self) -> None:
+        """Pass on what was held back, and whatever comes."""
+        if not self._aloud:
+            _say(self._tail)
+        self._aloud = True
+
+
+def _say(piece: bytes) -> None:
+    sys.stderr.write(piece.decode(errors="replace"))
+    sys.stderr.flush()
+
+
 @asynccontextmanager
 async def supervise(command: Command) -> AsyncIterator[Supervised]:
     """Run a command for the length of the block, restarted whenever it ends, stopped on exit."""
@@ -199,6 +292,8 @@ async def supervise(command: Command) -> AsyncIterator[Supervised]:
             yield supervised
     finally:
         await supervised.stop()
+        if supervised.short_lives:
+            SHORT_LIVES.remove(command.name)
 
 
 def bound_output(path: Path, bytes_max: int) -> None:

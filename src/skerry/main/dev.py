@@ -26,6 +26,7 @@ from skerry.artifacts.functions import FunctionBuilder
 from skerry.artifacts.javascript import JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.npm.installing import PackageInstaller
 from skerry.engine.check import BundleChecker
+from skerry.engine.component import check_component
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.workers import WorkerSettings, run_workers
 from skerry.kit import logs as logging
@@ -69,6 +70,7 @@ async def run_dev(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     os.umask(0o077)
+    check_component(component_of(settings))
     function, policies = read_project(folder, wishes), read_egress_policies(wishes.egress_policies)
     upstream = Upstream.parse(wishes.upstream) if wishes.upstream else None
     async with AsyncExitStack() as stack:

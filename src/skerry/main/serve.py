@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from skerry.engine.component import check_component
 from skerry.kit.clock import SystemClock
 from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.ids import RandomIds
 from skerry.main import data_dir as directories
 from skerry.main.adapters import DatabaseReadiness
 from skerry.main.bootstrap import ensure_class
+from skerry.main.building import component_of
 from skerry.main.configuration import Settings
 from skerry.main.control_plane import api_server, duties, laid_ground
 from skerry.main.data_dir import DataDir
@@ -25,6 +27,7 @@ from skerry.main.process import Running
 @asynccontextmanager
 async def replica(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
     """Start all parts, lowest first; stop them in the opposite order."""
+    check_component(component_of(settings))  # here: another process may lead, and use it for long before this one does
     address = await free_address(settings.api_address, "--api-address")
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from skerry.agent.agent import AgentSettings, run_agent
+from skerry.engine.component import check_component
 from skerry.engine.kv_server import serve_key_values
 from skerry.engine.workers import WorkerSettings
 from skerry.gateway.envoy_bootstrap import EnvoySettings
@@ -43,6 +44,7 @@ KV_SOCKET = "kv.sock"
 @asynccontextmanager
 async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
     """Start all parts, lowest first; stop them in the opposite order."""
+    check_component(component_of(settings))
     http_address = await free_address(settings.http_address, "--http-address")
     api_address = await free_address(settings.api_address, "--api-address")
     clock, ids = SystemClock(), RandomIds()

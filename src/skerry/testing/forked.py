@@ -102,8 +102,8 @@ def start(
 def start_anew(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m skerry ARGUMENTS`, as `start` but with all that a start is."""
-    command = [sys.executable, "-m", "skerry", *arguments]
+    """Start `skerry ARGUMENTS` by the command that is installed, as `start` but with all that a start is."""
+    command = [str(Path(sys.executable).with_name("skerry")), *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
 
 

@@ -72,7 +72,7 @@ class SkerryProcess:
             cache_dir: one that is shared spares each the compiling of the engine.
             settings: its `skerry.toml`; "" leaves that as it is.
             command: up or serve.
-            anew: whether it is a new program, `python -m skerry`, and no fork of one that has imported everything.
+            anew: whether it is a new program, the installed command, and no fork of one that has imported everything.
         """
         skerry = cls(data_dir, flags, cache_dir, command, anew)
         if settings:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import pytest
 
+from skerry.engine.component import ENGINE_CONTRACT
 from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.manifest import remove_manifest
 from skerry.engine.workers import run_workers
+from skerry.kit.errors import StartError
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Answer, Node
@@ -362,3 +364,14 @@ async def test_what_a_function_used_is_counted_for_it_alone(node: "Node"):
 async def test_a_socket_is_for_its_owner_alone(node: "Node"):
     (path,) = node.workers.socket_paths
     assert os.stat(path).st_mode & 0o777 == 0o600  # noqa: PTH116 - a test may block
+
+
+async def test_a_worker_that_ends_as_it_starts_fails_the_start_with_its_own_words(node: "Node", tmp_path: Path):
+    component = tmp_path / "component.wasm"
+    component.write_bytes(f"no module, but of the skerry:contract{ENGINE_CONTRACT}".encode())
+    settings = replace(node.settings, run_dir=tmp_path / "run", component=component)
+    with pytest.raises(
+        StartError, match=r"engine-0 ended \d+ times in a row .*: skerry engine worker: .* not a valid module"
+    ):
+        async with run_workers(settings):
+            pass

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from wasmtime import Module, wat2wasm
 
-from skerry.engine.compiled import ENGINE_CONTRACT, load_component, new_engine
+from skerry.engine.compiled import load_component, new_engine
+from skerry.engine.component import ENGINE_CONTRACT
 from skerry.kit.errors import StartError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -85,4 +86,4 @@ def test_a_component_of_another_contract_says_how_to_build_it_again(component: P
 def test_the_contract_is_that_of_the_sources():
     sources = b"".join((ROOT / "js-engine" / name).read_bytes() for name in CONTRACT)
     told = hashlib.sha256(sources).hexdigest()[:16]
-    assert told == ENGINE_CONTRACT, f'one of {CONTRACT} changed: set compiled.ENGINE_CONTRACT = "{told}"'
+    assert told == ENGINE_CONTRACT, f'one of {CONTRACT} changed: set component.ENGINE_CONTRACT = "{told}"'

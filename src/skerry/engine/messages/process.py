@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry.engine.component import check_component
 from skerry.engine.manifest import (
     FunctionManifest,
     is_name,
@@ -23,7 +24,7 @@ from skerry.engine.manifest import (
 )
 from skerry.engine.messages.frames import MESSAGE_BYTES_MAX
 from skerry.engine.workers import listen
-from skerry.kit.processes import Command, supervise
+from skerry.kit.processes import Command, Supervised, supervise
 from skerry.kit.tasks import background
 
 #: How long one call may take where its caller does not end it sooner: the longest timeout that a function may have.
@@ -59,9 +60,10 @@ class MessageWorkerSettings:
 class MessageWorker:
     """The worker, as `run_message_worker` yields it; `functions.local.engine.Engine`."""
 
-    def __init__(self, settings: MessageWorkerSettings, wanted: asyncio.Event) -> None:
+    def __init__(self, settings: MessageWorkerSettings) -> None:
         self._settings = settings
-        self._wanted = wanted
+        self._wanted = asyncio.Event()
+        self._process: Supervised | None = None
 
     def register(self, name: str, binary: Path) -> None:
         """Make a function known by a name; once more is no error.
@@ -88,10 +90,22 @@ class MessageWorker:
             remove_manifest(self._settings.functions_dir, name)
 
     async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Open a connection for a protocol, on which messages go (`serving`); raises OSError."""
+        """Open a connection for a protocol, on which messages go (`serving`).
+
+        Raises:
+            OSError: it can't be opened, or the worker ends as it starts.
+        """
         self._wanted.set()
+        if self._process is not None and (failing := self._process.failing):
+            raise ConnectionError(failing)
         path = str(self._settings.run_dir / SOCKET_NAME)
         await asyncio.get_running_loop().create_unix_connection(protocol, path)
+
+    async def run(self, sock: socket.socket) -> None:
+        """Keep the process running from when it is needed first."""
+        await self._wanted.wait()
+        async with supervise(_command(self._settings, sock)) as self._process:
+            await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -99,24 +113,19 @@ async def run_message_worker(settings: MessageWorkerSettings) -> AsyncIterator[M
     """Have the worker at hand for the length of the block.
 
     Raises:
-        StartError: its socket cannot be made.
+        StartError: its socket cannot be made, or the component is missing or another code's.
     """
+    check_component(settings.component)
     for name in list_manifests(settings.functions_dir):  # of an earlier life; what is needed is registered again
         remove_manifest(settings.functions_dir, name)
-    wanted = asyncio.Event()
+    worker = MessageWorker(settings)
     sock = listen(settings.run_dir / SOCKET_NAME)
     try:
-        async with background(("message-worker", lambda: _run(settings, sock, wanted))):
-            yield MessageWorker(settings, wanted)
+        async with background(("message-worker", lambda: worker.run(sock))):
+            yield worker
     finally:
         sock.close()
         (settings.run_dir / SOCKET_NAME).unlink(missing_ok=True)
-
-
-async def _run(settings: MessageWorkerSettings, sock: socket.socket, wanted: asyncio.Event) -> None:
-    await wanted.wait()
-    async with supervise(_command(settings, sock)):
-        await asyncio.Event().wait()
 
 
 def _command(settings: MessageWorkerSettings, sock: socket.socket) -> Command:
@@ -131,4 +140,4 @@ def _command(settings: MessageWorkerSettings, sock: socket.socket) -> Command:
         *(word for port in settings.control_plane_ports for word in ("--closed-port", str(port))),
         *(("--egress-ca-file", str(settings.egress_ca_file.absolute())) if settings.egress_ca_file else ()),
     ]
-    return Command(name="messages", arguments=arguments, pass_fds=(sock.fileno(),))
+    return Command(name="messages", arguments=arguments, pass_fds=(sock.fileno(),), heard=True)
