@@ -3,7 +3,8 @@
 Owns the cache of `.cwasm` files. An entry's name is made of all that its content depends on: the version of
 wasmtime, the processor, the component's sha256 and a hash of the compiler's settings. It is written beside and
 renamed into place, so that several processes may do it at once and a crash leaves no half of one; an entry that
-wasmtime refuses is compiled again.
+wasmtime refuses is compiled again. Whoever adds an entry removes those that were not used for the longest, so that the
+rest is within a size and an age; an engine component that a process has loaded stays for as long as it does.
 
 The directory must not be writable for others: wasmtime runs what it finds there.
 """
@@ -12,6 +13,9 @@ import fcntl
 import hashlib
 import os
 import platform
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +42,10 @@ Compiled = TypeVar("Compiled", Module, Component)
 UNCACHED_BYTES_MAX = 256 * 1024
 #: Machine code of functions that is kept.
 CACHED_FUNCTIONS_BYTES_MAX = 2 * 1024 * 1024 * 1024
+#: Machine code of engine components that is kept: each version of one takes 37 MB.
+CACHED_ENGINES_BYTES_MAX = 1024 * 1024 * 1024
+#: What is not used for so long goes, whatever the size of the rest.
+UNUSED_DAYS_MAX = 30
 
 
 def _settings(*, epochs: bool) -> str:
@@ -64,6 +72,8 @@ def new_engine(*, epochs: bool) -> Engine:
 def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
     """Return the compiled module of the component file, from the cache where it is there.
 
+    Its entry stays in the cache for as long as the module is referred to.
+
     Args:
         engine: one without epochs.
         component: the file.
@@ -75,9 +85,12 @@ def load_component(engine: Engine, component: Path, cache_dir: Path) -> Module:
     check_component(component)
     wasm = component.read_bytes()
     try:
-        return _cached(engine, wasm, cache_dir / _entry_name(wasm, epochs=False), Module)
+        entry = cache_dir / _entry_name(wasm, epochs=False)
+        module = _cached(engine, wasm, Place(entry, CACHED_ENGINES_BYTES_MAX), Module)
     except WasmtimeError as error:
         raise StartError("the JavaScript engine component is not a valid module", detail=str(error)) from error
+    _hold(entry, module)
+    return module
 
 
 def load_function(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Compiled]) -> Compiled:
@@ -89,36 +102,67 @@ def load_function(engine: Engine, wasm: bytes, cache_dir: Path, binary: type[Com
     try:
         if len(wasm) <= UNCACHED_BYTES_MAX:
             return binary(engine, wasm)
-        functions = cache_dir / "functions"
-        compiled = _cached(engine, wasm, functions / _entry_name(wasm, epochs=True), binary)
-        _prune(functions, CACHED_FUNCTIONS_BYTES_MAX)
+        entry = cache_dir / "functions" / _entry_name(wasm, epochs=True)
+        return _cached(engine, wasm, Place(entry, CACHED_FUNCTIONS_BYTES_MAX), binary)
     except WasmtimeError as error:
         message = f"the function's binary is not a valid WebAssembly {binary.__name__.lower()}"
         raise LoadError(message, stack=str(error)) from error
     except OSError as error:
         raise LoadError("the function's machine code can't be kept", stack=str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where compiled code is kept: a file, and what all files beside it may take together."""
+
+    entry: Path
+    bytes_max: int
+
+
+def _cached(engine: Engine, wasm: bytes, place: Place, binary: type[Compiled]) -> Compiled:
+    found = _deserialize(engine, place.entry, binary)
+    if found is not None:
+        return found
+    directory = place.entry.parent
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / "compile.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers that start together compile once; the others wait here
+        compiled = _deserialize(engine, place.entry, binary) or _compile(engine, wasm, place.entry, binary)
+        _prune(directory, place.bytes_max)
     return compiled
 
 
 def _prune(directory: Path, bytes_max: int) -> None:
-    """Remove the entries not used for the longest until the others fit; what is mapped stays mapped."""
-    entries = sorted((entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in directory.glob("*.cwasm"))
+    """Remove what nobody needs any more; with the lock of who compiles.
+
+    The entries not used for the longest go until the others fit and none is too old, but for the newest and those that
+    are held. Code that is mapped stays mapped, wherever its file is.
+    """
+    for part in directory.glob("*.part"):  # of a process that ended while it compiled
+        part.unlink(missing_ok=True)
+    entries = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in directory.glob("*.cwasm"))
     excess = sum(size for _, size, _ in entries) - bytes_max
-    for _, size, entry in entries[:-1]:
-        if excess <= 0:
-            return
-        entry.unlink(missing_ok=True)
-        excess -= size
+    for used, size, entry in entries[:-1]:
+        if (excess > 0 or entries[-1][0] - used > UNUSED_DAYS_MAX * 86400) and _remove_unheld(entry):
+            excess -= size
 
 
-def _cached(engine: Engine, wasm: bytes, cached: Path, binary: type[Compiled]) -> Compiled:
-    found = _deserialize(engine, cached, binary)
-    if found is not None:
-        return found
-    cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (cached.parent / "compile.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # workers that start together compile once; the others wait here
-        return _deserialize(engine, cached, binary) or _compile(engine, wasm, cached, binary)
+def _remove_unheld(entry: Path) -> bool:
+    with entry.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        entry.unlink()
+    return True
+
+
+def _hold(entry: Path, module: Module) -> None:
+    """Keep others from removing an entry for as long as the module is referred to; one that is gone is no error."""
+    with suppress(FileNotFoundError):
+        file = entry.open("rb")
+        fcntl.flock(file, fcntl.LOCK_SH)
+        weakref.finalize(module, file.close)
 
 
 def _deserialize(engine: Engine, cached: Path, binary: type[Compiled]) -> Compiled | None:

@@ -77,10 +77,10 @@ class JavaScriptEngine:
         self.wasm_engine = new_engine(epochs=True)
         self._engine = new_engine(epochs=False)
         self._running = RunningCalls()
-        module = load_component(self._engine, component, cache_dir)
+        self._module = load_component(self._engine, component, cache_dir)  # which keeps its entry in the cache
         linker = Linker(self._engine)
-        self._host_functions = platform_calls.bind(linker, module)
-        self._prepared = linker.instantiate_pre(module)
+        self._host_functions = platform_calls.bind(linker, self._module)
+        self._prepared = linker.instantiate_pre(self._module)
         self._linker = linker  # owns the host functions
         self._stopping = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)

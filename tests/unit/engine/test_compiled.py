@@ -1,12 +1,15 @@
 """The cache of compiled code, with a module of one line."""
 
+import gc
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from wasmtime import Module, wat2wasm
 
+from skerry.engine import compiled
 from skerry.engine.compiled import load_component, new_engine
 from skerry.engine.component import ENGINE_CONTRACT
 from skerry.kit.errors import StartError
@@ -67,6 +70,63 @@ def test_many_at_once_make_one_entry(component: Path, tmp_path: Path):
         modules = list(threads.map(lambda _: load_component(new_engine(epochs=False), component, cache), range(8)))
     assert len(modules) == 8
     assert len(entries(cache)) == 1
+
+
+def other_versions(component: Path, cache: Path, count: int) -> list[Path]:
+    """Fill the cache with what was compiled of other components, a day older each; return the entries, newest first."""
+    made: list[Path] = []
+    for number in range(count):
+        before = set(entries(cache))
+        component.write_bytes(of_contract(f"(module (global i32 (i32.const {number})))"))
+        load_component(new_engine(epochs=False), component, cache)
+        (entry,) = set(entries(cache)) - before
+        made.append(entry)
+    now = made[0].stat().st_mtime
+    for number, entry in enumerate(made):
+        os.utime(entry, (now, now - 86400 * number))
+    return made
+
+
+@pytest.mark.parametrize("bound", ["CACHED_ENGINES_BYTES_MAX", "UNUSED_DAYS_MAX"])
+def test_what_was_not_used_for_the_longest_goes_when_an_entry_comes(
+    component: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+):
+    cache = tmp_path / "cache"
+    newest, middle, oldest = other_versions(component, cache, 3)
+    size = newest.stat().st_size
+    # Room for two and a half; or for what was used today and yesterday.
+    monkeypatch.setattr(compiled, bound, size * 3.5 if bound == "CACHED_ENGINES_BYTES_MAX" else 1.5)
+    component.write_bytes(of_contract("(module)"))
+    load_component(new_engine(epochs=False), component, cache)
+    assert not oldest.exists()
+    assert {newest, middle} < set(entries(cache))
+    assert len(entries(cache)) == 3
+
+
+def test_what_a_process_has_loaded_stays_until_it_lets_go(
+    component: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache = tmp_path / "cache"
+    held = load_component(new_engine(epochs=False), component, cache)
+    (entry,) = entries(cache)
+    os.utime(entry, (0, 0))
+    monkeypatch.setattr(compiled, "CACHED_ENGINES_BYTES_MAX", 1)
+    other_versions(component, cache, 1)
+    assert entry.exists()
+    assert isinstance(held, Module)
+    del held
+    gc.collect()
+    component.write_bytes(of_contract("(module)"))
+    load_component(new_engine(epochs=False), component, cache)
+    assert not entry.exists()
+
+
+def test_what_is_left_of_a_compilation_that_was_cut_off_goes_with_the_next(component: Path, tmp_path: Path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "0-0.1.part").write_bytes(b"half")
+    load_component(new_engine(epochs=False), component, cache)
+    assert not list(cache.glob("*.part"))
 
 
 def test_a_missing_or_wrong_component_is_told_with_the_fix(component: Path, tmp_path: Path):
