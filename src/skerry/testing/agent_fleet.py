@@ -44,6 +44,10 @@ class AgentProcess:
         self.process.send_signal(number)
         return self.process.wait(timeout=SECONDS_MAX)
 
+    def log(self) -> str:
+        """Return what it printed, over all its lives."""
+        return (self.home / "agent.log").read_text()
+
     def status(self) -> Any:
         """Return what `skerry agent status` says."""
         told = forked.run(["agent", "--config", str(self.config), "status", "-o", "json"], timeout_seconds=SECONDS_MAX)

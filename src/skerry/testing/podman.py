@@ -29,7 +29,9 @@ _LOOK_SECONDS = 0.1
 NETWORK = "slirp4netns"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a random name is made in it
 _STORAGE_BYTES_LEAST = 4 << 30
-_ROOTFS, _NODE_ROOTFS = "localhost/rootfs:1", "localhost/node-rootfs:1"
+#: An image with a Python at /usr/bin/python3, and little else.
+PYTHON_IMAGE = "localhost/rootfs:1"
+_NODE_ROOTFS = "localhost/node-rootfs:1"
 _FROM_SCRATCH = b"FROM scratch\nCOPY rootfs /\nENV PATH=/usr/local/bin:/usr/bin:/bin\n"
 
 
@@ -175,10 +177,10 @@ def _import(podman: Podman, rootfs: Path) -> None:
     content.seek(0)
     client = podman.client()
     try:
-        client.images.build(fileobj=content, custom_context=True, tag=_ROOTFS, rm=True, forcerm=True)
+        client.images.build(fileobj=content, custom_context=True, tag=PYTHON_IMAGE, rm=True, forcerm=True)
         limits = [docker.types.Ulimit(name=name, soft=1024, hard=1024) for name in ("nofile", "nproc")]
         command = ["/usr/bin/python3", "-c", "print(1)"]
-        container = client.containers.create(_ROOTFS, command, network_mode=NETWORK, ulimits=limits)
+        container = client.containers.create(PYTHON_IMAGE, command, network_mode=NETWORK, ulimits=limits)
         container.start()
         code = _exit_code(container)  # podman's own wait takes 20 s where it is no child of systemd
         container.remove(force=True)
@@ -210,7 +212,7 @@ def _remove_containers(podman: Podman) -> None:
 
 def build_python_base(podman: Podman, image: str) -> None:
     """Build the base image `python3` as its page tells it, from scratch but for the small Python."""
-    _build_base(podman, image, "containers/python3/Dockerfile", _ROOTFS)
+    _build_base(podman, image, "containers/python3/Dockerfile", PYTHON_IMAGE)
 
 
 def build_node_base(podman: Podman, image: str) -> None:
