@@ -4,7 +4,8 @@
 # links to node, npm, kubectl, docker-registry, wrk, gcc, podman and postgres), so no target depends on what else is on
 # the PATH.
 
-PYTHON ?= python3
+# Which Python to take; without a word scripts/python.sh chooses.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -61,7 +62,7 @@ setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wr
 .PHONY: js-engine
 js-engine: $(ENGINE)  ## build the engine component
 
-$(STAMPS)/venv: scripts/python.sh
+$(STAMPS)/venv: scripts/python.sh scripts/python_build.py
 	$(call say,Python environment)
 	@PYTHON="$(PYTHON)" scripts/python.sh $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
