@@ -3,16 +3,13 @@
     objects/<configuration>/<version>/<key>              the file, or the folder of what was unpacked
     objects/<configuration>/<version>/.<key>.part        what has come of it so far
 
-Owns these files. Invariant: what has its name is complete and as its MD5 says; an archive gives no file outside of
-its folder.
+Owns these files. Invariant: what has its name is complete and as its MD5 says.
 """
 
 import asyncio
 import hashlib
 import shutil
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import BinaryIO, TypeVar
 
 import httpx
 
+from skerry.agent.member.archives import unpack
 from skerry.agent.member.documents import RemoteObject
 from skerry.agent.member.errors import ApplicationError
 from skerry.kit.files import make_private_directory
@@ -27,9 +25,8 @@ from skerry.kit.tasks import run_blocking
 
 T = TypeVar("T")
 
-#: Of one file, and of all that an archive holds.
+#: Of one file.
 OBJECT_BYTES_MAX = 4 * 1024**3
-ARCHIVE_FILES_MAX = 100_000
 #: How long one file may take in all; a part of it may be silent for a minute.
 DOWNLOAD_SECONDS_MAX = 1800.0
 SILENCE_SECONDS_MAX = 60.0
@@ -150,48 +147,10 @@ def _put_in_place(wanted: RemoteObject, part: Path, final: Path) -> None:
     draft = final.with_name(f".{final.name}.unpacked")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        _unpack(wanted.unpack, part, draft)
+        unpack(wanted.unpack, part, draft)
         draft.replace(final)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     finally:
         part.unlink(missing_ok=True)
-
-
-def _unpack(form: str, archive: Path, folder: Path) -> None:
-    """Unpack an archive into a new folder: nothing is written where one of its files leads out of it."""
-    try:
-        if form == "zip":
-            with zipfile.ZipFile(archive) as opened:
-                _check((each.filename, each.file_size) for each in opened.infolist())
-                opened.extractall(folder)  # noqa: S202 - it makes no links, and names were checked
-                _keep_modes(opened, folder)
-        elif form in {"tar", "tgz"}:
-            with tarfile.open(archive, "r:gz" if form == "tgz" else "r:") as unpacked:
-                _check((each.name, each.size) for each in unpacked)
-                unpacked.extractall(folder, filter="data")
-        else:
-            raise ApplicationError(f"it can't be unpacked as {form!r}: zip, tar and tgz are known")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ApplicationError(f"it can't be unpacked: {error}") from error
-
-
-def _check(members: Iterable[tuple[str, int]]) -> None:
-    """Look at the files of an archive, no further than it may be unpacked: the rest of a bomb is never read."""
-    unpacked_bytes = 0
-    for number, (name, size) in enumerate(members, 1):
-        unpacked_bytes += size
-        if number > ARCHIVE_FILES_MAX:
-            raise ApplicationError(f"the archive has more than {ARCHIVE_FILES_MAX} files")
-        if unpacked_bytes > OBJECT_BYTES_MAX:
-            raise ApplicationError(f"the archive has more than {OBJECT_BYTES_MAX} bytes unpacked")
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ApplicationError(f"the archive's file {name!r} would be outside of its folder")
-
-
-def _keep_modes(archive: zipfile.ZipFile, folder: Path) -> None:
-    """Make executable what was: `extractall` does not."""
-    for each in archive.infolist():
-        if mode := (each.external_attr >> 16) & 0o777:
-            (folder / each.filename).chmod(mode | 0o600 if not each.is_dir() else mode | 0o700)

@@ -4,17 +4,20 @@ import gzip
 import hashlib
 import io
 import re
+import struct
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
+from skerry.agent.member.archives import BYTES_MAX, FILES_MAX, INDEX_BYTES_MAX
 from skerry.agent.member.documents import RemoteObject
-from skerry.agent.member.downloads import ARCHIVE_FILES_MAX, OBJECT_BYTES_MAX, TRIES, Downloads
+from skerry.agent.member.downloads import TRIES, Downloads
 from skerry.agent.member.errors import ApplicationError
 
 CONTENT = b"0123456789" * 1000
@@ -44,8 +47,15 @@ def zip_bomb() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("big", b"x")
-        archive.filelist[0].file_size = OBJECT_BYTES_MAX + 1
+        archive.filelist[0].file_size = BYTES_MAX + 1
     return file.getvalue()
+
+
+def zip_index(*, files: int, name_bytes: int = 0) -> bytes:
+    """A zip that is an index alone."""
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", name_bytes) + bytes(16) + b"n" * name_bytes
+    count = min(files, 0xFFFF)  # nobody looks at it
+    return entry * files + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(entry) * files, 0, 0)
 
 
 def tarred(name: str, *, link_to: str = "", kind: bytes = tarfile.SYMTYPE) -> bytes:
@@ -66,6 +76,13 @@ def tar_bomb(*, files: int, size_bytes: int = 0) -> bytes:
     member = tarfile.TarInfo("big")
     member.size = size_bytes
     return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) * files, compresslevel=1)
+
+
+def told_at_length(*, files: int, told_bytes: int) -> bytes:
+    """A tar of empty files, of each of which much is told."""
+    member = tarfile.TarInfo("small")
+    member.pax_headers = {"comment": "x" * told_bytes}
+    return gzip.compress(member.tobuf(tarfile.PAX_FORMAT) * files, compresslevel=1)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -142,9 +159,9 @@ async def test_a_refusal_is_not_asked_again(tmp_path: Path, executor: ThreadPool
         ("tgz", tarred("link", link_to="../../etc"), "can't be unpacked: 'link'"),
         ("tgz", tarred("link", link_to="../secret", kind=tarfile.LNKTYPE), "can't be unpacked: 'link'"),
         ("tgz", tarred("null", link_to="x", kind=tarfile.CHRTYPE), "can't be unpacked: 'null'"),
-        ("zip", zip_bomb(), f"more than {OBJECT_BYTES_MAX} bytes unpacked"),
-        ("tgz", tar_bomb(files=1, size_bytes=OBJECT_BYTES_MAX + 1), f"more than {OBJECT_BYTES_MAX} bytes unpacked"),
-        ("tgz", tar_bomb(files=ARCHIVE_FILES_MAX + 1), f"more than {ARCHIVE_FILES_MAX} files"),
+        ("zip", zip_bomb(), f"more than {BYTES_MAX} bytes unpacked"),
+        ("tgz", tar_bomb(files=1, size_bytes=BYTES_MAX + 1), f"more than {BYTES_MAX} bytes unpacked"),
+        ("tgz", tar_bomb(files=FILES_MAX + 1), f"more than {FILES_MAX} files"),
         ("zip", b"no archive", "can't be unpacked"),
         ("tgz", b"no archive", "can't be unpacked"),
         ("rar", zipped("file"), "can't be unpacked as 'rar': zip, tar and tgz are known"),
@@ -172,6 +189,24 @@ async def test_a_bad_archive_leaves_nothing_and_is_told(
     folder = tmp_path / "objects"
     with pytest.raises(ApplicationError, match=f"object file: .*{re.escape(told)}"):
         await bring(always(archive), folder, executor, unpack=form)
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "archive", "told"),
+    [
+        ("zip", partial(zip_index, files=FILES_MAX + 1), f"lists more than {FILES_MAX} files"),
+        ("zip", partial(zip_index, files=600, name_bytes=65535), f"has more than {INDEX_BYTES_MAX} bytes"),
+        ("tgz", partial(told_at_length, files=1, told_bytes=INDEX_BYTES_MAX), f"has more than {INDEX_BYTES_MAX} bytes"),
+        ("tgz", partial(told_at_length, files=33, told_bytes=1024**2), f"has more than {INDEX_BYTES_MAX} bytes"),
+    ],
+    ids=["zip-entries", "zip-names", "tgz-one", "tgz-many"],
+)
+async def test_an_index_is_refused_that_would_take_much_memory(
+    form: str, archive: Callable[[], bytes], told: str, tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    with pytest.raises(ApplicationError, match=f"the archive's index {told}"):
+        await bring(always(archive()), tmp_path, executor, unpack=form)
     assert files_in(tmp_path) == []
 
 
