@@ -278,7 +278,7 @@ async def a_node_pulls_with_the_credentials_of_its_application(
     cloud = FakeCloud({("secret", "team", "1"): login})
     client = podman.client()
     try:
-        async with member_node(folder / "node", cloud, engine=podman.host, network=NETWORK) as node:
+        async with member_node(folder / "node", cloud, engine=(podman.host, NETWORK)) as node:
             node.add("unknown", "1", {"image": image}, mode="kube")
             node.want(unknown="1")
             refused = await node.until("unknown", lambda state: state.status == "Failed")
@@ -395,7 +395,7 @@ async def test_an_application_of_a_node_runs_in_containers_with_its_files_and_go
     volumes = [{"name": "conf", "config": {"name": "settings", "version": "5"}}]
     client = podman.client()
     try:
-        async with member_node(tmp_path, cloud, engine=podman.host, network=NETWORK) as node:
+        async with member_node(tmp_path, cloud, engine=(podman.host, NETWORK)) as node:
             node.add("web", "7", service, mode="kube", volumes=volumes)
             node.add(
                 "web",

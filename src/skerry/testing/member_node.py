@@ -17,6 +17,7 @@ from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront
 from skerry.agent.member.functions import Functions
 from skerry.agent.member.gateways import Machine, Metrics
+from skerry.agent.member.processes import Place
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.replica import Reference, Replica
 from skerry.agent.member.staging import Stage
@@ -25,6 +26,7 @@ from skerry.agent.member.users import ProgramUsers, UserRange
 from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
 from skerry.artifacts.folder import FolderKeep
+from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.kit.clock import SystemClock
 
 #: How long a process may take to start or end on a busy machine.
@@ -119,9 +121,9 @@ async def member_node(
     cloud: FakeCloud,
     served: httpx.MockTransport | None = None,
     *,
-    engine: str = "",
-    network: str = "",
+    engine: tuple[str, str] = (NO_ENGINE, ""),
     users: UserRange | None = None,
+    warm_processes_max: int = 32,
 ) -> AsyncIterator[MemberNode]:
     """Run a node for the length of the block: again on the same directory, for one that restarts.
 
@@ -129,22 +131,24 @@ async def member_node(
         data_dir: what it keeps.
         cloud: what its control plane knows.
         served: answers its downloads.
-        engine: the socket of its container engine; "" for none.
-        network: of its containers.
+        engine: the socket of its container engine, and the network of its containers.
         users: that its programs have; None for those of this process.
+        warm_processes_max: of its functions, of all applications.
     """
+    host, network = engine
     replica, volumes = Replica(data_dir / "replica"), Volumes(data_dir, ProgramUsers(data_dir, users))
     with ThreadPoolExecutor(1) as executor:
-        async with httpx.AsyncClient(transport=served) as http, connected(engine or NO_ENGINE) as (client, threads):
+        async with httpx.AsyncClient(transport=served) as http, connected(host) as (client, threads):
             stage = Stage(cloud, replica, Downloads(http, data_dir / "objects", executor), volumes, executor)
             front = FunctionFront("127.0.0.1", 0)
+            place = Place(volumes, data_dir / "logs", "n1", SystemClock(), executor)
+            warm = WarmInstances(WarmSettings(warm_processes_max))
             runners: dict[str, Runner] = {
-                "native": Programs(volumes, data_dir / "logs", "n1", SystemClock(), executor),
-                "function": Functions(volumes, front, data_dir / "logs", "n1", SystemClock(), executor),
-                "kube": Containers(
-                    (client, engine or NO_ENGINE), volumes, "n1", ContainerPolicy(network=network), threads
-                ),
+                "native": Programs(place),
+                "function": Functions(place, front, warm),
+                "kube": Containers((client, host), volumes, "n1", ContainerPolicy(network=network), threads),
             }
             applications = Applications(replica, stage, volumes, runners, executor)
             async with front.running(), applications.running():
                 yield MemberNode(data_dir, cloud, replica, applications, front)
+            await warm.close()

@@ -2,16 +2,15 @@
 
 A service has a pool of processes, of which one is started, and has loaded every function, before the version before
 ends. Further ones come with calls, up to `CALLS_MAX` for each instance that the service is to have, and go when they
-are idle. What a function prints is in its service's log. The control plane says which functions there are, in the
-configuration at etc/baetyl/conf.yml, and where their code is: var/lib/baetyl/code.
+are idle, or when too many are on this node. What a function prints is in its service's log. The control plane says
+which functions there are, in the configuration at etc/baetyl/conf.yml, and where their code is: var/lib/baetyl/code.
 
 A process is told `{"bytes": BASE64}` or `{"json": any}`, the event, and answers likewise, or `{}` for nothing.
 """
 
 import base64
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -30,19 +29,16 @@ from skerry.agent.member.function_programs import (
     write_entry,
 )
 from skerry.agent.member.instances import Instance, count_of, for_each_service
-from skerry.agent.member.printed import log_file, printed_in
+from skerry.agent.member.processes import Place, ProcessRunner
 from skerry.agent.member.states import InstanceState, States
 from skerry.agent.member.usage import TreeUsage
-from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
-from skerry.fleet.log_wishes import LogWish
 from skerry.functions import InvocationError
 from skerry.functions.local.pool import InstancePool, PoolSettings
 from skerry.functions.local.process import FunctionProcess, Program
-from skerry.functions.local.warm import WarmInstances, WarmSettings
+from skerry.functions.local.warm import WarmInstances
 from skerry.functions.messages import Logs, logs_of
-from skerry.kit.clock import Clock, rfc3339
-from skerry.kit.files import make_private_directory
+from skerry.kit.clock import rfc3339
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import bound_output
 from skerry.kit.tasks import run_blocking
@@ -75,8 +71,8 @@ class _Service:
     wanted: _Wanted
     created: str
     executor: Executor
+    warm: WarmInstances
     pool: InstancePool = field(init=False)
-    warm: WarmInstances = field(default_factory=lambda: WarmInstances(WarmSettings()))
     processes: dict[FunctionProcess, TreeUsage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,36 +119,19 @@ class _Service:
         return InstanceState(name, service, "Running", "", self.created, cores, memory, pid)
 
 
-class Functions:
+class Functions(ProcessRunner):
     """Runs applications of type function, whatever their mode is.
 
     Args:
-        volumes: lays out what they mount.
+        place: where.
         front: where they are called.
-        log_dir: takes what they print, a file a service.
-        node: this node's name.
-        clock: says when they were started.
-        executor: for files.
+        warm: bounds the processes of all of them that wait for a call; the caller closes it.
     """
 
-    def __init__(
-        self, volumes: Volumes, front: FunctionFront, log_dir: Path, node: str, clock: Clock, executor: Executor
-    ) -> None:
-        self._volumes = volumes
+    def __init__(self, place: Place, front: FunctionFront, warm: WarmInstances) -> None:
+        super().__init__(place)
         self._front = front
-        self._log_dir = log_dir
-        self._node = node
-        self._clock = clock
-        self._executor = executor
-
-    def printed(
-        self, application: Application, state: InstanceState, wish: LogWish, goes_on: Callable[[], bool]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield what an instance prints; see `Runner`."""
-        return printed_in(log_file(self._log_dir, application.name, state), wish, goes_on, self._executor)
-
-    async def remove_all_but(self, names: AbstractSet[str]) -> None:
-        """Do nothing: processes end with the agent."""
+        self._warm = warm
 
     async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
         """See that an application's functions load; return what runs it for the length of a block.
@@ -164,9 +143,10 @@ class Functions:
         """
         self._front.require_free(application.name, [service.name for service in application.services])
         prepare = partial(for_each_service, application, partial(self._wanted, application))
-        wanted = await run_blocking(self._executor, prepare)
+        wanted = await run_blocking(self._place.executor, prepare)
         await self._front.open()
-        services = [_Service(each, rfc3339(self._clock.now()), self._executor) for each in wanted]
+        created = rfc3339(self._place.clock.now())
+        services = [_Service(each, created, self._place.executor, self._warm) for each in wanted]
         try:
             for service in services:
                 await _load(service)
@@ -186,17 +166,15 @@ class Functions:
     def _wanted(self, application: Application, service: Service) -> _Wanted:
         """Lay out a service, and see what its functions are; raises ApplicationError, OSError."""
         instance = Instance(application, service, 0)
-        user = self._volumes.user_of(application.name)
-        folder = self._volumes.instance_folder(instance)
+        user = self._place.volumes.user_of(application.name)
+        folder = self._place.volumes.instance_folder(instance)
         functions = read_functions(folder / CONFIG_PATH)
         program = function_program(instance, folder, user)
         write_entry(program.folder, folder / CODE_PATH, functions)
-        variables = {**program.environment, **instance.environment(self._node, application.mode)}
-        logs = self._log_dir / application.name
-        make_private_directory(logs)
+        variables = {**program.environment, **instance.environment(self._place.node, application.mode)}
         names = tuple(each.name for each in functions)
         whole = replace(program, folder=folder, environment=variables)
-        return _Wanted(instance, names, whole, logs / f"{service.name}-0.log")
+        return _Wanted(instance, names, whole, self._log_for(instance))
 
 
 async def _load(service: _Service) -> None:
@@ -211,7 +189,6 @@ async def _load(service: _Service) -> None:
 async def _close(services: Sequence[_Service]) -> None:
     for service in services:
         await service.pool.close()
-        await service.warm.close()
 
 
 def _event(body: bytes) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from skerry.agent.member.functions import Functions
 from skerry.agent.member.gateways import Gateways, Machine, joined_gateways
 from skerry.agent.member.link import CloudLink, Told, cloud_link, ssl_context
 from skerry.agent.member.pace import Pace
+from skerry.agent.member.processes import Place
 from skerry.agent.member.programs import Programs
 from skerry.agent.member.remote import Remote
 from skerry.agent.member.renewal import Renewal
@@ -49,6 +50,7 @@ from skerry.agent.member.volumes import Volumes
 from skerry.api.model import Document
 from skerry.fleet import frames
 from skerry.fleet.frames import Frame
+from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
@@ -261,10 +263,15 @@ async def _runners(
     host, _, port = settings.functions_address.rpartition(":")
     front, logs = FunctionFront(host.strip("[]"), int(port)), settings.data_dir / "logs"
     policy = ContainerPolicy(settings.allow_privileged, settings.container_network)
-    async with front.running(), connected(settings.container_host) as (client, threads):
+    place = Place(volumes, logs, identity.name, clock, executor)
+    warm = WarmInstances(WarmSettings(settings.functions_warm_processes_max))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(warm.close)
+        await stack.enter_async_context(front.running())
+        client, threads = await stack.enter_async_context(connected(settings.container_host))
         yield {
-            "native": Programs(volumes, logs, identity.name, clock, executor),
-            FUNCTION: Functions(volumes, front, logs, identity.name, clock, executor),
+            "native": Programs(place),
+            FUNCTION: Functions(place, front, warm),
             "kube": Containers((client, settings.container_host), volumes, identity.name, policy, threads),
         }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skerry.agent.member.errors import ApplicationError
-from skerry.agent.member.states import InstanceState
 from skerry.fleet.log_wishes import LogWish
 from skerry.kit.tasks import run_blocking
 
@@ -20,11 +19,6 @@ from skerry.kit.tasks import run_blocking
 PART_BYTES_MAX = 64 * 1024
 #: How often a file that is followed is looked at.
 LOOK_SECONDS = 0.5
-
-
-def log_file(log_dir: Path, application: str, state: InstanceState) -> Path:
-    """Return the file of an instance's log."""
-    return log_dir / application / f"{state.service}-{state.name.rpartition('.')[2]}.log"
 
 
 async def printed_in(

@@ -8,9 +8,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from collections.abc import Set as AbstractSet
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,15 +21,12 @@ from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
 from skerry.agent.member.limits import bounds_of, memory_bytes
-from skerry.agent.member.printed import log_file, printed_in
 from skerry.agent.member.probes import Probe, read_probe, watch
+from skerry.agent.member.processes import ProcessRunner
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
-from skerry.agent.member.volumes import Volumes
 from skerry.api.baetyl_application_services import Service
-from skerry.fleet.log_wishes import LogWish
-from skerry.kit.clock import Clock, rfc3339
-from skerry.kit.files import make_private_directory
+from skerry.kit.clock import rfc3339
 from skerry.kit.processes import Command, Supervised, bound_output, supervise
 from skerry.kit.tasks import background, run_blocking
 
@@ -94,32 +89,8 @@ class _Program:
     probe: Probe | None
 
 
-class Programs:
-    """Runs applications of mode native, `MODE`.
-
-    Args:
-        volumes: lays out what they mount.
-        log_dir: takes what they print, a file an instance.
-        node: this node's name.
-        clock: says when they were started.
-        executor: for files.
-    """
-
-    def __init__(self, volumes: Volumes, log_dir: Path, node: str, clock: Clock, executor: Executor) -> None:
-        self._volumes = volumes
-        self._log_dir = log_dir
-        self._node = node
-        self._clock = clock
-        self._executor = executor
-
-    def printed(
-        self, application: Application, state: InstanceState, wish: LogWish, goes_on: Callable[[], bool]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield what an instance prints; see `Runner`."""
-        return printed_in(log_file(self._log_dir, application.name, state), wish, goes_on, self._executor)
-
-    async def remove_all_but(self, names: AbstractSet[str]) -> None:
-        """Do nothing: processes end with the agent."""
+class Programs(ProcessRunner):
+    """Runs applications of mode native, `MODE`."""
 
     async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
         """Lay out an application's instances, and see that it can run; return what runs it for the length of a block.
@@ -130,7 +101,7 @@ class Programs:
             ApplicationError: it can't run here.
         """
         prepare = partial(for_each_instance, application, self._program)
-        programs = await run_blocking(self._executor, prepare)
+        programs = await run_blocking(self._place.executor, prepare)
         return self._running(programs)
 
     @asynccontextmanager
@@ -146,27 +117,25 @@ class Programs:
         if program.probe is not None:
             look = partial(watch, program.probe, program.command, process.stop)
             await stack.enter_async_context(background((f"probe:{program.instance.name}", look)))
-        return _Process(program.instance, rfc3339(self._clock.now()), process, TreeUsage())
+        return _Process(program.instance, rfc3339(self._place.clock.now()), process, TreeUsage())
 
     async def _bound_logs(self, logs: Sequence[Path | None]) -> None:
         while True:
             await asyncio.sleep(LOG_LOOK_SECONDS)
             for path in logs:
                 if path is not None:
-                    await run_blocking(self._executor, partial(bound_output, path, LOG_BYTES_MAX))
+                    await run_blocking(self._place.executor, partial(bound_output, path, LOG_BYTES_MAX))
 
     def _program(self, instance: Instance) -> _Program:
         """Lay out an instance, and see that there is a program in it; raises ApplicationError, OSError."""
         application, service = instance.application, instance.service
-        user = self._volumes.user_of(application.name)
-        folder = self._volumes.instance_folder(instance)
-        logs = self._log_dir / application.name
-        make_private_directory(logs)
+        user = self._place.volumes.user_of(application.name)
+        folder = self._place.volumes.instance_folder(instance)
         restart: Any = _RESTARTS[application.job_config.restart_policy if application.job_config else "Never"]
         command = Command(
             name=f"application:{application.name}",
             arguments=_arguments(service, folder),
-            output=logs / f"{service.name}-{instance.number}.log",
+            output=self._log_for(instance),
             environment=tuple(self._environment(instance, folder if user else None).items()),
             directory=folder / service.working_dir if service.working_dir else folder,
             bounds=bounds_of(instance, user, data_bytes=memory_bytes(service)),
@@ -182,7 +151,7 @@ class Programs:
         if home is not None:
             inherited["HOME"] = str(home)
         port = {"BAETYL_SERVICE_DYNAMIC_PORT": str(_free_port())}
-        return inherited | port | instance.environment(self._node, MODE)
+        return inherited | port | instance.environment(self._place.node, MODE)
 
 
 def _arguments(service: Service, folder: Path) -> tuple[str, ...]:

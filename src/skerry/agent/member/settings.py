@@ -119,6 +119,8 @@ class MemberSettings(_Part):
     """Whom programs run as where this agent is root's; None for root."""
     functions_address: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] = "127.0.0.1:50011"
     """Where functions are called: an address and a port of this machine; any that is free for port 0."""
+    functions_warm_processes_max: Annotated[int, Field(ge=0, le=10_000)] = 32
+    """Processes of functions that wait for their next call, of all applications together; 0 for one a call."""
     gateway_address: str = "127.0.0.1"
     """The IP address of Gateways that name none."""
     engine_workers: Annotated[int, Field(ge=0, le=256)] = 0

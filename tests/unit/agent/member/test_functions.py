@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -58,6 +59,7 @@ def add(node: MemberNode, version: str, functions: list[dict[str, str]], code: d
         {"name": "code", "config": {"name": "code", "version": version}},
     ]
     service = {
+        "name": more.pop("service", "main"),
         "functionConfig": {"name": "code", "runtime": more.pop("runtime", "python3")},
         "volumeMounts": [
             {"name": "conf", "mountPath": "/etc/baetyl"},
@@ -144,6 +146,31 @@ async def test_handlers_of_node_js_call_back_or_return_a_promise(start: Any) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have functions run as other users")
+async def test_of_all_applications_no_more_processes_wait_than_a_node_may_have(start: Any) -> None:
+    async with start(FakeCloud(), warm_processes_max=1) as node:
+
+        def waits(application: str) -> Callable[[ApplicationState], bool]:
+            return lambda state: runs(state) and bool(state.instances[0].pid) == (state.name == application)
+
+        for name in ("web", "other"):
+            add(
+                node,
+                "1",
+                [{"name": "first", "handler": "index.handler"}],
+                {"index.py": PYTHON},
+                application=name,
+                service=name,
+            )
+        node.want(web="1")
+        await node.until("web", waits("web"))
+        node.want(web="1", other="1")
+        for last in ("other", "web"):
+            # The one that came, or was called, last waits; the other ends, and goes on to be served.
+            assert last == "other" or (await call(node, f"/{last}/first", b"1")).json()["event"] == 1
+            for name in ("web", "other"):
+                await node.until(name, waits(last))
+
+
 async def test_functions_run_as_the_user_of_their_application() -> None:
     source = "import os\ndef handler(event, context): return [os.getuid(), os.getgid(), os.getgroups()]"
     with passable_folder() as folder:
