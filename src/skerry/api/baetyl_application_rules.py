@@ -3,6 +3,7 @@
 Sources: the API document of Baetyl Cloud for v2.0, and what later versions of its code refuse besides.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
@@ -12,6 +13,7 @@ from skerry.api.fields import FieldError, duplicate, forbidden, invalid, not_sup
 from skerry.api.names import is_label, label_errors
 from skerry.api.quantities import parse_bytes
 from skerry.api.selectors import SelectorError, parse_label_selector
+from skerry.kit.clock import from_rfc3339
 
 #: So that the name of a service with a suffix is still one.
 APPLICATION_NAME_CHARACTERS_MAX = 55
@@ -22,6 +24,8 @@ FUNCTION_RUNTIMES: Final[Mapping[str, str]] = {
     "nodejs10": "hub.baidubce.com/baetyl/function-node:10.19-v2.0.0",
     "sql": "hub.baidubce.com/baetyl/function-sql:v2.0.0",
 }
+#: `cronStatus` of an application that waits for its time, and of one whose time has come.
+CRON_WAITS, CRON_BEGUN = 1, 2
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 SCALED_BY = ("cpu", "memory")
 #: Types whose services are not looked at: manifests of the user's own.
@@ -44,10 +48,28 @@ def spec_errors(spec: ApplicationSpec) -> Iterator[FieldError]:
     yield from _scale_errors(spec)
     if spec.type == "function" and spec.registries:
         yield forbidden("spec.registries", "a function application has no images of its own")
-    if spec.cron_status == 1 and not spec.cron_time:
-        yield required("spec.cronTime", "cronStatus is 1")
+    yield from _time_errors(spec)
     if spec.type not in _OPAQUE_TYPES:
         yield from _services_errors(spec)
+
+
+def start_of(spec: ApplicationSpec) -> dt.datetime | None:
+    """Return when an application is to begin; None for one that does not wait for that."""
+    try:
+        return from_rfc3339(spec.cron_time) if spec.cron_status == CRON_WAITS and spec.cron_time else None
+    except ValueError:
+        return None  # was stored before this was a rule
+
+
+def _time_errors(spec: ApplicationSpec) -> Iterator[FieldError]:
+    if not spec.cron_time:
+        if spec.cron_status == CRON_WAITS:
+            yield required("spec.cronTime", f"cronStatus is {CRON_WAITS}")
+        return
+    try:
+        from_rfc3339(spec.cron_time)
+    except ValueError:
+        yield invalid("spec.cronTime", spec.cron_time, "must be a time such as 2030-01-31T12:00:00Z")
 
 
 def selector_text_errors(path: str, text: str) -> Iterator[FieldError]:

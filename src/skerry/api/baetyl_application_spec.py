@@ -99,9 +99,9 @@ class ApplicationSpec(Model):
     dns_policy: str = "ClusterFirst"
     """How names are resolved. Defaults to ClusterFirst."""
     cron_status: Annotated[int, Field(ge=0, le=2)] = 0
-    """0: starts at once; 1: waits for `cronTime`; 2: that has come."""
+    """0: starts at once; 1: waits for `cronTime`, on no node; 2: that has come."""
     cron_time: str | None = None
-    """When it starts, where `cronStatus` is 1."""
+    """When it starts, where `cronStatus` is 1; RFC 3339."""
     auto_scale_cfg: AutoScale | None = None
     """Scales it by what it uses."""
     ota: dict[str, str] | None = None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
-from skerry.api.baetyl_application_rules import FUNCTION_RUNTIMES
+from skerry.api.baetyl_application_rules import CRON_WAITS, FUNCTION_RUNTIMES
 from skerry.api.baetyl_application_services import ObjectVersion, Service, ServicePort, Volume, VolumeMount
 from skerry.api.baetyl_application_spec import ApplicationSpec
 from skerry.api.baetyl_applications import Application
@@ -35,9 +35,9 @@ def facts_of(application: Application) -> Facts:
     spec = application.spec
     revision = int(application.metadata.resource_version or 0)
     try:
-        selector = parse_label_selector(spec.selector)
+        selector = parse_label_selector(spec.selector) if spec.cron_status != CRON_WAITS else EVERYTHING
     except SelectorError:  # stored before its grammar was what it is: it hurts itself alone
-        selector = EVERYTHING
+        selector = EVERYTHING  # which, as one that is empty, binds to nothing
     return Facts(selector, spec.system, revision, frozenset(_sources(application)))
 
 

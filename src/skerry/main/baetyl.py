@@ -20,10 +20,10 @@ from skerry.server.verbs.verbs import Verbs
 
 def baetyl_door(verbs: Verbs, access: Access, fleet: Fleet, more: Iterable[Handlers] = ()) -> BaetylDoor:
     """Return the front door of fleets, with more handlers than those of its objects."""
-    usage = Usage(fleet)
+    usage, clock = Usage(fleet), SystemClock()
     handlers: tuple[Handlers, ...] = (
-        Nodes(fleet, SystemClock()),
-        Applications(usage),
+        Nodes(fleet, clock),
+        Applications(usage, clock),
         Configurations(usage),
         Secrets(usage),
         Registries(usage),

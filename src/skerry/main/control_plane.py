@@ -26,6 +26,7 @@ from skerry.controllers.artifacts import ArtifactCollector
 from skerry.controllers.baetyl_nodes import NodeReadinessController
 from skerry.controllers.baetyl_products import ProductCounter
 from skerry.controllers.baetyl_rollouts import RolloutController
+from skerry.controllers.baetyl_starts import ApplicationStarts
 from skerry.controllers.baetyl_system_apps import SystemApplications
 from skerry.controllers.baetyl_traffic import FleetTraffic
 from skerry.controllers.definitions import DefinitionController
@@ -252,6 +253,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
             tokens.running(),
             nodes.running(),
             SystemApplications(client, informers).running(),
+            ApplicationStarts(client, informers, clock).running(),
             ProductCounter(client, informers, clock).running(),
             FleetTraffic(client, informers, ground.fleet.index, clock).running(),
             rollouts.running(),

@@ -7,6 +7,7 @@ a product's token could take any node over by its name.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from skerry.api.baetyl_registration import PRODUCT_LABEL, RECORD, Product, Record, is_fingerprint
 from skerry.api.baetyl_v1alpha1 import NODE, Node, NodeMode, NodeSpec
-from skerry.api.errors import AlreadyExists
+from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, ObjectMeta, from_document, to_document
 from skerry.fleet.registration import ProofRefused, callback_request, new_record, require_proof
 from skerry.kit.clock import Clock, rfc3339
@@ -120,20 +121,26 @@ class Activation:
         if product.spec.enable_whitelist:
             raise errors.not_found("record", fingerprint.lower(), product.namespace)
         record = new_record(product, fingerprint, name=fingerprint.lower(), self_registered=True)
+        _require_short(record)
+        if not (has_node := await self._has_node(record)):  # else it would take a place of the quota for nothing
+            with suppress(AlreadyExists):
+                return (await self._registrar.add(product, [record]))[0]
+        # The same device asked twice at once; the other request was quicker.
+        if (found := await self._registrar.by_fingerprint(product, fingerprint)) is not None:
+            return found
+        raise _taken(record) if has_node else errors.not_found("record", fingerprint.lower(), product.namespace)
+
+    async def _has_node(self, record: Record) -> bool:
         try:
-            return (await self._registrar.add(product, [record]))[0]
-        except AlreadyExists as error:
-            # The same device asked twice at once; the other request was quicker.
-            if (found := await self._registrar.by_fingerprint(product, fingerprint)) is not None:
-                return found
-            raise errors.not_found("record", fingerprint.lower(), product.namespace) from error
+            await self._verbs.get(Target(NODE, record.namespace, record.spec.node_name))
+        except NotFound:
+            return False
+        return True
 
     async def _node(self, product: Product, record: Record, mode: NodeMode) -> Node:
         """Return the node that a device is; make it where it is missing."""
         name = record.spec.node_name
-        if len(common_name(product.namespace, name)) > COMMON_NAME_CHARACTERS_MAX:
-            longest = COMMON_NAME_CHARACTERS_MAX - len(common_name(product.namespace, ""))
-            raise errors.invalid(f"the node name {name} is too long for a certificate: at most {longest} characters")
+        _require_short(record)
         target = Target(NODE, product.namespace, name)
         labels = {**(product.metadata.labels or {}), PRODUCT_LABEL: product.name}
         wanted = Node(
@@ -157,7 +164,7 @@ class Activation:
             raise errors.BaetylError("ErrNodeNotReady", f"The node ({name}) is being deleted, please retry later.")
         made_for = (node.metadata.annotations or {}).get(RECORD_ANNOTATION)
         if record.spec.self_registered and record.status.node_uid != node.uid and made_for != record.uid:
-            raise errors.invalid(f"there is a node {name} already: register the device before it joins")
+            raise _taken(record)
         return node
 
     async def _mark_active(self, record: Record, node: Node, address: str) -> None:
@@ -170,3 +177,15 @@ class Activation:
         if name := product.spec.callback_name:
             callback = await read_callback(self._verbs, product.namespace, name)
             await self._callbacks.send(callback_request(callback, sent_along))
+
+
+def _require_short(record: Record) -> None:
+    """Refuse a node whose name does not fit into a certificate."""
+    name = record.spec.node_name
+    if len(common_name(record.namespace, name)) > COMMON_NAME_CHARACTERS_MAX:
+        longest = COMMON_NAME_CHARACTERS_MAX - len(common_name(record.namespace, ""))
+        raise errors.invalid(f"the node name {name} is too long for a certificate: at most {longest} characters")
+
+
+def _taken(record: Record) -> errors.BaetylError:
+    return errors.invalid(f"there is a node {record.spec.node_name} already: register the device before it joins")

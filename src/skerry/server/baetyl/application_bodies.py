@@ -4,6 +4,7 @@ Owns the merge and the errors that have words of their own. All other rules are 
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import ConfigDict
@@ -84,6 +85,7 @@ def _copied(application: Application) -> Document:
 
 
 async def _checked(asked: Asked, name: str, spec: Document, labels: Texts) -> Application:
+    certificates = _certificates(spec.get("volumes") or [])
     spec = {**spec, "volumes": [_volume(item) for item in spec.get("volumes") or ()]}
     for part in ("services", "initServices", "volumes"):
         _require_own_names(part, spec.get(part) or ())
@@ -92,7 +94,7 @@ async def _checked(asked: Asked, name: str, spec: Document, labels: Texts) -> Ap
     application = decode(APPLICATION, {"metadata": metadata, "spec": given}).object
     application.spec = written_by_user(application.spec)
     _require_mounted_volumes(application.spec)
-    await _require_references(asked, application)
+    await _require_references(asked, application, certificates)
     return application
 
 
@@ -127,7 +129,13 @@ def _require_mounted_volumes(spec: ApplicationSpec) -> None:
                 raise errors.BaetylError("ErrVolumeNotFoundWhenMount", message)
 
 
-async def _require_references(asked: Asked, application: Application) -> None:
+def _certificates(items: Items) -> set[str]:
+    """Return the secrets that volumes name as certificates."""
+    named = (item.get("certificate") for item in items)
+    return {str(each.get("name")) for each in named if isinstance(each, dict)}
+
+
+async def _require_references(asked: Asked, application: Application, certificates: AbstractSet[str]) -> None:
     """Refuse, as not found, an application that refers to what is not there."""
     for runtime in _runtimes(application.spec):
         if runtime and runtime not in FUNCTION_RUNTIMES:
@@ -137,7 +145,8 @@ async def _require_references(asked: Asked, application: Application) -> None:
         try:
             await asked.objects.get(Configuration if source.sort == "configuration" else Secret, source.name)
         except NotFound as error:
-            sort = "registry" if source.name in registries else source.sort.removesuffix("uration")
+            sorts = {**dict.fromkeys(certificates, "certificate"), **dict.fromkeys(registries, "registry")}
+            sort = "config" if source.sort == "configuration" else sorts.get(source.name, "secret")
             raise errors.not_found(sort, source.name, asked.namespace) from error
 
 

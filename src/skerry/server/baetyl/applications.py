@@ -1,5 +1,6 @@
 """Applications: services for every node that a selector matches."""
 
+from skerry.api.baetyl_application_rules import start_of
 from skerry.api.baetyl_applications import APPLICATION, Application
 from skerry.api.baetyl_secrets import TYPE_LABEL
 from skerry.api.baetyl_v1alpha1 import APP_NAME_LABEL
@@ -7,6 +8,7 @@ from skerry.api.core_v1 import Secret
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, R
 from skerry.fleet.applications import application_document, completed
+from skerry.kit.clock import Clock
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.application_bodies import ApplicationBody, created, replaced
 from skerry.server.baetyl.bodies import refuse_reserved
@@ -30,10 +32,12 @@ class Applications:
 
     Args:
         usage: tells their versions.
+        clock: tells which times have passed.
     """
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: Usage, clock: Clock) -> None:
         self._usage = usage
+        self._clock = clock
 
     def operations(self) -> list[Operation]:
         """Return what may be asked."""
@@ -57,6 +61,7 @@ class Applications:
         body = await asked.body(ApplicationBody)
         refuse_reserved(body.name)
         application = await created(asked, body)
+        self._require_to_come(application)
         try:
             return json(await self._view(asked, await asked.objects.create(application)))
         except AlreadyExists as error:
@@ -78,6 +83,8 @@ class Applications:
         old = await asked.objects.get(Application, asked.name)
         _require_visible(old)
         new = await replaced(asked, body, old)
+        if (new.spec.cron_status, new.spec.cron_time) != (old.spec.cron_status, old.spec.cron_time):
+            self._require_to_come(new)
 
         def change(application: Application) -> None:
             if application.spec.system:
@@ -94,6 +101,12 @@ class Applications:
             raise errors.BaetylError("ErrAppReferencedByNode", f"The app ({asked.name}) is a part of a node.")
         await asked.objects.delete(Application, asked.name)
         return success()
+
+    def _require_to_come(self, application: Application) -> None:
+        """Refuse an application that waits for a time that has passed; from kubectl, it begins at once."""
+        start = start_of(application.spec)
+        if start is not None and start <= self._clock.now():
+            raise errors.invalid(f"spec.cronTime: {application.spec.cron_time} has passed")
 
     async def _view(self, asked: Asked, application: Application) -> Document:
         """Write an application with all that follows from it; certificates and registries by what they are."""

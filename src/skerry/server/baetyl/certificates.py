@@ -116,14 +116,14 @@ class Certificates:
 def _pair(body: PairBody) -> dict[str, str]:
     """Return the data of a secret; raises BaetylError for what is no certificate with its key."""
     if not body.key or not body.certificate:
-        raise errors.invalid("key and certificate are required")
+        raise errors.invalid("data.key and data.certificate are required")
     try:
         key = serialization.load_pem_private_key(body.key.encode(), password=None)
         certificate = x509.load_pem_x509_certificate(body.certificate.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise errors.invalid("key and certificate must be PEM, the key without a password") from error
+        raise errors.invalid("data.key and data.certificate must be PEM, the key without a password") from error
     if _spki(key.public_key()) != _spki(certificate.public_key()):
-        raise errors.invalid("the key is not that of the certificate")
+        raise errors.invalid("data.key is not the key of data.certificate")
     return encoded({"key": body.key, "certificate": body.certificate})
 
 

@@ -1,13 +1,14 @@
 """Secrets, and credentials of image registries: core/v1 Secrets of two types, which do not see each other."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import orjson
 
 from skerry.api.baetyl_secrets import DESCRIPTION_ANNOTATION, TYPE_LABEL, SecretType
 from skerry.api.core_v1 import SECRET, Secret
-from skerry.api.errors import AlreadyExists
+from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, ObjectMeta
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts, refuse_reserved, updated_at
@@ -207,7 +208,8 @@ async def create_typed(asked: Asked, secret: Secret, secret_type: SecretType, de
 
 async def get_typed(asked: Asked, secret_type: SecretType) -> Secret:
     """Return the secret that the path names; raises BaetylError for one of another type."""
-    secret = await asked.objects.get(Secret, asked.name)
+    with _called(asked, secret_type):
+        secret = await asked.objects.get(Secret, asked.name)
     _require_type(asked, secret, secret_type)
     return secret
 
@@ -219,20 +221,31 @@ async def change_typed(asked: Asked, secret_type: SecretType, change: Callable[[
         _require_type(asked, secret, secret_type)
         change(secret)
 
-    return await asked.objects.change(Secret, asked.name, changed)
+    with _called(asked, secret_type):
+        return await asked.objects.change(Secret, asked.name, changed)
 
 
 async def delete_typed(asked: Asked, secret_type: SecretType) -> Response:
     """Delete the secret that the path names; raises BaetylError for one of another type."""
     refuse_reserved(asked.name)
     await get_typed(asked, secret_type)
-    await asked.objects.delete(Secret, asked.name)
+    with _called(asked, secret_type):
+        await asked.objects.delete(Secret, asked.name)
     return success()
+
+
+@contextmanager
+def _called(asked: Asked, secret_type: SecretType) -> Iterator[None]:
+    """Say what it would be that is not there: all types are secrets, and clients know them by other words."""
+    try:
+        yield
+    except NotFound as error:
+        raise errors.not_found(_SORTS[secret_type], asked.name) from error
 
 
 def _require_type(asked: Asked, secret: Secret, secret_type: SecretType) -> None:
     if (secret.metadata.labels or {}).get(TYPE_LABEL) != secret_type:
-        raise errors.not_found(_SORTS[secret_type], asked.name, asked.namespace)
+        raise errors.not_found(_SORTS[secret_type], asked.name)
 
 
 def secret_summary(secret: Secret) -> Document:

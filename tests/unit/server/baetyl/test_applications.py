@@ -1,8 +1,6 @@
-"""Applications through the front door of fleets: every route, and every refusal that the facts name."""
+"""Applications through the front door of fleets: what takes more than one request; of that, `facts` has every one."""
 
 from typing import Any
-
-import pytest
 
 from skerry.api.baetyl_applications import Application
 from tests.unit.server.baetyl.conftest import Door
@@ -65,69 +63,6 @@ async def test_lists_leave_out_what_runs(door: Door) -> None:
     assert found["items"][0]["createTime"]
 
 
-@pytest.mark.parametrize(
-    ("members", "word"),
-    [
-        ({"type": "vm"}, INVALID),
-        ({"selector": "a in ("}, INVALID),
-        ({"selector": f"a={'x' * 64}"}, INVALID),
-        ({"labels": {"a": "x" * 64}}, INVALID),
-        ({"services": [{"name": "web"}]}, INVALID),
-        ({"services": [{**SERVICE, "functionConfig": {"runtime": "python3"}}]}, INVALID),
-        ({"services": [{**SERVICE, "functions": [{"name": "f"}]}]}, INVALID),
-        ({"services": [{**SERVICE, "resources": {"limits": {"memory": "512a"}}}]}, INVALID),
-        ({"services": [{**SERVICE, "ports": [{"hostPort": 80}], "replica": 2}]}, INVALID),
-        ({"services": [{**SERVICE, "ports": [{"hostPort": 80}, {"hostPort": 80}]}]}, INVALID),
-        ({"services": "web"}, INVALID),
-        ({"services": [SERVICE, SERVICE]}, "ErrAppNameConflict"),
-        ({"volumes": [{"name": "v", "emptyDir": {}}] * 2}, "ErrAppNameConflict"),
-        ({"services": [{**SERVICE, "volumeMounts": [{"name": "v"}]}]}, "ErrVolumeNotFoundWhenMount"),
-        ({"type": "function"}, INVALID),
-        ({"type": "function", "registries": [{"name": "hub"}], "services": []}, NOT_FOUND),
-        ({"workload": "pod"}, INVALID),
-        ({"cronStatus": 1}, INVALID),
-        ({"autoScaleCfg": {"minReplicas": 2, "maxReplicas": 1}}, INVALID),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value),
-)
-async def test_what_breaks_a_rule_is_refused_and_stores_nothing(door: Door, members: Any, word: str) -> None:
-    status = 404 if word == NOT_FOUND else 400
-    assert (await door.refused("POST", "/v1/apps", body(**members), status=status))[0] == word
-    assert (await door.ask("GET", "/v1/apps"))["total"] == 0
-    await make(door)
-    assert (await door.refused("PUT", "/v1/apps/web", body(**members), status=status))[0] in {word, INVALID}
-
-
-async def test_names_that_are_taken_are_403_and_reserved_ones_are_refused_first(door: Door) -> None:
-    await make(door)
-    assert (await door.refused("POST", "/v1/apps", body(), status=403))[0] == IN_USE
-    assert (await door.refused("POST", "/v1/apps", body("my-baetyl", type="vm")))[0] == "nonBaetyl"
-    assert (await door.refused("DELETE", "/v1/apps/my-baetyl"))[0] == "nonBaetyl"
-    for name in ("", "x", "Web", "a" * 56):
-        assert (await door.refused("POST", "/v1/apps", body(name)))[0] == INVALID
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        ({"volumes": [{"name": "v", "config": {"name": "none"}}]}, "The (config) resource (none)"),
-        ({"volumes": [{"name": "v", "secret": {"name": "none"}}]}, "The (secret) resource (none)"),
-        ({"registries": [{"name": "none"}]}, "The (registry) resource (none)"),
-        ({"type": "function", "services": [FUNCTION]}, "The (config) resource (code)"),
-    ],
-    ids=["config", "secret", "registry", "code"],
-)
-async def test_what_an_application_names_must_be_there(door: Door, members: Any, message: str) -> None:
-    word, told = await door.refused("POST", "/v1/apps", body(**members), status=404)
-    assert (word, message in told) == (NOT_FOUND, True)
-
-
-async def test_an_unknown_runtime_is_not_found(door: Door) -> None:
-    service = {"name": "fun", "functionConfig": {"name": "", "runtime": "cobol"}}
-    told = await door.refused("POST", "/v1/apps", body(type="function", services=[service]), status=404)
-    assert told == (NOT_FOUND, "The (runtime) resource (cobol) is not found.")
-
-
 async def test_a_function_application_gets_image_port_and_mounts(door: Door) -> None:
     await door.ask("POST", "/v1/configs", {"name": "code"})
     made = await make(door, "fun", type="function", services=[FUNCTION])
@@ -167,13 +102,6 @@ async def test_an_application_can_be_copied_and_the_body_goes_before(door: Door)
     assert (await door.refused("POST", "/v1/apps?from=none", {"name": "new"}, status=404))[0] == NOT_FOUND
 
 
-async def test_the_type_stays(door: Door) -> None:
-    await make(door)
-    assert (await door.refused("PUT", "/v1/apps/web", body(type="helm")))[0] == INVALID
-    assert (await door.refused("PUT", "/v1/apps/none", body(), status=404))[0] == NOT_FOUND
-    assert (await door.refused("GET", "/v1/apps/none", status=404))[0] == NOT_FOUND
-
-
 async def system_application(door: Door, **labels: str) -> None:
     document = {"metadata": {"name": "core", "namespace": "default", "labels": labels}, "spec": {"system": True}}
     new = Application.model_validate(document)
@@ -191,12 +119,6 @@ async def test_parts_of_nodes_keep_labels_and_selector_and_stay_while_they_are_b
     assert (await door.refused("DELETE", "/v1/apps/core"))[0] == "ErrAppReferencedByNode"
     await door.ask("DELETE", "/v1/nodes/edge-1")
     await door.ask("DELETE", "/v1/apps/core")
-
-
-async def test_invisible_applications_are_not_shown(door: Door) -> None:
-    await system_application(door, **{"resource-invisible": "true"})
-    assert (await door.refused("GET", "/v1/apps/core"))[0] == "ErrResourceInvisible"
-    assert (await door.refused("PUT", "/v1/apps/core", {}))[0] == "ErrResourceInvisible"
 
 
 async def test_what_was_made_for_an_application_is_listed_by_its_kind(door: Door) -> None:

@@ -1,8 +1,6 @@
-"""Configurations through the front door of fleets: every route, and every refusal that the facts name."""
+"""Configurations through the front door of fleets: what takes more than one request; of that, `facts` has every one."""
 
 from typing import Any
-
-import pytest
 
 from skerry.api.baetyl_configurations import Configuration
 from tests.unit.server.baetyl.conftest import Door
@@ -71,40 +69,6 @@ async def test_items_are_read_by_their_type_and_of_one_key_the_last_one_counts(d
     assert made["data"] == [{"key": "a", "value": url}, {"key": "f", "value": function}]
 
 
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        ({"key": "x", "value": {"type": "kv", "value": 7}}, "data"),
-        ({"key": "x/y", "value": {"type": "kv", "value": "t"}}, "data[x/y]"),
-        ({"key": "_object_x", "value": {"type": "kv", "value": "t"}}, "may not begin"),
-        ({"key": "x", "value": {"type": "object"}}, "source"),
-        ({"key": "x", "value": {"type": "object", "source": "awss3", "object": "o"}}, "bucket"),
-        ({"key": "x", "value": {"type": "object", "source": "http"}}, "url"),
-        ({"key": "x", "value": {**FUNCTION, "source": "awss3", "bucket": "b"}}, "objects[x].object"),
-        ({"key": "x", "value": "text"}, "data.0.value"),
-        ({"value": {"type": "kv"}}, "data.0.key"),
-    ],
-    ids=["number", "bad-key", "prefix", "no-source", "no-bucket", "no-url", "function", "no-map", "no-key"],
-)
-async def test_items_that_are_incomplete_are_refused_by_their_path(door: Door, item: Any, message: str) -> None:
-    word, told = await door.refused("POST", "/v1/configs", {"name": "conf", "data": [item]})
-    assert (word, message in told) == (INVALID, True)
-
-
-async def test_names_that_are_taken_reserved_or_no_names_are_refused(door: Door) -> None:
-    await make(door)
-    assert (await door.refused("POST", "/v1/configs", {"name": "conf"}))[0] == INVALID
-    assert (await door.refused("POST", "/v1/configs", {"name": "my-baetyl-conf"}))[0] == "nonBaetyl"
-    assert (await door.refused("DELETE", "/v1/configs/my-baetyl-conf"))[0] == "nonBaetyl"
-    for name in ("", "Conf", "a" * 64):
-        assert (await door.refused("POST", "/v1/configs", {"name": name}))[0] == INVALID
-
-
-async def test_what_is_too_large_is_refused(door: Door) -> None:
-    large = {"key": "x", "value": {"type": "kv", "value": "x" * (3 << 20)}}
-    assert (await door.refused("POST", "/v1/configs", {"name": "conf", "data": [large]}))[0] == "ErrDataTooLarge"
-
-
 async def test_an_equal_update_changes_no_version_and_another_one_reaches_applications(door: Door) -> None:
     made = await make(door, TEXT, labels={"tier": "dev"})
     app = await use(door)
@@ -133,9 +97,3 @@ async def test_what_skerry_made_is_hidden_from_lists_and_keeps_its_labels(door: 
     assert len((await door.ask("GET", "/v1/configs?selector=baetyl-cloud-system"))["items"]) == 1
     assert "labels" in (await door.refused("PUT", "/v1/configs/conf", {"labels": {}}))[1]
     await door.ask("PUT", "/v1/configs/conf", {"labels": system, "description": "mine"})
-
-
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("GET", "/apps")])
-async def test_a_configuration_that_is_not_there_is_404(door: Door, method: str, path: str) -> None:
-    body: Any = {} if method == "PUT" else None
-    assert (await door.refused(method, f"/v1/configs/stranger{path}", body, status=404))[0] == NOT_FOUND

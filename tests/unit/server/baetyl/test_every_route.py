@@ -1,4 +1,4 @@
-"""What holds for every route of the fleet's API: who may not, what is not there, and bodies that can't be read.
+"""What holds for every route of the fleet's API: who may not, and bodies that can't be read.
 
 The routes are those of the OpenAPI document, so that a new one is held to the same.
 """
@@ -55,16 +55,6 @@ async def test_who_may_not_is_refused_before_anything_is_looked_at(door: FleetDo
             told = answer.json()
             assert (answer.status_code, told["code"]) == (status, "ErrRequestAccessDenied"), (method, path, answer.text)
             assert told["request-id"] == answer.headers["x-bce-request-id"] == "mine"
-
-
-async def test_what_is_not_there_is_404_and_says_what_it_would_be(door: FleetDoors) -> None:
-    for method, path, described in await routes(door):
-        if "{name}" not in path or method not in {"GET", "DELETE"}:
-            continue
-        answer = await door.http.request(method, concrete(path))
-        told = answer.json()
-        assert (answer.status_code, told["code"]) == (404, "ErrResourceNotFound"), (method, path, answer.text)
-        assert "resource (absent) is not found" in told["message"], (path, described["tags"])
 
 
 async def test_bodies_that_can_not_be_read_are_refused_and_make_nothing(door: FleetDoors) -> None:

@@ -55,22 +55,6 @@ async def test_the_slash_at_the_end_of_upstreams_route_is_taken(door: FleetDoors
     assert answer.json()["nodeName"] == "sn001"
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        (b"{", 400, "ErrRequestParamInvalid"),
-        (b"[]", 400, "ErrRequestParamInvalid"),
-        (b"{}", 400, "ErrRequestParamInvalid"),
-        (b'{"batchName": "ghost", "fingerprintValue": "a"}', 404, "ErrResourceNotFound"),
-        (b'{"a":' * 5000 + b"1" + b"}" * 5000, 400, "ErrRequestParamInvalid"),
-        (b" " * 70_000, 400, "ErrDataTooLarge"),
-    ],
-)
-async def test_what_is_no_activation_is_refused(door: FleetDoors, body: bytes, status: int, code: str):
-    answer = await door.device.post("/v1/active", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-
 async def test_a_refused_activation_carries_the_id_of_its_request(door: FleetDoors):
     answer = await door.device.post("/v1/active", json={}, headers={"x-bce-request-id": "abc"})
     assert answer.headers["x-bce-request-id"] == answer.json()["request-id"] == "abc"
@@ -127,17 +111,6 @@ async def test_the_program_is_fetched_whole(door: FleetDoors):
     assert answer.content == await asyncio.to_thread(RUNTIME.path.read_bytes)
 
 
-@pytest.mark.parametrize("name", ["setup.sh", "agent.json", "skerry-runtime.tar.gz", "other"])
-@pytest.mark.parametrize("held", ["", "x", "0" * 100])
-async def test_without_a_token_nothing_is_fetched(door: FleetDoors, name: str, held: str):
-    assert (await fetched(door, name, held, 400)).json()["code"] == "ErrInvalidToken"
-
-
-async def test_what_there_is_not_is_not_found(door: FleetDoors):
-    await node(door)
-    assert (await fetched(door, "metrics.yml", await token(door), 404)).json()["code"] == "ErrResourceNotFound"
-
-
 async def test_a_token_for_one_use_gives_one_configuration(door: FleetDoors):
     await node(door)
     held = await token(door, "/v1/nodes/n1/init?once=true")
@@ -162,17 +135,6 @@ async def test_the_token_of_a_node_that_was_deleted_opens_nothing_of_its_success
     await fetched(door, "agent.json", held, 404)
     await node(door)
     await fetched(door, "agent.json", held, 404)
-
-
-async def test_a_command_for_what_there_is_not_is_not_found(door: FleetDoors):
-    told = await door.refused("GET", "/v1/nodes/ghost/init", status=404)
-    assert told == "ErrResourceNotFound: The (node) resource (ghost) is not found."
-
-
-async def test_a_command_in_a_mode_that_there_is_not_is_refused(door: FleetDoors):
-    await node(door)
-    await door.ask("GET", "/v1/nodes/n1/init?mode=native")
-    assert "mode" in await door.refused("GET", "/v1/nodes/n1/init?mode=android")
 
 
 async def test_a_server_that_is_asked_under_no_name_gives_no_command(door: FleetDoors):

@@ -1,15 +1,13 @@
-"""Products and records: every route, what it answers, and what it refuses."""
+"""Products and records: what takes more than one request; of that, `facts` has every one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from skerry.api.baetyl_registration import RECORD, Product, Record
 from skerry.api.errors import Forbidden
 from skerry.server.auth import ADMINISTRATORS, User
-from skerry.server.baetyl.products import GENERATED_MAX
 from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 
@@ -44,64 +42,6 @@ async def test_a_product_keeps_what_is_said_of_it(door: FleetDoors):
     assert made["labels"] == {"site": "lyon", "baetyl-batch": "factory"}
     assert made["fingerprint"]["type"] == 36
     assert (await door.client.get(Product, "factory", namespace="default")).spec.quota_num == 3
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ({"name": "No Name"}, "metadata.name"),
-        ({"name": "x" * 64}, "metadata.name"),
-        ({"quotaNum": -1}, "quotaNum"),
-        ({"enableWhitelist": 2}, "enableWhitelist"),
-        ({"fingerprint": {"type": 0}}, "fingerprint.type"),
-        ({"fingerprint": {"type": 64}}, "fingerprint.type"),
-        ({"fingerprint": {"snPath": "sn"}}, "snPath"),
-        ({"securityType": "Cert"}, "securityType"),
-        ({"labels": {"a": "x" * 64}}, "63 characters"),
-        ({"labels": {"a b": "c"}}, "metadata.labels"),
-        ({"quotaNum": "3"}, "quotaNum"),
-        ([], "body"),
-    ],
-)
-async def test_a_product_that_breaks_a_rule_is_refused_by_name_of_the_field(door: FleetDoors, body: Any, message: str):
-    told = await door.refused("POST", "/v1/register", body)
-    assert told.startswith("ErrRequestParamInvalid: ")
-    assert message in told
-    assert (await door.ask("GET", "/v1/register"))["total"] == 0
-
-
-async def test_a_name_that_is_taken_is_refused(door: FleetDoors):
-    await door.product()
-    assert (await door.refused("POST", "/v1/register", {"name": "factory"})).startswith("ErrDatabase")
-
-
-async def test_a_callback_that_there_is_not_is_not_found(door: FleetDoors):
-    told = await door.refused("POST", "/v1/register", {"callbackName": "erp"}, 404)
-    assert told == "ErrResourceNotFound: The (callback) resource (erp) is not found."
-    await door.product()
-    await door.refused("PUT", "/v1/register/factory", {"callbackName": "erp"}, 404)
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", ""),
-        ("PUT", ""),
-        ("DELETE", ""),
-        ("GET", "/init"),
-        ("POST", "/record"),
-        ("GET", "/record"),
-        ("GET", "/record/r"),
-        ("PUT", "/record/r"),
-        ("DELETE", "/record/r"),
-        ("POST", "/generate"),
-        ("GET", "/download"),
-    ],
-)
-async def test_of_a_product_that_there_is_not_nothing_is_found(door: FleetDoors, method: str, path: str):
-    body = {"num": 1} if path == "/generate" else {}
-    told = await door.refused(method, f"/v1/register/ghost{path}", body, 404)
-    assert told == "ErrResourceNotFound: The (batch) resource (ghost) is not found."
 
 
 async def test_of_a_product_only_some_things_change_and_what_is_left_out_stays(door: FleetDoors):
@@ -178,39 +118,6 @@ async def test_a_record_is_found_by_a_name_of_its_own(door: FleetDoors):
     assert told == "ErrResourceNotFound: The (record) resource (press) is not found."
 
 
-@pytest.mark.parametrize(
-    "body", [{"fingerprintValue": "SN1"}, {"fingerprintValue": "sn1"}, {"name": "press", "fingerprintValue": "SN2"}]
-)
-async def test_a_fingerprint_or_a_name_that_is_taken_is_refused_and_takes_no_place(door: FleetDoors, body: Any):
-    await door.product()
-    await door.ask("POST", "/v1/register/factory/record", {"fingerprintValue": "SN1", "name": "press"})
-    assert (await door.refused("POST", "/v1/register/factory/record", body)).startswith("ErrDatabase")
-    assert (await door.client.get(Product, "factory", namespace="default")).status.records == 1
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ({"fingerprintValue": "a b"}, "fingerprintValue"),
-        ({"fingerprintValue": "x" * 64}, "fingerprintValue"),
-        ({"name": "a_b"}, "name"),
-        ({"nodeName": "Node"}, "nodeName"),
-        ({"fingerprintValue": 1}, "fingerprintValue"),
-    ],
-)
-async def test_a_record_that_breaks_a_rule_is_refused_and_takes_no_place(door: FleetDoors, body: Any, message: str):
-    await door.product()
-    assert message in await door.refused("POST", "/v1/register/factory/record", body)
-    assert (await door.client.get(Product, "factory", namespace="default")).status.records == 0
-
-
-async def test_records_beyond_the_quota_are_refused(door: FleetDoors):
-    await door.product(quotaNum=1)
-    await door.ask("POST", "/v1/register/factory/record", {})
-    told = await door.refused("POST", "/v1/register/factory/record", {})
-    assert told == "ErrRegisterQuotaNumOut: Number reached the upper limit (1)"
-
-
 async def test_generated_records_are_listed_and_downloaded(door: FleetDoors):
     await door.product(quotaNum=100)
     made = await door.ask("POST", "/v1/register/factory/generate", {"num": 70})
@@ -224,23 +131,6 @@ async def test_generated_records_are_listed_and_downloaded(door: FleetDoors):
     assert answer.headers["content-type"] == "application/octet-stream"
     assert sorted(answer.text.splitlines()) == sorted(made["items"])
     assert answer.text.endswith("\n")
-
-
-@pytest.mark.parametrize(
-    ("num", "code"),
-    [
-        (0, "ErrRequestParamInvalid"),
-        (-1, "ErrRequestParamInvalid"),
-        (6, "ErrRegisterQuotaNumOut"),
-        (GENERATED_MAX + 1, "ErrRequestParamInvalid"),
-        ("x", "ErrRequestParamInvalid"),
-        (None, "ErrRequestParamInvalid"),
-    ],
-)
-async def test_no_records_are_made_where_not_all_can_be(door: FleetDoors, num: Any, code: str):
-    await door.product(quotaNum=5)
-    assert (await door.refused("POST", "/v1/register/factory/generate", {"num": num})).startswith(code)
-    assert (await door.ask("GET", "/v1/register/factory/record"))["total"] == 0
 
 
 async def test_the_record_of_a_device_that_joined_tells_it_and_stays(door: FleetDoors):
