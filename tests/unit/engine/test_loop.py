@@ -23,11 +23,12 @@ LARGE_BYTES = 8 * 1024 * 1024
 
 
 class Server:
-    """Answers with the target. `/wait…` says that it waits, `/spin` does not; both until `released`."""
+    """Answers with the target: `/wait…` (it says that it waits) and `/spin` when `released`, `/hold` when `let_go`."""
 
     def __init__(self, leadership: Leadership) -> None:
         self._leadership = leadership
         self.released = threading.Event()
+        self.let_go = threading.Event()
         self.begun = threading.Semaphore(0)
         self.worked = threading.Event()
 
@@ -41,6 +42,8 @@ class Server:
             assert self.released.wait(SECONDS_MAX)
         elif target == b"/spin":
             assert self.released.wait(SECONDS_MAX)
+        elif target == b"/hold":
+            assert self.let_go.wait(SECONDS_MAX)
         elif target == b"/large":
             body = bytes(LARGE_BYTES)
         elif target == b"/defect":
@@ -121,6 +124,7 @@ def running(threads_max: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runni
         yield running
     finally:
         running.server.released.set()
+        running.server.let_go.set()
         running.leadership.stop()
         running.until(lambda statistics: not statistics["threads"])
         running.loop.close()
@@ -180,6 +184,42 @@ def test_with_every_thread_taken_the_next_request_is_answered_by_the_first_to_be
     running.server.released.set()
     assert next_one.result() == b"/next"
     assert {each.result() for each in waiting} == {b"/wait"}
+
+
+def ask_together(running: Running, threads: ThreadPoolExecutor, *targets: str) -> list[socket.socket]:
+    """Have requests read at once, on connections of their own, by the one of two threads that is not taken."""
+    clients = [running.connect() for _ in targets]
+    for client in clients:
+        assert asked(client, "/") == b"/"  # it is accepted
+        running.server.begun.acquire()
+    held = begin(running, threads, "/hold")
+    begin(running, threads, "/wait")
+    for client, target in zip(clients, targets, strict=True):
+        client.sendall(f"GET {target} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+    running.server.let_go.set()
+    assert held[0].result(SECONDS_MAX) == b"/hold"
+    return clients
+
+
+@pytest.mark.parametrize("threads_max", [2])
+@pytest.mark.parametrize("lasts", ["/wait/too", "/spin"])
+def test_an_answer_is_not_held_back_by_a_request_that_was_read_with_its_own_and_lasts(
+    running: Running, threads: ThreadPoolExecutor, lasts: str
+):
+    quick, slow = ask_together(running, threads, "/quick", lasts)
+    assert read_body(quick) == b"/quick"
+    running.server.released.set()
+    assert read_body(slow) == lasts.encode()
+
+
+@pytest.mark.parametrize("threads_max", [2])
+@pytest.mark.parametrize("lasts", ["/wait/too", "/spin"])
+def test_what_was_read_is_answered_by_the_next_leader(running: Running, threads: ThreadPoolExecutor, lasts: str):
+    slow, quick = ask_together(running, threads, lasts, "/quick")
+    running.server.begun.acquire()
+    running.server.released.set()
+    assert read_body(quick) == b"/quick"
+    assert read_body(slow) == lasts.encode()
 
 
 def test_a_connection_whose_turn_outlasted_the_lead_is_answered_again(running: Running, threads: ThreadPoolExecutor):
