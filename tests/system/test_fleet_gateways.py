@@ -1,9 +1,11 @@
 """Gateways on the nodes of a fleet: a control plane without a node of its own, and an agent, each a real process."""
 
+import base64
 import signal
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,98 +14,15 @@ import orjson
 import pytest
 
 from skerry.testing.agent_fleet import AgentFleet
+from skerry.testing.edge_node import FUNCTIONS, GATEWAYS, PLUGINS, ROUTES, SELECTOR, Edge, gateway
 from skerry.testing.manifests import answering, edge_function
 from skerry.testing.plugins import built
+from skerry.testing.ports import own_port
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 from skerry.testing.stable_address import StableAddress
 from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
-
-SELECTOR = "skerry.dev/node-selector"
-GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways"
-ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
-FUNCTIONS = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions"
-PLUGINS = "/apis/extensions.istio.io/v1alpha1/namespaces/default/wasmplugins"
-PORTS_TRIED = 10
-PRINTING = 'export default { async fetch() { console.log("asked for"); return new Response("one"); } };'
-
-
-@dataclass
-class Edge:
-    """A node that runs a Gateway with a function behind it."""
-
-    fleet: AgentFleet
-    clients: httpx.Client
-    port: int = 0
-
-    def create(self, path: str, document: Any) -> None:
-        answer = self.fleet.http.post(path, json=document)
-        assert answer.status_code == 201, answer.text
-
-    def change(self, path: str, patch: Any) -> None:
-        headers = {"content-type": "application/merge-patch+json"}
-        answer = self.fleet.http.patch(path, content=orjson.dumps(patch), headers=headers)
-        assert answer.status_code == 200, answer.text
-
-    def status(self, path: str) -> Any:
-        return self.fleet.http.get(path).json().get("status") or {}
-
-    def condition(self, path: str, kind: str) -> Any:
-        found = [each for each in self.status(path).get("conditions") or () if each["type"] == kind]
-        return found[0] if found else {"status": "", "message": ""}
-
-    def until_true(self, path: str, kind: str) -> None:
-        until(lambda: self.condition(path, kind)["status"] == "True", f"{path} is {kind}: {self.status(path)}")
-
-    def answer(self) -> httpx.Response | None:
-        """Ask the node's Gateway; None where nobody listens."""
-        try:
-            return self.clients.get(f"http://127.0.0.1:{self.port}/")
-        except httpx.HTTPError:
-            return None
-
-    def until_answer(self, text: str) -> None:
-        def answered() -> bool:
-            found = self.answer()
-            return found is not None and found.text == text
-
-        until(answered, f"the node answers {text}; its agent says: {self.agent_log()[-4000:]}")
-
-    def agent_log(self) -> str:
-        return (self.fleet.folder / "n1" / "agent.log").read_text()
-
-    def open_gateway(self) -> None:
-        """Have the Gateway listen, at a port that is free: another process may take it before Envoy does."""
-        for _ in range(PORTS_TRIED):
-            self.port = free_port()
-            listener = {"name": "http", "port": self.port, "protocol": "HTTP"}
-            self.change(f"{GATEWAYS}/edge", {"spec": {"listeners": [listener]}})
-
-            def judged() -> Any:
-                gateway = self.fleet.http.get(f"{GATEWAYS}/edge").json()
-                told = self.condition(f"{GATEWAYS}/edge", "Programmed")
-                is_present = told.get("observedGeneration") == gateway["metadata"]["generation"]
-                return told if is_present and told["status"] != "Unknown" else None
-
-            told = until(judged, f"the node has judged the Gateway; its agent says: {self.agent_log()[-4000:]}")
-            if told["status"] == "True":
-                return
-        raise AssertionError(f"no port could be had: {told}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
-
-
-def gateway(name: str, selector: str, port: int) -> Any:
-    listener = {"name": "http", "port": port, "protocol": "HTTP"}
-    return {
-        "metadata": {"name": name, "annotations": {SELECTOR: selector}},
-        "spec": {"gatewayClassName": "skerry", "listeners": [listener]},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -116,18 +35,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[
         fleet.find()
         edge = Edge(fleet, clients)
         try:
-            for name, site in (("n1", "lyon"), ("n2", "nice")):
-                fleet.ask("POST", "/v1/nodes", {"name": name, "labels": {"site": site}})
-            engine: Any = {"engineCache": str(cache_dir / "engine"), "engineWorkers": 1}
-            fleet.agent("n1", "/v1/nodes/n1/init", **engine).start()
-            edge.create(FUNCTIONS, orjson.loads(edge_function("hello", PRINTING)))
-            backend = {"group": "extensions.apoxy.dev", "kind": "EdgeFunction", "name": "hello"}
-            spec = {"parentRefs": [{"name": "edge"}, {"name": "other"}], "rules": [{"backendRefs": [backend]}]}
-            edge.create(ROUTES, {"metadata": {"name": "hello"}, "spec": spec})
-            edge.create(GATEWAYS, gateway("edge", "site=lyon", free_port()))
-            edge.create(GATEWAYS, gateway("other", "site=nice", free_port()))
-            edge.open_gateway()
-            edge.until_answer("one")
+            fleet.ask("POST", "/v1/nodes", {"name": "n2", "labels": {"site": "nice"}})
+            edge.create(GATEWAYS, gateway("other", "site=nice", own_port()))
+            edge.begin(engineCache=str(cache_dir / "engine"), engineWorkers=1)
             yield edge
         finally:
             fleet.http.close()
@@ -203,6 +113,60 @@ def test_a_plugin_is_fetched_and_run_by_the_node(edge: Edge, repository: Path) -
     assert [each["node"] for each in edge.status(f"{PLUGINS}/mark")["gateways"]] == ["default/n1"]
 
 
+SECRETS = "/api/v1/namespaces/default/secrets"
+
+
+def certified(folder: Path, serial: int) -> dict[str, str]:
+    """Make a certificate for edge.test that signs itself; return it and its key as a Secret holds them."""
+    made = [folder / f"{serial}.crt", folder / f"{serial}.key"]
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-days", "1", "-subj", "/CN=edge.test", "-addext", "subjectAltName=DNS:edge.test"]
+    command = [*make, "-set_serial", str(serial), "-out", str(made[0]), "-keyout", str(made[1])]
+    subprocess.run(command, check=True, capture_output=True)
+    return {
+        name: base64.b64encode(path.read_bytes()).decode()
+        for name, path in zip(("tls.crt", "tls.key"), made, strict=True)
+    }
+
+
+def shown_at(port: int, trusted: Path) -> tuple[int, str]:
+    """Return the serial number of the certificate that is shown for edge.test, and what is answered; 0 for nobody."""
+    context = ssl.create_default_context(cafile=str(trusted))
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
+            context.wrap_socket(plain, server_hostname="edge.test") as tls,
+        ):
+            shown: Any = tls.getpeercert()
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: tls.recv(65_536), b""))
+    except OSError:
+        return 0, ""
+    return int(shown["serialNumber"], 16), answer.decode()
+
+
+def test_a_gateway_of_https_shows_the_certificate_that_it_names_on_its_node_and_the_next_one(
+    edge: Edge, tmp_path: Path
+) -> None:
+    first, ports = certified(tmp_path, 4711), list[int]()
+    edge.create(SECRETS, {"metadata": {"name": "edge-tls"}, "type": "kubernetes.io/tls", "data": first})
+
+    def secure() -> list[Any]:
+        ports.append(own_port())
+        tls = {"certificateRefs": [{"name": "edge-tls"}]}
+        return [{"name": "https", "port": ports[-1], "protocol": "HTTPS", "hostname": "edge.test", "tls": tls}]
+
+    edge.open_gateway(secure)
+    serial, answer = until(lambda: _whole(shown_at(ports[-1], tmp_path / "4711.crt")), "it answers over TLS")
+    assert (serial, answer.splitlines()[0]) == (4711, "HTTP/1.1 200 OK")
+    edge.change(f"{SECRETS}/edge-tls", {"data": certified(tmp_path, 4712)})
+    until(lambda: _whole(shown_at(ports[-1], tmp_path / "4712.crt")), "it shows the certificate that came in its place")
+
+
+def _whole(found: tuple[int, str]) -> tuple[int, str] | None:
+    return found if found[0] and "200 OK" in found[1] else None
+
+
 def test_a_node_serves_and_restarts_without_its_control_plane_and_takes_changes_once_that_is_back(edge: Edge) -> None:
     fleet = edge.fleet
     fleet.skerry.kill()
@@ -210,13 +174,17 @@ def test_a_node_serves_and_restarts_without_its_control_plane_and_takes_changes_
     agent = fleet.agents["n1"]
     assert agent.stop() == 0
     assert edge.answer() is None
-    agent.start()
+    with socket.create_server(("127.0.0.1", edge.port)):  # another has the port meanwhile, and lets it go later
+        before = edge.agent_log()
+        agent.start()
+        until(lambda: "envoy refused a resource" in edge.agent_log().removeprefix(before), "the port is not to be had")
     edge.until_answer("one")
     fleet.skerry.start()
     fleet.find()
     code = orjson.loads(edge_function("hello", answering("two")))["spec"]["template"]["code"]
     edge.change(f"{FUNCTIONS}/hello", {"spec": {"template": {"code": code}}})
     edge.until_answer("two")
+    edge.until_true(f"{GATEWAYS}/edge", "Programmed")
 
 
 def test_a_gateway_that_selects_a_node_no_more_ends_there(edge: Edge) -> None:

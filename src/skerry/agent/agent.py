@@ -240,7 +240,7 @@ async def run_agent(
         for directory in (settings.functions_dir, settings.filters_dir, settings.plugins_dir):
             await run_blocking(executor, partial(directory.mkdir, parents=True, exist_ok=True))
         await stack.enter_async_context(background(*node_slice.loops))
-        xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket))
+        xds = await stack.enter_async_context(serve_xds(settings.envoy.xds_socket, on_refusals=wakeup.set))
         trial = Trial(trial_settings(settings.envoy), wakeup.set)
         filter_trial = FilterTrial(wakeup.set)
         filters = FilterStage(

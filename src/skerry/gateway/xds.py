@@ -9,7 +9,7 @@ there is no queue, each push is computed from the difference between the snapsho
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,9 +43,14 @@ STOP_SECONDS_MAX = 1.0
 
 
 class XdsServer:
-    """The server, as `serve_xds` yields it. Its methods belong to the event loop that serves."""
+    """The server, as `serve_xds` yields it. Its methods belong to the event loop that serves.
 
-    def __init__(self) -> None:
+    Args:
+        on_refusals: called whenever Envoy refuses something else than before, or nothing any more.
+    """
+
+    def __init__(self, on_refusals: Callable[[], None]) -> None:
+        self._on_refusals = on_refusals
         self._snapshot = EMPTY
         self._generation = 0
         self._applied_generation = 0
@@ -100,9 +105,9 @@ class XdsServer:
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(self._write(stream, wakeup, context), name="xds-writer")
                 async for request in requests:
-                    before = len(stream.rejections())
+                    before = stream.rejections()
                     stream.receive(request)
-                    self._note_rejections(request, grew=len(stream.rejections()) > before)
+                    self._note_rejections(request, before, stream.rejections())
                     await self._note_progress(stream)
                     wakeup.set()
                 writer.cancel()
@@ -130,10 +135,12 @@ class XdsServer:
                 await self._note_progress(stream)
                 return
 
-    def _note_rejections(self, request: Any, *, grew: bool) -> None:
+    def _note_rejections(self, request: Any, before: Sequence[Rejection], after: Sequence[Rejection]) -> None:
         if request.HasField("error_detail"):
             REJECTIONS.labels(request.type_url.rpartition(".")[2]).inc()
-        if grew:
+        if after != before:
+            self._on_refusals()
+        if len(after) > len(before):
             log.warning("envoy refused a resource", type=request.type_url, error=request.error_detail.message)
 
     async def _note_progress(self, stream: Stream) -> None:
@@ -154,14 +161,18 @@ class _Service(AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # grp
 
 
 @asynccontextmanager
-async def serve_xds(socket_path: str) -> AsyncIterator[XdsServer]:
+async def serve_xds(socket_path: str, *, on_refusals: Callable[[], None] = lambda: None) -> AsyncIterator[XdsServer]:
     """Serve xDS on a Unix socket for the length of the block.
+
+    Args:
+        socket_path: where Envoy connects.
+        on_refusals: see `XdsServer`.
 
     Raises:
         StartError: the socket can't be bound.
     """
     check_socket_path(socket_path)
-    xds = XdsServer()
+    xds = XdsServer(on_refusals)
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", REQUEST_BYTES_MAX)], maximum_concurrent_rpcs=STREAMS_MAX
     )

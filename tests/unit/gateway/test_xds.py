@@ -183,6 +183,28 @@ async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_els
         assert rejection.name == "c"
 
 
+async def test_whoever_reports_hears_of_a_refusal_and_of_its_end_and_of_no_repetition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skerry.gateway.xds.REFUSED_RETRY_SECONDS", 0.01)
+    path, heard = tmp_path / "xds.sock", list[tuple[str, ...]]()
+    taken = Snapshot.of([pack("l", Listener(name="l"))])
+
+    def hear() -> None:
+        heard.append(tuple(each.message for each in xds.rejections()))
+
+    async with serve_xds(str(path), on_refusals=hear) as xds, connect(path) as client:
+        generation = xds.set_snapshot(taken)
+        await client.subscribe(LISTENER_TYPE)
+        for _ in range(3):
+            await client.answer(await client.read(), error="port taken")
+        assert (await client.take())[0] == "Listener"
+        await client.subscribe(CLUSTER_TYPE)
+        assert (await client.take())[0] == "Cluster"  # so the one before has been taken
+        assert await xds.wait_until_applied(generation, timeout_seconds=SECONDS) == ()
+    assert heard == [("port taken",), ()]
+
+
 async def test_a_changed_plugin_is_one_response_and_a_refused_one_is_told(tmp_path: Path) -> None:
     def plugins(**versions: str) -> Snapshot:
         extensions = [
