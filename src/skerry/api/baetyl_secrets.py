@@ -1,12 +1,13 @@
 """Secrets, registries and certificates of a fleet: core/v1 Secrets, told apart by the label `secret-type`. Pure.
 
-Owns the label and which keys each type has. Does not own secrets: they are core/v1's, and serve every front door.
+Owns the label, which keys each type has, and how much it holds. Does not own secrets: they are core/v1's, and serve
+every front door.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
-from skerry.api.fields import FieldError, not_supported, required
+from skerry.api.fields import FieldError, not_supported, required, too_long
 
 TYPE_LABEL: Final = "secret-type"
 
@@ -22,15 +23,34 @@ REQUIRED_KEYS: Mapping[str, tuple[str, ...]] = {
 DESCRIPTION_ANNOTATION: Final = "cloud.baetyl.io/description"
 
 
-def typed_secret_errors(labels: Mapping[str, str] | None, keys: Iterable[str]) -> Iterator[FieldError]:
-    """Yield what a secret with these labels breaks by the keys of its data; one without the label breaks nothing."""
+#: Of all keys and values of a secret of a fleet together: it goes to every node that mounts it. Upstream's own bound.
+DATA_BYTES_MAX: Final = 64 * 1024
+
+
+def data_bytes(data: Mapping[str, bytes]) -> int:
+    """Return what is measured against `DATA_BYTES_MAX`."""
+    return sum(len(key.encode()) + len(value) for key, value in data.items())
+
+
+def typed_secret_errors(
+    labels: Mapping[str, str] | None, keys: Iterable[str], data: Mapping[str, bytes]
+) -> Iterator[FieldError]:
+    """Yield what a secret with these labels breaks; one without the label breaks nothing.
+
+    Args:
+        labels: of the secret.
+        keys: of its data.
+        data: what of that can be read.
+    """
     secret_type = (labels or {}).get(TYPE_LABEL)
     if secret_type is None:
         return
     if secret_type not in REQUIRED_KEYS:
         yield not_supported(f"metadata.labels[{TYPE_LABEL}]", secret_type, REQUIRED_KEYS)
         return
-    given = set(keys)
+    given = {key for key in keys if data.get(key) != b""}
     for key in REQUIRED_KEYS[secret_type]:
         if key not in given:
             yield required(f"data[{key}]", f"a secret of the type {secret_type} needs it")
+    if data_bytes(data) > DATA_BYTES_MAX:
+        yield too_long("data", DATA_BYTES_MAX)

@@ -122,7 +122,7 @@ def _validate_secret(secret: Secret, old: Secret | None) -> Iterator[FieldError]
             yield invalid(f"data[{key}]", "<omitted>", "must be base64 encoded; plain text goes into stringData")
     if size > DATA_BYTES_MAX:
         yield too_long("data", DATA_BYTES_MAX)
-    yield from typed_secret_errors(secret.metadata.labels, data)
+    yield from typed_secret_errors(secret.metadata.labels, data, plain)
     keys, check = _REQUIRED_KEYS.get(secret.type, ((), len))
     for key in keys:
         if key not in data:

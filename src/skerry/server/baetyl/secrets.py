@@ -4,9 +4,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import orjson
-
-from skerry.api.baetyl_secrets import DESCRIPTION_ANNOTATION, TYPE_LABEL, SecretType
+from skerry.api.baetyl_secrets import DATA_BYTES_MAX, DESCRIPTION_ANNOTATION, TYPE_LABEL, SecretType, data_bytes
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.model import Document, ObjectMeta
@@ -20,8 +18,6 @@ from skerry.server.operations import json
 
 #: What secrets of a type are called.
 _SORTS: Mapping[SecretType, str] = {"config": "secret", "registry": "registry", "certificate": "certificate"}
-#: The largest data of a secret, as JSON; upstream's own bound.
-DATA_BYTES_MAX = 64 * 1024
 
 
 class SecretBody(Body):
@@ -179,9 +175,10 @@ class Registries:
 
 def encoded(data: dict[str, str]) -> dict[str, str]:
     """Write values as Secrets hold them; raises BaetylError where they are over `DATA_BYTES_MAX`."""
-    if len(orjson.dumps(data)) > DATA_BYTES_MAX:
+    written = {key: value.encode() for key, value in data.items()}
+    if data_bytes(written) > DATA_BYTES_MAX:
         raise errors.BaetylError("ErrDataTooLarge", f"The data is over its limit of {DATA_BYTES_MAX} bytes.")
-    return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {key: base64.b64encode(value).decode() for key, value in written.items()}
 
 
 def decoded(secret: Secret) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """Secrets, registries and certificates through the front door of fleets."""
 
+import base64
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from skerry.api.baetyl_secrets import DATA_BYTES_MAX, TYPE_LABEL
 from skerry.api.core_v1 import Secret
+from skerry.api.errors import Invalid
+from skerry.api.model import ObjectMeta
 from skerry.kit.clock import SystemClock
 from skerry.server.tls import open_authority
 from tests.unit.server.baetyl.conftest import Door
@@ -38,6 +42,19 @@ async def test_a_secret_is_made_shown_changed_and_deleted(door: Door) -> None:
     assert (changed["data"], changed["description"]) == ({"b": "2"}, "")
     assert await door.ask("DELETE", "/v1/secrets/key") == {"success": True}
     assert (await door.refused("GET", "/v1/secrets/key", status=404))[0] == NOT_FOUND
+
+
+async def test_kubectl_may_keep_no_more_in_a_secret_of_a_fleet_than_its_own_door(door: Door) -> None:
+    def secret(name: str, size: int, labels: dict[str, str] | None) -> Secret:
+        content = base64.b64encode(b"x" * size).decode()
+        return Secret(metadata=ObjectMeta(name=name, namespace="default", labels=labels), data={"a": content})
+
+    most, fleet = DATA_BYTES_MAX - len("a"), {TYPE_LABEL: "config"}
+    await door.client.create(secret("most", most, fleet))
+    await door.ask("PUT", "/v1/secrets/most", {"data": {"a": "y" * most}})
+    with pytest.raises(Invalid, match="data: Too long: may not be more than 65536 bytes"):
+        await door.client.create(secret("more", most + 1, fleet))
+    await door.client.create(secret("other", most + 1, None))
 
 
 async def test_a_changed_secret_reaches_applications_and_a_used_one_stays(door: Door) -> None:
