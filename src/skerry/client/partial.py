@@ -5,8 +5,8 @@ some hundred bytes instead of some thousand; and none of them sees what a Secret
 """
 
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from skerry.api.model import Document, OwnerReference
 
@@ -14,8 +14,7 @@ from skerry.api.model import Document, OwnerReference
 _OWNERS_REMEMBERED = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PartialMetadata:
+class PartialMetadata(NamedTuple):
     """Identity, age, owners and end of an object; the fields are those of `ObjectMeta`."""
 
     name: str
@@ -27,8 +26,7 @@ class PartialMetadata:
     owner_references: tuple[OwnerReference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartialObject:
+class PartialObject(NamedTuple):
     """An object of any kind, by its metadata alone."""
 
     metadata: PartialMetadata

@@ -7,7 +7,7 @@ by main). Both speak documents and raise `api.errors.ApiError`; tests/contract/c
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
@@ -16,8 +16,7 @@ Propagation = Literal["Background", "Foreground", "Orphan"]
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
+class WatchEvent(NamedTuple):
     """One event of a watch. A BOOKMARK's document holds nothing but `metadata.resourceVersion`."""
 
     type: EventType
@@ -28,8 +27,7 @@ class WatchEvent:
 WatchBatch = Sequence[WatchEvent]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a request is about.
 
     Attributes:

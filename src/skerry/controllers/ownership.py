@@ -9,7 +9,6 @@ that of the object's own owners and dependents; a change that touches none of it
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from skerry.api.kinds import Kind
@@ -55,8 +54,7 @@ class Ref(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(NamedTuple):
     """One owner reference, resolved.
 
     Attributes:
@@ -70,8 +68,7 @@ class Tie:
     blocks: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """What of an object matters to ownership.
 
     Attributes:

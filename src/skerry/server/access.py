@@ -5,15 +5,14 @@ Owns the question, its answer and the refusal's words. `authorization` answers i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skerry.api.errors import Forbidden
 from skerry.api.rbac_v1 import PolicyRule
 from skerry.server.auth import User
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """What someone wants to do.
 
     Attributes:

@@ -27,16 +27,30 @@ from skerry.store.recent import Recent
 from skerry.store.records import EVERYTHING, Batch, Event, Key, Progress, Scope, Statistics
 from skerry.store.settings import LogSettings
 
+#: Tells of an event whether a watcher is to be woken for it.
+Wants = Callable[[Event], bool]
+
 
 class Watch:
     """One watcher's place in the log: an async iterator, for one task at a time.
 
     It yields tuples of events (never empty), and `Progress`: once as soon as it has caught up with the log,
     then every `progress_seconds` in which it is up to date. It ends when the log is closed.
+
+    Args:
+        hub: tells it of what is new.
+        scope: which events it yields.
+        after_revision: it begins with the first event after this one.
+        progress_seconds: how often to tell progress; infinite for never.
+        wants: tells of an event of the scope whether it is worth a wake-up, which costs more than most answers to this;
+            asked on the event loop. What is not wanted may be yielded all the same, with what is. None for all.
     """
 
-    def __init__(self, hub: "Hub", scope: Scope, *, after_revision: int, progress_seconds: float) -> None:
+    def __init__(
+        self, hub: "Hub", scope: Scope, *, after_revision: int, progress_seconds: float, wants: Wants | None = None
+    ) -> None:
         self.scope = scope
+        self._wants = wants
         self._hub = hub
         #: Every event of the scope up to here was handed out.
         self._position = after_revision
@@ -104,17 +118,24 @@ class Watch:
         self._position = taken[-1].revision if self._behind else self._hub.through
         return taken
 
-    def tell(self, newest_revision: int, *, after_revision: int) -> None:
-        """Take note that the events that follow `after_revision` in the window have some of the scope.
+    def tell(self, events: Sequence[Event], *, after_revision: int) -> None:
+        """Take note that the events that follow `after_revision` in the window have these of the scope.
 
         Args:
-            newest_revision: of the last one that is.
+            events: in their order, never empty.
             after_revision: every earlier event was told of.
         """
-        if not self._behind and newest_revision > self._position:
-            self._position = max(self._position, after_revision)
-            self._behind = True
-            self._wakeup.set()
+        if self._behind or events[-1].revision <= self._position or not self._wants_some(events):
+            return
+        self._position = max(self._position, after_revision)
+        self._behind = True
+        self._wakeup.set()
+
+    def _wants_some(self, events: Sequence[Event]) -> bool:
+        try:
+            return self._wants is None or any(map(self._wants, events))
+        except Exception:  # noqa: BLE001 - the watcher meets it, in its own task; nobody else is to lose the events
+            return True
 
     def set_live(self, *, live: bool) -> None:
         """Take note of joining or leaving the hub."""
@@ -158,11 +179,14 @@ class Hub:
         return self.is_working and self.window_start <= revision <= self.through
 
     @contextmanager
-    def watch(self, scope: Scope, *, after_revision: int, progress_seconds: float) -> Iterator[Watch]:
-        """Hold a watch for the length of the block."""
+    def watch(
+        self, scope: Scope, *, after_revision: int, progress_seconds: float, wants: Wants | None = None
+    ) -> Iterator[Watch]:
+        """Hold a watch for the length of the block; see `Watch`."""
         if len(self._watches) >= self.settings.watchers_max:
             raise Overloaded("watchers_max", self.settings.watchers_max)
-        with self.follow(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
+        watch = Watch(self, scope, after_revision=after_revision, progress_seconds=progress_seconds, wants=wants)
+        with self._held(watch):
             self._watches.add(watch)
             try:
                 yield watch
@@ -170,9 +194,13 @@ class Hub:
                 self._watches.discard(watch)
 
     @contextmanager
-    def follow(self, scope: Scope, *, after_revision: int, progress_seconds: float = inf) -> Iterator[Watch]:
+    def follow(self, scope: Scope, *, after_revision: int) -> Iterator[Watch]:
         """Hold a watch of the store itself, which does not count among the watchers."""
-        watch = Watch(self, scope, after_revision=after_revision, progress_seconds=progress_seconds)
+        with self._held(Watch(self, scope, after_revision=after_revision, progress_seconds=inf)) as watch:
+            yield watch
+
+    @contextmanager
+    def _held(self, watch: Watch) -> Iterator[Watch]:
         try:
             yield watch
         finally:
@@ -241,13 +269,14 @@ class Hub:
         events = [event for event in batch.events if event.revision > self.through]
         self._recent.add(events)
         before, self.through = self.through, max(self.through, batch.through)
-        newest: dict[Scope, int] = {}
+        told: defaultdict[Scope, list[Event]] = defaultdict(list)
         for event in events:
             for scope in scopes_of(event.key):
-                newest[scope] = event.revision
-        for scope, revision in newest.items():
-            for watch in self._live.get(scope, ()):
-                watch.tell(revision, after_revision=before)
+                if scope in self._live:
+                    told[scope].append(event)
+        for scope, of_scope in told.items():
+            for watch in self._live[scope]:
+                watch.tell(of_scope, after_revision=before)
         self._after_turn()
 
     def _let_all_go(self) -> None:

@@ -18,7 +18,7 @@ from skerry.store.cache import Cache, Replica
 from skerry.store.compaction import Compactor
 from skerry.store.driver import Driver, check_revision
 from skerry.store.errors import Compacted, ValueTooLarge
-from skerry.store.hub import Hub, Watch
+from skerry.store.hub import Hub, Wants, Watch
 from skerry.store.records import (
     Bounds,
     Entry,
@@ -218,6 +218,7 @@ class RevisionLog:
         name: str | None = None,
         after_revision: int,
         progress_seconds: float | None = None,
+        wants: Wants | None = None,
     ) -> AsyncIterator[Watch]:
         """Follow the events after a revision for the length of the block; see `Watch` for what it yields.
 
@@ -227,6 +228,7 @@ class RevisionLog:
             name: None follows all.
             after_revision: such as that of a `Page`: the first event is the first one after it.
             progress_seconds: how often to tell progress; None for `LogSettings.progress_seconds`.
+            wants: which events are worth a wake-up; None for all. See `Watch`.
 
         Raises:
             Compacted: events after `after_revision` are gone; also later, while iterating, where compaction
@@ -238,7 +240,9 @@ class RevisionLog:
             check_revision(after_revision, await self._driver.bounds())
         progress_seconds = progress_seconds or self._settings.progress_seconds
         scope = Scope(resource, namespace, name)
-        with self._hub.watch(scope, after_revision=after_revision, progress_seconds=progress_seconds) as watch:
+        with self._hub.watch(
+            scope, after_revision=after_revision, progress_seconds=progress_seconds, wants=wants
+        ) as watch:
             yield watch
 
     async def compact(self, revision: int) -> None:

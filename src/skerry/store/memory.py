@@ -7,7 +7,6 @@ whole of its concurrency control. Memory is bounded by compaction, as disk is fo
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import islice
 
 from skerry.store.driver import Wake, check_revision
@@ -114,7 +113,7 @@ class MemoryDriver:
         if revision < self._compacted:
             raise Compacted(self._compacted)
         first = bisect_right(self._events, revision, key=lambda event: event.revision)
-        matching = (event for event in islice(self._events, first, None) if event.key in scope)
+        matching = (event for event in islice(self._events, first, None) if scope.covers(event.key))
         events = tuple(islice(matching, limit))
         if len(events) < limit:
             return Batch(events, through=max(revision, self._latest), more=False)
@@ -166,11 +165,11 @@ class MemoryDriver:
 
         for key in {key for key, _ in forms} & self._states.keys():
             self._states[key] = [
-                (revision, entry and replace(entry, value=forms.get((key, entry.value), entry.value)))
+                (revision, entry and entry._replace(value=forms.get((key, entry.value), entry.value)))
                 for revision, entry in self._states[key]
             ]
         self._events[:] = [
-            replace(event, value=form(event.key, event.value), previous=form(event.key, event.previous))
+            event._replace(value=form(event.key, event.value), previous=form(event.key, event.previous))
             for event in self._events
         ]
 

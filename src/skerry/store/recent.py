@@ -41,7 +41,7 @@ class Recent:
         for event in reversed(self._events):
             if event.revision <= revision:
                 break
-            if event.key in scope:
+            if scope.covers(event.key):
                 found.append(event)
         found.reverse()
         return found

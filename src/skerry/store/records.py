@@ -6,11 +6,10 @@ or "absent". An entry is the present state of a key; an event is the change that
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(NamedTuple):
     """The name of an entry.
 
     Attributes:
@@ -27,8 +26,7 @@ class Key:
         return f"{self.resource} {self.namespace}/{self.name}" if self.namespace else f"{self.resource} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """The state of a key.
 
     Attributes:
@@ -42,8 +40,7 @@ class Entry:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """The change that one revision made.
 
     Attributes:
@@ -89,8 +86,7 @@ class Page:
     remaining: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What a reader wants to see; None wants all.
 
     Attributes:
@@ -103,7 +99,8 @@ class Scope:
     namespace: str | None = None
     name: str | None = None
 
-    def __contains__(self, key: Key) -> bool:
+    def covers(self, key: Key) -> bool:
+        """Tell whether an entry is of it."""
         return (
             (self.resource is None or self.resource == key.resource)
             and (self.namespace is None or self.namespace == key.namespace)
@@ -114,8 +111,7 @@ class Scope:
 EVERYTHING = Scope()
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One conditional change.
 
     Attributes:

@@ -77,6 +77,38 @@ async def test_progress_passes_events_of_other_resources(log: RevisionLog) -> No
         assert await events_until(watch, last) == []
 
 
+async def test_a_watch_is_woken_for_what_it_wants_alone(log: RevisionLog) -> None:
+    async with (
+        log.watch("secrets", after_revision=0, wants=lambda event: event.key.name == "b") as watch,
+        log.watch("secrets", after_revision=0) as other,
+    ):
+        assert await anext(watch) == Progress(0)
+        await events_until(other, await put(log, "a", "a"))  # so that these have been handed out
+        last = await put(log, "b")
+        assert [event.key.name for event in await events_until(watch, last)] == ["b"]
+
+
+async def test_what_nobody_wants_is_told_of_as_progress(log: RevisionLog) -> None:
+    async with log.watch("secrets", after_revision=0, wants=lambda _: False) as watch:
+        assert await anext(watch) == Progress(0)
+        last = await put(log, "a", "b")
+        assert await events_until(watch, last) == []
+
+
+async def test_a_watcher_that_can_not_tell_what_it_wants_gets_all_and_hurts_no_other(log: RevisionLog) -> None:
+    def fails(_: Event) -> bool:
+        raise ValueError("this value is not what was expected")
+
+    async with (
+        log.watch("secrets", after_revision=0, wants=fails) as watch,
+        log.watch("secrets", after_revision=0) as other,
+    ):
+        assert await anext(watch) == await anext(other) == Progress(0)
+        last = await put(log, "a")
+        for each in (watch, other):
+            assert [event.revision for event in await events_until(each, last)] == [last]
+
+
 async def test_many_writers_and_watchers_agree_on_one_gapless_order(log: RevisionLog) -> None:
     written: list[int] = []
 

@@ -1,7 +1,7 @@
 """What the verbs are asked and what they answer: plain data, no HTTP."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
@@ -16,8 +16,7 @@ Subresource = Literal["", "status", "finalize"]
 VersionMatch = Literal["", "Exact", "NotOlderThan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a verb acts on.
 
     Attributes:

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from skerry.server.verbs import answers
 from skerry.server.verbs.reading import Reader, check_selectable, parse_revision
@@ -50,8 +51,7 @@ class Moment:
     encoded: dict[Any, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """A change as a watcher sees it."""
 
     type: ChangeType
@@ -99,7 +99,9 @@ class Watcher:
             listing = ListOptions(options.selection, resource_version=options.resource_version, version_match=match)
             initial = await self._reader.list(target, listing)
             after = initial.revision
-        fields = options.selection.fields
+        fields, wants = options.selection.fields, None
+        if options.selection:
+            wants = partial(self._concerns, target, options.selection)
         try:
             async with (
                 self._log.watch(
@@ -109,6 +111,7 @@ class Watcher:
                     name=fields.value_of("metadata.name"),
                     after_revision=after,
                     progress_seconds=BOOKMARK_SECONDS,
+                    wants=wants,
                 ) as changes,
                 aclosing(self._follow(target, options.selection, (after, changes))) as seen,
             ):
@@ -117,6 +120,10 @@ class Watcher:
             raise answers.too_old(after, error.oldest) from error
         except store.FutureRevision as error:
             raise answers.too_new(after, error.current) from error
+
+    def _concerns(self, target: Target, selection: Selection, event: Event) -> bool:
+        """Tell whether a selection sees anything of a change: most see nothing of most, and are not woken for it."""
+        return _observe(target, self._moments.of(event), selection) is not None
 
     async def _follow(
         self, target: Target, selection: Selection, since: tuple[int, AsyncIterator[Sequence[Event] | Progress]]
