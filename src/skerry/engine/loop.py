@@ -84,6 +84,8 @@ class Loop:
     def lead(self) -> None:
         """Run the loop for as long as this thread leads."""
         while self._answer_all():
+            if self._now >= self._tidies_at:  # here nothing is between its reading and its answer
+                self._tidy(self._now)
             ready = self._selector.select(max(0.0, self._tidies_at - self._now))
             self._now = now = time.monotonic()
             for key, events in ready[:READ_TOGETHER_MAX]:  # the others will be reported again
@@ -91,8 +93,6 @@ class Loop:
                     self._take_notice(key.fileobj, now)
                 elif self._advance(key.data, events, now):
                     self._asking.append(key.data)
-            if now >= self._tidies_at and not self._asking:
-                self._tidy(now)
 
     def _advance(self, connection: Connection, events: int, now: float) -> bool:
         """Do what a connection is ready for; returns whether there is something to answer."""

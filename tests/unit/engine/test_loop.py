@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -318,6 +319,30 @@ def test_a_connection_is_free_while_what_its_answer_left_goes_on(running: Runnin
     assert running.server.worked.wait(SECONDS_MAX)
     assert asked(sock, "/next") == b"/next"
     assert not running.loop.wait_until_drained(0)
+
+
+def test_an_idle_connection_ends_while_another_has_requests_all_the_time(
+    running: Running, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(RequestReader, "idle_seconds_max", 0.05)
+    idle, busy = running.connect(), running.connect()
+    assert asked(idle, "/first") == b"/first"
+
+    def ask_on() -> None:
+        with suppress(OSError):  # ended, in the end
+            while True:
+                busy.sendall(b"GET /on HTTP/1.1\r\nhost: a\r\n\r\n" * 1_000)
+
+    def take_on() -> None:
+        with suppress(OSError):
+            while busy.recv(1 << 20):
+                pass
+
+    both = [threads.submit(ask_on), threads.submit(take_on)]
+    assert idle.recv(1) == b""
+    busy.shutdown(socket.SHUT_RDWR)
+    for each in both:
+        each.result(SECONDS_MAX)
 
 
 def test_a_full_worker_gives_each_connection_a_turn(running: Running, monkeypatch: pytest.MonkeyPatch):
