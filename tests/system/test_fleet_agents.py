@@ -26,6 +26,8 @@ pytestmark = pytest.mark.system
 
 #: How long the control plane is away.
 AWAY_SECONDS = 60.0
+#: Has a container answer at a socket of its node.
+AT_NODE = "import os, sys\nsys.argv[1] += os.environ['BAETYL_NODE_NAME']\n"
 #: Writes its configuration, and again whatever comes: until the program is started anew.
 PROGRAM = 'cat etc/conf.yml >> "$TOLD"; exec sleep 1000'
 
@@ -54,8 +56,8 @@ def podman(repository: Path) -> Iterator[Podman | None]:
 def nodes(fleet: AgentFleet, podman: Podman | None) -> tuple[str, str, str]:
     """Join three: by a command of its own, by what a person enters, and by the name of the machine."""
     fleet.ask("POST", "/v1/nodes", {"name": "n1", "labels": {"site": "lyon"}})
-    fleet.agent("n1", "/v1/nodes/n1/init", on="box-1").start()
     containers = {"containerHost": podman.host, "containerNetwork": NETWORK} if podman else {}
+    fleet.agent("n1", "/v1/nodes/n1/init", on="box-1", **containers).start()
     for product, kind, on in (("entered", 2, "box-2"), ("named", 4, "box-3")):
         wishes = {"name": product, "enableWhitelist": 0, "fingerprint": {"type": kind}, "labels": {"site": product}}
         fleet.ask("POST", "/v1/register", wishes)
@@ -134,7 +136,7 @@ def answers() -> Iterator[Path]:
 
 
 def answering(fleet: AgentFleet, nodes: tuple[str, str, str], podman: Podman | None, answers: Path) -> dict[str, Path]:
-    """Have a program answer on every node, and a container on the second; return where, by node or `container`."""
+    """Have a program answer on every node, and a container on two; return where: of containers, by `in-NODE`."""
     program = [sys.executable, "-c", ANSWERING]
     script = {"name": "main", "command": ["sh", "-c", f'exec "$0" "$@" {answers}/$BAETYL_NODE_NAME', *program]}
     fleet.ask("POST", "/v1/apps", application("steady", "site in (lyon, entered, named)", script))
@@ -143,14 +145,18 @@ def answering(fleet: AgentFleet, nodes: tuple[str, str, str], podman: Podman | N
         container = {
             "name": "main",
             "image": PYTHON_IMAGE,
-            "command": ["/usr/bin/python3", "-c", ANSWERING],
-            "args": ["/answers/container"],
+            "command": [
+                "/usr/bin/python3",
+                "-c",
+                f"import os, sys\nsys.argv[1] += os.environ['BAETYL_NODE_NAME']\n{ANSWERING}",
+            ],
+            "args": ["/answers/in-"],
             "volumeMounts": [{"name": "answers", "mountPath": "/answers"}],
         }
         volumes = [{"name": "answers", "hostPath": {"path": str(answers)}}]
-        contained = application("contained", "site=entered", container, volumes=volumes, mode="kube")
+        contained = application("contained", "site in (lyon, entered)", container, volumes=volumes, mode="kube")
         fleet.ask("POST", "/v1/apps", contained)
-        where["container"] = answers / "container"
+        where |= {f"in-{node}": answers / f"in-{node}" for node in nodes[:2]}
     return where
 
 
@@ -169,7 +175,7 @@ def test_agents_restart_and_what_they_run_goes_on_while_the_control_plane_is_awa
         killed = time.monotonic()
         for node, how in zip(nodes, (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM), strict=True):
             until(lambda node=node: alone(node), f"{node} is refused its reports")  # type: ignore[misc]
-            with lives.ended(*(name for name in where if name == node or (name, node) == ("container", nodes[1]))):
+            with lives.ended(node):
                 assert agents[node].stop(how) == (0 if how == signal.SIGTERM else -how)
                 agents[node].start()
         lives.until_asked_for(AWAY_SECONDS, since=killed)
@@ -180,10 +186,12 @@ def test_agents_restart_and_what_they_run_goes_on_while_the_control_plane_is_awa
             fleet.until_status(node, "steady", "Running")
         kept = agents["n1"].home / "data" / "status.json"
         until(lambda: json.loads(kept.read_text())["link"] == "websocket", "a node has a link again")
-    for name in where:
+    for name in nodes:
         seen = lives.of(name)
         assert len([life for life in seen if life != GAP]) == 2, f"{name} was ended once, with its agent: {seen}"
         assert seen[-1] != GAP, f"{name} answers no more: {seen}"
+    for name in where.keys() - set(nodes):
+        assert len(lives.of(name)) == 1, f"{name} went on without its agent: {lives.of(name)}"
     for name in ("steady", "contained"):
         fleet.http.delete(f"/v1/apps/{name}")
     if podman is None:

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 
 from skerry.agent.member.applications import Applications, Runner
-from skerry.agent.member.containers import ContainerPolicy, Containers, connected
+from skerry.agent.member.container_specs import ContainerPolicy
+from skerry.agent.member.containers import Containers, connected
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import LinkError
 from skerry.agent.member.function_front import FunctionFront

@@ -1,49 +1,51 @@
 """Runs applications as containers, through Docker's API: Docker's own engine, or podman's.
 
-An instance is one container, made for the length of its application's life here. The engine starts it again where it
-ends, and keeps its log. Owns these containers, which its label tells from others; those of an agent that was killed are
-removed when their application begins again.
+An instance is one container (`container_specs`). The engine starts it again where it ends, and keeps its log. Owns
+these containers, which a label tells from others. They go on while the agent is away, however that came: it finds them
+again, and leaves those alone that are still as they are to be (`SPEC_LABEL`, ADR 0042).
 """
 
 import asyncio
-import resource
+import hashlib
 import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import docker
+import orjson
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
-from docker.types import LogConfig, Mount, Ulimit
 from docker.utils import parse_repository_tag
 
 from skerry.agent.member.container_logs import Tail, printed_by
+from skerry.agent.member.container_specs import (
+    APPLICATION_LABEL,
+    NODE_LABEL,
+    SPEC_LABEL,
+    ContainerPolicy,
+    WantedContainer,
+    wanted_container,
+)
 from skerry.agent.member.documents import Application
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
-from skerry.agent.member.limits import FILES_MAX, PROCESSES_MAX, allowed, cpu_cores, memory_bytes
 from skerry.agent.member.registries import credentials_of
 from skerry.agent.member.states import InstanceState, States, Status
-from skerry.agent.member.volumes import Volumes
-from skerry.api.baetyl_application_services import Service, ServicePort
+from skerry.agent.member.volumes import CONTAINERS, Volumes
 from skerry.fleet.log_wishes import LogWish
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background, run_blocking
 
 log = get_logger(__name__)
 
-#: Marks what is ours, with the name of its node; the second names the application.
-NODE_LABEL, APPLICATION_LABEL = "skerry.node", "skerry.application"
-
 #: What applications call it.
-MODE = "kube"
+MODE = CONTAINERS
 API_VERSION = "1.41"
 THREADS_MAX = 4
 #: Of one call; a pull tells nothing meanwhile, so it has a time of its own.
@@ -52,35 +54,12 @@ PULL_SECONDS_MAX = 1800.0
 #: How often states are looked at, and how long SIGTERM may take before SIGKILL follows.
 LOOK_SECONDS = 2.0
 DRAIN_SECONDS = 10
-#: Of a container's log on disk, twice.
-LOG_BYTES_MAX = 10 * 1024 * 1024
 #: How often containers are listed again, where one of them went meanwhile.
 LIST_TRIES = 20
 LIST_AGAIN_SECONDS = 0.1
 _SAID_CHARACTERS_MAX = 1000
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerPolicy:
-    """What this node lets containers do.
-
-    Attributes:
-        privileged: whether they may do all that this machine may.
-        network: the engine's network for those that do not use the machine's own; "" for its default.
-    """
-
-    privileged: bool = False
-    network: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A container that is to run."""
-
-    instance: Instance
-    create: Mapping[str, Any]
 
 
 class Containers:
@@ -122,19 +101,43 @@ class Containers:
         return self._running(application, wanted)
 
     @asynccontextmanager
-    async def _running(self, application: Application, wanted: Sequence[_Wanted]) -> AsyncIterator[States]:
-        await self._remove(application.name)
+    async def _running(self, application: Application, wanted: Sequence[WantedContainer]) -> AsyncIterator[States]:
+        is_ended = True
         try:
+            kept = await self._kept(application, wanted)
             for each in wanted:
-                await self._call(partial(self._start, each))
+                if each.name not in kept:
+                    await self._call(partial(self._start, each))
             states = _Seen(is_job=application.is_job)
             names = {each.instance.name: each.instance.service.name for each in wanted}
             look = partial(self._look, names, states)
             await look()
             async with background(("agent.containers", partial(_for_ever, look))):
                 yield states.present
+        except asyncio.CancelledError:
+            is_ended = False  # the agent ends, not the application
+            raise
         finally:
-            await self._remove(application.name)
+            if is_ended:
+                await self._remove(application.name)
+
+    async def _kept(self, application: Application, wanted: Sequence[WantedContainer]) -> set[str]:
+        """Remove the containers of an application that are not what is wanted; return the names of the others."""
+        specs = await self._call(lambda: {each.name: self._spec(each) for each in wanted})
+        kept = set()
+        for container in await self._of(application.name):
+            name, goes_on = str(container.name), {"running", "exited"} if application.is_job else {"running"}
+            if name in specs and specs[name] == container.labels.get(SPEC_LABEL) and container.status in goes_on:
+                kept.add(name)
+            else:
+                await self._call(partial(_end, container))
+        return kept
+
+    def _spec(self, wanted: WantedContainer) -> str:
+        """Return the digest of all that a container is made of."""
+        image = str(self._client.images.get(wanted.create["image"]).id)
+        parts = [wanted.create, image, self._volumes.layout(wanted.instance.application)]
+        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     async def _call(self, call: Callable[[], T], *, seconds: float = CALL_SECONDS_MAX) -> T:
         """Make a blocking call; raises ApplicationError where the engine refuses, is away or takes too long."""
@@ -156,47 +159,9 @@ class Containers:
                 raise ApplicationError(f"no container engine answers at {self._host}: {error.strerror}") from error
         return call()
 
-    def _container(self, instance: Instance) -> _Wanted:
+    def _container(self, instance: Instance) -> WantedContainer:
         """Lay out an instance, and see that it may run; raises ApplicationError, OSError."""
-        application, service = instance.application, instance.service
-        if not service.image:
-            raise ApplicationError("it has no image")
-        if service.security and service.security.privileged and not self._policy.privileged:
-            raise ApplicationError("this node does not let containers be privileged")
-        on_host = service.host_network or application.host_network
-        create: dict[str, Any] = {
-            "image": service.image,
-            "name": f"skerry-{self._node}-{instance.name}",
-            "labels": {NODE_LABEL: self._node, APPLICATION_LABEL: application.name, **(service.labels or {})},
-            "environment": instance.environment(self._node, MODE),
-            "mounts": self._mounts(instance),
-            "devices": [
-                f"{each.device_path}:{each.device_path}:{each.policy or 'rwm'}" for each in service.devices or ()
-            ],
-            "hostname": service.hostname,
-            "working_dir": service.working_dir,
-            "privileged": bool(service.security and service.security.privileged),
-            "restart_policy": _restart_policy(application),
-            "ulimits": _ulimits(),
-            "pids_limit": PROCESSES_MAX,
-            "log_config": LogConfig(type="json-file", config={"max-size": str(LOG_BYTES_MAX), "max-file": "2"}),
-            **_limits(service),
-        }
-        if service.command:
-            create["entrypoint"] = list(service.command)
-        if service.args:
-            create["command"] = list(service.args)
-        if on_host:
-            create["network_mode"] = "host"
-        else:
-            create["ports"] = dict(_published(each) for each in service.ports or () if each.host_port)
-            if self._policy.network:
-                create["network_mode"] = self._policy.network
-        return _Wanted(instance, create)
-
-    def _mounts(self, instance: Instance) -> list[Mount]:
-        mounts = self._volumes.mounts(instance)
-        return [Mount(f"/{each.place}", str(each.source), type="bind", read_only=each.read_only) for each in mounts]
+        return wanted_container(instance, self._volumes.mounts(instance, anew=False), self._node, self._policy)
 
     async def _bring_image(self, instance: Instance) -> None:
         """Have an image here, by the service's policy; the registry is asked where it is not."""
@@ -223,8 +188,10 @@ class Containers:
             return False
         return True
 
-    def _start(self, wanted: _Wanted) -> None:
-        self._client.containers.create(**wanted.create).start()
+    def _start(self, wanted: WantedContainer) -> None:
+        self._volumes.mounts(wanted.instance)
+        labels = {**wanted.create["labels"], SPEC_LABEL: self._spec(wanted)}
+        self._client.containers.create(**{**wanted.create, "labels": labels}).start()
 
     def printed(
         self,
@@ -246,7 +213,7 @@ class Containers:
         return kept.splitlines(keepends=True)
 
     async def remove_all_but(self, names: AbstractSet[str]) -> None:
-        """Remove what an agent that was killed left of other applications; without an engine there is nothing."""
+        """Remove what is left of other applications; without an engine there is nothing."""
         try:
             left = await self._call(self._found)
         except ApplicationError as error:
@@ -257,9 +224,12 @@ class Containers:
                 await self._call(partial(_end, container))
 
     async def _remove(self, application: str) -> None:
-        for container in await self._call(self._found):
-            if container.labels.get(APPLICATION_LABEL) == application:
-                await self._call(partial(_end, container))
+        for container in await self._of(application):
+            await self._call(partial(_end, container))
+
+    async def _of(self, application: str) -> list[Container]:
+        found = await self._call(self._found)
+        return [container for container in found if container.labels.get(APPLICATION_LABEL) == application]
 
     def _found(self) -> list[Container]:
         """Return this node's containers, those that have ended too."""
@@ -364,35 +334,3 @@ def _end(container: Container) -> None:
         container.remove(force=True)
     except NotFound:
         return
-
-
-def _restart_policy(application: Application) -> dict[str, Any]:
-    if not application.is_job:
-        return {"Name": "always"}
-    job = application.job_config
-    if job is not None and job.restart_policy == "OnFailure":
-        return {"Name": "on-failure", "MaximumRetryCount": job.backoff_limit if job.backoff_limit is not None else 6}
-    return {"Name": "no"}
-
-
-def _ulimits() -> list[Ulimit]:
-    """Bound what a process may have by what this one may give: engines' own defaults are refused by some kernels."""
-    bounds = {
-        "nofile": allowed(resource.RLIMIT_NOFILE, FILES_MAX),
-        "nproc": allowed(resource.RLIMIT_NPROC, PROCESSES_MAX),
-    }
-    return [Ulimit(name=name, soft=value, hard=value) for name, value in bounds.items()]
-
-
-def _published(port: ServicePort) -> tuple[str, Any]:
-    here: Any = (port.host_ip, port.host_port) if port.host_ip else port.host_port
-    return f"{port.container_port}/{port.protocol.lower()}", here
-
-
-def _limits(service: Service) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if memory := memory_bytes(service):
-        found["mem_limit"] = found["memswap_limit"] = memory
-    if cores := cpu_cores(service):
-        found["nano_cpus"] = int(cores * 10**9)
-    return found

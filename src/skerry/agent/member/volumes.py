@@ -12,6 +12,7 @@ import binascii
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,10 @@ from skerry.api.baetyl_application_services import Volume
 from skerry.kit.files import PRIVATE_DIRECTORY, PRIVATE_FILE, make_private_directory
 
 OBJECT_PREFIX = "_object_"
+#: The kind of applications that go on while the agent is away, and what they mount with them.
+CONTAINERS = "kube"
+#: Beside the folders of volumes: that they are whole, and since when.
+LAYOUT_FILE = ".laid-out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,15 @@ class Volumes:
         self._host = directory / "host"
 
     def lay_out(self, application: Application, files: Files) -> None:
-        """Make the folders of an application's volumes, anew; raises ApplicationError, OSError."""
-        root = self._volumes / application.name / application.version
+        """Make the folders of an application's volumes, anew, but under containers that may go on.
+
+        Raises:
+            ApplicationError: something of it can't be a file.
+            OSError: something can't be written.
+        """
+        root = self._root(application)
+        if application.kind == CONTAINERS and self.layout(application):
+            return
         shutil.rmtree(root, ignore_errors=True)
         try:
             for volume in application.volumes or ():
@@ -97,9 +109,25 @@ class Volumes:
                     folder = root / volume.name
                     make_private_directory(folder)
                     _fill(folder, files.texts.get(volume.name, {}), files.fetched.get(volume.name, {}))
+            make_private_directory(root)
+            (root / LAYOUT_FILE).write_text(f"{_boot()} {uuid.uuid4()}")
         except BaseException:
             shutil.rmtree(root, ignore_errors=True)  # of a disk that is full, all that there is is given back
             raise
+
+    def layout(self, application: Application) -> str:
+        """Return the id of an application's folders, another whenever they are made anew; "" where they are not whole.
+
+        What was made before this machine was started may have been lost in part, so it counts as not whole.
+        """
+        try:
+            boot, _, layout = (self._root(application) / LAYOUT_FILE).read_text().partition(" ")
+        except FileNotFoundError:
+            return ""
+        return layout if boot == _boot() else ""
+
+    def _root(self, application: Application) -> Path:
+        return self._volumes / application.name / application.version
 
     def user_of(self, application: str) -> User | None:
         """Return who an application's programs run as; None for who runs this one. Raises ApplicationError, OSError."""
@@ -136,10 +164,16 @@ class Volumes:
                 os.chown(mount.source, *user)
                 mount.source.chmod(stat.S_ISGID | stat.S_IRWXU | stat.S_IRWXG)
 
-    def mounts(self, instance: Instance) -> list[Mounted]:
-        """Return what an instance mounts, with empty folders made anew; raises ApplicationError, OSError."""
+    def mounts(self, instance: Instance, *, anew: bool = True) -> list[Mounted]:
+        """Return what an instance mounts; raises ApplicationError, OSError.
+
+        Args:
+            instance: whose.
+            anew: whether its folders are emptied, which those of a container that goes on are not.
+        """
         application, service, root = instance.application, instance.service, self._instance(instance)
-        shutil.rmtree(root, ignore_errors=True)
+        if anew:
+            shutil.rmtree(root, ignore_errors=True)
         make_private_directory(root)
         volumes = {volume.name: volume for volume in application.volumes or ()}
         found = []
@@ -171,7 +205,7 @@ class Volumes:
             source = root / ".empty" / volume.name
             make_private_directory(source)
             return source
-        return self._volumes / application.name / application.version / volume.name
+        return self._root(application) / volume.name
 
     def remove(self, name: str, *, but: str = "") -> None:
         """Remove the files of an application, but those of one version."""
@@ -191,6 +225,14 @@ class Volumes:
                 if folder.name not in names:
                     shutil.rmtree(folder)
         self._users.forget_all_but(names)
+
+
+def _boot() -> str:
+    """Return the id of this machine's start; "" where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _let_pass(folder: Path, root: Path) -> None:
