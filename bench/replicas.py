@@ -5,13 +5,15 @@ list and create objects of the same content, and tell watchers of a new one. Rea
 revision. All run the whole time, on the same disk, with TLS, and sync what they acknowledge. Each round measures one
 after the other, while those that are not meant are stopped (SIGSTOP); a figure is the median of the rounds, in
 parentheses its ratio to that of the first number of replicas. `wrk`, one process an endpoint, shares the cores with
-them, so besides the rate stands what a request takes of processor time, in the servers and in PostgreSQL: where a core
-each is to be had, that is what counts. etcd is asked through its JSON gateway, so that the clients are the same.
+them: it waits its turn for one, and what is read again and again it puts into words once. Besides the rate stands what
+a request takes of processor time, in the servers, in PostgreSQL and in `wrk`: where a core each is to be had, that of
+the servers is what counts. etcd is asked through its JSON gateway, so that the clients are the same.
 """
 
 import argparse
 import asyncio
 import itertools
+import resource
 import statistics
 import tempfile
 import threading
@@ -26,7 +28,7 @@ from typing import TypeVar
 
 import uvloop
 from api import Connection, close, milliseconds, row, table, trust
-from rig import Measured, Target, cpu_seconds, wrk
+from rig import Measured, Target, cpu_seconds, waits_its_turn, wrk
 from side_by_side import (
     CONNECTIONS,
     Dialect,
@@ -55,11 +57,19 @@ STARTS = itertools.count(100_000, 100_000)
 
 #: `number` is one of those that are there, or the next that is not.
 _LUA = """
-local number = {first}
-request = function()
-  number = {is_new} and number + 1 or math.random(0, {objects} - 1)
+local number, made = {first}, {{}}
+local function make()
   local digits = string.format("%08d", number)
   return wrk.format("{method}", {path}, nil, {body})
+end
+request = function()
+  if {is_new} then
+    number = number + 1
+    return make()
+  end
+  number = math.random(0, {objects} - 1)
+  made[number] = made[number] or make()
+  return made[number]
 end
 """
 
@@ -105,12 +115,12 @@ class Round:
     """What was seen in one: requests a second, seconds of the slowest endpoint's p99, and how busy the servers were.
 
     Attributes:
-        processor: microseconds of a request, of the endpoints, and of PostgreSQL.
+        processor: microseconds of a request, of the endpoints, of PostgreSQL, and of `wrk`.
     """
 
     rate: float
     p99: float
-    processor: tuple[float, float]
+    processor: tuple[float, float, float]
 
 
 def load(store: Store, kind: Kind, seconds: int) -> Round:
@@ -121,16 +131,21 @@ def load(store: Store, kind: Kind, seconds: int) -> Round:
     rate = sum(one.rate for one in found)
     if not rate:
         raise SystemExit(f"{store.name}: nothing was answered in {seconds} s of {kind.name}: is the machine busy?")
-    own, others = (
+    own, others, clients = (
         (now - start) / (rate * seconds) * 1e6 for now, start in zip(processor_seconds(store), before, strict=True)
     )
-    return Round(rate, max(one.p99 for one in found) / 1e3, (own, others))
+    return Round(rate, max(one.p99 for one in found) / 1e3, (own, others, clients))
 
 
-def processor_seconds(store: Store) -> tuple[float, float]:
-    """Return what the endpoints have taken so far, and what PostgreSQL has."""
+def processor_seconds(store: Store) -> tuple[float, float, float]:
+    """Return what the endpoints have taken so far, what PostgreSQL has, and what clients that have ended."""
     server = store.postgres.process if store.postgres else None
-    return cpu_seconds(endpoint.pid for endpoint in store.endpoints), tree_seconds(server.pid) if server else 0.0
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (
+        cpu_seconds(endpoint.pid for endpoint in store.endpoints),
+        tree_seconds(server.pid) if server else 0.0,
+        ended.ru_utime + ended.ru_stime,
+    )
 
 
 @contextmanager
@@ -157,7 +172,7 @@ def ask(store: Store, endpoint: Endpoint, kind: Kind, seconds: int) -> Measured:
     made = vars(kind.make(store.dialect))
     first = next(STARTS) if kind.is_new else 0
     target = Target(0, endpoint.header, url=endpoint.access.server)
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+    with waits_its_turn(), tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_LUA.format(first=first, is_new=str(kind.is_new).lower(), objects=OBJECTS, **made))
         script.flush()
         return wrk(target, seconds, script=Path(script.name), connections=CONNECTIONS // len(store.endpoints))
@@ -237,7 +252,8 @@ def print_requests(arrangements: Sequence[Store], options: argparse.Namespace) -
             [statistics.median(part) for part in zip(*(one.processor for one in rounds), strict=True)]
             for rounds in found.values()
         ]
-        row("processor time of one", [f"{own:,.0f} µs" + f" + {other:,.0f}" * (other > 0) for own, other in busy])
+        row("processor time of one", [f"{own:,.0f} µs" + f" + {other:,.0f}" * (other > 0) for own, other, _ in busy])
+        row("of `wrk`", [f"{client:,.0f} µs" for *_, client in busy])
 
 
 def print_watches(arrangements: Sequence[Store], options: argparse.Namespace) -> None:

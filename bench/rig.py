@@ -240,6 +240,21 @@ def memory_kib(pid: int) -> dict[str, int]:
 
 
 @contextmanager
+def waits_its_turn() -> Iterator[None]:
+    """Have what this thread starts in the block take a core only when its turn has come (SCHED_BATCH).
+
+    A client that is woken by each answer, and then has the server's core at once, is what no client on a machine of its
+    own does.
+    """
+    before = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+
+
+@contextmanager
 def on_core(core: int | None) -> Iterator[None]:
     """Have what is started in the block run on one core; None for any."""
     before = os.sched_getaffinity(0)
