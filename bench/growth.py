@@ -19,7 +19,20 @@ from pathlib import Path
 import orjson
 import uvloop
 from api import Connection, close, milliseconds, row, table
-from side_by_side import CONTENT_BYTES, Change, Store, call, connect, each, make_folders, processes, stopped, stores
+from side_by_side import (
+    CONTENT_BYTES,
+    Change,
+    Store,
+    call,
+    connect,
+    each,
+    make_folders,
+    microseconds,
+    processes,
+    processor_seconds,
+    stopped,
+    stores,
+)
 
 from skerry.store.postgres.driver import open_postgres
 from skerry.store.sqlite import open_sqlite
@@ -36,9 +49,10 @@ SECTOR_BYTES = 512
 
 @dataclass(frozen=True)
 class Size:
-    """What was measured at one number of objects: 1/s, seconds, bytes."""
+    """What was measured at one number of objects: 1/s, microseconds of processor time for one, seconds, bytes."""
 
     rate: float
+    processor: tuple[float, float]
     written_per_byte: float
     get: float
     page: float
@@ -50,6 +64,7 @@ class Size:
 
 ROWS: Mapping[str, Callable[[Size], str]] = {
     "create, 32 connections": lambda size: f"{size.rate:,.0f}/s",
+    "processor time of one": lambda size: microseconds(*size.processor),
     "written to the disk, for a byte of content": lambda size: f"{size.written_per_byte:.1f}",
     "get, 1 connection": lambda size: milliseconds(size.get),
     "page of 500": lambda size: milliseconds(size.page),
@@ -97,15 +112,16 @@ async def grow(store: Store, most: int) -> list[Size]:
     await make_folders(store, FOLDER)
     found, count = [], 0
     for size in (size for size in SIZES if size <= most):
-        written = written_bytes(store)
+        new, written, busy = size - count, written_bytes(store), processor_seconds(store)
         seconds = await each(store, range(count, size), lambda number: store.dialect.created(FOLDER, number))
-        rate, per_byte = (size - count) / seconds, (written_bytes(store) - written) / ((size - count) * CONTENT_BYTES)
+        own, postgres = ((now - then) / new * 1e6 for now, then in zip(processor_seconds(store), busy, strict=True))
+        per_byte = (written_bytes(store) - written) / (new * CONTENT_BYTES)
         count = size
-        found.append(await look(store, size, (rate, per_byte)))
+        found.append(await look(store, size, (new / seconds, (own, postgres), per_byte)))
     return found
 
 
-async def look(store: Store, size: int, written: tuple[float, float]) -> Size:
+async def look(store: Store, size: int, written: tuple[float, tuple[float, float], float]) -> Size:
     (client,) = await connect(store, 1)
     dialect = store.dialect
     gets = [await timed(client, dialect.got(FOLDER, number * 7919 % size)) for number in range(TIMES * 10)]

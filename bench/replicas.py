@@ -28,7 +28,7 @@ from typing import TypeVar
 
 import uvloop
 from api import Connection, close, milliseconds, row, table, trust
-from rig import Measured, Target, cpu_seconds, waits_its_turn, wrk
+from rig import Measured, Target, waits_its_turn, wrk
 from side_by_side import (
     CONNECTIONS,
     Dialect,
@@ -39,9 +39,10 @@ from side_by_side import (
     connect,
     each,
     make_folders,
+    microseconds,
+    processor_seconds,
     stopped,
     stores,
-    tree_seconds,
 )
 
 T = TypeVar("T")
@@ -125,27 +126,21 @@ class Round:
 
 def load(store: Store, kind: Kind, seconds: int) -> Round:
     """Ask all endpoints at once."""
-    before = processor_seconds(store)
+    before = (*processor_seconds(store), client_seconds())
     with writer(store) if kind.beside_writer else nullcontext(), ThreadPoolExecutor(len(store.endpoints)) as threads:
         found = list(threads.map(lambda endpoint: ask(store, endpoint, kind, seconds), store.endpoints))
     rate = sum(one.rate for one in found)
     if not rate:
         raise SystemExit(f"{store.name}: nothing was answered in {seconds} s of {kind.name}: is the machine busy?")
-    own, others, clients = (
-        (now - start) / (rate * seconds) * 1e6 for now, start in zip(processor_seconds(store), before, strict=True)
-    )
-    return Round(rate, max(one.p99 for one in found) / 1e3, (own, others, clients))
+    after = (*processor_seconds(store), client_seconds())
+    own, postgres, clients = ((now - start) / (rate * seconds) * 1e6 for now, start in zip(after, before, strict=True))
+    return Round(rate, max(one.p99 for one in found) / 1e3, (own, postgres, clients))
 
 
-def processor_seconds(store: Store) -> tuple[float, float, float]:
-    """Return what the endpoints have taken so far, what PostgreSQL has, and what clients that have ended."""
-    server = store.postgres.process if store.postgres else None
+def client_seconds() -> float:
+    """Return the processor time of all `wrk` that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (
-        cpu_seconds(endpoint.pid for endpoint in store.endpoints),
-        tree_seconds(server.pid) if server else 0.0,
-        ended.ru_utime + ended.ru_stime,
-    )
+    return ended.ru_utime + ended.ru_stime
 
 
 @contextmanager
@@ -252,7 +247,7 @@ def print_requests(arrangements: Sequence[Store], options: argparse.Namespace) -
             [statistics.median(part) for part in zip(*(one.processor for one in rounds), strict=True)]
             for rounds in found.values()
         ]
-        row("processor time of one", [f"{own:,.0f} µs" + f" + {other:,.0f}" * (other > 0) for own, other, _ in busy])
+        row("processor time of one", [microseconds(own, postgres) for own, postgres, _ in busy])
         row("of `wrk`", [f"{client:,.0f} µs" for *_, client in busy])
 
 

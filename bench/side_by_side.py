@@ -20,7 +20,7 @@ from pathlib import Path
 
 import orjson
 from api import Connection, close, trust
-from rig import free_ports, process, wait_for
+from rig import cpu_seconds, free_ports, process, wait_for
 
 from skerry.cli.connection import Access, read_access
 from skerry.testing.postgres_process import PostgresProcess
@@ -285,6 +285,17 @@ def tree_seconds(root: int) -> float:
     except FileNotFoundError:
         return 0.0  # it has just ended
     return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK") + sum(tree_seconds(int(child)) for child in children)
+
+
+def processor_seconds(store: Store) -> tuple[float, float]:
+    """Return what the endpoints of a store have taken so far, and what PostgreSQL has."""
+    server = store.postgres.process if store.postgres else None
+    return cpu_seconds(endpoint.pid for endpoint in store.endpoints), tree_seconds(server.pid) if server else 0.0
+
+
+def microseconds(own: float, postgres: float) -> str:
+    """Return a cell: the processor time of one request, of the endpoints and of PostgreSQL where there is one."""
+    return f"{own:,.0f} µs" + f" + {postgres:,.0f}" * (postgres > 0)
 
 
 async def make_folders(store: Store, *folders: str) -> None:
