@@ -43,6 +43,8 @@ JOINING = 100
 MAKING_AT_ONCE = 16
 #: New nodes that connect at once: each handshake takes both sides some milliseconds.
 CONNECTING_AT_ONCE = 32
+#: Nodes that ask at once what they are to run: as many as the server has room for, since agents that it refuses wait.
+ASKING_AT_ONCE = 256
 #: How often a node asks again while the server has no room.
 ASKING_MAX = 1000
 #: What nodes use, and when they report.
@@ -211,17 +213,18 @@ class Fleet:
         await asyncio.gather(*self.running, return_exceptions=True)
 
     async def told(self, application: str) -> None:
-        """Wait until each was told of an application: over its link, or asking all at once."""
-        name = f'"{application}"'.encode()
+        """Wait until each was told of an application: over its link, or asking, `ASKING_AT_ONCE` at once."""
+        name, room = f'"{application}"'.encode(), asyncio.Semaphore(ASKING_AT_ONCE)
 
         async def ask(agent: Agent) -> None:
             if isinstance(agent.line, Link):
                 await agent.line.until_told(name)
                 return
-            for _ in range(ASKING_MAX):
-                if name in (await agent.report())[1]:
-                    return
-                await asyncio.sleep(0.1)
+            async with room:
+                for _ in range(ASKING_MAX):
+                    if name in (await agent.report())[1]:
+                        return
+                    await asyncio.sleep(0.1)
             raise RuntimeError(f"node {agent.number} was never told of {application}")
 
         async with asyncio.TaskGroup() as group:
@@ -287,7 +290,7 @@ async def measure(skerry: SkerryProcess, counts: list[int], settings: argparse.N
             held, before_count = memory, count
         await fleet.stop()
         wanted, told = await bound(admin, fleet)
-        how = "over their links" if settings.links else "asking at once"
+        how = "over their links" if settings.links else f"{ASKING_AT_ONCE} asking at once"
         print(f"\n| joined by activation | a selector, from none to all nodes: bound | all told, {how} |")
         print(f"|---|---|---|\n| {joined:.0f}/s | {wanted * 1e3:.0f} ms | {told:.1f} s |", flush=True)
         for agent in fleet.agents:
