@@ -29,7 +29,7 @@ while read -r candidate; do
 done < <(candidates)
 
 if [[ -z $found ]]; then
-  echo "Skerry needs Python 3.11.4 or newer that can make virtual environments: not ${PYTHON:-found on the PATH}." >&2
+  echo "Skerry needs Python 3.11 or newer that can make virtual environments: not ${PYTHON:-found on the PATH}." >&2
   echo "Install one (Debian has venv in a package of its own), or name it: make PYTHON=/path/to/python3.12 setup" >&2
   exit 1
 fi

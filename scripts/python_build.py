@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 
-MINIMUM = (3, 11, 4)  # the first whose tarfile refuses what leads out of a folder
+MINIMUM = (3, 11)
 
 
 def is_optimized() -> bool:
@@ -31,7 +31,7 @@ def is_optimized() -> bool:
 def main() -> None:
     """Print what is said above."""
     if sys.version_info < MINIMUM:
-        sys.exit("older than {}.{}.{}".format(*MINIMUM))
+        sys.exit("older than {}.{}".format(*MINIMUM))
     import ensurepip  # noqa: F401 - a package of its own on Debian, which may be missing
     import venv  # noqa: F401 - likewise
 

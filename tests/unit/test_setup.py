@@ -107,7 +107,7 @@ def test_an_environment_of_another_interpreter_is_made_anew(tmp_path: Path):
 def test_without_an_interpreter_the_set_up_says_what_it_needs(tmp_path: Path, python: str):
     done = set_up(tmp_path, python=python)
     assert done.returncode == 1
-    assert "Skerry needs Python 3.11.4 or newer" in done.stderr
+    assert "Skerry needs Python 3.11 or newer" in done.stderr
     assert not (tmp_path / "venv").exists()
 
 

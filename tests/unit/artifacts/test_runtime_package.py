@@ -4,13 +4,13 @@ import hashlib
 import importlib.metadata
 import os
 import sys
-import tarfile
 from pathlib import Path
 
 import anyio
 import pytest
 
 from skerry.artifacts.runtime_package import RuntimePackage, required_distributions
+from skerry.kit.tar import tarfile
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ read into memory beyond `INDEX_BYTES_MAX`: an archive of few bytes may say of it
 
 import gzip
 import io
-import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 from skerry.agent.member.errors import ApplicationError
+from skerry.kit.tar import tarfile
 
 FILES_MAX = 100_000
 #: Of all that an archive holds.
@@ -66,7 +66,7 @@ def unpack(form: str, archive: Path, folder: Path) -> None:
 def _unpack_zip(archive: Path, folder: Path) -> None:
     with _BoundedReader(archive.open("rb", buffering=0)) as file, zipfile.ZipFile(file) as opened:
         _check((each.filename, each.file_size, 0) for each in opened.infolist())
-        opened.extractall(folder)  # noqa: S202 - it makes no links, and names were checked
+        opened.extractall(folder)
         _keep_modes(opened, folder)
 
 

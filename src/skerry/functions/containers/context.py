@@ -4,7 +4,6 @@ Source: Dispatch's templates of functions and images, folders within base images
 """
 
 import io
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from skerry.functions.errors import FunctionError
 from skerry.functions.local.node import NodeRuntime
 from skerry.functions.local.python import PythonRuntime
 from skerry.functions.local.source import write_source
+from skerry.kit.tar import tarfile
 
 
 def function_context(source: bytes, handler: str, template: bytes) -> bytes:

@@ -1,10 +1,10 @@
 """Writes a function's source into a folder: one file, or an archive of several."""
 
 import io
-import tarfile
 from pathlib import Path
 
 from skerry.functions.errors import FunctionError
+from skerry.kit.tar import tarfile
 
 #: Of all files of a source together, unpacked.
 SOURCE_BYTES_MAX = 64 << 20
