@@ -178,8 +178,11 @@ class PackageInstaller:
             async with asyncio.TaskGroup() as group:
                 for package in packages:
                     group.create_task(bring(package))
-        except* (BuildError, FetchError) as errors:
-            raise errors.exceptions[0] from errors
+        except ExceptionGroup as errors:
+            for error in errors.exceptions:
+                if isinstance(error, BuildError | FetchError):
+                    raise error from errors
+            raise
 
     async def _registry(self) -> RegistryClient:
         if self._client is None:
