@@ -44,20 +44,14 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
     Raises:
         BuilderError: it could not start, failed, took too long or printed too much.
     """
-    arguments = tool.arguments
-    name = Path(arguments[0]).name
+    name = Path(tool.arguments[0]).name
+    starting = asyncio.get_running_loop().create_task(_start(tool, has_input=bool(given)))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            cwd=tool.directory,
-            env=dict(tool.environment),
-            stdin=asyncio.subprocess.PIPE if given else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a process group of its own, so that its children end with it
-        )
-    except OSError as error:
-        raise BuilderError(f"{name} could not be started: {error.strerror}", detail=str(error)) from error
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(BuilderError):
+            await _end(await starting)  # it runs before asyncio says so, and may have children by now
+        raise
     try:
         async with asyncio.timeout(tool.seconds_max):
             output, complaint = await _talk(process, given, tool.output_bytes_max + 1)
@@ -71,6 +65,22 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
     if code != 0:
         raise BuilderError(f"{name} ended with exit code {code}", detail=complaint.decode(errors="replace"))
     return output
+
+
+async def _start(tool: Tool, *, has_input: bool) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *tool.arguments,
+            cwd=tool.directory,
+            env=dict(tool.environment),
+            stdin=asyncio.subprocess.PIPE if has_input else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a process group of its own, so that its children end with it
+        )
+    except OSError as error:
+        name = Path(tool.arguments[0]).name
+        raise BuilderError(f"{name} could not be started: {error.strerror}", detail=str(error)) from error
 
 
 async def _talk(process: asyncio.subprocess.Process, given: bytes, output_bytes_max: int) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,31 @@ async def test_cancelling_ends_the_tool_and_its_children(tmp_path: Path) -> None
             running.cancel()
             assert await asyncio.to_thread(alive.read) == ""  # the end of file: no writer lives
     assert running.cancelled()
+
+
+async def test_a_tool_that_is_cancelled_while_it_starts_ends_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, start = asyncio.Event(), asyncio.create_subprocess_exec
+
+    async def start_slowly(*arguments: str, **how: Any) -> asyncio.subprocess.Process:
+        process = await start(*arguments, **how)
+        await runs.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    grandchild = f"import time; f = open({str(fifo)!r}, 'w'); f.write('up'); f.flush(); time.sleep(1000)"
+    running = asyncio.ensure_future(
+        run(f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {grandchild!r}])")
+    )
+    with await asyncio.to_thread(fifo.open) as alive:
+        assert await asyncio.to_thread(alive.read, 2) == "up"
+        running.cancel()
+        await asyncio.sleep(0)
+        runs.set()
+        await asyncio.wait([running])
+        assert running.cancelled()
+        os.set_blocking(alive.fileno(), False)
+        assert os.read(alive.fileno(), 1) == b""  # the end of file, where a writer that lives would block
