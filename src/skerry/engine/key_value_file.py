@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: Entries that one sweep removes, so that no write waits long for it.
 SWEEP_ENTRIES_MAX = 1_000
+#: When to try again what others stand in the way of.
+RETRY_SECONDS = 0.01
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -83,7 +85,7 @@ class KeyValueStore(KeyValues):
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._writer = _connect(path)
-            self._writer.executescript(_SCHEMA)
+            _when_free(lambda: self._writer.executescript(_SCHEMA))
             self._reader = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise StartError(f"the functions' key/value store {path} can't be used: {error}") from error
@@ -144,6 +146,20 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _when_free(change: Callable[[], object]) -> None:
+    """Make a change again while others make theirs: SQLite itself does not wait for the change to WAL."""
+    until = time.monotonic() + BUSY_SECONDS_MAX
+    while True:
+        try:
+            change()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 @contextmanager
