@@ -4,6 +4,7 @@ No answer is a 500, and every answer is one that the description tells of: its c
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,13 +66,16 @@ def session(skerry: SkerryProcess) -> Iterator[requests.Session]:
         yield opened
 
 
-def test_no_answer_is_outside_of_the_description(skerry: SkerryProcess, session: requests.Session) -> None:
-    for path, body in THINGS:
-        assert session.post(skerry.api + path, json=body).status_code == 200
+#: Of nodes, which show their certificates; not those that go on for as long as there is something to tell.
+OF_NODES = ("/v1/sync/report", "/v1/sync/desire", "/v1/sync/certificate", "/v1/slice/statuses")
+
+
+def no_answer_is_outside(skerry: SkerryProcess, session: requests.Session, *paths: str) -> None:
+    """Send what the description allows, and what not, to some of its paths, or to all."""
     schema = schemathesis.openapi.from_dict(session.get(f"{skerry.api}/v1/fleet/openapi.json").json())
     results: Any = schema.get_all_operations()
-    for result in results:
-        operation = result.ok()  # raises what is wrong with the document itself
+    operations = [result.ok() for result in results]  # raises what is wrong with the document itself
+    for operation in (each for each in operations if not paths or each.path in paths):
         cases = st.one_of(
             operation.as_strategy(generation_mode=GenerationMode.POSITIVE),
             operation.as_strategy(generation_mode=GenerationMode.POSITIVE, path_parameters=THING),
@@ -86,3 +90,24 @@ def test_no_answer_is_outside_of_the_description(skerry: SkerryProcess, session:
             case.validate_response(answer, checks=CHECKS)
 
         holds()
+
+
+def test_no_answer_is_outside_of_the_description(skerry: SkerryProcess, session: requests.Session) -> None:
+    for path, body in THINGS:
+        assert session.post(skerry.api + path, json=body).status_code == 200
+    no_answer_is_outside(skerry, session)
+
+
+def test_no_answer_to_a_node_is_outside_of_the_description(
+    skerry: SkerryProcess, session: requests.Session, tmp_path: Path
+) -> None:
+    assert session.post(f"{skerry.api}/v1/nodes", json={"name": "fuzzed"}).status_code == 200
+    command = session.get(f"{skerry.api}/v1/nodes/fuzzed/init").json()["cmd"]
+    token = command.split("token=")[1].split("'")[0]
+    told = session.get(f"{skerry.api}/v1/init/agent.json", params={"token": token}).json()
+    shown = tmp_path / "client.pem"
+    shown.write_text(told["node"]["certificate"]["cert"] + told["node"]["certificate"]["key"])
+    with requests.Session() as node:
+        node.verify, node.cert, node.trust_env = session.verify, str(shown), False
+        assert node.post(f"{skerry.api}/v1/sync/certificate").status_code == 200  # it is known by its certificate
+        no_answer_is_outside(skerry, node, *OF_NODES)

@@ -106,7 +106,7 @@ class Delivery:
         }
         reader = readers.get(info.kind)
         if reader is None:
-            raise errors.BaetylError(errors.UNKNOWN, f"nodes do not ask for resources of the kind {info.kind!r}", 500)
+            raise errors.invalid(f"infos: nodes do not ask for resources of the kind {info.kind!r}")
         try:
             value = await reader(info)
         except (NotFound, Expired, Timeout) as error:

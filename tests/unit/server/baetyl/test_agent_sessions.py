@@ -172,11 +172,11 @@ async def test_a_node_that_is_left_to_itself_is_answered_null(door: FleetDoors) 
     assert await say(node, "report", OLD % (b"[]", b"[]", b"[]"), GO) == b"null"
 
 
-async def test_old_names_of_kinds_are_understood_and_other_kinds_are_an_error_of_ours(door: FleetDoors) -> None:
+async def test_old_names_of_kinds_are_understood_and_other_kinds_are_an_error(door: FleetDoors) -> None:
     node = await door.joined()
     (told,) = wanted(orjson.loads(await say(node, "report", OLD % (b"[]", b"[]", b"[]"), GO)), "apps")
     (app,) = await fetched(node, "app", GO, told)
     (config,) = await fetched(node, "config", GO, app["volumes"][0]["config"])
     assert config["name"] == "conf"
     other = await node.http.post("/v1/sync/desire", content=infos("device", told), headers=GO)
-    assert (other.status_code, other.json()["code"]) == (500, "UnknownError")
+    assert (other.status_code, other.json()["code"]) == (400, "ErrRequestParamInvalid")

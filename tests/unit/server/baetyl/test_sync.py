@@ -283,7 +283,7 @@ async def test_a_node_gets_the_version_that_it_asks_for(door: FleetDoors):
         ({"kind": "config", "name": "ghost"}, 404),
         ({"kind": "config", "name": "conf", "version": "1"}, 404),
         ({"kind": "config", "name": "conf", "version": "99999999"}, 200),
-        ({"kind": "node", "name": "sn001"}, 500),
+        ({"kind": "node", "name": "sn001"}, 400),
         ({"kind": "config"}, 400),
         ({"name": "conf"}, 400),
         ({"kind": 1, "name": "conf"}, 400),

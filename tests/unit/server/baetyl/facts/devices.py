@@ -177,9 +177,7 @@ def _sync() -> Iterator[Row]:
     code = "ErrObjectOperationException"
     yield refused("its object has no URL", "POST", "/v1/sync/desire", asked, *joined, *far, code=code, by="node")
     other = {"infos": [{"kind": "pod", "name": "x", "version": "1"}]}
-    yield refused(
-        "no kind of those", "POST", "/v1/sync/desire", other, *joined, status=500, code="UnknownError", by="node"
-    )
+    yield refused("no kind of those", "POST", "/v1/sync/desire", other, *joined, message="infos", by="node")
     yield done("POST", "/v1/sync/certificate", {}, *joined, by="node", cert=...)
     for path in ("report", "desire"):
         where = f"/v1/sync/{path}"
