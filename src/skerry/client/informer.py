@@ -34,6 +34,9 @@ Key = tuple[str, str]
 class Informer(Generic[R]):
     """The live collection of one kind.
 
+    Its objects have no managedFields: they are half of a small object, and nobody acts on who set which field. A write
+    without them leaves those of the log.
+
     Args:
         client: where it is read from.
         model: what the objects are read as.
@@ -148,7 +151,8 @@ class Informer(Generic[R]):
             return None
 
     def _made(self, document: Document) -> R:
-        return from_document(self._kind.model, document)
+        meta = {name: item for name, item in document["metadata"].items() if name != "managedFields"}
+        return from_document(self._kind.model, {**document, "metadata": meta})
 
     def _tell(self, key: Key) -> None:
         for listener in self._listeners:

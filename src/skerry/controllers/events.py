@@ -4,10 +4,15 @@ Owns that events are bounded in time. Does not own who writes them (`client.even
 """
 
 import datetime as dt
+from dataclasses import dataclass
+from typing import Any
 
-from skerry.api.core_v1 import Event
+from skerry.api.core_v1 import EVENT
+from skerry.api.errors import NotFound
+from skerry.api.model import Document
 from skerry.client.client import Client
-from skerry.client.informer import Informer
+from skerry.client.informer import ReadInformer
+from skerry.client.transport import DeleteConditions, Target
 from skerry.kit.clock import Clock, from_rfc3339
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, keep_running
@@ -19,16 +24,51 @@ EVENT_SECONDS_MAX = 3600.0
 EXPIRE_SECONDS = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class DatedEvent:
+    """What is held of an event: there may be many, and most is said in words.
+
+    Attributes:
+        happened: last; None where nothing that is told of it is a time.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    happened: dt.datetime | None
+
+
+def dated_event(document: Document) -> DatedEvent:
+    """Read an event; what its writer did not say of its time counts from its creation."""
+    meta = document["metadata"]
+    told: tuple[Any, ...] = (
+        document.get("lastTimestamp"),
+        (document.get("series") or {}).get("lastObservedTime"),
+        document.get("eventTime"),
+        meta["creationTimestamp"],
+    )
+    moments = [moment for text in told if text and (moment := _moment(text))]
+    return DatedEvent(meta["name"], meta["namespace"], meta["uid"], max(moments, default=None))
+
+
+def _moment(text: str) -> dt.datetime | None:
+    """Read a time of a user's; None where it is none, which no other time of the event depends on."""
+    try:
+        return from_rfc3339(text)
+    except ValueError:
+        return None
+
+
 class EventExpirer:
     """Removes old events; `run()` is its life.
 
     Args:
         client: where they are removed.
-        events: the cache of events.
+        events: the cache of events, each as a `DatedEvent`.
         clock: tells which are old.
     """
 
-    def __init__(self, client: Client, events: Informer[Event], clock: Clock) -> None:
+    def __init__(self, client: Client, events: ReadInformer, clock: Clock) -> None:
         self._client = client
         self._events = events
         self._clock = clock
@@ -40,27 +80,16 @@ class EventExpirer:
 
     async def expire(self) -> None:
         """Remove what is old."""
-        old = [event for event in self._events if self._age_seconds(event) > EVENT_SECONDS_MAX]
+        oldest = self._clock.now() - dt.timedelta(seconds=EVENT_SECONDS_MAX)
+        old: list[DatedEvent] = [each for each in self._events if each.happened is None or each.happened < oldest]
         for event in old:
-            await self._client.delete(event)
+            await self._remove(event)
         if old:
             log.info("removed old events", count=len(old))
 
-    def _age_seconds(self, event: Event) -> float:
-        """Return how long ago an event happened last; what its writer did not say counts from its creation."""
-        told = (
-            event.last_timestamp,
-            event.series.last_observed_time if event.series else None,
-            event.event_time,
-            event.metadata.creation_timestamp,
-        )
-        moments = [moment for text in told if text and (moment := _moment(text))]
-        return (self._clock.now() - max(moments)).total_seconds() if moments else EVENT_SECONDS_MAX + 1
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """Read a time of a user's; None where it is none, which no other time of the event depends on."""
-    try:
-        return from_rfc3339(text)
-    except ValueError:
-        return None
+    async def _remove(self, event: DatedEvent) -> None:
+        target = Target(EVENT, event.namespace, event.name)
+        try:
+            await self._client.transport.delete(target, DeleteConditions(uid=event.uid))
+        except NotFound:
+            return

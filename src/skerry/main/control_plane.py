@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.api.baetyl_configurations import Configuration
-from skerry.api.core_v1 import Event, Secret
+from skerry.api.core_v1 import EVENT, Secret
 from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
 from skerry.api.function_limits import kinds_within
@@ -33,7 +33,7 @@ from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.edge_functions import EdgeFunctionController
 from skerry.controllers.egress_policies import EgressPolicyController
 from skerry.controllers.envoy_code import EnvoyCodeBuilder, EnvoyCodeWays
-from skerry.controllers.events import EventExpirer
+from skerry.controllers.events import EventExpirer, dated_event
 from skerry.controllers.function_code import FunctionCodeBuilder
 from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.kind_caches import KindCaches
@@ -230,7 +230,7 @@ async def controllers(settings: Settings, builders: Builders, ground: Ground) ->
     rollouts = RolloutController(client, informers, ground.fleet.index, clock)
     plugins, secrets = informers.of(WasmPlugin), informers.of(Secret)
     collector = ArtifactCollector(keep, revisions, plugins, informers.of(Function), informers.of(Configuration))
-    expirer = EventExpirer(client, informers.of(Event), clock)
+    expirer = EventExpirer(client, informers.read_of(EVENT, dated_event), clock)
     fetching = fetch_settings(settings)
     async with CodeFetcher(keep, fetching) as fetcher:
         repositories = GitRepositories(builders.http, fetching)

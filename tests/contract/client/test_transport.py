@@ -230,6 +230,26 @@ async def test_an_informer_follows_from_before_to_after(transport: Transport):
         await until({"old-0", "old-2", "new"})
 
 
+async def test_what_an_informer_holds_lacks_managed_fields_and_can_be_written_back_without_losing_them(
+    transport: Transport,
+):
+    client = Client(transport)
+    created = await transport.create(CONFIGS, config("a", key="1"))
+    informer = Informer(client, ConfigMap)
+    async with background(("informer", informer.run)):
+        await informer.synced()
+        held = informer.get("a", "default")
+        assert held is not None
+        assert held.metadata.managed_fields is None
+        await client.change(held, lambda obj: setattr(obj, "data", {"key": "2"}))
+    changed = await transport.get(named("a"))
+    assert changed["data"] == {"key": "2"}
+    before = created["metadata"]["managedFields"]
+    assert (
+        [each["manager"] for each in changed["metadata"]["managedFields"]] == [each["manager"] for each in before] != []
+    )
+
+
 async def test_an_informer_of_metadata_holds_what_owns_and_ends_an_object_and_nothing_of_its_body(
     transport: Transport,
 ):

@@ -1,12 +1,12 @@
 """Events: one a reason, counted; written beside the work; gone when they are old."""
 
-from skerry.api.core_v1 import Event, ObjectReference
+from skerry.api.core_v1 import EVENT, Event, ObjectReference
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginSpec
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.events import MESSAGE_CHARACTERS_MAX, EventRecorder
-from skerry.client.informer import Informer
-from skerry.controllers.events import EVENT_SECONDS_MAX, EventExpirer
+from skerry.client.informer import ReadInformer
+from skerry.controllers.events import EVENT_SECONDS_MAX, EventExpirer, dated_event
 from skerry.kit.tasks import background
 from skerry.testing.clock import FakeClock
 
@@ -56,7 +56,7 @@ async def test_events_go_when_they_are_old_and_what_happens_again_stays(client: 
     clock.advance(EVENT_SECONDS_MAX)
     await recorder.record(about, "Warning", "Again", "twice")
     clock.advance(1)
-    informer = Informer(client, Event)
+    informer = ReadInformer(client, EVENT, dated_event)
     async with background(("events", informer.run)):
         await informer.synced()
         await EventExpirer(client, informer, clock).expire()
@@ -72,7 +72,7 @@ async def test_an_event_of_a_user_without_times_counts_from_its_creation(client:
             event_time="2029-12-31T23:59:59.123456Z",
         )
     )
-    informer = Informer(client, Event)
+    informer = ReadInformer(client, EVENT, dated_event)
     async with background(("events", informer.run)):
         await informer.synced()
         expirer = EventExpirer(client, informer, clock)

@@ -32,6 +32,10 @@ TAGGED = f"{URL}:v1"
 PULL_SECRET = "kubernetes.io/dockerconfigjson"
 
 
+def _version(plugin: WasmPlugin | None) -> str | None:
+    return plugin.metadata.resource_version if plugin else None
+
+
 @dataclass
 class FakeCode:
     """Fetches what `content` says is at a URL; `failures` come first, one a fetch."""
@@ -89,7 +93,7 @@ class World:
     async def turn(self, name: str = "a") -> WasmPlugin:
         """Let the controller have a turn with what is stored, and return what is stored then."""
         stored = await self.client.get(WasmPlugin, name, namespace="default")
-        await self.until(lambda: self.plugins.get(name, "default") == stored)
+        await self.until(lambda: _version(self.plugins.get(name, "default")) == _version(stored))
         await self.controller.reconcile(("default", name))
         return await self.client.get(WasmPlugin, name, namespace="default")
 
