@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from skerry.api.fields import FieldError, duplicate, forbidden, too_long
-from skerry.api.gateway_http_route_v1 import HeaderName
+from skerry.api.gateway_http_route_filters import HeaderName
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, Int32, Model, Resource
 

@@ -14,17 +14,14 @@ import orjson
 import re2
 
 from skerry.api.durations import parse_seconds
-from skerry.api.gateway_http_route_v1 import (
-    HTTPBackendRef,
+from skerry.api.gateway_http_route_filters import (
     HTTPHeaderFilter,
     HTTPPathModifier,
     HTTPRequestMirrorFilter,
     HTTPRequestRedirectFilter,
-    HTTPRoute,
     HTTPRouteFilter,
-    HTTPRouteMatch,
-    HTTPRouteRule,
 )
+from skerry.api.gateway_http_route_v1 import HTTPBackendRef, HTTPRoute, HTTPRouteMatch, HTTPRouteRule
 from skerry.api.gateway_v1 import LocalObjectReference
 from skerry.gateway import ir
 from skerry.gateway.backends import FUNCTION_KIND, RESPONSE_KIND, Catalog, Target
