@@ -3,7 +3,6 @@
 Owns `rules` of every ClusterRole with an `aggregationRule`. Does not own which roles it selects, nor what they say.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,7 @@ from skerry.api.rbac_v1 import ClusterRole, aggregated
 from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 
@@ -39,17 +38,12 @@ class ClusterRoleAggregator:
     async def running(self) -> AsyncIterator[None]:
         """Aggregate roles for the length of the block."""
         self._roles.on_change(lambda _: self._look_at_all())
-        async with background(("aggregation:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._workers.stop()
+        async with resynced("aggregation", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     async def _resync(self) -> None:
-        while True:
-            await self._roles.synced()
-            self._look_at_all()
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._roles.synced()
+        self._look_at_all()
 
     def _look_at_all(self) -> None:
         """Ask for a turn of every aggregated role: any change may bear on any of them."""

@@ -35,7 +35,7 @@ from skerry.functions.images import ImageStore
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 
@@ -90,11 +90,8 @@ class DispatchFunctionController:
         """Deploy functions for the length of the block."""
         self._functions.on_change(self._turns.add)
         self._images.on_change(self._image_changed)
-        async with background(("dispatch-functions:resync", self._run)):
-            try:
-                yield
-            finally:
-                await self._turns.stop()
+        async with resynced("dispatch-functions", self._resync, self._turns, resync_seconds=RESYNC_SECONDS):
+            yield
 
     def look_at(self, namespace: str, name: str) -> None:
         """Look at a function again: the deployment that it names is not there."""
@@ -104,9 +101,6 @@ class DispatchFunctionController:
         for function in self._functions:
             if (function.namespace, function.spec.image) == key:
                 self._turns.add((function.namespace, function.name))
-
-    async def _run(self) -> None:
-        await keep_running("dispatch-functions:resync", self._resync, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
 
     async def _resync(self) -> None:
         await self._functions.synced()

@@ -20,7 +20,7 @@ from skerry.functions import FunctionError, InvocationError, SystemError  # noqa
 from skerry.functions.images import ImageStore, Recipe
 from skerry.kit.clock import Clock
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, Wakeup, resynced
 
 log = get_logger(__name__)
 
@@ -60,12 +60,11 @@ class DispatchImageController:
         """Make images for the length of the block."""
         self._bases.on_change(self._base_changed)
         self._images.on_change(self._image_changed)
-        async with background(("dispatch-images:resync", self._run)):
-            try:
-                yield
-            finally:
-                await self._image_turns.stop()
-                await self._base_turns.stop()
+        turns = (self._image_turns, self._base_turns)
+        async with resynced(
+            "dispatch-images", self._resync, *turns, resync_seconds=RESYNC_SECONDS, wakeup=self._deleted
+        ):
+            yield
 
     def _base_changed(self, key: Key) -> None:
         self._base_turns.add(key)
@@ -78,9 +77,6 @@ class DispatchImageController:
             self._image_turns.add(key)
         else:
             self._deleted.set()
-
-    async def _run(self) -> None:
-        await keep_running("dispatch-images:resync", self._resync, wakeup=self._deleted, resync_seconds=RESYNC_SECONDS)
 
     async def _resync(self) -> None:
         await self._images.synced()

@@ -9,7 +9,6 @@ Invariant: `status.traffic` only ever comes to name a revision whose code is sto
 leaves the ones before it alone.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -39,7 +38,7 @@ from skerry.controllers.traffic import can_stay, decide_traffic, named_revisions
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 BUILD_SECONDS = Histogram("skerry_function_build_seconds", "Time from source to stored artifact.", ["outcome"])
@@ -95,20 +94,14 @@ class EdgeFunctionController:
         """Reconcile for the length of the block."""
         self._functions.on_change(lambda key: self._turns.add(key[1]))
         self._revisions.on_change(lambda key: self._turns.add(self._owner_name(key)))
-        async with background(("edge-functions:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._turns.stop()
-                await self._builds.stop()
+        async with resynced("edge-functions", self._resync, self._turns, self._builds, resync_seconds=RESYNC_SECONDS):
+            yield
 
     async def _resync(self) -> None:
-        while True:
-            await self._functions.synced()
-            await self._revisions.synced()
-            for function in self._functions:
-                self._turns.add(function.name)
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._functions.synced()
+        await self._revisions.synced()
+        for function in self._functions:
+            self._turns.add(function.name)
 
     def _owner_name(self, key: Key) -> str:
         revision = self._revisions.get(key[1])

@@ -3,7 +3,6 @@
 Owns the status of EgressPolicies. Does not own what they allow: the agents bring that to the engine workers.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +14,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Key
 from skerry.client.informers import Informers
 from skerry.kit.clock import Clock, rfc3339
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 #: Policies worked on at once.
 CONCURRENCY = 4
@@ -46,17 +45,12 @@ class EgressPolicyController:
         """Reconcile for the length of the block."""
         self._policies.on_change(lambda key: self._workers.add(key[1]))
         self._functions.on_change(self._look_at_all)
-        async with background(("egress-policies:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._workers.stop()
+        async with resynced("egress-policies", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     async def _resync(self) -> None:
-        while True:
-            await self._policies.synced()
-            self._look_at_all()
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._policies.synced()
+        self._look_at_all()
 
     def _look_at_all(self, _: Key | None = None) -> None:
         """Ask for a turn of every policy: a function's labels may bear on any."""

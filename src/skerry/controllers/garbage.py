@@ -11,7 +11,6 @@ Invariant: caches say whom to look at; only live reads say what to do, and a del
 was read. So a cache that is behind costs a turn and never an object, and any number of replicas may run this.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +26,7 @@ from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 COLLECTED = Counter("skerry_garbage_collected_total", "Objects deleted because their owners are gone.", ["resource"])
@@ -61,11 +60,8 @@ class GarbageCollector:
         """Collect for the length of the block."""
         self._caches.on_object(lambda resource, key: self._observe(Ref(resource, *key)))
         self._caches.on_kinds(self._take_kinds)
-        async with background(("garbage:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._workers.stop()
+        async with resynced("garbage", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     def statistics(self) -> dict[str, int]:
         """Return how many objects are indexed, and how many are being looked at."""
@@ -92,15 +88,13 @@ class GarbageCollector:
                 self._workers.add(concerned)
 
     async def _resync(self) -> None:
-        while True:
-            await self._caches.synced()
-            for resource in self._kinds:
-                for cached in self._caches.of(resource) or ():
-                    self._observe(Ref(resource, cached.namespace, cached.name))
-            for ref in self._index:
-                if self._index.is_worth_a_look(ref):
-                    self._workers.add(ref)
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._caches.synced()
+        for resource in self._kinds:
+            for cached in self._caches.of(resource) or ():
+                self._observe(Ref(resource, cached.namespace, cached.name))
+        for ref in self._index:
+            if self._index.is_worth_a_look(ref):
+                self._workers.add(ref)
 
     async def reconcile(self, ref: Ref) -> None:
         """Do what an object's owners, or its own deletion, ask for."""

@@ -9,7 +9,6 @@ mark just before the mark was set may land even after that; whatever a cache sho
 deleted as well, so that nothing is ever left where no one can reach it.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,7 +21,7 @@ from skerry.controllers.contents import ContentFailedError, Remains, delete_all
 from skerry.controllers.kind_caches import KindCaches
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 
@@ -102,11 +101,8 @@ class NamespaceController:
         """End namespaces for the length of the block."""
         self._namespaces.on_change(lambda key: self._look_at(key[1]))
         self._caches.on_object(lambda _, key: self._look_at(key[0]))
-        async with background(("namespaces:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._workers.stop()
+        async with resynced("namespaces", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     def _look_at(self, name: str) -> None:
         """Ask for a turn of a namespace that ends, or that is not there; "" is none."""
@@ -117,13 +113,11 @@ class NamespaceController:
             self._workers.add(name)
 
     async def _resync(self) -> None:
-        while True:
-            await self._caches.synced()
-            names = {namespace.name for namespace in self._namespaces}
-            caches = [cache for resource in self._caches.kinds if (cache := self._caches.of(resource))]
-            for name in names.union(obj.namespace for cache in caches for obj in cache):
-                self._look_at(name)
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._caches.synced()
+        names = {namespace.name for namespace in self._namespaces}
+        caches = [cache for resource in self._caches.kinds if (cache := self._caches.of(resource))]
+        for name in names.union(obj.namespace for cache in caches for obj in cache):
+            self._look_at(name)
 
     async def reconcile(self, name: str) -> None:
         """Bring one namespace nearer to its end; leaves one alone that does not end."""

@@ -3,7 +3,6 @@
 Owns that it is there. Does not own what is in it: an account that exists is never written.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,7 +12,7 @@ from skerry.api.errors import AlreadyExists, Forbidden, NotFound
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informers import Informers
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 #: Namespaces worked on at once.
 CONCURRENCY = 4
@@ -40,18 +39,13 @@ class DefaultAccounts:
         """Make accounts for the length of the block."""
         self._namespaces.on_change(lambda key: self._workers.add(key[1]))
         self._accounts.on_change(lambda key: self._workers.add(key[0]))
-        async with background(("service-accounts:resync", self._resync)):
-            try:
-                yield
-            finally:
-                await self._workers.stop()
+        async with resynced("service-accounts", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     async def _resync(self) -> None:
-        while True:
-            await self._namespaces.synced()
-            for namespace in self._namespaces:
-                self._workers.add(namespace.name)
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._namespaces.synced()
+        for namespace in self._namespaces:
+            self._workers.add(namespace.name)
 
     async def reconcile(self, name: str) -> None:
         """Make the account of one namespace, where it lacks; leaves a namespace alone that ends."""

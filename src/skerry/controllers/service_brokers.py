@@ -24,7 +24,7 @@ from skerry.controllers.dispatch_bindings import read_secret
 from skerry.functions import SchemaError, check_schema
 from skerry.functions.remote.service_broker import BrokerError, BrokerRefused, ServiceBrokerClient
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 
@@ -71,19 +71,13 @@ class ServiceBrokerController:
     async def running(self) -> AsyncIterator[None]:
         """Read catalogues for the length of the block."""
         self._brokers.on_change(self._look_at)
-        async with background(("service-brokers", self._run)):
-            try:
-                yield
-            finally:
-                await self._turns.stop()
+        async with resynced("service-brokers", self._resync, self._turns, resync_seconds=RESYNC_SECONDS):
+            yield
 
     def _look_at(self, key: Key) -> None:
         broker = self._brokers.get(key[1], key[0])
         if broker is not None and broker.status.observed_generation != broker.metadata.generation:
             self._turns.add(key)
-
-    async def _run(self) -> None:
-        await keep_running("service-brokers", self._resync, wakeup=Wakeup(), resync_seconds=RESYNC_SECONDS)
 
     async def _resync(self) -> None:
         await self._brokers.synced()

@@ -38,7 +38,7 @@ from skerry.controllers.pull_secrets import docker_config_in
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import KeyedWorkers, background
+from skerry.kit.tasks import KeyedWorkers, resynced
 
 log = get_logger(__name__)
 
@@ -119,13 +119,12 @@ class WasmPluginController:
         """Reconcile for the length of the block."""
         self._plugins.on_change(self._workers.add)
         self._secrets.on_change(self._wake_users)
-        async with background(("wasm-plugins:resync", self._resync)):
-            try:
+        try:
+            async with resynced("wasm-plugins", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
                 yield
-            finally:
-                await self._workers.stop()
-                for timer in self._timers.values():
-                    timer.cancel()
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
 
     def _wake_users(self, secret: Key) -> None:
         for plugin in self._plugins:
@@ -133,18 +132,14 @@ class WasmPluginController:
                 self._workers.add((plugin.namespace, plugin.name))
 
     async def _resync(self) -> None:
-        while True:
-            await self._plugins.synced()
-            await self._secrets.synced()
-            codes = {plugin.status.code.digest: plugin.status.code for plugin in self._plugins if plugin.status.code}
-            for code in codes.values():
-                self._code.remember(code.url, Digest.parse(code.digest))
-            self._damaged = frozenset(
-                [digest for digest in codes if not await self._code.is_whole(Digest.parse(digest))]
-            )
-            for plugin in self._plugins:
-                self._workers.add((plugin.namespace, plugin.name))
-            await asyncio.sleep(RESYNC_SECONDS)
+        await self._plugins.synced()
+        await self._secrets.synced()
+        codes = {plugin.status.code.digest: plugin.status.code for plugin in self._plugins if plugin.status.code}
+        for code in codes.values():
+            self._code.remember(code.url, Digest.parse(code.digest))
+        self._damaged = frozenset([digest for digest in codes if not await self._code.is_whole(Digest.parse(digest))])
+        for plugin in self._plugins:
+            self._workers.add((plugin.namespace, plugin.name))
 
     async def reconcile(self, key: Key) -> None:
         """Bring one plugin's code to what its spec asks for, and say so in its status."""

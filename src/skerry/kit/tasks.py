@@ -1,8 +1,8 @@
 """Supervised tasks: the only place that creates bare asyncio tasks.
 
 Owns: `Wakeup` (a level-triggered signal), `keep_running` (a loop that survives its own failures),
-`KeyedWorkers` (one worker a key, ended when idle), `SharedCalls` (one call for all who ask for the same) and
-`run_blocking`. Does not own what the loops do.
+`KeyedWorkers` (one worker a key, ended when idle), `resynced` (such workers, and a loop that looks at everything for
+them), `SharedCalls` (one call for all who ask for the same) and `run_blocking`. Does not own what the loops do.
 
 Invariant: a wake-up is never lost. It says "look again", not why: whoever wakes reads the present state.
 """
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
@@ -219,6 +220,32 @@ class KeyedWorkers(Generic[K]):
     def statistics(self) -> dict[str, int]:
         """Return how many keys are held: running, waiting for a slot, or in backoff."""
         return {"keys": len(self._again)}
+
+
+@asynccontextmanager
+async def resynced(
+    name: str,
+    look: Callable[[], Awaitable[None]],
+    *workers: KeyedWorkers[Any],
+    resync_seconds: float,
+    wakeup: Wakeup | None = None,
+) -> AsyncIterator[None]:
+    """Look at everything as the block begins, and from time to time while it runs; stop the workers on exit.
+
+    Args:
+        name: for logs and metrics.
+        look: gives the workers whatever may want a turn; see `keep_running`.
+        workers: have the turns.
+        resync_seconds: between two looks.
+        wakeup: asks for a look besides.
+    """
+    looks = partial(keep_running, f"{name}:resync", look, wakeup=wakeup or Wakeup(), resync_seconds=resync_seconds)
+    async with background((f"{name}:resync", looks)):
+        try:
+            yield
+        finally:
+            for each in workers:
+                await each.stop()
 
 
 class SharedCalls(Generic[K, T]):

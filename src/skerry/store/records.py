@@ -148,6 +148,22 @@ class ListQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events a driver reads.
+
+    Attributes:
+        after_revision: the last revision already seen.
+        limit: most events.
+        bytes_max: bytes of values after which the batch is cut.
+    """
+
+    after_revision: int
+    scope: Scope
+    limit: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Events in the order of their revisions, none left out.
 

@@ -25,6 +25,7 @@ from skerry.store.records import (
     Bounds,
     Entry,
     Event,
+    EventQuery,
     HeldValue,
     Key,
     ListQuery,
@@ -108,7 +109,7 @@ class SqliteDriver:
 
     async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
         """Return the first events after `revision`; see `Driver`."""
-        query = reads.EventQuery(revision, scope, limit, self._settings.batch_bytes_max)
+        query = EventQuery(revision, scope, limit, self._settings.batch_bytes_max)
         return await self._scanner.call(partial(reads.events_after, query=query))
 
     async def compact(self, revision: int) -> None:

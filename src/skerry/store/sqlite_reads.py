@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from skerry.store import sqlite_queries as queries
@@ -10,24 +9,8 @@ from skerry.store.driver import check_revision
 from skerry.store.errors import Compacted, Unavailable
 from skerry.store.lane import Outcome
 from skerry.store.queries import Query
-from skerry.store.records import Batch, Bounds, Entry, Event, HeldValue, Key, ListQuery, Page, Scope
+from skerry.store.records import Batch, Bounds, Entry, Event, EventQuery, HeldValue, Key, ListQuery, Page
 from skerry.store.sqlite_connection import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class EventQuery:
-    """What `events_after` looks for.
-
-    Attributes:
-        after_revision: the last revision already seen.
-        limit: most events.
-        bytes_max: bytes of values after which the batch is cut.
-    """
-
-    after_revision: int
-    scope: Scope
-    limit: int
-    bytes_max: int
 
 
 def run_batch(connection: Connection, jobs: Sequence[Callable[[Connection], Any]]) -> Sequence[Outcome]:

@@ -7,7 +7,7 @@ import pytest
 from skerry.kit import tasks
 from skerry.kit.backoff import Backoff
 from skerry.kit.errors import SkerryError
-from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running
+from skerry.kit.tasks import KeyedWorkers, Loops, SharedCalls, Wakeup, background, keep_running, resynced
 
 
 async def test_wakeups_before_a_wait_are_one_and_none_is_lost():
@@ -272,3 +272,26 @@ async def test_a_loop_that_fails_ends_the_block_that_it_was_started_in() -> None
     with pytest.raises(ExceptionGroup, match="unhandled errors") as failed:
         await live()
     assert failed.group_contains(ValueError, match="broken")
+
+
+async def test_resynced_workers_get_a_look_at_everything_again_after_one_that_failed_and_end_with_the_block():
+    looks, turned = 0, asyncio.Event()
+
+    async def turn(_: str) -> None:
+        turned.set()
+
+    workers = KeyedWorkers("tried", turn, concurrency=1)
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise SkerryError("not yet")
+        workers.add("one")
+
+    async with resynced("tried", look, workers, resync_seconds=600), asyncio.timeout(60):
+        await turned.wait()
+    assert looks == 2
+    turned.clear()
+    workers.add("two")
+    assert workers.statistics() == {"keys": 0}

@@ -3,20 +3,16 @@
 import asyncio
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.local.installing import install_packages
 from skerry.functions.local.process import FunctionProcess, Program
 from skerry.functions.local.source import ENVIRONMENT
 from skerry.kit.processes import Bounds
 
-#: How long the packages of an image may take to install.
-INSTALL_SECONDS_MAX = 600.0
-#: How many characters of npm's last words are told.
-_SAID_CHARACTERS_MAX = 2000
 _NPM_FLAGS = ("--ignore-scripts", "--install-links", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error")
 
 _WORKER = Path(__file__).with_name("node_worker.cjs")
@@ -64,23 +60,9 @@ class NodeRuntime:
         npm = shutil.which("npm")
         if not npm:
             raise SystemError("packages of nodejs need npm: there is no `npm` on PATH")
-        try:
-            done = subprocess.run(
-                [npm, "install", *_NPM_FLAGS],
-                cwd=environment,
-                env={"PATH": f"{Path(npm).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(environment)}
-                | dict(self.install_environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS_MAX,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FunctionError(f"package.json took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
-        if done.returncode:
-            said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
-            raise FunctionError(f"package.json could not be installed: {said}")
+        own = {"PATH": f"{Path(npm).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(environment)}
+        command = [npm, "install", *_NPM_FLAGS]
+        install_packages(command, "package.json", environment, {**own, **self.install_environment})
 
     async def prepare(self, folder: Path, handler: str) -> None:
         """Do nothing: an archive brings its `node_modules` along."""

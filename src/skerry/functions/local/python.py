@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 import venv
 from collections.abc import Mapping
@@ -10,14 +9,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from skerry.functions.errors import FunctionError
+from skerry.functions.local.installing import install_packages
 from skerry.functions.local.process import FunctionProcess, Program
 from skerry.functions.local.source import ENVIRONMENT
-
-#: How long the packages of a function may take to install.
-INSTALL_SECONDS_MAX = 600.0
-#: How many characters of pip's last words are told.
-_SAID_CHARACTERS_MAX = 2000
 
 _REQUIREMENTS = "requirements.txt"
 _WORKER = Path(__file__).with_name("python_worker.py")
@@ -78,21 +72,7 @@ class PythonRuntime:
         own = str(folder / "venv" / "bin" / "python")
         pip = [sys.executable, "-m", "pip", "--python", own] if pip_is_here else [own, "-m", "pip"]
         command = [*pip, "install", "--no-input", "--quiet", "--disable-pip-version-check"]
-        try:
-            done = subprocess.run(
-                [*command, "-r", _REQUIREMENTS],
-                cwd=source,
-                env=dict(self.install_environment),
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS_MAX,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FunctionError(f"{_REQUIREMENTS} took longer than {INSTALL_SECONDS_MAX:.0f} s to install") from error
-        if done.returncode:
-            said = done.stderr.strip()[-_SAID_CHARACTERS_MAX:]
-            raise FunctionError(f"{_REQUIREMENTS} could not be installed: {said}")
+        install_packages([*command, "-r", _REQUIREMENTS], _REQUIREMENTS, source, self.install_environment)
 
     async def start(self, folder: Path, handler: str) -> FunctionProcess:
         """Start a process of a deployment."""

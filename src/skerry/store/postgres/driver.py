@@ -29,6 +29,7 @@ from skerry.store.records import (
     Bounds,
     Entry,
     Event,
+    EventQuery,
     HeldValue,
     Key,
     ListQuery,
@@ -211,7 +212,7 @@ class PostgresDriver:
 
     async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
         """Return the first events after `revision`; see `Driver`."""
-        query = reads.EventQuery(revision, scope, limit, self._settings.batch_bytes_max)
+        query = EventQuery(revision, scope, limit, self._settings.batch_bytes_max)
         batch: Batch = await self._scanner.call(partial(reads.events_after, query=query))
         return batch
 

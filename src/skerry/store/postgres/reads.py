@@ -1,7 +1,6 @@
 """What the PostgreSQL driver reads: each answer from one statement, so from one snapshot."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from skerry.store.driver import check_revision
@@ -10,7 +9,7 @@ from skerry.store.lane import Outcome
 from skerry.store.postgres import queries
 from skerry.store.postgres.session import Connection
 from skerry.store.queries import Query
-from skerry.store.records import Batch, Bounds, Entry, Event, HeldValue, Key, ListQuery, Page, Scope
+from skerry.store.records import Batch, Bounds, Entry, Event, EventQuery, HeldValue, Key, ListQuery, Page, Scope
 
 
 def storable(text: str) -> str:
@@ -66,22 +65,6 @@ def _list_query(query: ListQuery) -> Query:
     if query.namespace is None:
         return queries.LIST_CURRENT if query.revision is None else queries.LIST_SNAPSHOT
     return queries.LIST_CURRENT_NAMESPACE if query.revision is None else queries.LIST_SNAPSHOT_NAMESPACE
-
-
-@dataclass(frozen=True, slots=True)
-class EventQuery:
-    """What `events_after` looks for.
-
-    Attributes:
-        after_revision: the last revision already seen.
-        limit: most events.
-        bytes_max: bytes of values after which the batch is cut.
-    """
-
-    after_revision: int
-    scope: Scope
-    limit: int
-    bytes_max: int
 
 
 async def events_after(connection: Connection, query: EventQuery) -> Batch:
