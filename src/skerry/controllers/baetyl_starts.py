@@ -74,7 +74,11 @@ class ApplicationStarts:
     async def reconcile(self, key: Key) -> None:
         """Begin one application, where its time has come."""
         application = self._applications.get(key[1], key[0])
-        if application is None:
+        start = start_of(application.spec) if application else None
+        if application is None or start is None:
+            return
+        if start > self._clock.now():
+            self._look(key)  # the clock was set back
             return
 
         def begin(found: Application) -> None:
