@@ -10,7 +10,7 @@ import orjson
 
 from skerry.api.decoding import complete
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec
-from skerry.api.model import ObjectMeta, OwnerReference
+from skerry.api.model import ObjectMeta, OwnerReference, set_fields
 
 #: Functions whose references are at hand.
 _OWNERS_REMEMBERED = 1024
@@ -46,7 +46,7 @@ def adopt(run: Run, function: Function) -> None:
     if any(owner.uid == function.uid for owner in run.metadata.owner_references or ()):
         return
     owner = _owner(function.api_version, function.kind, function.name, function.uid)
-    run.metadata.owner_references = [*(run.metadata.owner_references or ()), owner]
+    set_fields(run.metadata, {"owner_references": [*(run.metadata.owner_references or ()), owner]})
     if function.spec.on_failure is not None and run.spec.on_failure is None and run.spec.dead_letter_of is None:
         run.spec = run.spec.model_copy(update={"on_failure": function.spec.on_failure})
 

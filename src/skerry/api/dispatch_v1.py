@@ -18,7 +18,7 @@ from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_long, too_many
 from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, Conditions, FreeForm, Int64, Model, Resource, Time, list_map
+from skerry.api.model import LIST_ATOMIC, Conditions, FreeForm, Int64, Model, Resource, Time, list_map, set_fields
 from skerry.kit.ids import is_uuid
 
 GROUP = "dispatch.skerry.dev"
@@ -312,7 +312,7 @@ def _validate_function(function: Function, _: Function | None) -> Iterator[Field
 
 def _default_run(run: Run) -> None:
     if run.status.state is None:
-        run.status.state = INITIALIZED
+        set_fields(run.status, {"state": INITIALIZED})
 
 
 def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:

@@ -113,6 +113,8 @@ class Kind(Generic[R]):
         scale: where the /scale subresource finds its numbers; None for no such subresource.
         deletion_finalizers: what a delete puts on an object, so that a controller can finish first.
         verbatim: paths of the fields that hold any JSON of a user's, in which null is a value and not an absence.
+        resource: the resource's full name, `plural.group`: unique among kinds, and their key in the log. It follows
+            from the others.
     """
 
     group: str
@@ -141,6 +143,11 @@ class Kind(Generic[R]):
     scale: ScalePaths | None = None
     deletion_finalizers: tuple[str, ...] = ()
     verbatim: tuple[tuple[str, str], ...] = ()
+    resource: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the name once by which each request finds nearly everything."""
+        object.__setattr__(self, "resource", f"{self.plural}.{self.group}" if self.group else self.plural)
 
     @property
     def kind(self) -> str:
@@ -166,11 +173,6 @@ class Kind(Generic[R]):
     def stored_api_version(self) -> str:
         """The `apiVersion` in which objects are stored."""
         return f"{self.group}/{self.versions[0]}" if self.versions else self.api_version
-
-    @property
-    def resource(self) -> str:
-        """The resource's full name, `plural.group`: unique among kinds, and their key in the log."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def root_path(self) -> str:

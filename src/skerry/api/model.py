@@ -196,8 +196,8 @@ def set_fields(model: Model, values: Document) -> None:
         model: that nobody shares.
         values: by the names of the fields.
     """
-    vars(model).update(values)
-    model.model_fields_set.update(values)
+    model.__dict__.update(values)
+    model.__pydantic_fields_set__.update(values)
 
 
 def from_document(model: type[R], document: Document) -> R:

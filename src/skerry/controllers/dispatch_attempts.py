@@ -9,7 +9,7 @@ import datetime as dt
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Function, Run, RunError, RunLogs
@@ -39,6 +39,7 @@ from skerry.functions.messages import (
     TRACESTATE_KEY,
     CallStart,
     Context,
+    Logs,
     Runnable,
 )
 from skerry.kit.clock import Clock, rfc3339
@@ -66,6 +67,9 @@ ReadFunction = Callable[[str, str], Awaitable[Function | None]]
 #: Has somebody look whether a function's deployment, by its namespace and name, is there.
 LookAtFunction = Callable[[str, str], None]
 
+#: Of most runs: shared by them, for logs are put in place of others, and never changed.
+_NOTHING_PRINTED = RunLogs()
+
 
 @dataclass(frozen=True)
 class Given:
@@ -77,8 +81,7 @@ class Given:
     look_at: LookAtFunction
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one attempt."""
 
     output: Any
@@ -130,7 +133,7 @@ class Attempts:
         if run.status.attempts == 1:
             metrics.waited(queued_seconds + start.waited_seconds)
         metrics.attempted(start, self._clock.monotonic_seconds() - begun - start.waited_seconds, error)
-        return Outcome(output, RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None), error)
+        return Outcome(output, _printed(logs), error)
 
     async def _call(self, run: Run, function: Function, ours: Context) -> Any:
         for _ in range(UPDATES_MAX):
@@ -221,6 +224,12 @@ class Attempts:
             "finished_time": rfc3339(self._clock.now()),
         }
         set_fields(run.status, told)
+
+
+def _printed(logs: Logs) -> RunLogs:
+    if not (logs.stdout or logs.stderr):
+        return _NOTHING_PRINTED
+    return RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None)
 
 
 async def read_function(client: Client, namespace: str, name: str) -> Function | None:

@@ -4,8 +4,9 @@ Owns the lines of the runs that this process executes; of any other run there is
 attempt that is over. Lines are told by their place, so who comes back gets what came after it, and nothing twice.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from types import TracebackType
 from typing import NamedTuple
 
 from skerry.api.dispatch_v1 import DELETING, Run, is_finished
@@ -43,17 +44,35 @@ class LogsPart(NamedTuple):
 
 
 class _LiveLogs(Logs):
-    """Lines of an attempt that goes on."""
+    """Lines of an attempt that goes on: for the length of a block, those of its run.
 
-    def __init__(self, attempt: int, tell: Callable[[], None]) -> None:
+    Args:
+        key: of the run.
+        attempt: of that run.
+        live: where they are found.
+        tell: is called with the key when there are more lines.
+    """
+
+    def __init__(self, key: Key, attempt: int, live: dict[Key, "_LiveLogs"], tell: Callable[[Key], None]) -> None:
         super().__init__()
         self.attempt = attempt
+        self._key = key
+        self._live = live
         self._tell = tell
+
+    def __enter__(self) -> Logs:
+        self._live[self._key] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._live[self._key]
 
     def extend(self, stdout: Iterable[str], stderr: Iterable[str]) -> None:
         """Add lines, and wake who follows."""
         super().extend(stdout, stderr)
-        self._tell()
+        self._tell(self._key)
 
 
 class RunLogFollowing:
@@ -75,14 +94,9 @@ class RunLogFollowing:
         for wakeup in self._followers.get(key, ()):
             wakeup.set()
 
-    @contextmanager
-    def attempt(self, key: Key, number: int) -> Iterator[Logs]:
+    def attempt(self, key: Key, number: int) -> AbstractContextManager[Logs]:
         """Give what takes the lines of an attempt, for the length of the block."""
-        self._live[key] = logs = _LiveLogs(number, lambda: self._wake(key))
-        try:
-            yield logs
-        finally:
-            del self._live[key]
+        return _LiveLogs(key, number, self._live, self._wake)
 
     @asynccontextmanager
     async def follow(

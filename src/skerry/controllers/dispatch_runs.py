@@ -21,6 +21,7 @@ from skerry.api.dispatch_calls import adopt
 from skerry.api.dispatch_v1 import Function, Run, RunLogs, RunStatus, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
+from skerry.api.model import set_fields
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, reason
@@ -324,8 +325,8 @@ class DispatchRunController:
         Raises:
             TooManyRequests: too many runs of the function wait already.
         """
-        run.metadata.creation_timestamp = rfc3339(self._clock.now())
-        run.status = RunStatus(attempts=1)
+        set_fields(run.metadata, {"creation_timestamp": rfc3339(self._clock.now())})
+        set_fields(run, {"status": RunStatus(attempts=1)})
         prepare(run, function)
         outcome = await self._attempts.make(run, function)
         if isinstance(outcome.error, TooManyRuns):

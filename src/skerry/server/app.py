@@ -115,17 +115,16 @@ class App:
         try:
             answer = await self._answer_in_time(request)
             lasts = not isinstance(answer, Response)
-            begun = Answered(audit_id.decode(), 200, "ResponseStarted", received)
             match answer:
                 case Streaming():
                     headers = [(b"content-type", answer.content_type.encode()), _NOT_KEPT, *shared]
                     with self._inflight.stream(request.user):
-                        self._record(request, begun)
+                        self._record(request, Answered(audit_id.decode(), 200, "ResponseStarted", received))
                         await self._streams.send(answer, headers, receive, send)
                     code = 200
                 case Conversation():
                     with self._inflight.link(request.user):
-                        self._record(request, begun)
+                        self._record(request, Answered(audit_id.decode(), 200, "ResponseStarted", received))
                         peer = Peer(receive, send, partial(self._admitted, request))
                         await converse(answer, peer, shared)
                     code = 101

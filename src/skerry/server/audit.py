@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -78,8 +78,7 @@ class AuditSettings:
         return self.path.with_name(f"{self.path.stem}-unauthorized{self.path.suffix}")
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What became of a request."""
 
     audit_id: str

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skerry.api.errors import Unauthorized
 
@@ -63,8 +63,7 @@ class ClientCertificate:
     uri: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a request shows to tell who asks.
 
     Attributes:

@@ -7,9 +7,9 @@ as a stream instead, while it is open, and the link of a node as a link.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 
 from prometheus_client import Counter as Metric
 
@@ -54,6 +54,25 @@ class InflightLimits:
                 raise ConfigurationError(f"{name}: must be above 0, not {getattr(self, name)}")
 
 
+class _Counted:
+    """Counts one thing for the length of a block; a generator would cost as much as what it guards."""
+
+    __slots__ = ("_inflight", "_limit", "_own")
+
+    def __init__(self, inflight: "Inflight", limit: str, own: tuple[str, str]) -> None:
+        self._inflight = inflight
+        self._limit = limit
+        self._own = own
+
+    def __enter__(self) -> None:
+        self._inflight.begin(self._limit, self._own)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inflight.end(self._limit, self._own)
+
+
 class Inflight:
     """Counts what is in flight, and refuses what is too much.
 
@@ -80,21 +99,24 @@ class Inflight:
         """Count a link of a node for the length of the block; raises TooManyRequests."""
         return self._counted(user, "max_node_links_inflight", "max_node_own_links_inflight")
 
-    @contextmanager
-    def _counted(self, user: User, limit: str, user_limit: str) -> Iterator[None]:
+    def _counted(self, user: User, limit: str, user_limit: str) -> _Counted:
         own = (user_limit, user.name)
         if ADMINISTRATORS not in user.groups:
             self._check(limit, self._all[limit])
             self._check(user_limit, self._by_user[own])
+        return _Counted(self, limit, own)
+
+    def begin(self, limit: str, own: tuple[str, str]) -> None:
+        """Count one more."""
         self._all[limit] += 1
         self._by_user[own] += 1
-        try:
-            yield
-        finally:
-            self._all[limit] -= 1
-            self._by_user[own] -= 1
-            if not self._by_user[own]:
-                del self._by_user[own]
+
+    def end(self, limit: str, own: tuple[str, str]) -> None:
+        """Count one less."""
+        self._all[limit] -= 1
+        self._by_user[own] -= 1
+        if not self._by_user[own]:
+            del self._by_user[own]
 
     def _check(self, limit: str, count: int) -> None:
         most: int = getattr(self._limits, limit)

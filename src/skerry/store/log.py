@@ -120,7 +120,7 @@ class RevisionLog:
         Raises:
             FutureRevision: `not_older_than` is not written yet.
         """
-        if replica := await self._at_hand(key.resource, not_older_than):
+        if replica := self._young(key.resource, not_older_than) or await self._at_hand(key.resource, not_older_than):
             return replica.get(key)
         entry = await self._driver.get(key)
         if not_older_than and (entry is None or entry.revision < not_older_than):
@@ -147,6 +147,14 @@ class RevisionLog:
         check_revision(not_older_than or 0, Bounds(0, revision))
         entry = await self._driver.get(key)
         return entry, max(revision, entry.revision if entry else 0)
+
+    def _young(self, resource: str, not_older_than: int | None) -> Replica | None:
+        """Return the copy of a resource where it is known to be young enough already, as it nearly always is."""
+        replica = self._cache.find(resource)
+        if replica is None:
+            return None
+        needed = self._driver.head(resource) if not_older_than is None else not_older_than
+        return replica if needed is not None and needed <= replica.position else None
 
     async def _at_hand(self, resource: str, not_older_than: int | None) -> Replica | None:
         """Return the copy of a resource, if there is one that is young enough.

@@ -5,7 +5,6 @@ not own what is valid (`api`), nor what nodes are told. Paths begin as Dispatch'
 segment after that is both systems' (Dispatch says /v1/secret, Baetyl /v1/secrets).
 """
 
-import dataclasses
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -167,7 +166,7 @@ def refusal(request: Request, error: ApiError) -> Response:
 
 
 def _with_id(response: Response, given: str) -> Response:
-    return dataclasses.replace(response, headers=(*response.headers, (errors.REQUEST_ID_HEADER, given.encode())))
+    return response._replace(headers=(*response.headers, (errors.REQUEST_ID_HEADER, given.encode())))
 
 
 def unknown_method(request: Request) -> MethodNotAllowed:
