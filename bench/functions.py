@@ -77,6 +77,7 @@ def cases(upstream_url: str) -> dict[str, Case]:
         "fetch": Case(
             f"async fetch() {{ const r = await fetch('{upstream_url}'); return new Response(await r.text()); }}"
         ),
+        "proxy": Case(f"async fetch() {{ return fetch('{upstream_url}'); }}"),
         "compute": Case(f"async fetch() {{ {compute} return new Response(`${{x}}`); }}", connections=2),
         "template": Case(f"async fetch() {{ {template} }}"),
     }
