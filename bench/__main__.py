@@ -19,6 +19,7 @@ PARTS = (
     ("moving.py",),
     ("replicas.py",),
     ("nodes.py",),
+    ("node_memory.py",),
     ("growth.py", "--most", "10000"),
     ("sealing.py",),
     ("authorization.py",),
