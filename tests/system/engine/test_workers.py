@@ -17,6 +17,7 @@ from skerry.engine.function_logs import FunctionLogs
 from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.manifest import remove_manifest
 from skerry.engine.workers import run_workers
+from skerry.kit import processes
 from skerry.kit.errors import StartError
 
 if TYPE_CHECKING:
@@ -366,7 +367,10 @@ async def test_a_socket_is_for_its_owner_alone(node: "Node"):
     assert os.stat(path).st_mode & 0o777 == 0o600  # noqa: PTH116 - a test may block
 
 
-async def test_a_worker_that_ends_as_it_starts_fails_the_start_with_its_own_words(node: "Node", tmp_path: Path):
+async def test_a_worker_that_ends_as_it_starts_fails_the_start_with_its_own_words(
+    node: "Node", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processes, "HEALTHY_SECONDS", 60.0)  # on a busy machine a start takes long
     component = tmp_path / "component.wasm"
     component.write_bytes(f"no module, but of the skerry:contract{ENGINE_CONTRACT}".encode())
     settings = replace(node.settings, run_dir=tmp_path / "run", component=component)
