@@ -427,7 +427,10 @@ def test_an_agent_runs_an_application_in_containers_and_its_settings_reach_them(
     def settings(greeting: str) -> dict[str, Any]:
         return {"name": "greeting", "data": [{"key": "greeting", "value": {"type": "kv", "value": greeting}}]}
 
-    script = "import time; print(open('/etc/app/greeting').read(), flush=True); time.sleep(1000)"
+    script = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); "
+        "print(open('/etc/app/greeting').read(), flush=True); signal.pause()"
+    )
     service = {
         "name": "main",
         "image": BASE,
@@ -441,7 +444,9 @@ def test_an_agent_runs_an_application_in_containers_and_its_settings_reach_them(
     def said() -> list[bytes] | None:
         """Return what each of its containers printed; None while one of them is being removed."""
         try:
-            found = client.containers.list(filters={"label": "skerry.application=greeter"}, ignore_removed=True)
+            found = client.containers.list(
+                all=True, filters={"label": "skerry.application=greeter"}, ignore_removed=True
+            )
             return [each.logs() for each in found]
         except APIError:
             return None
