@@ -5,8 +5,11 @@
 
 Levels: error = someone must act; warning = degraded but handled; info = state change.
 `configure` is called once, by `main`; until then structlog's defaults hold (tests need nothing).
+Invariant: once it was called for machines, all that this process prints is one JSON object a line: what libraries log,
+and what child processes print (`pass_on`), too.
 """
 
+import json
 import logging
 import sys
 from typing import Literal, cast
@@ -36,13 +39,58 @@ def configure(*, style: Style, level: str) -> None:
     ]
     # Tracebacks are plain in both: the default for people shows local variables, and with them secrets.
     text = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    last: list[structlog.types.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if style == "json" else [text]
-    )
+    json_lines: list[structlog.types.Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    last: list[structlog.types.Processor] = json_lines if style == "json" else [text]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(_library_formatter(style, shared, last))
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[of_libraries])
+
+
+def _library_formatter(
+    style: Style, shared: list[structlog.types.Processor], last: list[structlog.types.Processor]
+) -> logging.Formatter:
+    if style == "text":
+        return logging.Formatter("%(name)s: %(message)s")
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def pass_on(line: str, *, process: str, pid: int) -> None:
+    """Print a line of a child process, whatever the level: for a person as it is, for machines as a record of its own.
+
+    What is a record already, of a process that logs as this one does, stays as it is.
+
+    Args:
+        line: what it printed, without a line's end.
+        process: its name in other records.
+        pid: its process id.
+    """
+    processors = structlog.get_config()["processors"]
+    if isinstance(processors[-1], structlog.processors.JSONRenderer) and not _is_record(line):
+        record = {"event": line, "process": process, "pid": pid}
+        for processor in processors:
+            record = processor(None, "warning", record)  # what our processes print bare tells of trouble
+        line = cast("str", record)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _is_record(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    try:
+        found: dict[str, object] = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return found.keys() >= {"event", "level", "timestamp"}

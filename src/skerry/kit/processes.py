@@ -22,7 +22,7 @@ from prometheus_client import Counter, Gauge
 
 from skerry.kit import bound_exec
 from skerry.kit.backoff import Backoff
-from skerry.kit.logs import get_logger
+from skerry.kit.logs import get_logger, pass_on
 from skerry.kit.tasks import background
 
 log = get_logger(__name__)
@@ -37,6 +37,8 @@ HEALTHY_SECONDS = 10.0
 SHORT_LIVES_MAX = 3
 #: What is kept of the last words of a process.
 LAST_WORDS_BYTES_MAX = 2048
+#: A longer line of a process is passed on as several.
+LINE_BYTES_MAX = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Supervised:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._started_seconds = 0.0
-        self._words = _Words()
+        self._words = _Words(command.name)
         #: How the last short life ended that the log tells of: its code and last line.
         self._told: tuple[int, str] | None = None
         #: How often it was started again.
@@ -192,7 +194,7 @@ class Supervised:
         """Wait for the end of a life, and hear what it says; returns how it ended."""
         async with asyncio.TaskGroup() as group:
             if process.stdout is not None:
-                group.create_task(self._words.hear(process.stdout, aloud=not self.short_lives))
+                group.create_task(self._words.hear(process.stdout, process.pid, aloud=not self.short_lives))
             try:
                 async with asyncio.timeout(HEALTHY_SECONDS):
                     code = await process.wait()
@@ -247,14 +249,17 @@ class Supervised:
 
 
 class _Words:
-    """What a process prints: passed on to our standard error, and its end kept.
+    """What a process prints: passed on to our standard error line by line, and its end kept.
 
     A process that ends as it starts says the same each time, so what comes after such an end is held back until the
     process has lived for a while. Then its end is passed on; where it did not live, its supervisor tells it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process: str) -> None:
+        self._process = process
+        self._pid = 0
         self._tail = b""
+        self._line = b""  # what has come of a line whose end has not
         self._aloud = True
 
     @property
@@ -262,24 +267,30 @@ class _Words:
         """The last words, without more than their end."""
         return self._tail.decode(errors="replace").strip()
 
-    async def hear(self, stream: asyncio.StreamReader, *, aloud: bool) -> None:
+    async def hear(self, stream: asyncio.StreamReader, pid: int, *, aloud: bool) -> None:
         """Take what a life says, until its end."""
-        self._tail, self._aloud = b"", aloud
-        while piece := await stream.read(LAST_WORDS_BYTES_MAX):
-            self._tail = (self._tail + piece)[-LAST_WORDS_BYTES_MAX:]
-            if self._aloud:
-                _say(piece)
+        self._pid, self._tail, self._line, self._aloud = pid, b"", b"", aloud
+        try:
+            while piece := await stream.read(LAST_WORDS_BYTES_MAX):
+                self._tail = (self._tail + piece)[-LAST_WORDS_BYTES_MAX:]
+                if self._aloud:
+                    self._say(piece)
+        finally:
+            if self._line:
+                self._say(b"\n")
 
     def say_aloud(self) -> None:
         """Pass on what was held back, and whatever comes."""
         if not self._aloud:
-            _say(self._tail)
+            self._say(self._tail)
         self._aloud = True
 
-
-def _say(piece: bytes) -> None:
-    sys.stderr.write(piece.decode(errors="replace"))
-    sys.stderr.flush()
+    def _say(self, piece: bytes) -> None:
+        *lines, self._line = (self._line + piece).split(b"\n")
+        if len(self._line) >= LINE_BYTES_MAX:
+            lines, self._line = [*lines, self._line], b""
+        for line in lines:
+            pass_on(line.decode(errors="replace"), process=self._process, pid=self._pid)
 
 
 @asynccontextmanager
