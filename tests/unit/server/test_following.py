@@ -11,9 +11,10 @@ import pytest
 from skerry.api.errors import Expired, ServiceUnavailable
 from skerry.api.rbac_v1 import CLUSTER_ROLE, ClusterRole
 from skerry.server.following import Follower, Key
+from skerry.server.verbs.moments import Moment
 from skerry.server.verbs.requests import Target, WatchOptions
 from skerry.server.verbs.stored import Stored
-from skerry.server.verbs.watching import Bookmark, Moment, Observed, Seen
+from skerry.server.verbs.watching import Bookmark, Observed, Seen
 
 Script = Sequence[Sequence[Seen] | Exception]
 

@@ -89,12 +89,12 @@ class Renderer:
             yield b"".join(lines)
 
     def _event(self, observed: Observed) -> bytes:
-        encoded = observed.moment.encoded
         key = (observed.type, self.form, self.include, self.kind.version)
-        line = encoded.get(key)
+        line = observed.moment.encoded.get(key)
         if line is None:
             ENCODINGS.inc()
-            line = encoded[key] = _line(observed.type, self.object(observed.object))
+            line = _line(observed.type, self.object(observed.object))
+            observed.moment.keep(key, line)
         return line
 
     def _bookmark(self, bookmark: Bookmark) -> bytes:

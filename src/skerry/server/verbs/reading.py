@@ -136,7 +136,7 @@ class Reader:
         if entry is None:
             return Listed((), revision)
         item = Stored(entry.value, entry.revision)
-        return Listed((item,) if selection.matches(one.kind, item.document) else (), revision)
+        return Listed((item,) if selection.matches(one.kind, item) else (), revision)
 
 
 def _snapshot(options: ListOptions) -> Snapshot:
@@ -151,7 +151,7 @@ def _selected(kind: Kind[Any], entry: Entry, item: Stored, selection: Selection)
     name = selection.fields.value_of("metadata.name")
     if name is not None and name != entry.key.name:
         return False  # told by the key alone, without parsing the object
-    return selection.matches(kind, item.document)
+    return selection.matches(kind, item)
 
 
 def not_older_than(resource_version: str) -> int | None:

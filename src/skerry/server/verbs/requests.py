@@ -1,10 +1,10 @@
 """What the verbs are asked and what they answer: plain data, no HTTP."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from skerry.api.kinds import Kind
-from skerry.api.model import Document
 from skerry.api.selectors import ANY_FIELDS, EVERYTHING, FieldSelector, LabelSelector
 from skerry.server.auth import User
 from skerry.server.verbs.stored import Stored
@@ -119,18 +119,11 @@ class Selection:
     def __bool__(self) -> bool:
         return bool(self.labels or self.fields)
 
-    def matches(self, kind: Kind[Any], document: Document) -> bool:
+    def matches(self, kind: Kind[Any], stored: Stored) -> bool:
         """Tell whether an object is selected."""
-        metadata = document["metadata"]
-        if self.labels and not self.labels.matches(metadata.get("labels") or {}):
+        if self.labels and not self.labels.matches(stored.labels):
             return False
-
-        def read(path: str) -> str:
-            if path in {"metadata.name", "metadata.namespace"}:
-                return str(metadata.get(path.partition(".")[2]) or "")
-            return kind.selectable[path](document)
-
-        return self.fields.matches(read)
+        return self.fields.matches(partial(stored.field, kind))
 
 
 @dataclass(frozen=True, slots=True)

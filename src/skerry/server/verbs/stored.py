@@ -6,12 +6,13 @@ Metadata comes first, so the revision is spliced into the bytes on the way out: 
 Invariant: every value in the log starts with `{"metadata":{"`, because `encode` is the only writer.
 """
 
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
 from pydantic_core import SchemaSerializer
 
+from skerry.api.kinds import Kind
 from skerry.api.model import Document, Model, ObjectMeta, Resource
 
 _START = b'{"metadata":{'
@@ -51,6 +52,7 @@ class Stored:
     def __init__(self, value: bytes, revision: int) -> None:
         self.value = value
         self.revision = revision
+        self._document: Document | None = None
 
     @property
     def json(self) -> bytes:
@@ -59,10 +61,12 @@ class Stored:
             return self.value
         return b'%s"resourceVersion":"%d",%s' % (_START, self.revision, self.value[len(_START) :])
 
-    @cached_property
+    @property
     def document(self) -> Document:
         """The object with its resourceVersion. Shared by every reader of this state: do not change it."""
-        return self.fresh_document()
+        if self._document is None:
+            self._document = self.fresh_document()
+        return self._document
 
     def fresh_document(self) -> Document:
         """Return a copy of the object, with its resourceVersion, to be changed at will."""
@@ -75,3 +79,14 @@ class Stored:
     def metadata(self) -> dict[str, Any]:
         """The object's metadata; see `document`."""
         return cast("dict[str, Any]", self.document["metadata"])
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The object's labels, as selectors read them."""
+        return self.metadata.get("labels") or {}
+
+    def field(self, kind: Kind[Any], path: str) -> str:
+        """Return what field selectors of its kind read at a path: metadata.name, metadata.namespace, a selectable."""
+        if path in {"metadata.name", "metadata.namespace"}:
+            return str(self.metadata.get(path.partition(".")[2]) or "")
+        return kind.selectable[path](self.document)

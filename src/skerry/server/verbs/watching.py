@@ -3,18 +3,17 @@
 An object that a change brings into the selection is ADDED, one that it takes out is DELETED (in its last selected
 state, with the revision of the change). The store promises that revisions rise strictly, none missing, none twice.
 
-Ten thousand watchers of one change share one `Moment`: it parses the object once, and the front doors keep its
-encodings on it, so a change costs one encoding for each form, not one for each watcher.
+All watchers of one change share one `Moment`.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from skerry.server.verbs import answers
+from skerry.server.verbs.moments import Moment, Moments
 from skerry.server.verbs.reading import Reader, check_selectable, parse_revision
 from skerry.server.verbs.requests import Listed, ListOptions, Selection, Target, WatchOptions
 from skerry.server.verbs.stored import Stored
@@ -24,31 +23,10 @@ from skerry.store.records import Event, Progress
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
-#: Moments kept for other watchers of the same change, and the bytes of the states in them. Live watchers follow
-#: within a turn of the event loop; one that comes later makes its own.
-MOMENTS_MAX = 1024
-MOMENTS_BYTES_MAX = 16 * 1024 * 1024
 #: Objects of the present state that a watch begins with, told at once.
 INITIAL_BATCH = 500
 #: How often a quiet watcher that wants bookmarks gets one.
 BOOKMARK_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Moment:
-    """One change of one object, shared by all who watch it.
-
-    Attributes:
-        revision: the revision of the change.
-        current: the new state; None where the object was deleted.
-        previous: the state before, with the revision of the change; None where there was none.
-        encoded: bytes that a front door made of it, by whatever key it chooses.
-    """
-
-    revision: int
-    current: Stored | None
-    previous: Stored | None
-    encoded: dict[Any, bytes] = field(default_factory=dict)
 
 
 class Observed(NamedTuple):
@@ -166,39 +144,12 @@ def _additions(listed: Listed, *, ends_told: bool) -> Iterator[Sequence[Seen]]:
         yield [Bookmark(listed.revision, ends_initial_events=True)]
 
 
-class Moments:
-    """The latest moments, bounded in number and bytes; the oldest are forgotten first."""
-
-    def __init__(self) -> None:
-        self._moments: OrderedDict[int, tuple[Moment, int]] = OrderedDict()
-        self._bytes = 0
-
-    def of(self, event: Event) -> Moment:
-        """Return the moment of an event: a shared one while it is remembered."""
-        known = self._moments.get(event.revision)
-        if known is not None:
-            return known[0]
-        moment, size = _moment_of(event), len(event.value or b"") + len(event.previous or b"")
-        self._moments[event.revision] = moment, size
-        self._bytes += size
-        while len(self._moments) > MOMENTS_MAX or self._bytes > MOMENTS_BYTES_MAX:
-            _, (_, forgotten) = self._moments.popitem(last=False)
-            self._bytes -= forgotten
-        return moment
-
-
-def _moment_of(event: Event) -> Moment:
-    current = Stored(event.value, event.revision) if event.kind == "put" and event.value is not None else None
-    previous = Stored(event.previous, event.revision) if event.previous is not None else None
-    return Moment(event.revision, current, previous)
-
-
 def _observe(target: Target, moment: Moment, selection: Selection) -> Observed | None:
     """Return what a change is to a selection; None where it was outside before and after."""
     before, now = moment.previous is not None, moment.current is not None
     if selection:
-        before = moment.previous is not None and selection.matches(target.kind, moment.previous.document)
-        now = moment.current is not None and selection.matches(target.kind, moment.current.document)
+        before = moment.previous is not None and selection.matches(target.kind, moment.previous)
+        now = moment.current is not None and selection.matches(target.kind, moment.current)
     if now:
         return Observed("MODIFIED" if before else "ADDED", moment)
     return Observed("DELETED", moment) if before else None

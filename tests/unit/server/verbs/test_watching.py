@@ -9,8 +9,7 @@ from skerry.api.errors import BadRequest, Expired, Timeout
 from skerry.api.selectors import parse_field_selector, parse_label_selector
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.requests import Selection, Target, WriteOptions
-from skerry.server.verbs.watching import INITIAL_BATCH, Bookmark, Moments, Observed
-from skerry.store.records import Event, Key
+from skerry.server.verbs.watching import INITIAL_BATCH, Bookmark, Observed
 
 NOW = WriteOptions()
 
@@ -118,16 +117,6 @@ async def test_watchers_of_one_change_share_its_moment(client: Any) -> None:
         await client.create(client.configs, client.config("a"))
         (one,), (other,) = await take(first, 1), await take(second, 1)
     assert one.moment is other.moment
-
-
-def test_remembered_moments_are_bounded_in_bytes() -> None:
-    moments = Moments()
-    first = Event("put", Key("r", "", "a"), 1, created=True, value=b"x" * 10_000_000, previous=None)
-    second = Event("put", Key("r", "", "a"), 2, created=False, value=b"x" * 10_000_000, previous=None)
-    kept = moments.of(first)
-    assert moments.of(first) is kept
-    moments.of(second)
-    assert moments.of(first) is not kept
 
 
 async def test_a_large_present_state_is_told_in_batches(client: Any) -> None:
