@@ -1,13 +1,14 @@
 """Secrets, registries and certificates of a fleet: core/v1 Secrets, told apart by the label `secret-type`. Pure.
 
-Owns the label, which keys each type has, and how much it holds. Does not own secrets: they are core/v1's, and serve
-every front door.
+Owns the label, which keys each type has, what they hold, and how much. Does not own secrets: they are core/v1's, and
+serve every front door.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
-from skerry.api.fields import FieldError, not_supported, required, too_long
+from skerry.api.fields import FieldError, invalid, not_supported, required, too_long
+from skerry.kit.key_pairs import PairError, check_pair
 
 TYPE_LABEL: Final = "secret-type"
 
@@ -54,3 +55,17 @@ def typed_secret_errors(
             yield required(f"data[{key}]", f"a secret of the type {secret_type} needs it")
     if data_bytes(data) > DATA_BYTES_MAX:
         yield too_long("data", DATA_BYTES_MAX)
+    elif (check := _CONTENT_CHECKS.get(secret_type)) and set(REQUIRED_KEYS[secret_type]) <= given & data.keys():
+        yield from check(data)
+
+
+def _pair_errors(data: Mapping[str, bytes]) -> Iterator[FieldError]:
+    try:
+        check_pair(data["certificate"], data["key"])
+    except PairError as error:
+        fix = "give a certificate and its own key, both in PEM, the key without a password"
+        yield invalid(f"data[{error.part}]", "<secret contents redacted>", f"{error.problem}: {fix}")
+
+
+#: What is looked at in a secret of a type that has its keys.
+_CONTENT_CHECKS: Mapping[str, Callable[[Mapping[str, bytes]], Iterator[FieldError]]] = {"certificate": _pair_errors}

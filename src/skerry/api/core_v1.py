@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -122,20 +122,25 @@ def _validate_secret(secret: Secret, old: Secret | None) -> Iterator[FieldError]
             yield invalid(f"data[{key}]", "<omitted>", "must be base64 encoded; plain text goes into stringData")
     if size > DATA_BYTES_MAX:
         yield too_long("data", DATA_BYTES_MAX)
-    yield from typed_secret_errors(secret.metadata.labels, data, plain)
+    if old is None or (data, secret.metadata.labels) != (old.data or {}, old.metadata.labels):
+        yield from typed_secret_errors(secret.metadata.labels, data, plain)  # what was taken before these rules stays
+    yield from _required_key_errors(secret, plain)
+    if old is not None:
+        if secret.type != old.type:
+            yield invalid("type", secret.type, "field is immutable")
+        yield from _validate_immutable(secret, old, changed=secret.data != old.data)
+
+
+def _required_key_errors(secret: Secret, plain: Mapping[str, bytes]) -> Iterator[FieldError]:
     keys, check = _REQUIRED_KEYS.get(secret.type, ((), len))
     for key in keys:
-        if key not in data:
+        if key not in (secret.data or {}):
             yield required(f"data[{key}]")
         elif key in plain:
             try:
                 check(plain[key])
             except ValueError:
                 yield invalid(f"data[{key}]", "<secret contents redacted>", "must be valid JSON")
-    if old is not None:
-        if secret.type != old.type:
-            yield invalid("type", secret.type, "field is immutable")
-        yield from _validate_immutable(secret, old, changed=secret.data != old.data)
 
 
 def _validate_immutable(obj: Any, old: Any, *, changed: bool) -> Iterator[FieldError]:

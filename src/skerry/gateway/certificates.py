@@ -5,15 +5,14 @@ A key that does not fit its certificate is refused here, with a sentence; Envoy 
 
 import base64
 import binascii
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from collections.abc import Mapping
 
 from skerry.api.core_v1 import Secret
 from skerry.gateway import ir
+from skerry.kit.key_pairs import PairError, Part, check_pair
 
 TLS_SECRET_TYPE = "kubernetes.io/tls"  # noqa: S105 - a type's name
+_NAMES: Mapping[Part, str] = {"certificate": "tls.crt", "key": "tls.key"}
 
 
 def certificate_of(secret: Secret) -> ir.Certificate:
@@ -22,15 +21,9 @@ def certificate_of(secret: Secret) -> ir.Certificate:
         raise ValueError(f"its type is {secret.type}, not {TLS_SECRET_TYPE}")
     chain, key = _decoded(secret, "tls.crt"), _decoded(secret, "tls.key")
     try:
-        leaf = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError:
-        raise ValueError("tls.crt is not a PEM certificate") from None
-    try:
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("tls.key is not an unencrypted PEM private key") from None
-    if _public_bytes(private.public_key()) != _public_bytes(leaf.public_key()):
-        raise ValueError("tls.key does not belong to tls.crt")
+        check_pair(chain, key)
+    except PairError as error:
+        raise ValueError(f"{_NAMES[error.part]} {error.problem}") from None
     return ir.Certificate(name=f"{secret.namespace}/{secret.name}", chain=chain, key=key)
 
 
@@ -39,8 +32,3 @@ def _decoded(secret: Secret, key: str) -> bytes:
         return base64.b64decode((secret.data or {}).get(key, ""), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError(f"{key} is not base64") from None
-
-
-def _public_bytes(key: object) -> bytes:
-    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(encoding, form)  # type: ignore[attr-defined,no-any-return]  # every kind of key has it

@@ -47,7 +47,7 @@ CHAIN, KEY = pair()
         (secret(CHAIN, KEY, "Opaque"), "its type is Opaque"),
         (secret(b"x", KEY), "tls.crt is not a PEM certificate"),
         (secret(CHAIN, b"x"), "tls.key is not an unencrypted PEM private key"),
-        (secret(CHAIN, pair()[1]), "tls.key does not belong to tls.crt"),
+        (secret(CHAIN, pair()[1]), "tls.key does not belong to the certificate"),
         (Secret(type="kubernetes.io/tls", data={"tls.crt": "?", "tls.key": "?"}), "tls.crt is not base64"),
     ],
 )

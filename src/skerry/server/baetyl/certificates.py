@@ -1,13 +1,14 @@
-"""Certificates with their keys, for applications: core/v1 Secrets of a type of their own. Keys never leave."""
+"""Certificates with their keys, for applications: core/v1 Secrets of a type of their own. Keys never leave.
+
+What such a secret must hold is told by its kind (`api.baetyl_secrets`), whoever writes it.
+"""
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.model import Document, ObjectMeta
 from skerry.kit.clock import rfc3339
-from skerry.server.baetyl import errors
 from skerry.server.baetyl.bodies import Body, Texts, refuse_reserved
 from skerry.server.baetyl.door import Asked, Described, Operation
 from skerry.server.baetyl.listing import LIST_QUERY, Listing, listed
@@ -81,7 +82,7 @@ class Certificates:
         """Create a certificate."""
         body = await asked.body(CertificateBody)
         refuse_reserved(body.name)
-        secret = Secret(metadata=ObjectMeta(name=body.name, labels=body.labels), data=_pair(body.data))
+        secret = Secret(metadata=ObjectMeta(name=body.name, labels=body.labels), data=encoded(body.data.model_dump()))
         return json(_view(await create_typed(asked, secret, "certificate", body.description)))
 
     async def list(self, asked: Asked) -> Response:
@@ -95,7 +96,7 @@ class Certificates:
     async def replace(self, asked: Asked) -> Response:
         """Replace a certificate and its key; a change reaches the applications that mount it."""
         body = await asked.body(CertificateBody)
-        pair = _pair(body.data)
+        pair = encoded(body.data.model_dump())
 
         def change(secret: Secret) -> None:
             secret.data = pair
@@ -111,28 +112,6 @@ class Certificates:
         """List the applications that mount a certificate."""
         await get_typed(asked, "certificate")
         return json(await self._usage.listed(asked, "secret"))
-
-
-def _pair(body: PairBody) -> dict[str, str]:
-    """Return the data of a secret; raises BaetylError for what is no certificate with its key."""
-    if not body.key or not body.certificate:
-        raise errors.invalid("data.key and data.certificate are required")
-    try:
-        key = serialization.load_pem_private_key(body.key.encode(), password=None)
-        certificate = x509.load_pem_x509_certificate(body.certificate.encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise errors.invalid("data.key and data.certificate must be PEM, the key without a password") from error
-    if _spki(key.public_key()) != _spki(certificate.public_key()):
-        raise errors.invalid("data.key is not the key of data.certificate")
-    return encoded({"key": body.key, "certificate": body.certificate})
-
-
-def _spki(key: object) -> bytes:
-    """Return a public key in the one form that all kinds of keys have."""
-    public: bytes = key.public_bytes(  # type: ignore[attr-defined] # every kind of public key has it, and no base says so
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return public
 
 
 def _summary(secret: Secret) -> Document:

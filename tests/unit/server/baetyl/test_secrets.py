@@ -8,10 +8,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from skerry.api.baetyl_secrets import DATA_BYTES_MAX, TYPE_LABEL
-from skerry.api.core_v1 import Secret
+from skerry.api.core_v1 import SECRET, Secret
+from skerry.api.decoding import complete
 from skerry.api.errors import Invalid
 from skerry.api.model import ObjectMeta
 from skerry.kit.clock import SystemClock
+from skerry.server.baetyl.secrets import encoded
 from skerry.server.tls import open_authority
 from tests.unit.server.baetyl.conftest import Door
 
@@ -132,13 +134,37 @@ async def test_a_certificate_tells_of_itself_and_keeps_its_key(door: Door, pair:
     assert await door.ask("DELETE", "/v1/certificates/cert") == {"success": True}
 
 
-async def test_what_is_no_pair_is_refused(door: Door, pair: dict[str, str]) -> None:
-    stranger = pem_of(ec.generate_private_key(ec.SECP256R1()))
-    for data in (
-        {},
-        {"key": pair["key"]},
-        {"key": "x", "certificate": "y"},
-        {"key": stranger, "certificate": pair["certificate"]},
+def _stranger() -> str:
+    return pem_of(ec.generate_private_key(ec.SECP256R1()))
+
+
+async def test_what_is_no_pair_is_refused_by_both_doors_and_changes_nothing(door: Door, pair: dict[str, str]) -> None:
+    stranger = _stranger()
+    await door.ask("POST", "/v1/certificates", {"name": "cert", "data": pair})
+    before = await door.client.get(Secret, "cert", namespace="default")
+    for data, path in (
+        ({}, "data[key]"),
+        ({"key": pair["key"]}, "data[certificate]"),
+        ({"key": pair["key"], "certificate": "y"}, "data[certificate]"),
+        ({"key": "x", "certificate": pair["certificate"]}, "data[key]"),
+        ({"key": stranger, "certificate": pair["certificate"]}, "data[key]"),
     ):
-        word, message = await door.refused("POST", "/v1/certificates", {"name": "cert", "data": data})
-        assert (word, stranger in message) == (INVALID, False)
+        for method, place in (("POST", "/v1/certificates"), ("PUT", "/v1/certificates/cert")):
+            word, message = await door.refused(method, place, {"name": "other", "data": data})
+            assert (word, path in message, stranger in message) == (INVALID, True, False)
+        labels = {"secret-type": "certificate"}
+        secret = Secret(metadata=ObjectMeta(name="other", namespace="default", labels=labels), data=encoded(data))
+        with pytest.raises(Invalid) as refused:
+            await door.client.create(secret)
+        assert path in [cause["field"] for cause in refused.value.details["causes"]]
+        assert stranger not in str(refused.value.status())
+    assert await door.client.get(Secret, "cert", namespace="default") == before
+
+
+def test_a_pair_that_was_stored_before_it_was_looked_at_can_lose_its_finalizers(pair: dict[str, str]) -> None:
+    labels, data = {"secret-type": "certificate"}, encoded({**pair, "key": _stranger()})
+    meta = ObjectMeta(name="cert", namespace="default", labels=labels)
+    old = Secret(metadata=meta.model_copy(update={"finalizers": ["example.com/x"]}), data=data)
+    complete(SECRET, Secret(metadata=meta, data=data), old)
+    with pytest.raises(Invalid):
+        complete(SECRET, Secret(metadata=meta, data=encoded({**pair, "key": _stranger()})), old)
