@@ -13,6 +13,7 @@ import orjson
 
 from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed, framed_message
+from skerry.functions.local.message_queue import NotBegun
 from skerry.functions.messages import Logs, Message
 
 #: A deployment's Wasm binary, in its folder.
@@ -59,6 +60,7 @@ class EngineInstance:
     def __init__(self, stream: MessageStream, *, is_program: bool) -> None:
         self._stream = stream
         self._is_program = is_program
+        self._has_failed = False
 
     @classmethod
     async def start(cls, engine: Engine, folder: Path, *, is_program: bool = False) -> Self:
@@ -102,11 +104,28 @@ class EngineInstance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the engine is still there."""
-        return self._stream.is_open
+        """Whether the engine is still there, and nothing failed."""
+        return self._stream.is_open and not self._has_failed
+
+    @property
+    def calls_max(self) -> int:
+        """Messages that it takes before it has answered."""
+        return 1
+
+    def withdraw(self) -> None:
+        """Do nothing: no message waits here."""
 
     async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer; see `pool.FunctionInstance`."""
+        if not self.is_alive:
+            raise NotBegun
+        try:
+            return await self._call(message, logs)
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    async def _call(self, message: Message, logs: Logs) -> Message:
         frame = await self._exchange(framed_message(message))
         while (line := frame.get("log")) is not None:
             level, text = line

@@ -4,13 +4,17 @@ import asyncio
 import json
 import re
 import struct
+from collections import deque
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
 from skerry.functions.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: A message to or from a function: context and payload, as JSON.
 MESSAGE_BYTES_MAX = 16 << 20
@@ -19,14 +23,14 @@ LOAD_SECONDS_MAX = 60.0
 #: What is taken in of messages that nobody waits for yet.
 READ_AHEAD_BYTES_MAX = 1 << 16
 
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
 #: What orjson would make another number of: an integer of more than 64 bits, all of which have so many digits.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 def framed(body: bytes) -> bytes:
     """Return a message as it is sent."""
-    return _LENGTH.pack(len(body)) + body
+    return LENGTH.pack(len(body)) + body
 
 
 def framed_message(message: Message) -> bytes:
@@ -41,47 +45,58 @@ def framed_message(message: Message) -> bytes:
 
 
 class MessageStream(asyncio.Protocol):
-    """A connection on which messages go both ways; one task at a time receives.
+    """A connection on which messages go both ways; what comes goes to who expects it, in the order of their asking.
 
     A protocol of its own, because a stream of asyncio's costs a run as much as all that is sent over it.
+
+    Attributes:
+        on_end: called when the other side has gone, before those who expect a message are told.
     """
 
     def __init__(self) -> None:
+        self.on_end: Callable[[], None] = lambda: None
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
-        self._waiter: asyncio.Future[None] | None = None
+        self._expected: deque[asyncio.Future[bytearray]] = deque()
         self._is_paused = False
-        self._lost = asyncio.get_running_loop().create_future()
+        self._lost = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came, and wake who waits for it once it is a message."""
+        """Keep what came, and hand on what is a whole message and expected."""
         self._held += data
-        if self._waiter is None:
-            if len(self._held) > READ_AHEAD_BYTES_MAX and self._transport and not self._is_paused:
-                self._is_paused = True
-                self._transport.pause_reading()
-        elif self._has_message():
-            self._wake()
+        self._hand_on()
+        if len(self._held) > READ_AHEAD_BYTES_MAX and not self._expected and self._transport and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
-    def _has_message(self) -> bool:
-        """Tell whether a whole message is here, or enough of one to refuse it."""
-        if len(self._held) < _LENGTH.size:
-            return False
-        length: int = _LENGTH.unpack_from(self._held)[0]
-        return length > MESSAGE_BYTES_MAX or len(self._held) >= _LENGTH.size + length
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _hand_on(self) -> None:
+        held = self._held
+        while self._expected and len(held) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(held)
+            end = LENGTH.size + length
+            if length > MESSAGE_BYTES_MAX:
+                error = FunctionError(f"the output has {length} bytes, more than {MESSAGE_BYTES_MAX}")
+                _tell(self._expected.popleft(), error)
+                self.abort()  # what follows can't be told apart any more
+                return
+            if len(held) < end:
+                return
+            _tell(self._expected.popleft(), held[LENGTH.size : end])
+            del held[:end]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason, it is over
-        """Tell who waits."""
+        """Tell who expects a message that there is none."""
         self._lost.set_result(None)
-        self._wake()
+        self.on_end()
+        while self._expected:
+            _tell(
+                self._expected.popleft(), ConnectionResetError("the connection ended before a whole message had come")
+            )
 
     @property
     def is_open(self) -> bool:
@@ -93,6 +108,26 @@ class MessageStream(asyncio.Protocol):
         if self._transport is not None and not self._lost.done():
             self._transport.write(frame)
 
+    def expect(self) -> "asyncio.Future[bytearray]":
+        """Return what becomes the next message that nobody expects yet; `parsed` reads it.
+
+        Its errors: FunctionError, the message is over `MESSAGE_BYTES_MAX`; ConnectionError, the other side has gone.
+        """
+        future: asyncio.Future[bytearray] = self._loop.create_future()
+        self._expected.append(future)
+        self._hand_on()
+        if self._lost.done() and not future.done():
+            self._expected.pop()
+            future.set_exception(ConnectionResetError("the connection has ended"))
+        elif self._is_paused and self._transport is not None and not future.done():
+            self._is_paused = False
+            self._transport.resume_reading()
+        return future
+
+    def expect_less(self) -> None:
+        """Expect one message less: the last that was asked for will not come."""
+        self._expected.pop()
+
     async def receive(self) -> Any:
         """Wait for one message; return it parsed.
 
@@ -100,27 +135,12 @@ class MessageStream(asyncio.Protocol):
             FunctionError: it is over `MESSAGE_BYTES_MAX`, or no JSON.
             ConnectionError: the other side has gone.
         """
-        while not self._has_message():
-            if self._lost.done():
-                raise ConnectionResetError("the connection ended before a whole message had come")
-            await self._wait()
-        (length,) = _LENGTH.unpack_from(self._held)
-        if length > MESSAGE_BYTES_MAX:
-            raise FunctionError(f"the output has {length} bytes, more than {MESSAGE_BYTES_MAX}")
-        end = _LENGTH.size + length
-        body = self._held[_LENGTH.size : end]
-        del self._held[:end]
-        return _parsed(body)
+        return parsed(await self.expect())
 
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def abort(self) -> None:
+        """Close the connection, whatever is still to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def close(self) -> None:
         """Close the connection, whatever is still to be sent, and wait until it is."""
@@ -129,8 +149,17 @@ class MessageStream(asyncio.Protocol):
             await asyncio.shield(self._lost)
 
 
-def _parsed(body: bytearray) -> Any:
-    """Parse a message; raises FunctionError. What orjson does not read as Python does, Python reads."""
+def _tell(future: "asyncio.Future[bytearray]", outcome: bytearray | Exception) -> None:
+    if future.done():
+        return  # who expected it has gone
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def parsed(body: bytearray) -> Any:
+    """Parse a message, as Python does where orjson does not; raises FunctionError where it is no JSON."""
     if not _LONG_NUMBER.search(body):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(body)

@@ -1,15 +1,31 @@
-"""The warm instances of one deployment, be they processes or something else that takes one message at a time."""
+"""The warm instances of one deployment: which one a run goes to, be they processes or something else.
+
+Where calls are short, an instance has the next messages at hand, and few instances are full rather than many woken.
+How long a message waits by that is bounded by `AHEAD_SECONDS_MAX` as far as past calls tell; where a call takes longer
+than these did, what waits behind it goes to another instance after two looks.
+"""
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from skerry.functions.draining import GoingOn
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.local.message_queue import NotBegun
 from skerry.functions.local.warm import WarmInstance, WarmInstances
 from skerry.functions.messages import ERROR_KEY, CallStart, Context, Logs, Message, logs_of, start_of, told
+
+#: How long a message may have to wait for the calls before it in an instance, by how long calls took.
+AHEAD_SECONDS_MAX = 0.001
+#: What instances tell of a call in their answer's context: how long it took, a float.
+SECONDS_KEY = "seconds"
+#: Of the last call in the mean of all.
+_NEWEST_SHARE = 1 / 8
+#: How often instances with messages at hand are looked at: one that has answered none since has a long call.
+LOOK_SECONDS = 0.025
 
 
 @dataclass(frozen=True)
@@ -37,16 +53,45 @@ class FunctionInstance(WarmInstance, Protocol):
         """Whether another message may be sent: it has not ended of itself."""
         ...
 
+    @property
+    def calls_max(self) -> int:
+        """Messages that it takes before it has answered: one, or more where it has the others at hand meanwhile."""
+        ...
+
     async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer; what is printed goes to the logs as it comes.
 
-        After any exception the instance is of no use, and to be killed.
+        After an exception, `is_alive` tells whether the instance is of use.
 
         Raises:
+            NotBegun: the message was taken back, and may go to another instance.
             FunctionError: the answer is too large, or none.
             SystemError: the message is too large, or the instance ended.
         """
         ...
+
+    def withdraw(self) -> None:
+        """Take back the messages that have not begun: their calls end with NotBegun."""
+        ...
+
+
+@dataclass
+class _Use:
+    """What an instance does.
+
+    Attributes:
+        calls: messages that it has.
+        answered: so many it has answered since it began to be in use.
+        seen: of these, at the last look.
+        answered_seconds: when it answered last, by the monotonic clock.
+        is_ending: it is of no use any more.
+    """
+
+    calls: int = 0
+    answered: int = 0
+    seen: int = -1
+    answered_seconds: float = 0.0
+    is_ending: bool = False
 
 
 class InstancePool:
@@ -65,12 +110,16 @@ class InstancePool:
         self._warm = warm
         self._start = start
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.processes_max)
-        self._waiting = 0
+        self._waiting: deque[asyncio.Future[FunctionInstance | None]] = deque()
         self._runs = GoingOn()
         self._closed = False
         #: Those that wait for a run, the last used last.
         self._idle: dict[WarmInstance, FunctionInstance] = {}
+        #: Those that have a message, the first that began first.
+        self._busy: dict[FunctionInstance, _Use] = {}
+        self._starting = 0
+        self._call_seconds = AHEAD_SECONDS_MAX
+        self._looking: asyncio.TimerHandle | None = None
 
     async def warm(self) -> None:
         """Start an instance ahead of the first run.
@@ -90,55 +139,139 @@ class InstancePool:
             TooManyRuns: `waiting_max` wait already.
             InvocationError: the run failed.
         """
-        if self._waiting >= self._settings.waiting_max:
-            raise TooManyRuns(f"{self._waiting} runs of this function wait already, and more may not")
-        start = start_of(context)
+        waiting = len(self._runs) - self._settings.processes_max
+        if waiting >= self._settings.waiting_max:
+            raise TooManyRuns(f"{waiting} runs of this function wait already, and more may not")
+        start, message = start_of(context), Message(told(context), payload)
         self._runs.begin()
         try:
-            await self._turn(start)
-            try:
-                instance = await self._take() or await self._start_for(start)
-                return await self._run_in(instance, context, payload)
-            finally:
-                self._places.release()
+            return await self._answered(message, logs_of(context), start)
         finally:
             self._runs.end()
 
-    async def _turn(self, start: CallStart) -> None:
-        self._waiting += 1
+    async def _answered(self, message: Message, logs: Logs, start: CallStart) -> object:
+        was_withdrawn = False
+        while True:
+            instance = await self._turn(start, is_first=was_withdrawn) or await self._start_for(start)
+            try:
+                answer = await self._call(instance, message, logs, start)
+            except NotBegun:
+                was_withdrawn = True
+                continue
+            if error := error_of(answer.context.get(ERROR_KEY)):
+                raise error
+            return answer.payload
+
+    async def _turn(self, start: CallStart, *, is_first: bool) -> FunctionInstance | None:
+        """Wait for a place in an instance, or to start one, which is None.
+
+        Args:
+            start: is told how long that was.
+            is_first: whether it is before the others who wait.
+        """
+        if not self._waiting and self._has_place():
+            return self._place()
+        turn: asyncio.Future[FunctionInstance | None] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if is_first else self._waiting.append)(turn)
+        self._hand_out()
         since_seconds = time.monotonic()
         try:
-            await self._places.acquire()
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                await self._leave(turn.result())
+            raise
         finally:
-            self._waiting -= 1
             start.waited_seconds += time.monotonic() - since_seconds
 
-    async def _run_in(self, instance: FunctionInstance, context: Context, payload: object) -> object:
-        try:
-            answer = await instance.call(Message(told(context), payload), logs_of(context))
-        except BaseException:
-            await instance.kill()
-            raise
-        if self._closed:
-            await instance.kill()
+    def _hand_out(self) -> None:
+        """Give places to those who wait."""
+        while self._waiting and self._has_place():
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(self._place())
+
+    def _has_place(self) -> bool:
+        return bool(self._with_room() or self._idle) or len(self._busy) + self._starting < self._settings.processes_max
+
+    def _with_room(self) -> FunctionInstance | None:
+        """Return a busy instance in which a message would begin soon."""
+        for instance, use in self._busy.items():
+            is_soon = use.calls * self._call_seconds < AHEAD_SECONDS_MAX and use.calls < instance.calls_max
+            if is_soon and instance.is_alive and not use.is_ending:
+                return instance
+        return None
+
+    def _place(self) -> FunctionInstance | None:
+        """Take a place: in a busy instance, in the one that was idle last, or in one that is to be started, None."""
+        instance = self._with_room()
+        if instance is None and self._idle:
+            _, instance = self._idle.popitem()
+            self._warm.take(instance)
+        if instance is None:
+            self._starting += 1
         else:
-            self._keep(instance)
-        if error := error_of(answer.context.get(ERROR_KEY)):
-            raise error
-        return answer.payload
+            self._busy.setdefault(instance, _Use()).calls += 1
+        return instance
 
     async def _start_for(self, start: CallStart) -> FunctionInstance:
         start.cold_starts += 1
-        return await self._start()
+        try:
+            instance = await self._start()
+            self._busy[instance] = _Use(calls=1)
+        finally:
+            self._starting -= 1
+            self._hand_out()
+        return instance
 
-    async def _take(self) -> FunctionInstance | None:
-        while self._idle:
-            _, instance = self._idle.popitem()
-            self._warm.take(instance)
-            if instance.is_alive:
-                return instance
-            await instance.kill()
-        return None
+    async def _call(self, instance: FunctionInstance, message: Message, logs: Logs, start: CallStart) -> Message:
+        use, sent_seconds = self._busy[instance], time.monotonic()
+        if use.calls > 1 and self._looking is None:
+            self._look_later()
+        try:
+            answer = await instance.call(message, logs)
+            start.waited_seconds += max(use.answered_seconds - sent_seconds, 0.0)
+            use.answered_seconds = time.monotonic()
+            use.answered += 1
+            if isinstance(seconds := answer.context.get(SECONDS_KEY), float):
+                self._call_seconds += (seconds - self._call_seconds) * _NEWEST_SHARE
+        finally:
+            await self._leave(instance)
+        return answer
+
+    async def _leave(self, instance: FunctionInstance | None) -> None:
+        """Give back a place."""
+        if instance is None:
+            self._starting -= 1
+        else:
+            use = self._busy[instance]
+            use.calls -= 1
+            if instance.is_alive and (use.calls or not self._closed):
+                if not use.calls:
+                    del self._busy[instance]
+                    self._keep(instance)
+            elif not use.is_ending:
+                use.is_ending = True
+                try:
+                    await instance.kill()
+                finally:
+                    del self._busy[instance]
+        self._hand_out()
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Take back what waits behind long calls, and look again later where there are messages at hand."""
+        self._looking = None
+        for instance, use in self._busy.items():
+            if use.calls > 1 and not use.is_ending:
+                if use.answered == use.seen:
+                    self._call_seconds = max(self._call_seconds, AHEAD_SECONDS_MAX)
+                    instance.withdraw()
+                elif self._looking is None:
+                    self._look_later()
+            use.seen = use.answered
 
     def _keep(self, instance: FunctionInstance) -> None:
         self._idle[instance] = instance
@@ -151,6 +284,8 @@ class InstancePool:
         """Let the runs that are here end, for `DRAIN_SECONDS_MAX`, and end all instances that are idle then."""
         self._closed = True
         await self._runs.drained()
+        if self._looking is not None:
+            self._looking.cancel()
         idle, self._idle = self._idle, {}
         for instance in idle.values():
             self._warm.take(instance)

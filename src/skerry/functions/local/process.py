@@ -1,25 +1,23 @@
-"""A process that runs one function, one run at a time, and what it prints."""
+"""A process that runs one function: one message after the other, and the next ones at hand."""
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed_message
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed_message, parsed
+from skerry.functions.local.message_queue import MESSAGES_MAX, MessageQueue, NotBegun
+from skerry.functions.local.printed import Lines, Printed
 from skerry.functions.messages import Logs, Message
 from skerry.kit.processes import Bounds, bound_to_this
-
-#: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
-OUTPUT_BYTES_MAX = 1 << 20
-
-#: All that a pipe can hold, for who may not raise the system's own limit of it.
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,9 @@ class Program:
     """How the process of a function is started.
 
     Attributes:
-        command: program and arguments; `{fd}` among them stands for the number of the socket's descriptor.
+        command: program and arguments; `{fd}` among them stands for the number of the socket's descriptor, over which
+            it answers. `{messages}` stands for that of the queue from which it takes its messages, one packet each; a
+            program without it is sent them over the same socket, the next one when it has answered.
         folder: its working directory.
         environment: all of its environment variables.
         bounds: what it may have, where it does not see to that itself.
@@ -38,91 +38,66 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     bounds: Bounds | None = None
 
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether the next messages may be at hand."""
+        return "{messages}" in self.command
 
-#: Takes lines.
-Sink = Callable[[list[str]], None]
 
+class _Call:
+    """A message that the process has, until whoever sent it goes on."""
 
-class Printed:
-    """What comes out of one descriptor of a process: read as it comes, so that the process never waits for us.
+    __slots__ = ("answer", "frame", "lines", "logs")
 
-    Attributes:
-        descriptor: where it is read.
-    """
+    def __init__(self, frame: bytes, answer: "asyncio.Future[bytearray]", logs: Logs) -> None:
+        self.frame = frame
+        self.answer = answer
+        self.logs = logs
+        #: By descriptor (1, 2), once something was printed.
+        self.lines: dict[int, Lines] = {}
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._sink: Sink | None = None
-        self._rest = bytearray()  # of a line that has not ended
-        self._taken = self._dropped = 0
-        os.set_blocking(descriptor, False)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(descriptor, self._read)
+    @property
+    def has_answer(self) -> bool:
+        """Whether the answer is here."""
+        return self.answer.done() and not self.answer.cancelled() and self.answer.exception() is None
 
-    def _read(self) -> bool:
-        """Take in what is there; False if that is nothing for now, or nothing any more."""
-        try:
-            more = os.read(self.descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not more:
-            self._loop.remove_reader(self.descriptor)
-            return False
-        if self._sink is not None:
-            self._take(more, self._sink)
-        return True
+    def print(self, descriptor: int, more: bytes) -> None:
+        """Take in what was printed."""
+        lines = self.lines.get(descriptor)
+        if lines is None:
+            sink = self._to_stdout if descriptor == 1 else self._to_stderr
+            lines = self.lines[descriptor] = Lines(sink)
+        lines.take(more)
 
-    def _take(self, more: bytes, sink: Sink) -> None:
-        room = max(OUTPUT_BYTES_MAX - self._taken, 0)
-        self._taken += min(len(more), room)
-        self._dropped += max(len(more) - room, 0)
-        whole, newline, rest = more[:room].rpartition(b"\n")
-        if newline:
-            sink((bytes(self._rest) + whole).decode(errors="replace").splitlines() or [""])
-            self._rest.clear()
-        self._rest += rest
+    def _to_stdout(self, lines: list[str]) -> None:
+        self.logs.extend(lines, ())
 
-    def begin(self, sink: Sink) -> None:
-        """Give lines to a sink as they come, from now on."""
-        self._sink = sink
-
-    def end(self) -> None:
-        """Give the rest of what was taken in, and no more."""
-        if self._sink is None:
-            return
-        if self._rest:
-            self._sink(self._rest.decode(errors="replace").splitlines())
-        if self._dropped:
-            self._sink([f"[{self._dropped} more bytes were dropped: a run may print {OUTPUT_BYTES_MAX}]"])
-        self._sink = None
-        self._rest.clear()
-        self._taken = self._dropped = 0
-
-    def drain(self) -> None:
-        """Take in all that is there."""
-        while self._read():
-            pass
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._loop.remove_reader(self.descriptor)
-        os.close(self.descriptor)
+    def _to_stderr(self, lines: list[str]) -> None:
+        self.logs.extend((), lines)
 
 
 class FunctionProcess:
     """A process that has loaded a function and waits for messages, in a process group of its own.
 
-    What a run printed was written before its answer was, so the event loop finds it no later than the answer; whoever
-    waits for the answer goes on after all that was found. So nobody asks for it, which would cost a call of the system
-    and a pass of Python's lock each time. What a function prints when it has answered is of whatever run goes on then.
+    It begins a message when it has answered the one before, and answers when what was printed meanwhile has been read
+    (where it has messages at hand; else whoever waits for an answer goes on after all that was found with it). So what
+    is read belongs to the first message that is not answered. What a function prints when it has answered is of
+    whatever run goes on then.
     """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, stream: MessageStream, printed: tuple[Printed, Printed]
+        self, process: asyncio.subprocess.Process, stream: MessageStream, queue: MessageQueue | None, out: int, err: int
     ) -> None:
         self._process = process
         self._stream = stream
-        self._stdout, self._stderr = printed
+        self._queue = queue
+        self._printed = (Printed(out, partial(self._take_print, 1)), Printed(err, partial(self._take_print, 2)))
+        self._loop = asyncio.get_running_loop()
+        self._calls: list[_Call] = []
+        #: Of these, the last ones, which are sent at the end of the loop's turn: the process is woken once for all.
+        self._unsent: list[_Call] = []
+        self._is_of_use = True
+        stream.on_end = self._on_end
 
     @classmethod
     async def start(cls, program: Program) -> Self:
@@ -132,49 +107,51 @@ class FunctionProcess:
             FunctionError: the function does not load: as the process says, with the stack trace.
             SystemError: the process ended without a word, or did not load in time.
         """
+        queue = MessageQueue() if program.takes_ahead else None
         ours, theirs = socket.socketpair()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        descriptors = {"{fd}": theirs.fileno()} | ({"{messages}": queue.theirs.fileno()} if queue else {})
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(bound_to_this(program.bounds) if program.bounds else ()),
-                *(part.replace("{fd}", str(theirs.fileno())) for part in program.command),
-                cwd=program.folder,
-                env=dict(program.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out_end,
-                stderr=err_end,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
+            process = await _spawned(program, descriptors, (out_end, err_end))
         except OSError as error:
             ours.close()
             os.close(out)
             os.close(err)
+            if queue:
+                queue.close()
             raise SystemError(f"the function's process could not be started: {error}") from error
         finally:
             theirs.close()
             os.close(out_end)
             os.close(err_end)
         _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=ours)
-        started = cls(process, stream, (Printed(out), Printed(err)))
+        started = cls(process, stream, queue, out, err)
+        await started._load()
+        return started
+
+    async def _load(self) -> None:
         try:
             async with asyncio.timeout(LOAD_SECONDS_MAX):
-                hello = await started._receive()
+                hello = parsed(await self._answered(self._stream.expect()))
         except TimeoutError as error:
-            await started.kill()
+            await self.kill()
             raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
         except BaseException:
-            await started.kill()
+            await self.kill()
             raise
         if failure := error_of(hello.get("error")):
-            await started.kill()
+            await self.kill()
             raise failure
-        return started
 
     @property
     def is_process(self) -> bool:
         """It is one."""
         return True
+
+    @property
+    def calls_max(self) -> int:
+        """Messages that it takes before it has answered."""
+        return MESSAGES_MAX if self._queue else 1
 
     @property
     def pid(self) -> int:
@@ -183,38 +160,63 @@ class FunctionProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether another message may be sent: it has not ended of itself."""
-        return self._process.returncode is None
+        """Whether another message may be sent: it has not ended of itself, and nothing failed."""
+        return self._is_of_use and self._process.returncode is None
 
     async def call(self, message: Message, logs: Logs) -> Message:
-        """Send a message and wait for the answer. After any exception the process is of no use, and to be killed.
+        """Send a message and wait for the answer; see `pool.FunctionInstance`.
 
         Args:
             message: to the function.
             logs: takes what the process prints meanwhile.
 
         Raises:
-            FunctionError: the answer is over `MESSAGE_BYTES_MAX`.
-            SystemError: the message is, or the process ended.
+            NotBegun: it was taken back.
+            FunctionError: the answer is over `MESSAGE_BYTES_MAX`, or no JSON.
+            SystemError: the message is over it, or the process ended.
         """
-        frame = framed_message(message)
-        self._stdout.begin(lambda lines: logs.extend(lines, ()))
-        self._stderr.begin(lambda lines: logs.extend((), lines))
+        if not self.is_alive:
+            raise NotBegun
+        call = _Call(framed_message(message), self._stream.expect(), logs)
+        self._calls.append(call)
+        if not self._unsent:
+            self._loop.call_soon(self._send_all)
+        self._unsent.append(call)
         try:
-            self._stream.send(frame)
-            answer = await self._receive()
+            answer = parsed(await self._answered(call.answer))
+        except NotBegun:
+            raise
         except BaseException:
-            self._stdout.drain()
-            self._stderr.drain()
+            self._give_up(call)
             raise
         finally:
-            self._stdout.end()
-            self._stderr.end()
+            self._end(call)
         return Message(answer.get("context") or {}, answer.get("payload"))
 
-    async def _receive(self) -> Any:
+    def _send_all(self) -> None:
+        unsent = deque(self._unsent)
+        self._unsent.clear()
+        while unsent:
+            call = unsent.popleft()
+            try:
+                self._send(call.frame)
+            except OSError as error:
+                self._is_of_use = False
+                self._unsent = list(unsent)
+                if not call.answer.done():
+                    reason = f"the message can't be handed to the function's process: {error}"
+                    call.answer.set_exception(SystemError(reason))
+                return
+
+    def _send(self, frame: bytes) -> None:
+        if self._queue is None:
+            self._stream.send(frame)
+        else:
+            self._queue.put(frame)
+
+    async def _answered(self, answer: "asyncio.Future[bytearray]") -> bytearray:
         try:
-            return await self._stream.receive()
+            return await answer
         except ConnectionError as error:
             raise SystemError(f"the function's process ended: {await self._ending()}") from error
 
@@ -222,11 +224,78 @@ class FunctionProcess:
         code = await self._process.wait()
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
+    def _give_up(self, call: _Call) -> None:
+        """End a call without its answer: where the process has begun it, that is of no further use."""
+        self.withdraw()
+        if call in self._calls:
+            self._is_of_use = False
+            for printed in self._printed:
+                printed.drain()
+
+    def _end(self, call: _Call) -> None:
+        for printed in self._printed:
+            printed.give()
+        if call in self._calls:
+            self._calls.remove(call)
+        for lines in call.lines.values():
+            lines.end()
+
+    def withdraw(self) -> None:
+        """Take back the messages that the process has not begun: their calls end with NotBegun."""
+        self._take_back(spared=0)
+
+    def _on_end(self) -> None:
+        """Take back what an ended process has not begun; its end is of the first message, begun or not."""
+        self._is_of_use = False
+        self._take_back(spared=1)
+
+    def _take_back(self, spared: int) -> None:
+        unanswered = sum(not call.has_answer for call in self._calls)
+        taken = len(self._unsent) + (self._queue.take_back() if self._queue else 0)
+        self._unsent.clear()
+        for _ in range(min(taken, unanswered - spared)):
+            call = self._calls.pop()
+            self._stream.expect_less()
+            if not call.answer.done():
+                call.answer.set_exception(NotBegun())
+
+    def _take_print(self, descriptor: int, more: bytes) -> None:
+        call = next((call for call in self._calls if not call.has_answer), self._calls[-1] if self._calls else None)
+        if call is not None:
+            call.print(descriptor, more)
+
     async def kill(self) -> None:
         """End the process and all that it started, and wait until it has ended."""
+        self._is_of_use = False
+        self.withdraw()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._stream.close()
         await self._process.wait()
-        self._stdout.close()
-        self._stderr.close()
+        for printed in self._printed:
+            printed.close()
+        if self._queue:
+            self._queue.close()
+
+
+async def _spawned(
+    program: Program, descriptors: Mapping[str, int], printed: tuple[int, int]
+) -> asyncio.subprocess.Process:
+    """Start the process of a program.
+
+    Args:
+        program: what is started.
+        descriptors: what it inherits, by what stands for each in its command.
+        printed: its standard output and error.
+    """
+    return await asyncio.create_subprocess_exec(
+        *(bound_to_this(program.bounds) if program.bounds else ()),
+        *(str(descriptors.get(part, part)) for part in program.command),
+        cwd=program.folder,
+        env=dict(program.environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=printed[0],
+        stderr=printed[1],
+        pass_fds=tuple(descriptors.values()),
+        start_new_session=True,
+    )

@@ -85,9 +85,9 @@ class PythonRuntime:
         """Tell how to start a process of a deployment: on its own packages, else on those of its image."""
         pythons = (place / "venv" / "bin" / "python" for place in (folder, folder / ENVIRONMENT))
         python = next((str(own) for own in pythons if own.exists()), self.python)
-        source = folder / "source"
+        source, limits = folder / "source", json.dumps(dict(self.rlimits))
         return Program(
-            command=(python, "-I", "-B", str(_WORKER), "{fd}", str(source), handler, json.dumps(dict(self.rlimits))),
+            command=(python, "-I", "-B", str(_WORKER), "{fd}", "{messages}", str(source), handler, limits),
             folder=source,
             environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(source)},
         )

@@ -2,16 +2,21 @@
 
 It runs on the function's own Python, where nothing of Skerry is installed, so it imports the standard library alone.
 
-    python -I python_worker.py SOCKET_FD FOLDER HANDLER LIMITS
+    python -I python_worker.py SOCKET_FD MESSAGES_FD FOLDER HANDLER LIMITS
 
 A message on the socket is 4 bytes of length, big-endian, and as many of JSON. The worker sends one when the function is
 loaded, `{"error": null}`, or `{"error": {"type", "message", "stacktrace"}}` and ends. Then it answers each
-`{"context": {}, "payload": any}` with `{"context": {"error": null | {}}, "payload": any}`. What the function prints
-goes to descriptors 1 and 2 and is flushed before each answer. LIMITS is a JSON object, name of an rlimit to its value.
+`{"context": {}, "payload": any}` with `{"context": {"error": null | {}, "seconds": float}, "payload": any}`: how long
+the call took. It takes the messages, one at a time, from MESSAGES_FD: the same socket, or one of packets, each a
+message, or the length of one whose rest is in the file that comes along. What the function prints goes to descriptors 1
+and 2; where these are pipes, an answer is sent when what was printed before it has been read. LIMITS is a JSON object,
+name of an rlimit to its value.
 """
 
+import array
 import asyncio
 import ctypes
+import fcntl
 import importlib
 import inspect
 import io
@@ -20,14 +25,22 @@ import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import sys
+import termios
+import time
 import traceback
 from typing import Any
 
 #: What a function raises about its input, by the protocol of Dispatch's Python runtime.
 INPUT_ERRORS = (ValueError, TypeError)
 PR_SET_PDEATHSIG = 1
+READ_BYTES = 1 << 16
+LENGTH = struct.Struct(">I")
+#: How long an answer waits until what was printed has been read, at most: somebody may print all the time.
+PRINTS_READ_SECONDS_MAX = 0.25
+PRINTS_READ_LOOK_SECONDS = 0.0002
 #: Made once: `json.dumps` with any option makes an encoder of its own at each call.
 ENCODE = json.JSONEncoder(allow_nan=False).encode
 DECODE = json.JSONDecoder().decode
@@ -60,51 +73,87 @@ def described(error: BaseException, kind: str, skip: int) -> dict[str, Any]:
 
 
 class Worker:
-    """Answers messages of one socket with one function."""
+    """Answers messages with one function.
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.stream = connection.makefile("rb", buffering=1 << 16)
-        self.connection = connection
+    Args:
+        answers: where they are answered.
+        messages: where they come.
+    """
+
+    def __init__(self, answers: socket.socket, messages: socket.socket) -> None:
+        self.answers = answers
+        self.messages = messages
         self.loop: asyncio.AbstractEventLoop | None = None
+        #: Kept apart from 1 and 2, which the function may close.
+        self.printed = [os.dup(out) for out in (1, 2) if stat.S_ISFIFO(os.fstat(out).st_mode)]
 
     def send(self, message: bytes) -> None:
-        """Send one message, after everything that was printed."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.connection.sendall(struct.pack(">I", len(message)) + message)
+        """Send one message."""
+        self.answers.sendall(LENGTH.pack(len(message)) + message)
 
     def receive(self) -> Any:
         """Receive one message; None at the end."""
-        head = self.stream.read(4)
-        return DECODE(self.stream.read(struct.unpack(">I", head)[0]).decode()) if len(head) == 4 else None
+        frame, came_along, _, _ = self.messages.recvmsg(READ_BYTES, socket.CMSG_SPACE(4))
+        if len(frame) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(frame)[0]
+        if came_along:
+            (file,) = array.array("i", came_along[0][2])
+            body = os.pread(file, end, 0)
+            os.close(file)
+            return DECODE(body.decode())
+        while len(frame) < end:
+            more = self.messages.recv(end - len(frame))
+            if not more:
+                return None
+            frame += more
+        return DECODE(frame[LENGTH.size :].decode())
+
+    def wait_for_prints(self) -> None:
+        """Wait until what was printed has been read."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end = None
+        for out in self.printed:
+            while fcntl.ioctl(out, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0":
+                end = end or time.monotonic() + PRINTS_READ_SECONDS_MAX
+                if time.monotonic() > end:
+                    return
+                time.sleep(PRINTS_READ_LOOK_SECONDS)
+
+    def called(self, function: Any, message: Any) -> Any:
+        """Call the function with a message, and wait for what it returns."""
+        output = function(message["context"], message["payload"])
+        if inspect.iscoroutine(output):
+            self.loop = self.loop or asyncio.new_event_loop()
+            output = self.loop.run_until_complete(output)
+        return output
 
     def answer(self, function: Any, message: Any) -> bytes:
         """Call the function with a message, and describe what came of it."""
+        error: dict[str, Any] | None = None
+        output = None
+        began = time.perf_counter()
         try:
-            output = function(message["context"], message["payload"])
-            if inspect.iscoroutine(output):
-                self.loop = self.loop or asyncio.new_event_loop()
-                output = self.loop.run_until_complete(output)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the function's, whatever it is
-            kind = "InputError" if isinstance(error, INPUT_ERRORS) else "FunctionError"
-            return failure(described(error, kind, skip=1))
+            output = self.called(function, message)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - the function's, whatever it is
+            kind = "InputError" if isinstance(raised, INPUT_ERRORS) else "FunctionError"
+            error = described(raised, kind, skip=2)
+        self.wait_for_prints()
+        seconds = time.perf_counter() - began
         try:
-            return ENCODE({"context": {"error": None}, "payload": output}).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            return failure({"type": "FunctionError", "message": f"output is no JSON: {error}", "stacktrace": []})
+            return ENCODE({"context": {"error": error, "seconds": seconds}, "payload": output}).encode()
+        except (TypeError, ValueError, RecursionError) as raised:
+            error = {"type": "FunctionError", "message": f"output is no JSON: {raised}", "stacktrace": []}
+            return ENCODE({"context": {"error": error, "seconds": seconds}, "payload": None}).encode()
 
 
-def failure(error: dict[str, Any]) -> bytes:
-    """Make the answer of a run that failed."""
-    return json.dumps({"context": {"error": error}, "payload": None}).encode()
-
-
-def main(descriptor: int, folder: str, handler: str, limits: dict[str, int]) -> None:
+def main(descriptors: tuple[int, int], folder: str, handler: str, limits: dict[str, int]) -> None:
     """Load the function, tell it, and answer until the socket closes."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    worker = Worker(socket.socket(fileno=descriptor))
+    worker = Worker(*(socket.socket(fileno=descriptor) for descriptor in descriptors))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # whoever follows the run sees a line when it is printed
     sys.path.insert(0, folder)
@@ -120,4 +169,4 @@ def main(descriptor: int, folder: str, handler: str, limits: dict[str, int]) -> 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], json.loads(sys.argv[4]))
+    main((int(sys.argv[1]), int(sys.argv[2])), sys.argv[3], sys.argv[4], json.loads(sys.argv[5]))

@@ -87,7 +87,7 @@ class Worker:
         script = str(Path(__file__).with_name("python_worker.py"))
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-B", script, str(theirs.fileno()), FOLDER, handler, json.dumps(LIMITS)],
+                [sys.executable, "-I", "-B", script, *2 * [str(theirs.fileno())], FOLDER, handler, json.dumps(LIMITS)],
                 cwd=FOLDER,
                 stdin=subprocess.DEVNULL,
                 stdout=self.printed[0].file,
@@ -180,6 +180,7 @@ class Workers:
                 self.broken = False
             worker.logs()  # what a thread of the function printed between two runs is of neither
             answer = worker.call(message, seconds_left(message))
+            del answer["context"]["seconds"]
             answer["context"]["logs"] = worker.logs()
         except RunError as error:
             logs: dict[str, list[str]] = {"stdout": [], "stderr": []}

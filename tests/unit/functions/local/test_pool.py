@@ -1,0 +1,166 @@
+"""Which instance a run goes to: few where calls are short, one each where they are not."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from skerry.functions.local.message_queue import NotBegun
+from skerry.functions.local.pool import SECONDS_KEY, InstancePool, PoolSettings, TooManyRuns
+from skerry.functions.local.warm import WarmInstances, WarmSettings
+from skerry.functions.messages import Logs, Message
+
+SECONDS_MAX = 60.0
+
+
+@dataclass(eq=False)
+class Instance:
+    """Answers a payload with itself: one message after the other, "stay" only when it is told to go on."""
+
+    took_seconds: float
+    go_on: asyncio.Event
+    calls_max: int = 16
+    is_process: bool = True
+    is_alive: bool = True
+    began: list[object] = field(default_factory=list)
+    _calls: list[asyncio.Future[None]] = field(default_factory=list)
+
+    async def call(self, message: Message, logs: Logs) -> Message:  # noqa: ARG002 - `FunctionInstance`
+        turn = asyncio.get_running_loop().create_future()
+        self._calls.append(turn)
+        if len(self._calls) == 1:
+            turn.set_result(None)
+        try:
+            await turn
+            self.began.append(message.payload)
+            await (self.go_on.wait() if message.payload == "stay" else asyncio.sleep(0))
+        except asyncio.CancelledError:
+            self.is_alive = not turn.done()
+            raise
+        finally:
+            if turn in self._calls:
+                self._calls.remove(turn)
+            if self._calls and not self._calls[0].done():
+                self._calls[0].set_result(None)
+        return Message({"error": None, SECONDS_KEY: self.took_seconds}, self)
+
+    def withdraw(self) -> None:
+        for turn in self._calls[1:]:
+            self._calls.remove(turn)
+            turn.set_exception(NotBegun())
+
+    async def kill(self) -> None:
+        self.is_alive = False
+
+
+@dataclass
+class Made:
+    """A pool, its instances, and what lets the calls that stay go on."""
+
+    pool: InstancePool
+    instances: list[Instance]
+    go_on: asyncio.Event
+
+    def run(self, payload: object = None) -> asyncio.Task[Any]:
+        return asyncio.ensure_future(self.pool.run({}, payload))
+
+    async def runs(self, count: int) -> set[Any]:
+        return {await task for task in [self.run() for _ in range(count)]}
+
+
+def made(took_seconds: float, **settings: int) -> Made:
+    instances: list[Instance] = []
+    go_on = asyncio.Event()
+
+    async def start() -> Instance:
+        instances.append(Instance(took_seconds, go_on))
+        return instances[-1]
+
+    warm = WarmInstances(WarmSettings())
+    return Made(InstancePool(start, PoolSettings(**settings), warm), instances, go_on)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        while not condition():  # noqa: ASYNC110 - state of a fake
+            await asyncio.sleep(0)
+
+
+async def short_calls() -> Made:
+    """Return a pool whose calls have been short so far, with one instance."""
+    pool = made(0.00001, processes_max=2)
+    for _ in range(50):
+        await pool.run()
+    return pool
+
+
+async def test_runs_of_short_calls_share_an_instance_as_far_as_it_takes_them() -> None:
+    pool = await short_calls()
+    assert len(await pool.runs(16)) == 1
+    assert len(await pool.runs(17)) == 2
+
+
+async def test_runs_of_calls_that_are_not_short_have_instances_of_their_own() -> None:
+    pool = made(0.01, processes_max=3)
+    await pool.run()
+    assert len(await pool.runs(2)) == 2
+    assert len(await pool.runs(10)) == 3
+
+
+async def test_a_run_behind_a_long_call_begins_in_another_instance() -> None:
+    pool = await short_calls()
+    long, short = pool.run("stay"), pool.run("short")
+    other = await short
+    assert not long.done()
+    pool.go_on.set()
+    assert await long is not other
+    assert sum(instance.began.count("short") for instance in pool.instances) == 1
+
+
+async def test_where_all_instances_have_long_calls_a_run_waits_for_the_first_to_end() -> None:
+    pool = await short_calls()
+    runs = [pool.run("stay"), pool.run("stay"), pool.run("short")]
+    await until(lambda: sum(instance.began.count("stay") for instance in pool.instances) == 2)
+    assert not any(run.done() for run in runs)
+    pool.go_on.set()
+    assert len({await run for run in runs}) == 2
+    assert len(pool.instances) == 2
+
+
+async def test_a_run_that_is_cancelled_while_it_waits_takes_no_place() -> None:
+    pool = made(0.01, processes_max=1)
+    first, second, third = pool.run("stay"), pool.run(), pool.run()
+    await until(lambda: bool(pool.instances and pool.instances[0].began))
+    second.cancel()
+    await asyncio.wait([second])
+    pool.go_on.set()
+    assert await first is await third
+
+
+async def test_a_run_that_is_cancelled_takes_its_instance_with_it_and_the_next_begins_in_another() -> None:
+    pool = await short_calls()
+    first, second = pool.run("stay"), pool.run("stay")
+    await until(lambda: sum(instance.began.count("stay") for instance in pool.instances) == 2)
+    (killed,) = [instance for instance in pool.instances if instance.began[-1] == "stay"][:1]
+    first.cancel()
+    await asyncio.wait([first])
+    assert not killed.is_alive
+    pool.go_on.set()
+    assert await second is not killed
+    assert await pool.run() is not killed
+
+
+@pytest.mark.parametrize("took_seconds", [0.00001, 0.01])
+async def test_runs_over_those_that_may_wait_are_refused_however_short_calls_are(took_seconds: float) -> None:
+    pool = made(took_seconds, processes_max=1, waiting_max=1)
+    for _ in range(50):
+        await pool.run()
+    runs = [pool.run("stay") for _ in range(2)]
+    await until(lambda: "stay" in pool.instances[0].began)
+    with pytest.raises(TooManyRuns):
+        await pool.run()
+    pool.go_on.set()
+    for run in runs:
+        await run
