@@ -3,7 +3,7 @@
 A blocking database must not run on the event loop, and a hop to a thread and back costs more than a point
 query does. So a lane takes everything that waits (up to `batch_max`) in one go, runs it as one batch, and
 reports back with a single wake-up of the loop: under load the hop is shared, and what makes one batch can
-share a transaction.
+share a transaction. What one turn of the loop asks for is handed over at its end, together, for one wake-up of a thread.
 
 Owns: threads, inbox, the way back. Does not own the connections' life, nor what running a batch means.
 The invariant: every accepted job gets exactly one outcome, also while the lane closes.
@@ -58,6 +58,8 @@ class Lane(Generic[C, X]):
         self._loop = asyncio.get_running_loop()
         #: Bounded by `_waiting`, which only the event loop touches; None ends a thread.
         self._inbox: SimpleQueue[tuple[asyncio.Future[Any], Callable[[X], Any]] | None] = SimpleQueue()
+        #: Accepted in this turn of the event loop.
+        self._held: list[tuple[asyncio.Future[Any], Callable[[X], Any]]] = []
         self._waiting = 0
         self._closed = False
 
@@ -77,8 +79,15 @@ class Lane(Generic[C, X]):
             raise Overloaded(limit_name, limit)
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._inbox.put((future, job))
+        if not self._held:
+            self._loop.call_soon(self._hand_over)
+        self._held.append((future, job))
         return await future
+
+    def _hand_over(self) -> None:
+        held, self._held = self._held, []
+        for task in held:
+            self._inbox.put(task)
 
     def serve(self, connection: C) -> None:
         """Work until the lane is closed; runs in a thread of its own."""
@@ -120,6 +129,7 @@ class Lane(Generic[C, X]):
     def close(self, threads: int) -> None:
         """Accept no more jobs, and let the threads end behind the accepted ones."""
         self._closed = True
+        self._hand_over()
         for _ in range(threads):
             self._inbox.put(None)
 
