@@ -3,7 +3,7 @@
 A blocking database must not run on the event loop, and a hop to a thread and back costs more than a point
 query does. So a lane takes everything that waits (up to `batch_max`) in one go, runs it as one batch, and
 reports back with a single wake-up of the loop: under load the hop is shared, and what makes one batch can
-share a transaction. What one turn of the loop asks for is handed over at its end, together, for one wake-up of a thread.
+share a transaction. What one turn of the loop asks for is handed over at its end, all together, for one wake-up.
 
 Owns: threads, inbox, the way back. Does not own the connections' life, nor what running a batch means.
 The invariant: every accepted job gets exactly one outcome, also while the lane closes.
