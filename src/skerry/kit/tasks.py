@@ -120,7 +120,12 @@ async def _run(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 async def keep_running(
-    name: str, turn: Callable[[], Awaitable[None]], *, wakeup: Wakeup, resync_seconds: float | Callable[[], float]
+    name: str,
+    turn: Callable[[], Awaitable[None]],
+    *,
+    wakeup: Wakeup,
+    resync_seconds: float | Callable[[], float],
+    backoff: Backoff | None = None,
 ) -> None:
     """Call `turn` at once, at each wake-up and every `resync_seconds`; on failure again, with backoff.
 
@@ -132,8 +137,9 @@ async def keep_running(
         turn: what is done.
         wakeup: asks for a turn.
         resync_seconds: how long to wait for a wake-up; a function is asked before each wait.
+        backoff: how long to wait after a failure; None for the ordinary one.
     """
-    backoff = Backoff()
+    backoff = backoff or Backoff()
     while True:
         try:
             await turn()

@@ -105,6 +105,8 @@ class Member:
         #: Tells this agent from another that is the same node on a machine that says the same of itself.
         self._session = secrets.token_hex(8)
         self._reported: Document = {}
+        #: Whether the control plane took no report the last time.
+        self._unheard = False
         self.reported_at = ""
         self.link = "none"
 
@@ -153,7 +155,14 @@ class Member:
         self._reported = self.changing()
         report = self.report(data_dir)
         over_socket = socket.is_open
-        told = await (socket.report(report) if over_socket else http.report(report))
+        try:
+            told = await (socket.report(report) if over_socket else http.report(report))
+        except LinkError:
+            self._unheard = True
+            raise
+        if self._unheard:
+            self._unheard = False
+            socket.look_again()
         self.reported_at, self.link = rfc3339(self._clock.now()), "websocket" if over_socket else "http"
         self.take(told)
         self._gateways.reached()
@@ -232,7 +241,8 @@ async def run_member(
         await stack.enter_async_context(applications.running())
         serving = joined_gateways(machine, identity.name, link, replica, data_dir / "gateways", executor)
         parts = Parts(applications, await stack.enter_async_context(serving))
-        member = Member(identity, replica, parts, Pace(settings.report_seconds), clock)
+        pace = Pace(settings.report_seconds)
+        member = Member(identity, replica, parts, pace, clock)
         socket = SocketLink(settings.addresses, trust, member.linked, member.hear)
         member.remote = Remote(applications, parts.gateways, socket.send)
         await stack.enter_async_context(member.remote.running())
@@ -243,7 +253,10 @@ async def run_member(
 
         renewal = Renewal(settings, identity, trust, link, clock=clock, renewed=renewed)
         tell, turn = partial(member.tell, data_dir, link, socket), renewal.turn
-        reports = partial(keep_running, "report", tell, wakeup=member.wakeup, resync_seconds=member.next_report_seconds)
+        wait_seconds, retries = member.next_report_seconds, pace.retries
+        reports = partial(
+            keep_running, "report", tell, wakeup=member.wakeup, resync_seconds=wait_seconds, backoff=retries
+        )
         renewals = partial(keep_running, "certificate", turn, wakeup=Wakeup(), resync_seconds=renewal.next_seconds)
         loops = (
             ("agent.report", reports),

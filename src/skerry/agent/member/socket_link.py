@@ -1,8 +1,9 @@
 """The WebSocket link to the control plane: reports and their answers, and what comes without having been asked for.
 
-Owns one connection, and that there is one again after it was lost: addresses in order, with jittered backoff. A control
-plane that does not offer it is asked again rarely; meanwhile, and whenever it is not open, reports go over HTTP
-(`link`). Resources are fetched over HTTP in any case: they may be large, and nothing else is to wait behind them.
+Owns one connection, and that there is one again after it was lost: addresses in order, with jittered backoff, which
+ends early where a report got through over HTTP after a while of silence. A control plane that does not offer it is
+asked again rarely; meanwhile, and whenever it is not open, reports go over HTTP (`link`). Resources are fetched over
+HTTP in any case: they may be large, and nothing else is to wait behind them.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from skerry.kit.tasks import Wakeup
 
 log = get_logger(__name__)
 
+#: How long until a lost link is tried again, at the longest: after the first failure, and after many.
 RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX = 1.0, 60.0
 #: How long until a control plane that offers no link is asked for one again, at the longest.
 NOT_OFFERED_SECONDS_MAX = 600.0
@@ -64,6 +66,11 @@ class SocketLink:
         self._connection: ClientConnection | None = None
         self._waiting: dict[str, asyncio.Future[Frame]] = {}
         self._again = Wakeup()
+        self._backoff = Backoff(
+            first_seconds=RECONNECT_SECONDS_MIN, max_seconds=RECONNECT_SECONDS_MAX, jitter_share=1.0
+        )
+        #: Whether the last try found nobody; not where somebody refused it, or took the link's place.
+        self._out_of_reach = False
 
     @property
     def is_open(self) -> bool:
@@ -93,28 +100,35 @@ class SocketLink:
         if self._connection is not None:
             await self._connection.close()
 
+    def look_again(self) -> None:
+        """Try at once where nobody was there: after a while of silence, the control plane answers."""
+        if self._out_of_reach:
+            self._backoff.reset()
+            self._again.set()
+
     async def run(self) -> None:
         """Keep the link open; never returns."""
-        backoff = Backoff(first_seconds=RECONNECT_SECONDS_MIN, max_seconds=RECONNECT_SECONDS_MAX)
         while True:
             try:
                 async with self._connect() as connection:
-                    code = await self._listen(connection, backoff)
-                delay = _jittered(RECONNECT_SECONDS_MAX) if code == REPLACED else backoff.next_seconds()
+                    self._out_of_reach = False
+                    await self._again.wait(0)  # it asked for what is here now
+                    code = await self._listen(connection)
+                delay = _jittered(RECONNECT_SECONDS_MAX) if code == REPLACED else self._backoff.next_seconds()
             except InvalidStatus as error:
-                delay = self._refused(error.response.status_code, backoff)
+                self._out_of_reach, delay = False, self._refused(error.response.status_code)
             except (OSError, TimeoutError, WebSocketException) as error:
-                delay = backoff.next_seconds()
+                self._out_of_reach, delay = True, self._backoff.next_seconds()
                 log.info("no link", address=self._addresses[0], reason=str(error) or type(error).__name__)
             self._addresses.append(self._addresses.pop(0))
             await self._again.wait(delay)
 
-    def _refused(self, status: int, backoff: Backoff) -> float:
+    def _refused(self, status: int) -> float:
         """Return how long to wait after a refused handshake."""
         log.info("the control plane gives no link", address=self._addresses[0], status=status)
         if status in _NOT_OFFERED:
             return _jittered(NOT_OFFERED_SECONDS_MAX)
-        return backoff.next_seconds()
+        return self._backoff.next_seconds()
 
     def _connect(self) -> connect:
         return connect(
@@ -130,14 +144,14 @@ class SocketLink:
             max_queue=FRAMES_MAX,
         )
 
-    async def _listen(self, connection: ClientConnection, backoff: Backoff) -> int:
+    async def _listen(self, connection: ClientConnection) -> int:
         """Take frames until the connection ends; return with which code."""
         self._connection = connection
         log.info("linked", address=self._addresses[0])
         self._opened()
         try:
             async for message in connection:
-                self._take(message if isinstance(message, bytes) else message.encode(), backoff)
+                self._take(message if isinstance(message, bytes) else message.encode())
         except ConnectionClosed as error:
             reason = error.rcvd.reason if error.rcvd else "it was lost"
             log.info("the link ended", address=self._addresses[0], reason=reason)
@@ -148,7 +162,7 @@ class SocketLink:
                     waiting.set_exception(LinkError("the link to the control plane was lost"))
         return connection.close_code or 0
 
-    def _take(self, message: bytes, backoff: Backoff) -> None:
+    def _take(self, message: bytes) -> None:
         try:
             frame = frames.read_frame(message)
         except ReportRefused as error:
@@ -159,7 +173,7 @@ class SocketLink:
             self._hears(frame)
             return
         if frame.kind != frames.ERROR:
-            backoff.reset()
+            self._backoff.reset()
         if not waiting.done():
             waiting.set_result(frame)
 

@@ -13,7 +13,9 @@ from skerry.agent.member.link import CloudLink, cloud_link, ssl_context
 from skerry.agent.member.member import run_member
 from skerry.agent.member.renewal import Renewal
 from skerry.agent.member.settings import Certificate, Identity, MemberSettings, keep_identity, known_identity
+from skerry.agent.member.socket_link import SocketLink
 from skerry.api.baetyl_v1alpha1 import Node
+from skerry.kit.backoff import Backoff
 from skerry.kit.clock import SystemClock
 from skerry.server.app import App
 from skerry.server.node_certificates import issue_node_certificate
@@ -75,6 +77,34 @@ async def test_a_node_whose_link_another_agent_took_reports_over_http(
             await other.ask("report", {"node": {"host": {"hostname": "other"}}})
             await until(lambda: member.link == "http")
         await served.reported(lambda report: "core" in report)
+
+
+async def test_the_first_report_after_an_outage_brings_the_link_back(
+    settings: MemberSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = ["began"]
+    report, connect = CloudLink.report, SocketLink._connect
+
+    async def reported(link: CloudLink, document: Any) -> Any:
+        if outage:
+            outage.append("report")
+            raise LinkError("nobody is there")
+        return await report(link, document)
+
+    def connected(link: SocketLink) -> Any:
+        if outage:
+            outage.append("link")
+            raise ConnectionRefusedError("nobody is there")
+        return connect(link)
+
+    monkeypatch.setattr(CloudLink, "report", reported)
+    monkeypatch.setattr(SocketLink, "_connect", connected)
+    monkeypatch.setattr(Backoff, "next_seconds", lambda _: 3600.0)  # nothing is tried again by itself
+    async with run_member(settings, idle_machine(settings.data_dir / "code"), SystemClock()) as member:
+        await until(lambda: {"link", "report"} <= set(outage))
+        outage.clear()
+        member.wakeup.set()
+        await until(lambda: member.link == "websocket")
 
 
 def kept(settings: MemberSettings) -> Identity:

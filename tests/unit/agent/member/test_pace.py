@@ -1,8 +1,14 @@
 """How often a node reports."""
 
+import random
+from collections import Counter
+
 import pytest
 
-from skerry.agent.member.pace import BUSY_SECONDS, Pace
+from skerry.agent.member.pace import BUSY_SECONDS, RETRY_SECONDS_MAX, Pace
+from skerry.kit import backoff
+
+NODES = 5_000
 
 
 def within(seconds: float, longest: float) -> bool:
@@ -36,3 +42,28 @@ def test_a_busy_node_reports_four_times_as_often_until_it_has_been_quiet_for_a_w
 def test_no_pace_is_quicker_than_a_report_a_second():
     pace = Pace(2)
     assert within(pace.next_seconds(0, pending=True), 1)
+
+
+@pytest.mark.parametrize(("own", "told", "longest"), [(None, 20, 20.0), (5, 20, 5.0), (None, 3600, RETRY_SECONDS_MAX)])
+def test_a_failed_report_is_tried_again_within_its_interval_and_a_bound(own: int | None, told: int, longest: float):
+    pace = Pace(own)
+    pace.retries.next_seconds()
+    pace.told(told)
+    waits = [pace.retries.next_seconds() for _ in range(100)]
+    assert longest / 2 < max(waits[10:]) <= longest
+
+
+@pytest.mark.parametrize("outage_seconds", [60.0, 600.0])
+def test_thousands_of_nodes_come_back_within_their_interval_and_not_as_one_herd(
+    outage_seconds: float, monkeypatch: pytest.MonkeyPatch
+):
+    chance = random.Random(7)  # noqa: S311 - a simulation
+    monkeypatch.setattr(backoff, "random", chance)
+    returns: Counter[int] = Counter()
+    for _ in range(NODES):
+        retries, now_seconds = Pace(None).retries, chance.uniform(0, 20)
+        while now_seconds <= outage_seconds:
+            now_seconds += retries.next_seconds()
+        returns[int(now_seconds - outage_seconds)] += 1
+    assert max(returns) < 20
+    assert max(returns.values()) < NODES / 8
