@@ -28,7 +28,7 @@ from typing import TypeVar
 
 import uvloop
 from api import Connection, close, milliseconds, row, table, trust
-from rig import Measured, Target, waits_its_turn, wrk
+from rig import Measured, Target, wrk
 from side_by_side import (
     CONNECTIONS,
     Dialect,
@@ -167,7 +167,7 @@ def ask(store: Store, endpoint: Endpoint, kind: Kind, seconds: int) -> Measured:
     made = vars(kind.make(store.dialect))
     first = next(STARTS) if kind.is_new else 0
     target = Target(0, endpoint.header, url=endpoint.access.server)
-    with waits_its_turn(), tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_LUA.format(first=first, is_new=str(kind.is_new).lower(), objects=OBJECTS, **made))
         script.flush()
         return wrk(target, seconds, script=Path(script.name), connections=CONNECTIONS // len(store.endpoints))

@@ -206,12 +206,13 @@ class Measured:
 
 
 def wrk(target: Target, seconds: float, *, script: Path | None = None, connections: int = CONNECTIONS) -> Measured:
-    """Ask as fast as it goes."""
+    """Ask as fast as it goes, on what the servers leave of the cores (`_waits_its_turn`)."""
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
     arguments += ["-s", str(script)] if script else []
     before = cpu_seconds(target.pids)
     url = target.url or f"http://127.0.0.1:{target.port}/"
-    done = subprocess.run([*arguments, url], capture_output=True, text=True, check=True)
+    with _waits_its_turn():
+        done = subprocess.run([*arguments, url], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     assert rate, done.stdout
@@ -219,6 +220,21 @@ def wrk(target: Target, seconds: float, *, script: Path | None = None, connectio
     assert requests
     cpu = (cpu_seconds(target.pids) - before) / max(1, int(requests[1])) * 1e6
     return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"), cpu)
+
+
+@contextmanager
+def _waits_its_turn() -> Iterator[None]:
+    """Have what this thread starts in the block take a core only when its turn has come (SCHED_BATCH).
+
+    A client that is woken by each answer, and then has the server's core at once, is what no client on a machine of its
+    own does.
+    """
+    before = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -237,21 +253,6 @@ def memory_kib(pid: int) -> dict[str, int]:
     """Return Rss and Pss of a process."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return {name: int(size) for name, size in re.findall(r"^(Rss|Pss):\s+(\d+) kB$", text, re.MULTILINE)}
-
-
-@contextmanager
-def waits_its_turn() -> Iterator[None]:
-    """Have what this thread starts in the block take a core only when its turn has come (SCHED_BATCH).
-
-    A client that is woken by each answer, and then has the server's core at once, is what no client on a machine of its
-    own does.
-    """
-    before = os.sched_getscheduler(0)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 @contextmanager
