@@ -4,7 +4,7 @@ One `FieldError` is one line of a 422: the path as a user would write it, what w
 Texts and reasons are those of k8s.io/apimachinery's field errors, which kubectl prints one bullet each.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -133,3 +133,12 @@ def json_type(value: Any) -> str:
             return "array"
         case _:
             return "object"
+
+
+def repeated(items: Iterable[Any], path: str, key: str) -> Iterator[FieldError]:
+    """Yield an error for each item of a list whose `key` (a path such as `name`) stood in it before."""
+    seen = set()
+    for index, value in enumerate(items):
+        if value in seen:
+            yield duplicate(f"{path}[{index}].{key}", value)
+        seen.add(value)

@@ -9,12 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid, required
-from skerry.api.gateway_v1 import (
-    BackendObjectReference,
-    LocalObjectReference,
-    PreciseHostname,
-    backend_errors,
-)
+from skerry.api.gateway_references import BackendObjectReference, LocalObjectReference, PreciseHostname, backend_errors
 from skerry.api.model import LIST_SET, Int32, Model, Port, list_map
 
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]

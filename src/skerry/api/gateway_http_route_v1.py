@@ -12,7 +12,7 @@ import orjson
 from pydantic import Field
 
 from skerry.api.durations import parse_seconds
-from skerry.api.fields import FieldError, invalid
+from skerry.api.fields import FieldError, invalid, repeated
 from skerry.api.gateway_http_route_filters import (
     HeaderName,
     HeaderValue,
@@ -20,7 +20,7 @@ from skerry.api.gateway_http_route_filters import (
     filters_errors,
     replaces_prefix,
 )
-from skerry.api.gateway_v1 import (
+from skerry.api.gateway_references import (
     GROUP,
     VERSION,
     BackendObjectReference,
@@ -29,7 +29,6 @@ from skerry.api.gateway_v1 import (
     ParentReference,
     SectionName,
     backend_errors,
-    repeated,
 )
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, Condition, Document, Int32, Model, Resource, list_map

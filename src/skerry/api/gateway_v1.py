@@ -1,39 +1,38 @@
-"""gateway.networking.k8s.io/v1: GatewayClass and Gateway, and the references that routes share with them.
+"""gateway.networking.k8s.io/v1: GatewayClass and Gateway.
 
 Fields, defaults, limits and cross-field rules are those of the standard channel of Gateway API v1.4; the rules that
-its CRDs state as CEL stand here as Python, with the same sentences. HTTPRoute has a module of its own.
+its CRDs state as CEL stand here as Python, with the same sentences. HTTPRoute has a module of its own, and what both
+refer to is in `gateway_references`.
 """
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skerry.api.fields import FieldError, duplicate, invalid, required
+from skerry.api.fields import FieldError, duplicate, invalid, repeated, required
+from skerry.api.gateway_references import (
+    DNS_PATTERN,
+    GROUP,
+    VERSION,
+    AnnotationValue,
+    ControllerName,
+    Group,
+    Hostname,
+    KindName,
+    LocalObjectReference,
+    ObjectName,
+    ParametersReference,
+    SecretObjectReference,
+    SectionName,
+)
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.label_selector import LabelSelector, selector_errors
-from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map
+from skerry.api.model import LIST_ATOMIC, Condition, Conditions, Int32, Model, Port, Resource, list_map, pending
 from skerry.api.selectors import LabelSelector as NodeSelector
 from skerry.api.selectors import SelectorError, parse_label_selector
-
-GROUP = "gateway.networking.k8s.io"
-VERSION = "v1"
-
-_DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-
-Hostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^(\*\.)?{_DNS}$")]
-PreciseHostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}$")]
-SectionName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}$")]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
-NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Group = Annotated[str, Field(max_length=253, pattern=rf"^$|^{_DNS}$")]
-KindName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
-ControllerName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=rf"^{_DNS}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$")
-]
-AnnotationValue = Annotated[str, Field(max_length=4096)]
 
 #: The controller of the classes whose gateways Skerry runs.
 CONTROLLER_NAME = "skerry.dev/gateway-controller"
@@ -44,104 +43,6 @@ DEFAULT_FUNCTIONS_LABEL = "skerry.dev/default-functions"
 #: Says which nodes of its namespace's fleet run a Gateway: a selector of their labels, as Kubernetes writes it. Those
 #: without it are the control plane's own node's. Skerry's own addition.
 NODE_SELECTOR_ANNOTATION = "skerry.dev/node-selector"
-
-#: When a condition was written that no controller has seen yet.
-_NEVER = "1970-01-01T00:00:00Z"
-
-
-def pending(condition_type: str) -> Condition:
-    """Return the condition that an object carries until its controller has looked at it."""
-    return Condition(
-        type=condition_type,
-        status="Unknown",
-        reason="Pending",
-        message="Waiting for controller",
-        last_transition_time=_NEVER,
-    )
-
-
-def repeated(items: Iterable[Any], path: str, key: str) -> Iterator[FieldError]:
-    """Yield an error for each item of a list whose `key` (a path such as `name`) stood in it before."""
-    seen = set()
-    for index, value in enumerate(items):
-        if value in seen:
-            yield duplicate(f"{path}[{index}].{key}", value)
-        seen.add(value)
-
-
-class LocalObjectReference(Model):
-    """Names an object of the same namespace, or of a cluster-scoped kind."""
-
-    group: Group
-    """API group of the object; empty for the core group."""
-    kind: KindName
-    """Kind of the object."""
-    name: ObjectName
-    """Name of the object."""
-
-
-class SecretObjectReference(Model):
-    """Names a Secret, or another object that holds a certificate."""
-
-    group: Group = ""
-    """API group of the object; empty for the core group."""
-    kind: KindName = "Secret"
-    """Kind of the object."""
-    name: ObjectName
-    """Name of the object."""
-    namespace: NamespaceName | None = None
-    """Namespace of the object; that of the Gateway where absent."""
-
-
-class ParentReference(Model):
-    """Names the Gateway, or one of its listeners, that a route wants to be attached to."""
-
-    group: Group = GROUP
-    """API group of the parent."""
-    kind: KindName = "Gateway"
-    """Kind of the parent."""
-    namespace: NamespaceName | None = None
-    """Namespace of the parent; that of the route where absent."""
-    name: ObjectName
-    """Name of the parent."""
-    section_name: SectionName | None = None
-    """Name of one listener of the Gateway; all of its listeners where absent."""
-    port: Port | None = None
-    """Only listeners at this port; any port where absent."""
-
-
-class BackendObjectReference(Model):
-    """Names where requests are sent."""
-
-    group: Group = ""
-    """API group of the backend: core.apoxy.dev for a Backend, extensions.apoxy.dev for an EdgeFunction."""
-    kind: KindName = "Service"
-    """Kind of the backend: Backend or EdgeFunction."""
-    name: ObjectName
-    """Name of the backend."""
-    namespace: NamespaceName | None = None
-    """Namespace of the backend, for namespaced kinds."""
-    port: Port | None = None
-    """Port of the backend. A Backend needs one; an EdgeFunction has none."""
-
-
-def backend_errors(path: str, backend: BackendObjectReference) -> Iterator[FieldError]:
-    """Check the one rule between a backend reference's fields."""
-    if backend.group == "" and backend.kind == "Service" and backend.port is None:
-        yield required(f"{path}.port", "Must have port for Service reference")
-
-
-class ParametersReference(Model):
-    """Names an object with parameters for a controller."""
-
-    group: Group
-    """API group of the object."""
-    kind: KindName
-    """Kind of the object."""
-    name: ObjectName
-    """Name of the object."""
-    namespace: NamespaceName | None = None
-    """Namespace of the object; absent for cluster-scoped kinds."""
 
 
 class GatewayClassSpec(Model):
@@ -258,7 +159,11 @@ class Listener(Model):
     """The port to listen on. Several listeners may share one, told apart by their hostnames."""
     protocol: Annotated[
         str,
-        Field(min_length=1, max_length=255, pattern=rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|{_DNS}\/[A-Za-z0-9]+$"),
+        Field(
+            min_length=1,
+            max_length=255,
+            pattern=rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|{DNS_PATTERN}\/[A-Za-z0-9]+$",
+        ),
     ]
     """The protocol to expect. HTTP and HTTPS are served here; TLS, TCP and UDP are not."""
     tls: ListenerTLSConfig | None = None
@@ -275,7 +180,7 @@ class GatewaySpecAddress(Model):
         Field(
             min_length=1,
             max_length=253,
-            pattern=rf"^Hostname|IPAddress|NamedAddress|{_DNS}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$",
+            pattern=rf"^Hostname|IPAddress|NamedAddress|{DNS_PATTERN}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$",
         ),
     ] = "IPAddress"
     """IPAddress is served here; Hostname and others are not."""
@@ -400,7 +305,7 @@ def _address_errors(addresses: Sequence[GatewaySpecAddress]) -> Iterator[FieldEr
                 ipaddress.ip_address(address.value)
             except ValueError:
                 yield invalid(path, address.value, "must be a valid IP address, such as 127.0.0.1 or ::1")
-        if address.type == "Hostname" and not re.fullmatch(rf"(\*\.)?{_DNS}|", address.value):
+        if address.type == "Hostname" and not re.fullmatch(rf"(\*\.)?{DNS_PATTERN}|", address.value):
             yield invalid(path, address.value, "Hostname value must be empty or contain only valid characters")
         if address.value and (address.type, address.value) in seen:
             yield duplicate(path, address.value)

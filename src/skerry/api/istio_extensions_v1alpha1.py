@@ -21,7 +21,6 @@ from pydantic import AfterValidator, Field
 from skerry.api.code_urls import URL_CHARACTERS_MAX, FileUrl, OciReference, parse_code_url
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, duplicate, forbidden, invalid
-from skerry.api.gateway_v1 import pending
 from skerry.api.istio_attachment import (
     TARGET_REFS_MAX,
     PolicyTargetReference,
@@ -41,6 +40,7 @@ from skerry.api.model import (
     Resource,
     Time,
     list_map,
+    pending,
 )
 
 GROUP = "extensions.istio.io"

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Field
 
 from skerry.api.durations import parse_seconds
 from skerry.api.fields import FieldError, forbidden, invalid, required
-from skerry.api.gateway_v1 import pending
 from skerry.api.istio_attachment import (
     TARGET_REFS_MAX,
     PolicyTargetReference,
@@ -21,7 +20,7 @@ from skerry.api.istio_attachment import (
     attachment_errors,
 )
 from skerry.api.kinds import Column, Kind, condition_status
-from skerry.api.model import LIST_ATOMIC, Conditions, Int64, Model, Resource
+from skerry.api.model import LIST_ATOMIC, Conditions, Int64, Model, Resource, pending
 
 GROUP = "security.istio.io"
 VERSION = "v1"

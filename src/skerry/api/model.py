@@ -160,6 +160,21 @@ class Condition(Model):
 Conditions = Annotated[list[Condition] | None, list_map("type")]
 
 
+#: When a condition was written that no controller has seen yet.
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+def pending(condition_type: str) -> Condition:
+    """Return the condition that an object carries until its controller has looked at it."""
+    return Condition(
+        type=condition_type,
+        status="Unknown",
+        reason="Pending",
+        message="Waiting for controller",
+        last_transition_time=_NEVER,
+    )
+
+
 class Resource(Model):
     """Base of every kind: what it is, and its metadata. Subclasses add `spec`, `status` or data."""
 

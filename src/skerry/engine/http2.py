@@ -1,9 +1,9 @@
 """gRPC over HTTP/2 with one peer, the node's Envoy: messages out of bytes, answers into bytes. One stream at a time.
 
-Owns: frames, their limits, flow control, and the framing of gRPC messages. Does not own sockets, nor what a message
-means. It tells the peer that one stream is all it takes, and no compression state, so a connection is used as one of
-HTTP/1.1 is: by one request, then by the next. What a stream begins with is the same for all requests of a route, and
-so is decoded once.
+Owns: the state of a connection, flow control, and the framing of gRPC messages. Does not own what a frame looks like
+(`http2_frames`), sockets, nor what a message means. It tells the peer that one stream is all it takes, and no
+compression state, so a connection is used as one of HTTP/1.1 is: by one request, then by the next. What a stream begins
+with is the same for all requests of a route, and so is decoded once.
 
 Why by hand, where libraries do it: measured with one function call a stream, before one worker, `grpc.aio` answers
 1,600 streams a second, grpcio with threads 3,200, `h2` 2,900 and this 7,700 (docs/adr/0016); HPACK is a library's.
@@ -14,26 +14,34 @@ Source: RFC 9113 (HTTP/2), gRPC over HTTP2 (PROTOCOL-HTTP2.md).
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from enum import IntEnum
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from hpack import Decoder, Encoder, HPACKError
-
 from skerry.engine.http1 import RequestError
+from skerry.engine.http2_frames import (
+    ACK,
+    CONNECTION_WINDOW_BYTES,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES_MAX,
+    GREETING,
+    HEADER_BLOCK_BYTES_MAX,
+    INITIAL_WINDOW,
+    PRIORITY,
+    RESPONSE_HEAD,
+    SETTING,
+    TRAILERS,
+    WINDOW_DEFAULT,
+    FrameType,
+    decoded,
+    frame,
+    frames_in,
+    unpadded,
+)
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: One gRPC message: a filter's body (`filtering.FILTER_BODY_BYTES_MAX`) and what Envoy reads beyond it in one go.
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-#: Of a stream's begin; it holds the names of a rule's filters.
-HEADER_BLOCK_BYTES_MAX = 64 * 1024
-#: Different begins that are kept decoded: one for each rule with filters, some hundred bytes each.
-HEADER_BLOCKS_KEPT_MAX = 4096
-#: What one stream sends in all its messages, at most.
-STREAM_WINDOW_BYTES = 16 * 1024 * 1024
-#: What a frame may hold, unless the peer says that it takes more: RFC 9113, 6.5.2.
-FRAME_BYTES_MAX = 16 * 1024
 #: A stream may wait for a backend's answer so long; Envoy ends it before, with its request.
 STREAM_SECONDS_MAX: Final = 2 * 3600.0
 #: Between two streams. Envoy closes first where it can: it keeps an idle connection for an hour by default.
@@ -41,62 +49,9 @@ IDLE_SECONDS_MAX: Final = 120.0
 #: How long a peer that was asked to leave may take.
 LEAVE_SECONDS_MAX: Final = 5.0
 
-_WINDOW_DEFAULT = 65_535
-_CONNECTION_WINDOW_BYTES = 2**30
-_FRAME_HEAD_BYTES = 9
 _MESSAGE_HEAD = struct.Struct(">BI")
-_SETTING = struct.Struct(">HI")
-_HEADER_TABLE_SIZE, _MAX_STREAMS, _INITIAL_WINDOW = 1, 3, 4
-_END_STREAM = _ACK = 1
-_END_HEADERS, _PADDED, _PRIORITY = 4, 8, 32
 _NO_ERROR = 0
 _ANY_STREAM = 2**31 - 1  # of a GOAWAY: what the peer began before it knew is answered (RFC 9113, 6.8)
-
-
-class _Type(IntEnum):
-    DATA = 0
-    HEADERS = 1
-    RST_STREAM = 3
-    SETTINGS = 4
-    PING = 6
-    GOAWAY = 7
-    WINDOW_UPDATE = 8
-    CONTINUATION = 9
-
-
-def _frame(kind: _Type, flags: int, stream: int, payload: bytes) -> bytes:
-    return b"".join(
-        (len(payload).to_bytes(3, "big"), bytes((kind, flags)), stream.to_bytes(4, "big"), payload),
-    )
-
-
-def _encoded(*headers: tuple[str, str]) -> bytes:
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    return bytes(encoder.encode(headers))
-
-
-_RESPONSE_HEAD: Final = _encoded((":status", "200"), ("content-type", "application/grpc"))
-_TRAILERS: Final = _encoded(("grpc-status", "0"))
-_GREETING: Final = _frame(
-    _Type.SETTINGS,
-    0,
-    0,
-    _SETTING.pack(_HEADER_TABLE_SIZE, 0)
-    + _SETTING.pack(_MAX_STREAMS, 1)
-    + _SETTING.pack(_INITIAL_WINDOW, STREAM_WINDOW_BYTES),
-) + _frame(_Type.WINDOW_UPDATE, 0, 0, (_CONNECTION_WINDOW_BYTES - _WINDOW_DEFAULT).to_bytes(4, "big"))
-
-
-@lru_cache(maxsize=HEADER_BLOCKS_KEPT_MAX)
-def _decoded(block: bytes) -> Mapping[str, str]:
-    decoder = Decoder(max_header_list_size=HEADER_BLOCK_BYTES_MAX)
-    decoder.max_allowed_table_size = 0
-    decoder.header_table_size = 0
-    try:
-        return {str(name): str(value) for name, value in decoder.decode(block)}
-    except (HPACKError, UnicodeError) as error:
-        raise ConnectionAbortedError(f"not a header block of HTTP/2: {error}") from error
 
 
 class Stream:
@@ -198,9 +153,9 @@ class StreamReader:
         self._last_id = 0
         self._said_farewell = False
         self._replying = threading.Lock()
-        self._prompt = bytearray(_GREETING)
-        self._send_window = _WINDOW_DEFAULT
-        self._stream_window_first = _WINDOW_DEFAULT
+        self._prompt = bytearray(GREETING)
+        self._send_window = WINDOW_DEFAULT
+        self._stream_window_first = WINDOW_DEFAULT
         self._stream_window = 0
         self._received = 0
 
@@ -245,7 +200,7 @@ class StreamReader:
 
     def _goaway(self) -> bytes:
         self.leaves = self._said_farewell = True
-        return _frame(_Type.GOAWAY, 0, 0, _ANY_STREAM.to_bytes(4, "big") + _NO_ERROR.to_bytes(4, "big"))
+        return frame(FrameType.GOAWAY, 0, 0, _ANY_STREAM.to_bytes(4, "big") + _NO_ERROR.to_bytes(4, "big"))
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer."""
@@ -257,55 +212,41 @@ class StreamReader:
                 raise ConnectionAbortedError("the peer does not speak HTTP/2")
             del self._unread[: len(PREFACE)]
             self._has_preface = True
-        for kind, flags, stream, payload in self._frames():
+        for kind, flags, stream, payload in frames_in(self._unread):
             self._take(kind, flags, stream, payload)
 
-    def _frames(self) -> Iterator[tuple[int, int, int, bytes]]:
-        data = bytes(self._unread)
-        at = 0
-        while len(data) - at >= _FRAME_HEAD_BYTES:
-            length = int.from_bytes(data[at : at + 3], "big")
-            if length > FRAME_BYTES_MAX:
-                raise ConnectionAbortedError(f"a frame of {length} bytes")
-            end = at + _FRAME_HEAD_BYTES + length
-            if len(data) < end:
-                break
-            yield data[at + 3], data[at + 4], int.from_bytes(data[at + 5 : at + 9], "big"), data[at + 9 : end]
-            at = end
-        del self._unread[:at]
-
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block and kind != _Type.CONTINUATION:
+        if self._block and kind != FrameType.CONTINUATION:
             raise ConnectionAbortedError("a header block is cut off by another frame")
         match kind:
-            case _Type.DATA:
+            case FrameType.DATA:
                 self._on_data(flags, number, payload)
-            case _Type.HEADERS:
+            case FrameType.HEADERS:
                 self._block_flags = flags
-                self._on_block(flags, number, _unpadded(flags, payload))
-            case _Type.CONTINUATION:
+                self._on_block(flags, number, unpadded(flags, payload))
+            case FrameType.CONTINUATION:
                 self._on_block(flags, number, payload)
-            case _Type.RST_STREAM if self._stream and self._stream.id == number:
+            case FrameType.RST_STREAM if self._stream and self._stream.id == number:
                 self._close()
-            case _Type.SETTINGS if not flags & _ACK:
+            case FrameType.SETTINGS if not flags & ACK:
                 self._on_settings(payload)
-            case _Type.PING if not flags & _ACK:
-                self._prompt += _frame(_Type.PING, _ACK, 0, payload)
-            case _Type.WINDOW_UPDATE:
+            case FrameType.PING if not flags & ACK:
+                self._prompt += frame(FrameType.PING, ACK, 0, payload)
+            case FrameType.WINDOW_UPDATE:
                 self._on_window(number, int.from_bytes(payload, "big"))
-            case _Type.GOAWAY:
+            case FrameType.GOAWAY:
                 self.leaves = self._said_farewell = True
             case _:
                 pass  # of an ended stream, an acknowledgement, or an extension: RFC 9113, 5.5
 
     def _on_settings(self, payload: bytes) -> None:
-        if len(payload) % _SETTING.size:
+        if len(payload) % SETTING.size:
             raise ConnectionAbortedError("settings that are none")
-        for name, value in _SETTING.iter_unpack(payload):
-            if name == _INITIAL_WINDOW:
+        for name, value in SETTING.iter_unpack(payload):
+            if name == INITIAL_WINDOW:
                 self._stream_window += value - self._stream_window_first
                 self._stream_window_first = value
-        self._prompt += _frame(_Type.SETTINGS, _ACK, 0, b"")
+        self._prompt += frame(FrameType.SETTINGS, ACK, 0, b"")
 
     def _on_window(self, number: int, more: int) -> None:
         if number == 0:
@@ -317,7 +258,7 @@ class StreamReader:
         self._block += part
         if len(self._block) > HEADER_BLOCK_BYTES_MAX:
             raise ConnectionAbortedError(f"a stream begins with over {HEADER_BLOCK_BYTES_MAX} bytes of headers")
-        if not flags & _END_HEADERS:
+        if not flags & END_HEADERS:
             return
         block = bytes(self._block)
         self._block.clear()
@@ -326,21 +267,21 @@ class StreamReader:
         if self._stream is not None:
             raise ConnectionAbortedError("a second stream, beside the only one that is taken")
         self._last_id = number
-        self._stream = Stream(self, number, _decoded(block), self._exchange)
+        self._stream = Stream(self, number, decoded(block), self._exchange)
         self._stream_window = self._stream_window_first
-        if self._block_flags & _END_STREAM:
+        if self._block_flags & END_STREAM:
             self._end_by_peer()
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
-        if self._received >= _CONNECTION_WINDOW_BYTES // 2:
-            self._prompt += _frame(_Type.WINDOW_UPDATE, 0, 0, self._received.to_bytes(4, "big"))
+        if self._received >= CONNECTION_WINDOW_BYTES // 2:
+            self._prompt += frame(FrameType.WINDOW_UPDATE, 0, 0, self._received.to_bytes(4, "big"))
             self._received = 0
         if self._stream is None or self._stream.id != number:
             return
-        self._message += _unpadded(flags & ~_PRIORITY, payload)
+        self._message += unpadded(flags & ~PRIORITY, payload)
         self._split_messages(self._stream)
-        if flags & _END_STREAM:
+        if flags & END_STREAM:
             self._end_by_peer()
 
     def _split_messages(self, stream: Stream) -> None:
@@ -379,11 +320,11 @@ class StreamReader:
                 # Envoy is told to keep windows wider than what a stream is answered with (`gateway.envoy_functions`).
                 raise ConnectionAbortedError("the peer takes in no more")
             pieces = (data[at : at + FRAME_BYTES_MAX] for at in range(0, len(data), FRAME_BYTES_MAX))
-            frames = [self._head(stream), *(_frame(_Type.DATA, 0, stream.id, piece) for piece in pieces)]
+            frames = [self._head(stream), *(frame(FrameType.DATA, 0, stream.id, piece) for piece in pieces)]
             if last:
                 if self.leaves and not self._said_farewell:
                     frames.append(self._goaway())
-                frames.append(_frame(_Type.HEADERS, _END_HEADERS | _END_STREAM, stream.id, _TRAILERS))
+                frames.append(frame(FrameType.HEADERS, END_HEADERS | END_STREAM, stream.id, TRAILERS))
                 self._close()
         return b"".join(frames)
 
@@ -391,14 +332,7 @@ class StreamReader:
         if stream.has_begun:
             return b""
         stream.has_begun = True
-        return _frame(_Type.HEADERS, _END_HEADERS, stream.id, _RESPONSE_HEAD)
+        return frame(FrameType.HEADERS, END_HEADERS, stream.id, RESPONSE_HEAD)
 
     def _ending(self, stream: Stream) -> bytes:
-        return self._head(stream) + _frame(_Type.HEADERS, _END_HEADERS | _END_STREAM, stream.id, _TRAILERS)
-
-
-def _unpadded(flags: int, payload: bytes) -> bytes:
-    """Return a payload without padding and priority."""
-    if flags & _PADDED:
-        payload = payload[1 : len(payload) - payload[0]]
-    return payload[5:] if flags & _PRIORITY else payload
+        return self._head(stream) + frame(FrameType.HEADERS, END_HEADERS | END_STREAM, stream.id, TRAILERS)

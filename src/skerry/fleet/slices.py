@@ -19,7 +19,8 @@ from skerry.api.core_v1 import NAMESPACE, SECRET
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION, EDGE_FUNCTION_REVISION, EdgeFunction
 from skerry.api.gateway_http_route_filters import HTTPRouteFilter
 from skerry.api.gateway_http_route_v1 import HTTP_ROUTE, HTTPRoute
-from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS, GROUP, Gateway, gives_functions_hosts
+from skerry.api.gateway_references import GROUP
+from skerry.api.gateway_v1 import GATEWAY, GATEWAY_CLASS, Gateway, gives_functions_hosts
 from skerry.api.istio_attachment import Attached, targets_of
 
 Key: TypeAlias = tuple[str, str]

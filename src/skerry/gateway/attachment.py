@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skerry.api.gateway_http_route_v1 import HTTPRoute
-from skerry.api.gateway_v1 import GROUP, ParentReference
+from skerry.api.gateway_references import GROUP, ParentReference
 from skerry.gateway.decisions import Decision, Key, no, yes
 from skerry.gateway.gateways import ROUTE_KIND, GatewayPlan, ListenerPlan
 from skerry.gateway.hostnames import ANY, intersection

@@ -12,7 +12,7 @@ from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.function_template import FILTER
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget
-from skerry.api.gateway_v1 import BackendObjectReference
+from skerry.api.gateway_references import BackendObjectReference
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
 from skerry.gateway.resources import Resources

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from skerry.api.gateway_v1 import ParentReference
+from skerry.api.gateway_references import ParentReference
 from skerry.kit.immutable_map import ImmutableMap
 
 ConditionStatus = Literal["True", "False"]

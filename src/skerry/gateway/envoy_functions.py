@@ -37,7 +37,7 @@ FILTERS_METADATA = "x-skerry-filters"
 FILTER_CONNECTIONS_MAX = 256
 #: The worker is gone: the rule's requests are answered with this, unless all of its functions fail open.
 FAILURE_STATUS = 502
-#: What one message of a worker may hold, and Envoy takes in without asking: over `engine.http2.STREAM_WINDOW_BYTES`.
+#: What one message of a worker may hold, and Envoy takes in without asking: over `http2_frames.STREAM_WINDOW_BYTES`.
 WINDOW_BYTES = 16 * 1024 * 1024
 
 

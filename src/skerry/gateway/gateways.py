@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from skerry.api.core_v1 import Secret
-from skerry.api.gateway_v1 import CONTROLLER_NAME, GROUP, Gateway, GatewayClass, Listener
+from skerry.api.gateway_references import GROUP
+from skerry.api.gateway_v1 import CONTROLLER_NAME, Gateway, GatewayClass, Listener
 from skerry.gateway import ir
 from skerry.gateway.certificates import certificate_of
 from skerry.gateway.decisions import Decision, Key, no, yes

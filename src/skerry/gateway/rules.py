@@ -22,7 +22,7 @@ from skerry.api.gateway_http_route_filters import (
     HTTPRouteFilter,
 )
 from skerry.api.gateway_http_route_v1 import HTTPBackendRef, HTTPRoute, HTTPRouteMatch, HTTPRouteRule
-from skerry.api.gateway_v1 import LocalObjectReference
+from skerry.api.gateway_references import LocalObjectReference
 from skerry.gateway import ir
 from skerry.gateway.backends import FUNCTION_KIND, RESPONSE_KIND, Catalog, Target
 from skerry.gateway.decisions import Decision, no, yes

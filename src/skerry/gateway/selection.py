@@ -6,7 +6,7 @@ Source: Istio, `selector` and `targetRefs`; a workload is a Gateway on a node.
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from skerry.api.gateway_v1 import GROUP as GATEWAY_GROUP
+from skerry.api.gateway_references import GROUP as GATEWAY_GROUP
 from skerry.api.istio_attachment import Attached, PolicyTargetReference, targets_of
 from skerry.gateway.decisions import Decision, no, yes
 from skerry.gateway.gateways import GatewayPlan

@@ -7,16 +7,15 @@ which follows from what Envoy refused. Statuses of other controllers on a route 
 from collections.abc import Container, Iterable, Sequence
 
 from skerry.api.gateway_http_route_v1 import HTTPRoute, HTTPRouteStatus, RouteParentStatus
+from skerry.api.gateway_references import GROUP, ParentReference
 from skerry.api.gateway_v1 import (
     CONTROLLER_NAME,
-    GROUP,
     Gateway,
     GatewayClass,
     GatewayClassStatus,
     GatewayStatus,
     GatewayStatusAddress,
     ListenerStatus,
-    ParentReference,
     RouteGroupKind,
     SupportedFeature,
 )

@@ -1,8 +1,7 @@
 from typing import Any
 
-from skerry.api.gateway_v1 import pending
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin, WasmPluginCode, WasmPluginGateway
-from skerry.api.model import condition_of, from_document
+from skerry.api.model import condition_of, from_document, pending
 from skerry.gateway.decisions import PluginReport, no, yes
 from skerry.gateway.plugin_status import MESSAGE_CHARACTERS_MAX, plugin_status, relevant
 from skerry.gateway.snapshot import CLUSTER_TYPE, EXTENSION_TYPE, LISTENER_TYPE

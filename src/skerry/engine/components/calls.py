@@ -11,7 +11,8 @@ from wasmtime.component import _types as types
 
 from skerry.engine.components.guest import Guest
 from skerry.engine.components.shapes import shape_of
-from skerry.engine.components.values import VALUE_BYTES, CrossingError, ResourceNumbers, compile_type
+from skerry.engine.components.structures import VALUE_BYTES
+from skerry.engine.components.values import CrossingError, ResourceNumbers, compile_type
 from skerry.engine.errors import CallError, FailureKind, LoadError
 
 _call = ffi.dll["wasmtime_component_func_call"]

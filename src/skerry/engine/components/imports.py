@@ -20,7 +20,8 @@ from wasmtime.component import Component, Instance, Linker, LinkerInstance, Reso
 from wasmtime.component import _types as types
 
 from skerry.engine.components.guest import Guest, GuestEndedError, present_guest
-from skerry.engine.components.values import VALUE_BYTES, Converter, CrossingError, Err, compile_type
+from skerry.engine.components.structures import VALUE_BYTES
+from skerry.engine.components.values import Converter, CrossingError, Err, compile_type
 from skerry.engine.errors import CallError, FailureKind, LoadError
 
 HostFunction = Callable[..., Any]

@@ -20,16 +20,31 @@ from typing import Any, NamedTuple, Protocol
 from wasmtime import _ffi as ffi
 from wasmtime.component import _types as types
 
-#: `wasmtime_component_val_t`, and the same with a name before it, as records have.
-VALUE_BYTES = ctypes.sizeof(ffi.wasmtime_component_val_t)
-_ENTRY_BYTES = ctypes.sizeof(ffi.wasmtime_component_valrecord_entry)
+from skerry.engine.components.structures import (
+    ADDRESS,
+    ADDRESS_VALUE,
+    CASE,
+    CASE_VALUE,
+    ENTRY_BYTES,
+    PAYLOAD,
+    RESULT_VALUE,
+    SPAN,
+    SPAN_VALUE,
+    VALUE_BYTES,
+    boxed,
+    filled,
+    list_new,
+    new_resource,
+    new_text,
+    record_new,
+    resource_number,
+    text_at,
+    tuple_new,
+)
+
 #: Of what one component may declare: lists of lists of lists ...
 TYPE_DEPTH_MAX = 32
 
-_PAYLOAD = 8  # a value's kind is its first byte, what it holds begins here
-_ADDRESS = struct.Struct("<Q")
-_SPAN = struct.Struct("<QQ")  # length, address
-_CASE = struct.Struct("<QQQ")  # length and address of the name, address of the payload
 _NUMBERS = {
     types.U8: "B",
     types.S8: "b",
@@ -56,29 +71,6 @@ _KINDS = {
     types.F64: ffi.WASMTIME_COMPONENT_F64.value,
     types.Bool: ffi.WASMTIME_COMPONENT_BOOL.value,
 }
-
-
-def _function(name: str, result: type | None, *arguments: type) -> Any:
-    """Return a function of wasmtime's C API, with plain addresses; wasmtime-py's own stays as it is."""
-    function = ffi.dll[name]
-    function.restype = result
-    function.argtypes = list(arguments)
-    return function
-
-
-_AT = ctypes.c_void_p
-_SIZE = ctypes.c_size_t
-_bytes_new = _function("wasm_byte_vec_new", None, _AT, _SIZE, ctypes.c_char_p)
-_list_new = _function("wasmtime_component_vallist_new_uninit", None, _AT, _SIZE)
-_tuple_new = _function("wasmtime_component_valtuple_new_uninit", None, _AT, _SIZE)
-_record_new = _function("wasmtime_component_valrecord_new_uninit", None, _AT, _SIZE)
-_boxed = _function("wasmtime_component_val_new", _AT, _AT)
-_any_to_host = _function("wasmtime_component_resource_any_to_host", _AT, _AT, _AT, _AT)
-_host_new = _function("wasmtime_component_resource_host_new", _AT, ctypes.c_bool, ctypes.c_uint32, ctypes.c_uint32)
-_host_number = _function("wasmtime_component_resource_host_rep", ctypes.c_uint32, _AT)
-_host_delete = _function("wasmtime_component_resource_host_delete", None, _AT)
-_host_to_any = _function("wasmtime_component_resource_host_to_any", _AT, _AT, _AT, _AT)
-_error_delete = _function("wasmtime_error_delete", None, _AT)
 
 
 class Ok(NamedTuple):
@@ -167,37 +159,16 @@ def compile_type(declared: Any, numbers: ResourceNumbers, depth: int = 0) -> Con
 
 def _number(letter: str, kind: int) -> Converter:
     read = struct.Struct(f"<{letter}").unpack_from
-    write = struct.Struct(f"<B7x{letter}{VALUE_BYTES - _PAYLOAD - struct.calcsize(letter)}x").pack
-    return Converter(lambda raw, at, _: read(raw, at + _PAYLOAD)[0], lambda value, _: write(kind, value))
+    write = struct.Struct(f"<B7x{letter}{VALUE_BYTES - PAYLOAD - struct.calcsize(letter)}x").pack
+    return Converter(lambda raw, at, _: read(raw, at + PAYLOAD)[0], lambda value, _: write(kind, value))
 
 
-_SPAN_VALUE = struct.Struct(f"<B7xQQ{VALUE_BYTES - 24}x")
-_ADDRESS_VALUE = struct.Struct(f"<B7xQ{VALUE_BYTES - 16}x")
-_CASE_VALUE = struct.Struct("<B7xQQQ")
-_RESULT_VALUE = struct.Struct(f"<B7x?7xQ{VALUE_BYTES - 24}x")
 _TUPLE = ffi.WASMTIME_COMPONENT_TUPLE.value
-
-
-def _new_span(make: Any, size: int, *more: Any) -> tuple[int, int]:
-    out = ctypes.create_string_buffer(_SPAN.size)
-    make(out, size, *more)
-    size, address = _SPAN.unpack(out.raw)
-    return size, address
-
-
-def _text(raw: bytes, at: int) -> str:
-    size, address = _SPAN.unpack_from(raw, at)
-    return ctypes.string_at(address, size).decode()
-
-
-def _new_text(text: str) -> tuple[int, int]:
-    data = text.encode()
-    return _new_span(_bytes_new, len(data), data)
 
 
 def _text_like(kind: int) -> Converter:
     return Converter(
-        lambda raw, at, _: _text(raw, at + _PAYLOAD), lambda value, _: _SPAN_VALUE.pack(kind, *_new_text(value))
+        lambda raw, at, _: text_at(raw, at + PAYLOAD), lambda value, _: SPAN_VALUE.pack(kind, *new_text(value))
     )
 
 
@@ -205,26 +176,20 @@ _STRING = _text_like(ffi.WASMTIME_COMPONENT_STRING.value)
 _ENUM = _text_like(ffi.WASMTIME_COMPONENT_ENUM.value)
 
 
-def _filled(make: Any, parts: bytes, size: int) -> tuple[int, int]:
-    span = _new_span(make, size)
-    ctypes.memmove(span[1], parts, len(parts))
-    return span
-
-
 _LIST = ffi.WASMTIME_COMPONENT_LIST.value
 _BYTE_KIND = bytes((ffi.WASMTIME_COMPONENT_U8.value,))
 
 
 def _lift_bytes(raw: bytes, at: int, _: ResourceTable) -> bytes:
-    size, address = _SPAN.unpack_from(raw, at + _PAYLOAD)
-    return ctypes.string_at(address, size * VALUE_BYTES)[_PAYLOAD::VALUE_BYTES]
+    size, address = SPAN.unpack_from(raw, at + PAYLOAD)
+    return ctypes.string_at(address, size * VALUE_BYTES)[PAYLOAD::VALUE_BYTES]
 
 
 def _lower_bytes(data: bytes, _: ResourceTable) -> bytes:
     values = bytearray(len(data) * VALUE_BYTES)
     values[::VALUE_BYTES] = _BYTE_KIND * len(data)
-    values[_PAYLOAD::VALUE_BYTES] = data
-    return _SPAN_VALUE.pack(_LIST, *_filled(_list_new, bytes(values), len(data)))
+    values[PAYLOAD::VALUE_BYTES] = data
+    return SPAN_VALUE.pack(_LIST, *filled(list_new, bytes(values), len(data)))
 
 
 _BYTES = Converter(_lift_bytes, _lower_bytes)
@@ -232,44 +197,44 @@ _BYTES = Converter(_lift_bytes, _lower_bytes)
 
 def _list(element: Converter) -> Converter:
     def lift(raw: bytes, at: int, table: ResourceTable) -> list[Any]:
-        size, address = _SPAN.unpack_from(raw, at + _PAYLOAD)
+        size, address = SPAN.unpack_from(raw, at + PAYLOAD)
         values = ctypes.string_at(address, size * VALUE_BYTES)
         return [element.lift(values, place, table) for place in range(0, len(values), VALUE_BYTES)]
 
     def lower(items: Sequence[Any], table: ResourceTable) -> bytes:
         values = b"".join([element.lower(item, table) for item in items])
-        return _SPAN_VALUE.pack(_LIST, *_filled(_list_new, values, len(items)))
+        return SPAN_VALUE.pack(_LIST, *filled(list_new, values, len(items)))
 
     return Converter(lift, lower)
 
 
 def _tuple(parts: list[Converter]) -> Converter:
     def lift(raw: bytes, at: int, table: ResourceTable) -> tuple[Any, ...]:
-        size, address = _SPAN.unpack_from(raw, at + _PAYLOAD)
+        size, address = SPAN.unpack_from(raw, at + PAYLOAD)
         values = ctypes.string_at(address, size * VALUE_BYTES)
         return tuple([part.lift(values, index * VALUE_BYTES, table) for index, part in enumerate(parts)])
 
     def lower(items: Sequence[Any], table: ResourceTable) -> bytes:
         values = b"".join([part.lower(item, table) for part, item in zip(parts, items, strict=True)])
-        return _SPAN_VALUE.pack(_TUPLE, *_filled(_tuple_new, values, len(parts)))
+        return SPAN_VALUE.pack(_TUPLE, *filled(tuple_new, values, len(parts)))
 
     return Converter(lift, lower)
 
 
 def _record(fields: list[tuple[str, Converter]]) -> Converter:
-    value_at = _ENTRY_BYTES - VALUE_BYTES
+    value_at = ENTRY_BYTES - VALUE_BYTES
 
     def lift(raw: bytes, at: int, table: ResourceTable) -> tuple[Any, ...]:
-        size, address = _SPAN.unpack_from(raw, at + _PAYLOAD)
-        entries = ctypes.string_at(address, size * _ENTRY_BYTES)
-        places = range(value_at, len(entries), _ENTRY_BYTES)
+        size, address = SPAN.unpack_from(raw, at + PAYLOAD)
+        entries = ctypes.string_at(address, size * ENTRY_BYTES)
+        places = range(value_at, len(entries), ENTRY_BYTES)
         return tuple([field.lift(entries, place, table) for (_, field), place in zip(fields, places, strict=True)])
 
     def lower(items: Sequence[Any], table: ResourceTable) -> bytes:
         pairs = zip(fields, items, strict=True)
-        entries = b"".join([_SPAN.pack(*_new_text(name)) + field.lower(item, table) for (name, field), item in pairs])
+        entries = b"".join([SPAN.pack(*new_text(name)) + field.lower(item, table) for (name, field), item in pairs])
         kind = ffi.WASMTIME_COMPONENT_RECORD.value
-        return _SPAN_VALUE.pack(kind, *_filled(_record_new, entries, len(fields)))
+        return SPAN_VALUE.pack(kind, *filled(record_new, entries, len(fields)))
 
     return Converter(lift, lower)
 
@@ -282,7 +247,7 @@ def _lower_to(value: Any, part: Converter | None, table: ResourceTable) -> int:
     """Return the address of a value of its own; 0 where there is no payload."""
     if part is None:
         return 0
-    address: int = _boxed(ctypes.create_string_buffer(part.lower(value, table), VALUE_BYTES))
+    address: int = boxed(ctypes.create_string_buffer(part.lower(value, table), VALUE_BYTES))
     return address
 
 
@@ -290,14 +255,14 @@ def _variant(cases: dict[str, Converter | None]) -> Converter:
     kind = ffi.WASMTIME_COMPONENT_VARIANT.value
 
     def lift(raw: bytes, at: int, table: ResourceTable) -> tuple[str, Any]:
-        size, name_at, payload_at = _CASE.unpack_from(raw, at + _PAYLOAD)
+        size, name_at, payload_at = CASE.unpack_from(raw, at + PAYLOAD)
         name = ctypes.string_at(name_at, size).decode()
         return name, _lift_at(payload_at, cases[name], table)
 
     def lower(value: tuple[str, Any], table: ResourceTable) -> bytes:
         name, payload = value
         payload_at = _lower_to(payload, cases[name], table)
-        return _CASE_VALUE.pack(kind, *_new_text(name), payload_at)
+        return CASE_VALUE.pack(kind, *new_text(name), payload_at)
 
     return Converter(lift, lower)
 
@@ -306,11 +271,11 @@ def _option(part: Converter) -> Converter:
     kind = ffi.WASMTIME_COMPONENT_OPTION.value
 
     def lift(raw: bytes, at: int, table: ResourceTable) -> Any:
-        (address,) = _ADDRESS.unpack_from(raw, at + _PAYLOAD)
+        (address,) = ADDRESS.unpack_from(raw, at + PAYLOAD)
         return _lift_at(address, part, table) if address else None
 
     def lower(value: Any, table: ResourceTable) -> bytes:
-        return _ADDRESS_VALUE.pack(kind, _lower_to(value, part, table) if value is not None else 0)
+        return ADDRESS_VALUE.pack(kind, _lower_to(value, part, table) if value is not None else 0)
 
     return Converter(lift, lower)
 
@@ -320,20 +285,20 @@ def _result(ok: Converter | None, err: Converter | None) -> Converter:
     read = struct.Struct("<?7xQ").unpack_from
 
     def lift(raw: bytes, at: int, table: ResourceTable) -> Ok | Err:
-        is_ok, address = read(raw, at + _PAYLOAD)
+        is_ok, address = read(raw, at + PAYLOAD)
         return Ok(_lift_at(address, ok, table)) if is_ok else Err(_lift_at(address, err, table))
 
     def lower(value: Ok | Err, table: ResourceTable) -> bytes:
         is_ok = isinstance(value, Ok)
-        return _RESULT_VALUE.pack(kind, is_ok, _lower_to(value.value, ok if is_ok else err, table))
+        return RESULT_VALUE.pack(kind, is_ok, _lower_to(value.value, ok if is_ok else err, table))
 
     return Converter(lift, lower)
 
 
 def _lift_flags(raw: bytes, at: int, _: ResourceTable) -> frozenset[str]:
-    size, address = _SPAN.unpack_from(raw, at + _PAYLOAD)
-    names = ctypes.string_at(address, size * _SPAN.size)
-    return frozenset(_text(names, place) for place in range(0, len(names), _SPAN.size))
+    size, address = SPAN.unpack_from(raw, at + PAYLOAD)
+    names = ctypes.string_at(address, size * SPAN.size)
+    return frozenset(text_at(names, place) for place in range(0, len(names), SPAN.size))
 
 
 def _refuse(_value: Any, _table: ResourceTable) -> bytes:
@@ -344,14 +309,10 @@ _FLAGS = Converter(_lift_flags, _refuse)
 
 
 def _number_of(raw: bytes, at: int, table: ResourceTable) -> int:
-    (any_at,) = _ADDRESS.unpack_from(raw, at + _PAYLOAD)
-    host = ctypes.c_void_p()
-    error = _any_to_host(table.context_at, any_at, ctypes.byref(host))
-    if error:
-        _error_delete(error)
+    (any_at,) = ADDRESS.unpack_from(raw, at + PAYLOAD)
+    number = resource_number(table.context_at, any_at)
+    if number is None:
         raise CrossingError("a resource is not the host's")
-    number: int = _host_number(host)
-    _host_delete(host)
     return number
 
 
@@ -365,14 +326,10 @@ def _own(kind_number: int) -> Converter:
         return table.remove(_number_of(raw, at, table))
 
     def lower(thing: object, table: ResourceTable) -> bytes:
-        host = _host_new(True, table.add(thing), kind_number)
-        given = ctypes.c_void_p()
-        error = _host_to_any(table.context_at, host, ctypes.byref(given))
-        _host_delete(host)
-        if error:
-            _error_delete(error)
+        address = new_resource(table.context_at, table.add(thing), kind_number)
+        if address is None:
             raise CrossingError("too many resources")
-        return _ADDRESS_VALUE.pack(kind, given.value or 0)
+        return ADDRESS_VALUE.pack(kind, address)
 
     return Converter(lift, lower)
 
