@@ -5,7 +5,7 @@
 For each case requests a second and latencies under `wrk`, of one workerd process (it has one thread), of one worker and
 of two. The rounds alternate between the servers, so that a busy machine hurts all alike: read the ratios. All of them
 share the machine with `wrk`, and with the upstream that the case `fetch` asks, an Envoy that answers by itself. Then
-the memory of each with many functions deployed, and the time of a cold start.
+the memory of each with many functions deployed (`memory`), and the time of a cold start (`starts`).
 """
 
 import argparse
@@ -97,7 +97,7 @@ def compare(directory: Path, options: argparse.Namespace) -> None:
     """Measure the rates, and print them."""
     with ExitStack() as stack:
         functions = cases(stack.enter_context(upstream(directory)))
-        chosen = [name for name in functions if not options.only or name in options.only.split(",")]
+        chosen = [name for name in functions if not options.only or name in options.only]
         handlers = {name: case.members for name, case in functions.items()}
         deploy(directory, handlers)
         of_workerd = stack.enter_context(workerd(directory, handlers))
@@ -168,19 +168,25 @@ def _timed(port: int, revision: str) -> float:
     return time.perf_counter() - began
 
 
+def _parts(words: str) -> set[str]:
+    return {word for word in words.split(",") if word}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=2, help="length of one wrk run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="cases, with commas between; the rest is left out then")
+    parser.add_argument("--only", default="", type=_parts, help="cases, memory, starts, with commas between; or all")
     options = parser.parse_args()
     if not WORKERD.exists():
         sys.exit("bench/functions.py needs `npm ci --prefix bench` first")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as name:
         directory = Path(name)
-        compare(directory, options)
-        if not options.only:
+        if not options.only or options.only - {"memory", "starts"}:
+            compare(directory, options)
+        if not options.only or "memory" in options.only:
             weigh(directory)
+        if not options.only or "starts" in options.only:
             time_cold_starts(directory)
 
 
