@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from skerry.functions import SystemError  # noqa: A004
+from skerry.functions import (
+    Exec,
+    Function,
+    FunctionExecution,
+    Runner,
+    SystemError,  # noqa: A004
+)
+from skerry.functions.local.driver import LocalDriver
 from skerry.functions.local.message_queue import PACKET_BYTES_MAX, NotBegun
 from skerry.functions.local.process import FunctionProcess
 from skerry.functions.local.python import PythonRuntime
@@ -134,6 +141,28 @@ async def test_a_call_that_is_ended_after_it_began_leaves_the_others_to_another_
     assert sorted(log.stdout) == ["from below 1", "out 1"]
     with pytest.raises(NotBegun):
         await call(process, number=2)
+
+
+async def test_runs_that_end_their_process_and_runs_that_are_cancelled_leave_the_others_alone(tmp_path: Path) -> None:
+    async with LocalDriver(tmp_path) as driver:
+        await driver.create(Function("f", faas_id="f"), Exec(SOURCE.encode(), "hello.handle", "python3", "f"))
+
+        async def run(number: int) -> Any:
+            payload = {"die": 1} if number % 20 == 1 else {"number": number}
+            running = asyncio.ensure_future(Runner(driver).run(FunctionExecution(faas_id="f"), payload))
+            if number % 20 == 2:
+                await asyncio.sleep(0)
+                running.cancel()
+            return (await asyncio.gather(running, return_exceptions=True))[0]
+
+        for begin in range(0, 320, 16):
+            outcomes = await asyncio.gather(*map(run, range(begin, begin + 16)))
+            for number, outcome in enumerate(outcomes, begin):
+                if number % 20 == 1:
+                    assert isinstance(outcome, SystemError), outcome
+                    assert "exit code 7" in str(outcome)
+                elif number % 20 != 2:
+                    assert outcome == {"number": number}
 
 
 async def test_the_end_of_a_process_is_of_the_message_that_it_ran(process: FunctionProcess) -> None:

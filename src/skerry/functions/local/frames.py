@@ -124,9 +124,9 @@ class MessageStream(asyncio.Protocol):
             self._transport.resume_reading()
         return future
 
-    def expect_less(self) -> None:
-        """Expect one message less: the last that was asked for will not come."""
-        self._expected.pop()
+    def forget(self, expected: "asyncio.Future[bytearray]") -> None:
+        """Expect a message no longer: it will not come."""
+        self._expected.remove(expected)
 
     async def receive(self) -> Any:
         """Wait for one message; return it parsed.

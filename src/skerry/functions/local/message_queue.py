@@ -4,7 +4,8 @@ A process that is given one message at a time is woken for each, and waits for t
 So it gets several, one packet each, in a queue of the system's (a socket pair of packets). The process takes one when
 it has answered the one before; whoever put them there holds that end as well, and can take back what has not begun:
 where a call takes long, fails or is ended, the others go elsewhere. A packet is taken by one side only, so no message
-is lost and none begins twice.
+is lost and none begins twice. Both sides take the eldest, and the process goes on taking meanwhile: so each packet ends
+with a number, which tells what was taken back.
 
 A message over `PACKET_BYTES_MAX` is in a file without a name, in memory, whose descriptor goes along with the packet:
 so every message is one packet, and what one queue holds is bounded by what the system gives any socket to send.
@@ -37,31 +38,47 @@ class MessageQueue:
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
+        self._is_open = True
+        self._count = 0
 
-    def put(self, frame: bytes) -> None:
-        """Put a message, as `frames.framed_message` made it, behind the others; raises OSError."""
+    def put(self, frame: bytes) -> int:
+        """Put a message behind the others; returns its number.
+
+        Args:
+            frame: as `frames.framed_message` made it.
+
+        Raises:
+            OSError: it can't be put.
+        """
+        self._count = (self._count + 1) % (1 << 32)
+        number = LENGTH.pack(self._count)
         if len(frame) <= PACKET_BYTES_MAX:
-            self._ours.send(frame)
-            return
+            self._ours.send(frame + number)
+        else:
+            self._put_file(frame, number)
+        return self._count
+
+    def _put_file(self, frame: bytes, number: bytes) -> None:
         file = os.memfd_create("message")
         try:
             with memoryview(frame) as rest:
                 written = LENGTH.size
                 while written < len(frame):
                     written += os.write(file, rest[written:])
-            socket.send_fds(self._ours, [frame[: LENGTH.size]], [file])
+            socket.send_fds(self._ours, [frame[: LENGTH.size] + number], [file])
         finally:
             os.close(file)
 
-    def take_back(self) -> int:
-        """Take all messages that the process has not; returns how many: the last so many that were put."""
-        taken = 0
+    def take_back(self) -> set[int]:
+        """Take all messages that the process has not; returns their numbers."""
+        taken: set[int] = set()
         with suppress(BlockingIOError):
-            while self.theirs.recv(1, socket.MSG_DONTWAIT):
-                taken += 1
+            while self._is_open and (packet := self.theirs.recv(PACKET_BYTES_MAX + LENGTH.size, socket.MSG_DONTWAIT)):
+                taken.update(LENGTH.unpack(packet[-LENGTH.size :]))
         return taken
 
     def close(self) -> None:
-        """Let the process find the end."""
+        """Let the process find the end; nothing can be taken back any more."""
+        self._is_open = False
         self._ours.close()
         self.theirs.close()

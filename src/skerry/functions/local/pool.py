@@ -80,6 +80,7 @@ class _Use:
     """What an instance does.
 
     Attributes:
+        instance: which one.
         calls: messages that it has.
         answered: so many it has answered since it began to be in use.
         seen: of these, at the last look.
@@ -87,6 +88,7 @@ class _Use:
         is_ending: it is of no use any more.
     """
 
+    instance: FunctionInstance
     calls: int = 0
     answered: int = 0
     seen: int = -1
@@ -110,7 +112,7 @@ class InstancePool:
         self._warm = warm
         self._start = start
         self._settings = settings
-        self._waiting: deque[asyncio.Future[FunctionInstance | None]] = deque()
+        self._waiting: deque[asyncio.Future[_Use | None]] = deque()
         self._runs = GoingOn()
         self._closed = False
         #: Those that wait for a run, the last used last.
@@ -152,9 +154,9 @@ class InstancePool:
     async def _answered(self, message: Message, logs: Logs, start: CallStart) -> object:
         was_withdrawn = False
         while True:
-            instance = await self._turn(start, is_first=was_withdrawn) or await self._start_for(start)
+            use = await self._turn(start, is_first=was_withdrawn) or await self._start_for(start)
             try:
-                answer = await self._call(instance, message, logs, start)
+                answer = await self._call(use, message, logs, start)
             except NotBegun:
                 was_withdrawn = True
                 continue
@@ -162,7 +164,7 @@ class InstancePool:
                 raise error
             return answer.payload
 
-    async def _turn(self, start: CallStart, *, is_first: bool) -> FunctionInstance | None:
+    async def _turn(self, start: CallStart, *, is_first: bool) -> _Use | None:
         """Wait for a place in an instance, or to start one, which is None.
 
         Args:
@@ -171,7 +173,7 @@ class InstancePool:
         """
         if not self._waiting and self._has_place():
             return self._place()
-        turn: asyncio.Future[FunctionInstance | None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[_Use | None] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if is_first else self._waiting.append)(turn)
         self._hand_out()
         since_seconds = time.monotonic()
@@ -202,7 +204,7 @@ class InstancePool:
                 return instance
         return None
 
-    def _place(self) -> FunctionInstance | None:
+    def _place(self) -> _Use | None:
         """Take a place: in a busy instance, in the one that was idle last, or in one that is to be started, None."""
         instance = self._with_room()
         if instance is None and self._idle:
@@ -210,53 +212,59 @@ class InstancePool:
             self._warm.take(instance)
         if instance is None:
             self._starting += 1
-        else:
-            self._busy.setdefault(instance, _Use()).calls += 1
-        return instance
+            return None
+        use = self._busy.get(instance)
+        if use is None:
+            use = self._busy[instance] = _Use(instance)
+        use.calls += 1
+        return use
 
-    async def _start_for(self, start: CallStart) -> FunctionInstance:
+    async def _start_for(self, start: CallStart) -> _Use:
         start.cold_starts += 1
         try:
             instance = await self._start()
-            self._busy[instance] = _Use(calls=1)
+            use = self._busy[instance] = _Use(instance, calls=1)
         finally:
             self._starting -= 1
             self._hand_out()
-        return instance
+        return use
 
-    async def _call(self, instance: FunctionInstance, message: Message, logs: Logs, start: CallStart) -> Message:
-        use, sent_seconds = self._busy[instance], time.monotonic()
+    async def _call(self, use: _Use, message: Message, logs: Logs, start: CallStart) -> Message:
+        sent_seconds = time.monotonic()
         if use.calls > 1 and self._looking is None:
             self._look_later()
         try:
-            answer = await instance.call(message, logs)
+            answer = await use.instance.call(message, logs)
             start.waited_seconds += max(use.answered_seconds - sent_seconds, 0.0)
             use.answered_seconds = time.monotonic()
             use.answered += 1
             if isinstance(seconds := answer.context.get(SECONDS_KEY), float):
                 self._call_seconds += (seconds - self._call_seconds) * _NEWEST_SHARE
         finally:
-            await self._leave(instance)
+            await self._leave(use)
         return answer
 
-    async def _leave(self, instance: FunctionInstance | None) -> None:
-        """Give back a place."""
-        if instance is None:
+    async def _leave(self, use: _Use | None) -> None:
+        """Give back a place; an instance that is of no use is ended by the first who leaves it."""
+        if use is None:
             self._starting -= 1
         else:
-            use = self._busy[instance]
             use.calls -= 1
-            if instance.is_alive and (use.calls or not self._closed):
+            if use.instance.is_alive and (use.calls or not self._closed):
                 if not use.calls:
-                    del self._busy[instance]
-                    self._keep(instance)
+                    del self._busy[use.instance]
+                    self._keep(use.instance)
             elif not use.is_ending:
-                use.is_ending = True
-                try:
-                    await instance.kill()
-                finally:
-                    del self._busy[instance]
+                await self._end(use)
         self._hand_out()
+
+    async def _end(self, use: _Use) -> None:
+        use.is_ending = True
+        try:
+            await use.instance.kill()
+        finally:
+            del self._busy[use.instance]
+            self._hand_out()
 
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)

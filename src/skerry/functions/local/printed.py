@@ -27,23 +27,23 @@ class Printed:
         self._take = take
         #: What was read in this turn.
         self._held: list[bytes] = []
+        self._is_open = True
         os.set_blocking(descriptor, False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._read)
 
-    def _read(self) -> bool:
-        """Read what is there; False if that is nothing for now, or nothing any more."""
+    def _read(self) -> None:
+        """Read what is there."""
         try:
             more = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
-            return False
+            return
         if not more:
             self._loop.remove_reader(self._descriptor)
-            return False
+            return
         if not self._held:
             self._loop.call_soon(self.give)
         self._held.append(more)
-        return True
 
     def give(self) -> None:
         """Give what was read."""
@@ -52,13 +52,15 @@ class Printed:
             self._take(more)
 
     def drain(self) -> None:
-        """Give all that is there."""
-        while self._read():
-            pass
+        """Give all that is there now."""
+        if self._is_open:
+            self._read()
         self.give()
 
     def close(self) -> None:
-        """Stop reading."""
+        """Give all that is there, and stop reading."""
+        self.drain()
+        self._is_open = False
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
 

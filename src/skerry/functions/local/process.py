@@ -6,7 +6,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,12 @@ class Program:
 class _Call:
     """A message that the process has, until whoever sent it goes on."""
 
-    __slots__ = ("answer", "frame", "lines", "logs")
+    __slots__ = ("answer", "frame", "lines", "logs", "number")
 
     def __init__(self, frame: bytes, answer: "asyncio.Future[bytearray]", logs: Logs) -> None:
         self.frame = frame
+        #: In the queue; 0 where it was not put there.
+        self.number = 0
         self.answer = answer
         self.logs = logs
         #: By descriptor (1, 2), once something was printed.
@@ -86,12 +88,16 @@ class FunctionProcess:
     """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, stream: MessageStream, queue: MessageQueue | None, out: int, err: int
+        self,
+        process: asyncio.subprocess.Process,
+        stream: MessageStream,
+        queue: MessageQueue | None,
+        printed: Sequence[int],
     ) -> None:
         self._process = process
         self._stream = stream
         self._queue = queue
-        self._printed = (Printed(out, partial(self._take_print, 1)), Printed(err, partial(self._take_print, 2)))
+        self._printed = [Printed(here, partial(self._take_print, there)) for there, here in enumerate(printed, 1)]
         self._loop = asyncio.get_running_loop()
         self._calls: list[_Call] = []
         #: Of these, the last ones, which are sent at the end of the loop's turn: the process is woken once for all.
@@ -107,25 +113,26 @@ class FunctionProcess:
             FunctionError: the function does not load: as the process says, with the stack trace.
             SystemError: the process ended without a word, or did not load in time.
         """
-        queue = MessageQueue() if program.takes_ahead else None
-        ours, theirs = socket.socketpair()
-        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
-        descriptors = {"{fd}": theirs.fileno()} | ({"{messages}": queue.theirs.fileno()} if queue else {})
-        try:
-            process = await _spawned(program, descriptors, (out_end, err_end))
-        except OSError as error:
-            ours.close()
-            os.close(out)
-            os.close(err)
+        with ExitStack() as ours, ExitStack() as theirs:
+            queue = MessageQueue() if program.takes_ahead else None
             if queue:
-                queue.close()
-            raise SystemError(f"the function's process could not be started: {error}") from error
-        finally:
-            theirs.close()
-            os.close(out_end)
-            os.close(err_end)
-        _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=ours)
-        started = cls(process, stream, queue, out, err)
+                ours.callback(queue.close)
+            socket_here, socket_there = socket.socketpair()
+            ours.callback(socket_here.close)
+            theirs.callback(socket_there.close)
+            printed = [os.pipe(), os.pipe()]
+            for here, there in printed:
+                ours.callback(os.close, here)
+                theirs.callback(os.close, there)
+            inherited = {"{fd}": socket_there.fileno()} | ({"{messages}": queue.theirs.fileno()} if queue else {})
+            try:
+                process = await _spawned(program, inherited, [there for _, there in printed])
+            except OSError as error:
+                raise SystemError(f"the function's process could not be started: {error}") from error
+            ours.callback(_kill_group, process.pid)
+            _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=socket_here)
+            started = cls(process, stream, queue, [here for here, _ in printed])
+            ours.pop_all()
         await started._load()
         return started
 
@@ -199,7 +206,7 @@ class FunctionProcess:
         while unsent:
             call = unsent.popleft()
             try:
-                self._send(call.frame)
+                self._send(call)
             except OSError as error:
                 self._is_of_use = False
                 self._unsent = list(unsent)
@@ -208,11 +215,11 @@ class FunctionProcess:
                     call.answer.set_exception(SystemError(reason))
                 return
 
-    def _send(self, frame: bytes) -> None:
+    def _send(self, call: _Call) -> None:
         if self._queue is None:
-            self._stream.send(frame)
+            self._stream.send(call.frame)
         else:
-            self._queue.put(frame)
+            call.number = self._queue.put(call.frame)
 
     async def _answered(self, answer: "asyncio.Future[bytearray]") -> bytearray:
         try:
@@ -225,9 +232,9 @@ class FunctionProcess:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def _give_up(self, call: _Call) -> None:
-        """End a call without its answer: where the process has begun it, that is of no further use."""
+        """End a call without its answer: where the process runs it, that is of no further use."""
         self.withdraw()
-        if call in self._calls:
+        if self._calls and call is self._calls[-1]:  # what is before the last one has its answer on the way
             self._is_of_use = False
             for printed in self._printed:
                 printed.drain()
@@ -242,20 +249,19 @@ class FunctionProcess:
 
     def withdraw(self) -> None:
         """Take back the messages that the process has not begun: their calls end with NotBegun."""
-        self._take_back(spared=0)
+        self._take_back(spared=None)
 
     def _on_end(self) -> None:
         """Take back what an ended process has not begun; its end is of the first message, begun or not."""
         self._is_of_use = False
-        self._take_back(spared=1)
+        self._take_back(spared=next((call for call in self._calls if not call.has_answer), None))
 
-    def _take_back(self, spared: int) -> None:
-        unanswered = sum(not call.has_answer for call in self._calls)
-        taken = len(self._unsent) + (self._queue.take_back() if self._queue else 0)
-        self._unsent.clear()
-        for _ in range(min(taken, unanswered - spared)):
-            call = self._calls.pop()
-            self._stream.expect_less()
+    def _take_back(self, spared: _Call | None) -> None:
+        unsent, self._unsent = self._unsent, []
+        numbers = self._queue.take_back() if self._queue else ()
+        for call in [call for call in self._calls if (call.number in numbers or call in unsent) and call is not spared]:
+            self._calls.remove(call)
+            self._stream.forget(call.answer)
             if not call.answer.done():
                 call.answer.set_exception(NotBegun())
 
@@ -268,18 +274,22 @@ class FunctionProcess:
         """End the process and all that it started, and wait until it has ended."""
         self._is_of_use = False
         self.withdraw()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        _kill_group(self._process.pid)
+        await self._process.wait()  # by then what it had answered has been read
         await self._stream.close()
-        await self._process.wait()
         for printed in self._printed:
             printed.close()
         if self._queue:
             self._queue.close()
 
 
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 async def _spawned(
-    program: Program, descriptors: Mapping[str, int], printed: tuple[int, int]
+    program: Program, descriptors: Mapping[str, int], printed: Sequence[int]
 ) -> asyncio.subprocess.Process:
     """Start the process of a program.
 

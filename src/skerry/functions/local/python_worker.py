@@ -7,10 +7,10 @@ It runs on the function's own Python, where nothing of Skerry is installed, so i
 A message on the socket is 4 bytes of length, big-endian, and as many of JSON. The worker sends one when the function is
 loaded, `{"error": null}`, or `{"error": {"type", "message", "stacktrace"}}` and ends. Then it answers each
 `{"context": {}, "payload": any}` with `{"context": {"error": null | {}, "seconds": float}, "payload": any}`: how long
-the call took. It takes the messages, one at a time, from MESSAGES_FD: the same socket, or one of packets, each a
-message, or the length of one whose rest is in the file that comes along. What the function prints goes to descriptors 1
-and 2; where these are pipes, an answer is sent when what was printed before it has been read. LIMITS is a JSON object,
-name of an rlimit to its value.
+the call took. It takes the messages, one at a time, from MESSAGES_FD: the same socket, or one of packets. A packet is a
+message, or the length of one whose rest is in the file that comes along; what follows in it is for who sent it. What
+the function prints goes to descriptors 1 and 2; where these are pipes, an answer is sent when what was printed before
+it has been read. LIMITS is a JSON object, name of an rlimit to its value.
 """
 
 import array
@@ -107,7 +107,7 @@ class Worker:
             if not more:
                 return None
             frame += more
-        return DECODE(frame[LENGTH.size :].decode())
+        return DECODE(frame[LENGTH.size : end].decode())
 
     def wait_for_prints(self) -> None:
         """Wait until what was printed has been read."""
