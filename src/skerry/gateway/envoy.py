@@ -22,6 +22,8 @@ from google.protobuf.json_format import MessageToJson
 from skerry.gateway.envoy_bootstrap import EnvoySettings, bootstrap
 from skerry.gateway.errors import AdminUnavailable
 from skerry.gateway.xds import check_socket_path
+from skerry.kit.deadlines import within
+from skerry.kit.ending import to_its_end
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, supervise
@@ -126,7 +128,7 @@ class Envoy:
         try:
             await self._admin.post("/healthcheck/fail")
             await self._admin.post("/drain_listeners?graceful&skip_exit")
-            async with asyncio.timeout(self._settings.drain_seconds):
+            with within(self._settings.drain_seconds):
                 while await self._active_requests():  # noqa: ASYNC110 - likewise
                     await asyncio.sleep(POLL_SECONDS)
         except (httpx.TransportError, AdminUnavailable):
@@ -194,7 +196,8 @@ async def run_envoy(settings: EnvoySettings) -> AsyncIterator[Envoy]:
             try:
                 yield envoy
             finally:
-                await envoy.drain()
+                seconds_max = settings.drain_seconds + 3 * ADMIN_SECONDS_MAX
+                await to_its_end("envoy-drain", envoy.drain(), seconds_max=seconds_max)
 
 
 async def _keep_logs_small(envoy: Envoy) -> None:

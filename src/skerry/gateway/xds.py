@@ -8,7 +8,6 @@ there is no queue, each push is computed from the difference between the snapsho
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +22,7 @@ from prometheus_client import Counter
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.snapshot import EMPTY, Snapshot
 from skerry.gateway.xds_stream import Rejection, Stream
+from skerry.kit.ending import to_its_end
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup
@@ -39,7 +39,8 @@ REQUEST_BYTES_MAX = 16 * 1024 * 1024
 REFUSED_RETRY_SECONDS = 10.0
 #: The longest path of a Unix socket (sun_path of unix(7), less its final zero).
 SOCKET_PATH_BYTES_MAX = 107
-STOP_SECONDS_MAX = 1.0
+#: How long Envoy's stream may go on when the server is asked to stop, and how long it may take to notice that it can't.
+GRACE_SECONDS, STOP_SECONDS_MAX = 1.0, 10.0
 
 
 class XdsServer:
@@ -185,8 +186,9 @@ async def serve_xds(socket_path: str, *, on_refusals: Callable[[], None] = lambd
     try:
         yield xds
     finally:
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.stop(grace=STOP_SECONDS_MAX)
+        # In a task of its own: who cancels it within `stop` has the server half stopped.
+        stop = server.stop(grace=GRACE_SECONDS)
+        await to_its_end("xds-stop", stop, seconds_max=GRACE_SECONDS + STOP_SECONDS_MAX)
 
 
 def check_socket_path(path: str) -> None:

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.deadlines import within
+from skerry.kit.ending import ended
 from skerry.kit.errors import SkerryError
 from skerry.kit.logs import get_logger
 
@@ -31,6 +32,10 @@ WOKEN_RETRY_SECONDS_MIN = 1.0
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+
+
+class TurnCancelledError(Exception):
+    """A turn of a loop was cancelled from within."""
 
 
 class Wakeup:
@@ -72,8 +77,7 @@ async def background(*loops: tuple[str, Callable[[], Awaitable[None]]]) -> Async
         except Exception as error:  # noqa: BLE001 - raised again below, outside of the group that would wrap it
             failure = error
         finally:
-            for task in tasks:
-                task.cancel()
+            await ended(tasks)
     if failure is not None:
         raise failure
 
@@ -87,6 +91,7 @@ class Loops:
     def __init__(self) -> None:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._going_on: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,8 +103,8 @@ class Loops:
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the group that would wrap it
                 failure = error
             finally:
-                for name in tuple(self._tasks):
-                    self.stop(name)
+                self._tasks.clear()
+                await ended(self._going_on)
         if failure is not None:
             raise failure
 
@@ -107,7 +112,9 @@ class Loops:
         """Run a loop until it is stopped, in a running block; one of the same name must have been stopped."""
         if self._group is None or name in self._tasks:
             raise RuntimeError(f"the loop {name} can't be started: it runs, or nothing does")
-        self._tasks[name] = self._group.create_task(_run(loop), name=name)
+        task = self._tasks[name] = self._group.create_task(_run(loop), name=name)
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
 
     def stop(self, name: str) -> None:
         """Cancel a loop; one that was never started is fine."""
@@ -142,7 +149,7 @@ async def keep_running(
     backoff = backoff or Backoff()
     while True:
         try:
-            await turn()
+            await _whole(turn)
         except Exception as error:  # noqa: BLE001 - a task's edge
             delay = backoff.next_seconds()
             _tell_failure(error, delay, task=name)
@@ -153,6 +160,30 @@ async def keep_running(
             continue
         backoff.reset()
         await wakeup.wait(resync_seconds() if callable(resync_seconds) else resync_seconds)
+
+
+async def _whole(turn: Callable[[], Awaitable[None]]) -> None:
+    """Have a turn in a task of its own, so that the loop ends when it is cancelled, whatever the turn makes of that.
+
+    What is raised within a turn as it is being cancelled would be taken for its failure, and tried again for ever. And
+    a TaskGroup of 3.11 that failed leaves its task marked as being cancelled, in which a time limit of asyncio ends as
+    a cancellation that nobody asked for (CPython issue 102780, before 3.11.3): it would end the loop.
+
+    Raises:
+        TurnCancelledError: the turn was cancelled, and the loop was not.
+    """
+    loop = asyncio.current_task()
+    assert loop is not None  # noqa: S101 - a coroutine runs in a task
+    asked = loop.cancelling()
+    try:
+        await asyncio.get_running_loop().create_task(_run(turn), name=loop.get_name())
+    except asyncio.CancelledError as error:
+        if loop.cancelling() == asked:
+            raise TurnCancelledError("the turn was cancelled, and nobody asked for that") from error
+        raise
+    finally:
+        if loop.cancelling() > asked:
+            raise asyncio.CancelledError
 
 
 def _tell_failure(error: Exception, delay_seconds: float, *, task: str, **key: str) -> None:
@@ -198,18 +229,22 @@ class KeyedWorkers(Generic[K]):
 
     async def _work(self, key: K) -> None:
         backoff = Backoff(self._first_retry_seconds, max_seconds=RETRY_SECONDS_MAX)
+        turn: Callable[[], Awaitable[None]] = partial(self._turn, key)
         try:
             while True:
                 self._again[key] = False
                 try:
                     async with self._slots:
-                        await self._turn(key)
+                        await turn()
                 except Exception as error:  # noqa: BLE001 - as in `keep_running`
+                    if self._stopped:
+                        return  # it is what the turn made of its cancellation
                     delay = backoff.next_seconds()
                     _tell_failure(error, delay, task=self._name, key=str(key))
                     await asyncio.sleep(delay)
+                    turn = partial(_whole, partial(self._turn, key))
                     continue
-                if not self._again[key]:
+                if self._stopped or not self._again[key]:
                     return
         finally:
             del self._again[key]
@@ -217,11 +252,7 @@ class KeyedWorkers(Generic[K]):
     async def stop(self) -> None:
         """Cancel every turn and wait for their ends; what is added from now on has none."""
         self._stopped = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await ended(self._tasks)
 
     def statistics(self) -> dict[str, int]:
         """Return how many keys are held: running, waiting for a slot, or in backoff."""
@@ -278,8 +309,7 @@ class SharedCalls(Generic[K, T]):
         except asyncio.CancelledError:
             if self._running.get(key) is task and self._waiting[key] == 1:
                 self._forget(key, task)
-                task.cancel()
-                await asyncio.wait([task])
+                await ended([task])
             raise
         finally:
             if self._running.get(key) is task:

@@ -280,3 +280,29 @@ async def test_a_socket_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None
     with pytest.raises(StartError, match="can't listen"):
         async with serve_xds(str(tmp_path / "missing" / "xds.sock")):
             pass
+
+
+async def test_who_is_cancelled_while_the_server_stops_is_cancelled_once_it_has(tmp_path: Path) -> None:
+    serves, leaves, went_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def life() -> None:
+        async with server(tmp_path):
+            serves.set()
+            await leaves.wait()
+            serves.clear()
+        went_on.set()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(life())
+        await serves.wait()
+        async with connect(tmp_path / "xds.sock") as client:  # an open stream: the server waits for its end a while
+            await client.subscribe(CLUSTER_TYPE)
+            leaves.set()
+            while serves.is_set():  # noqa: ASYNC110 - from then on, it stops
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+    assert task.cancelled()
+    assert not went_on.is_set()
+    async with server(tmp_path), connect(tmp_path / "xds.sock") as client:  # it let go of its socket
+        await client.subscribe(CLUSTER_TYPE)

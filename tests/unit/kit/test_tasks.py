@@ -295,3 +295,82 @@ async def test_resynced_workers_get_a_look_at_everything_again_after_one_that_fa
     turned.clear()
     workers.add("two")
     assert workers.statistics() == {"keys": 0}
+
+
+class Stubborn:
+    """A turn that makes something else of its cancellation, each time that it gets one."""
+
+    def __init__(self, makes: Exception | None) -> None:
+        self.runs = asyncio.Event()
+        self._makes = makes
+
+    async def __call__(self, _: str = "") -> None:
+        self.runs.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if self._makes is not None:
+                raise self._makes from None
+
+
+@pytest.mark.parametrize("makes", [None, ValueError("it broke off")], ids=["nothing", "a failure"])
+async def test_a_loop_ends_when_it_is_cancelled_whatever_its_turn_makes_of_that(makes: Exception | None):
+    turn = Stubborn(makes)
+    loop = asyncio.get_running_loop().create_task(keep_running("test", turn, wakeup=Wakeup(), resync_seconds=600))
+    await turn.runs.wait()
+    turn.runs.clear()
+    loop.cancel()
+    await asyncio.wait([loop])
+    assert loop.cancelled()
+    assert not turn.runs.is_set()
+
+
+@pytest.mark.parametrize("makes", [None, ValueError("it broke off")], ids=["nothing", "a failure"])
+async def test_workers_end_when_they_are_stopped_whatever_their_turn_makes_of_that(makes: Exception | None):
+    turn = Stubborn(makes)
+    workers = KeyedWorkers("test", turn, concurrency=1)
+    workers.add("a")
+    await turn.runs.wait()
+    await workers.stop()
+    assert workers.statistics() == {"keys": 0}
+
+
+async def test_a_turn_that_is_cancelled_though_nobody_asked_has_failed_and_is_tried_again():
+    failures, done = [asyncio.CancelledError()], asyncio.Event()
+
+    async def turn() -> None:
+        if failures:
+            raise failures.pop()
+        done.set()
+
+    async with (
+        asyncio.timeout(60),
+        background(("test", partial(keep_running, "test", turn, wakeup=Wakeup(), resync_seconds=600))),
+    ):
+        await done.wait()
+
+
+async def test_time_limits_hold_in_the_turns_after_one_in_which_a_group_failed():
+    """On Python before 3.11.3 such a limit ended the loop, which nobody noticed."""
+    turns, done = 0, asyncio.Event()
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            done.set()
+
+    async with (
+        asyncio.timeout(60),
+        background(("test", partial(keep_running, "test", turn, wakeup=Wakeup(), resync_seconds=600))),
+    ):
+        await done.wait()
