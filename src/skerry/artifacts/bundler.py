@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from skerry.artifacts.errors import BuilderError
+from skerry.kit.killing import kill_group
 
 SCRIPT = Path(__file__).with_name("bundle.mjs")
 
@@ -200,12 +201,8 @@ class _Bundler:
     async def end(self) -> None:
         """Kill the process group, and wait until it is gone; what it still says is dropped."""
         self.forget_expiry()
-        self._kill()
         if self._process is not None:
-            for stream in (self._process.stdout, self._process.stderr):
-                while stream is not None and await stream.read(64 * 1024):
-                    pass  # asyncio tells a process' end after that of its pipes, and stops reading a full one
-            await self._process.wait()
+            await kill_group(self._process, "bundler")
 
 
 def _document(line: bytes) -> dict[str, Any]:

@@ -5,13 +5,12 @@ Invariant: when `run` returns or raises, cancellation included, the child and it
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.artifacts.errors import BuilderError
+from skerry.kit.killing import kill_group
 
 #: What is kept of a tool's standard error, for the log; the rest is read and dropped.
 ERROR_OUTPUT_BYTES = 16 * 1024
@@ -50,7 +49,7 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         with contextlib.suppress(BuilderError):
-            await _end(await starting)  # it runs before asyncio says so, and may have children by now
+            await kill_group(await starting, name)  # it runs before asyncio says so, and may have children by now
         raise
     try:
         async with asyncio.timeout(tool.seconds_max):
@@ -59,7 +58,7 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
     except TimeoutError as error:
         raise BuilderError(f"{name} took longer than its limit of {tool.seconds_max:g} seconds") from error
     finally:
-        await _end(process)
+        await kill_group(process, name)
     if len(output) > tool.output_bytes_max:
         raise BuilderError(f"{name} printed more than its limit of {tool.output_bytes_max} bytes")
     if code != 0:
@@ -116,15 +115,3 @@ async def _first_of(stream: asyncio.StreamReader | None, bytes_max: int) -> byte
     while stream is not None and (chunk := await stream.read(_READ_BYTES)):
         content += chunk[: bytes_max - len(content)]
     return bytes(content)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the process group and wait for its end; a group that is gone already is fine.
-
-    What is left in the pipes is read first: asyncio does not tell a process' end before that of its pipes,
-    and stops reading a full one.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await _outputs(process, 0)
-    await process.wait()

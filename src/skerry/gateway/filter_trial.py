@@ -11,7 +11,6 @@ passed only where Envoy itself says that the configuration is in order.
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -35,6 +34,8 @@ from skerry.gateway.envoy_words import any_of
 from skerry.gateway.filter_slots import FilterContent
 from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS, reason_in
 from skerry.gateway.verdicts import PASSED, Verdicts
+from skerry.kit.deadlines import within
+from skerry.kit.killing import kill_group
 from skerry.kit.processes import bound_to_this
 
 #: What Envoy's ABI is for which modules may be built: its own, and the minor version before, for which Envoy vouches
@@ -132,16 +133,13 @@ async def _validated(bootstrap: Path) -> tuple[int | None, str]:
         env={**os.environ, "LD_BIND_NOW": "1"},  # noqa: TID251 - handed on as the real Envoy has it, not read
     )
     try:
-        async with asyncio.timeout(TRIAL_SECONDS_MAX):
+        with within(TRIAL_SECONDS_MAX):
             words = await _beginning(process.stdout)
             return await process.wait(), words.decode(errors="replace")
     except TimeoutError:
         return None, ""
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await _beginning(process.stdout)  # asyncio does not tell a process' end before that of its pipes
-        await process.wait()
+        await kill_group(process, "filter-trial")
 
 
 async def _beginning(stream: asyncio.StreamReader | None) -> bytes:

@@ -22,6 +22,9 @@ from prometheus_client import Counter, Gauge
 
 from skerry.kit import bound_exec
 from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
+from skerry.kit.ending import to_its_end
+from skerry.kit.killing import KILLED_SECONDS_MAX, killed
 from skerry.kit.logs import get_logger, pass_on
 from skerry.kit.tasks import background
 
@@ -196,7 +199,7 @@ class Supervised:
             if process.stdout is not None:
                 group.create_task(self._words.hear(process.stdout, process.pid, aloud=not self.short_lives))
             try:
-                async with asyncio.timeout(HEALTHY_SECONDS):
+                with within(HEALTHY_SECONDS):
                     code = await process.wait()
             except TimeoutError:
                 self._tell_health()
@@ -225,21 +228,31 @@ class Supervised:
         self._told = (code, self.last_line) if self.short_lives else None
 
     async def stop(self) -> None:
-        """End the process: SIGTERM, then after `drain_seconds` SIGKILL."""
+        """End the process: SIGTERM, then after `drain_seconds` SIGKILL; a cancellation waits for that."""
         process = self._process
         if process is None or process.returncode is not None:
             return
+        seconds_max = self._command.drain_seconds + 2 * KILLED_SECONDS_MAX
+        await to_its_end(f"stop:{self._command.name}", self._stop(process), seconds_max=seconds_max)
+
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        async with asyncio.TaskGroup() as group:
+            if process.stdout is not None and not self._words.are_heard:  # else it would wait for room in its pipe
+                group.create_task(self._words.hear(process.stdout, process.pid, aloud=not self.short_lives))
+            await self._terminate(process)
+            self._end_group(process)
+
+    async def _terminate(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(self._command.drain_seconds):
+            with within(self._command.drain_seconds):
                 await process.wait()
         except TimeoutError:
             log.warning("process did not drain in time, killing it", process=self._command.name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
-        self._end_group(process)
+            await killed(process, self._command.name, is_heard=True)
 
     def _end_group(self, process: asyncio.subprocess.Process) -> None:
         """End what a process that has ended itself left behind."""
@@ -261,6 +274,8 @@ class _Words:
         self._tail = b""
         self._line = b""  # what has come of a line whose end has not
         self._aloud = True
+        #: Whether somebody hears it.
+        self.are_heard = False
 
     @property
     def last(self) -> str:
@@ -269,13 +284,14 @@ class _Words:
 
     async def hear(self, stream: asyncio.StreamReader, pid: int, *, aloud: bool) -> None:
         """Take what a life says, until its end."""
-        self._pid, self._tail, self._line, self._aloud = pid, b"", b"", aloud
+        self._pid, self._tail, self._line, self._aloud, self.are_heard = pid, b"", b"", aloud, True
         try:
             while piece := await stream.read(LAST_WORDS_BYTES_MAX):
                 self._tail = (self._tail + piece)[-LAST_WORDS_BYTES_MAX:]
                 if self._aloud:
                     self._say(piece)
         finally:
+            self.are_heard = False
             if self._line:
                 self._say(b"\n")
 

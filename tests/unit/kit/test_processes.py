@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -83,3 +84,50 @@ async def test_no_more_than_the_end_of_what_a_process_says_is_kept():
     async with running("yes too much | head -c 100000 >&2; echo the end >&2; exit 1") as process:
         await until(lambda: process.failing)
         assert process.failing.endswith("the end")
+
+
+#: Hears SIGTERM, and goes on.
+OBSTINATE = 'trap "" TERM; echo here >&2; while :; do sleep 0.05; done'
+
+
+async def test_a_process_that_does_not_drain_is_killed_also_by_who_is_cancelled_meanwhile(
+    capsys: pytest.CaptureFixture[str],
+):
+    heard, pids = "", list[int]()
+
+    async def life() -> None:
+        nonlocal heard
+        command = Command("obstinate", ["/bin/sh", "-c", OBSTINATE], heard=True, drain_seconds=0.5, whole_group=True)
+        async with supervise(command) as process:
+            while "here" not in heard:
+                heard += capsys.readouterr().err
+                await asyncio.sleep(0.01)
+            pids.append(process.pid or 0)
+            asyncio.get_running_loop().call_soon(task.cancel)  # once it has left the block, and waits for the process
+
+    task = asyncio.get_running_loop().create_task(life())
+    async with asyncio.timeout(SECONDS_MAX):
+        await asyncio.wait([task])
+    assert task.cancelled()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+#: Says more than a pipe holds when it is told to end.
+TALKATIVE = """
+trap 'head -c 300000 /dev/zero | tr "\\0" x; echo; echo drained; exit 0' TERM
+echo here
+while :; do sleep 0.05; done
+"""
+
+
+async def test_what_a_process_says_while_it_drains_is_heard(capsys: pytest.CaptureFixture[str]):
+    heard = ""
+    with capture_logs() as logged:
+        async with supervise(Command("talkative", ["/bin/sh", "-c", TALKATIVE], heard=True, drain_seconds=120)):
+            async with asyncio.timeout(SECONDS_MAX):
+                while "here" not in heard:
+                    heard += capsys.readouterr().err
+                    await asyncio.sleep(0.01)
+    assert capsys.readouterr().err.endswith("drained\n")
+    assert logged == []
