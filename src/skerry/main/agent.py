@@ -1,8 +1,6 @@
 """`skerry agent`: a node of a fleet, for the length of the process."""
 
-import asyncio
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from skerry.agent.member.settings import read_settings
 from skerry.kit import logs as logging
 from skerry.kit.clock import SystemClock
 from skerry.main.data_dir import opened
+from skerry.main.ending import ended_by_signals
 from skerry.main.machine import machine_of
 
 
@@ -30,14 +29,7 @@ async def run_agent(config: Path, entered: str, level: str, when_ready: Callable
     settings = read_settings(config)
     logging.configure(style="text", level=level)
     os.umask(0o077)
-    task = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
-    with opened(settings.data_dir):
-        try:
-            async with run_member(settings, machine_of(settings), SystemClock(), entered=entered) as member:
-                when_ready(member.name)
-                await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            if task is None or task.uncancel():
-                raise
+    with ended_by_signals() as told, opened(settings.data_dir):
+        async with run_member(settings, machine_of(settings), SystemClock(), entered=entered) as member:
+            when_ready(member.name)
+            await told.wait()

@@ -5,10 +5,8 @@ stand before. What is built, and what runs it, are those of `skerry up`, so a fu
 deployed.
 """
 
-import asyncio
 import json
 import os
-import signal
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +33,7 @@ from skerry.main.adapters import EngineBundleCheck
 from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
 from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
+from skerry.main.ending import ended_by_signals
 from skerry.main.setting_values import Address
 
 #: The bundler stays while the author thinks.
@@ -66,14 +65,12 @@ async def run_dev(
         StartError: a part could not start.
     """
     logging.configure(style="text", level="WARNING")
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     os.umask(0o077)
     check_component(component_of(settings))
     function, policies = read_project(folder, wishes), read_egress_policies(wishes.egress_policies)
     upstream = Upstream.parse(wishes.upstream) if wishes.upstream else None
     async with AsyncExitStack() as stack:
+        told = stack.enter_context(ended_by_signals())
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-dev-")))
         state = settings.data_dir.absolute() / "dev" / function.name
         worker = _worker_settings(settings, sockets, state)
@@ -97,7 +94,7 @@ async def run_dev(
             ("development-log", lambda: _tell_log(function_logs, function.name, reporter)),
         )
         await stack.enter_async_context(background(*loops))
-        await stopping.wait()
+        await told.wait()
 
 
 async def _gateway(

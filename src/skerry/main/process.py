@@ -1,14 +1,13 @@
 """A process of Skerry that runs until it is told to stop.
 
-Owns signals, the data directory's lock and note, and what the service manager is told. Does not own what runs.
+Owns the data directory's lock and note, and what the service manager is told. Does not own what runs, nor how it is
+told to stop (`ending`).
 
 Invariant: `when_ready` is called once every port is bound and a request would be answered; a start that fails raises
 StartError after everything that had started is stopped again.
 """
 
-import asyncio
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -20,6 +19,10 @@ from skerry.kit.systemd import READY, STOPPING, notify
 from skerry.main import data_dir as directories
 from skerry.main.configuration import Settings
 from skerry.main.data_dir import DataDir
+from skerry.main.ending import END_SECONDS_MAX, ended_by_signals
+
+#: Parts that take their time to drain one after the other: three servers, Envoy, the engine workers.
+DRAINS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +56,18 @@ async def run_process(settings: Settings, parts: Parts, when_ready: Callable[[Ru
     # Taken away: what is started here is not to speak for us.
     manager = os.environ.pop("NOTIFY_SOCKET", "")
     logs.configure(style="json" if settings.log_style == "json" else "text", level=settings.log_level)
-    life = asyncio.current_task()
-    assert life is not None  # noqa: S101 - a coroutine runs in a task
-    stopping = asyncio.Event()
-
-    def stop() -> None:
-        stopping.set()
-        life.cancel()
-
     os.umask(0o077)  # what is kept here is nobody else's business: env values, logs, artifacts
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+    end_seconds_max = END_SECONDS_MAX + DRAINS * settings.drain_seconds
     try:
-        with directories.opened(settings.data_dir) as data_dir:
+        with ended_by_signals(end_seconds_max) as told, directories.opened(settings.data_dir) as data_dir:
             async with parts(settings, data_dir) as running:
                 directories.write_run_note(data_dir, api=running.api_url, http=running.http_url)
                 try:
                     await when_ready(running)
                     notify(READY, manager)
-                    await asyncio.Event().wait()
+                    await told.wait()
                 finally:
                     notify(STOPPING, manager)
                     data_dir.run_note.unlink(missing_ok=True)
-    except asyncio.CancelledError:
-        if not stopping.is_set():
-            raise
     except OSError as error:
         raise StartError(f"a file or a socket can't be used: {error}") from error
