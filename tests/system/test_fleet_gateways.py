@@ -1,7 +1,6 @@
 """Gateways on the nodes of a fleet: a control plane without a node of its own, and an agent, each a real process."""
 
 import base64
-import signal
 import socket
 import ssl
 import subprocess
@@ -41,8 +40,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[
             yield edge
         finally:
             fleet.http.close()
-            for agent in fleet.agents.values():
-                agent.stop(signal.SIGTERM)
+            fleet.stop_agents()
 
 
 def test_what_becomes_of_a_gateway_on_its_nodes_is_told_of_all_that_it_leads_to(edge: Edge) -> None:

@@ -1,7 +1,6 @@
 """A node that is linked to one of two control planes on a PostgreSQL, and is asked and changed at the other one."""
 
 import shutil
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +70,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, postgres: Po
                 yield Pair(edge, other)
             finally:
                 fleet.http.close()
-                for agent in fleet.agents.values():
-                    agent.stop(signal.SIGTERM)
+                fleet.stop_agents()
 
 
 def test_a_change_at_the_other_replica_reaches_the_node_and_the_node_is_asked_through_it(pair: Pair) -> None:

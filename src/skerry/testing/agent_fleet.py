@@ -38,11 +38,10 @@ class AgentProcess:
             self.process = forked.start(command, output=log, namespaces=self.machine.namespaces)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal; return its exit code, 0 for one that was never started."""
+        """End it with a signal; return its exit code, 0 for one that was never started. Raises NotEndedError."""
         if self.process is None:
             return 0
-        self.process.send_signal(number)
-        return self.process.wait(timeout=SECONDS_MAX)
+        return forked.end(self.process, number, self.log, seconds_max=SECONDS_MAX)
 
     def log(self) -> str:
         """Return what it printed, over all its lives."""
@@ -79,8 +78,13 @@ class AgentFleet:
                 yield fleet
             finally:
                 fleet.http.close()
-                for agent in fleet.agents.values():
-                    agent.stop(signal.SIGKILL)
+                fleet.stop_agents(signal.SIGKILL)
+
+    def stop_agents(self, number: int = signal.SIGTERM) -> None:
+        """End all agents with a signal, also where one does not end; raises NotEndedError then."""
+        with ExitStack() as stack:
+            for agent in self.agents.values():
+                stack.callback(agent.stop, number)
 
     def machine(self, name: str) -> tuple[Machine, StableAddress]:
         """Return a machine, and where the control plane is to those on it; see `testing.machines`."""

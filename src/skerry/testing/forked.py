@@ -17,15 +17,24 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO
 
-from skerry.testing.forking import NUMBER
+from skerry.testing.forking import NUMBER, STACKS_SIGNAL
 
 END_SECONDS_MAX = 60.0
+#: How long a process that hangs may take to print where.
+STACKS_SECONDS_MAX = 5.0
+#: Of what a process printed that did not end: its log, which tells what still ran, and the stacks of its threads.
+TOLD_CHARACTERS_MAX = 20_000
+
+
+class NotEndedError(AssertionError):
+    """A process did not end when it was told to; what it printed last, and where it was, is in the message."""
 
 
 @dataclass
@@ -69,6 +78,34 @@ class ForkedProcess:
     def kill(self) -> None:
         """End it with SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def end(
+    process: "ForkedProcess | subprocess.Popen[bytes]", number: int, output: Callable[[], str], *, seconds_max: float
+) -> int:
+    """End a process with a signal, and return how it ended.
+
+    Args:
+        process: the process.
+        number: the signal.
+        output: returns what it has printed.
+        seconds_max: how long it may take.
+
+    Raises:
+        NotEndedError: it did not end in time; it is killed then.
+    """
+    process.send_signal(number)
+    try:
+        return process.wait(seconds_max)
+    except subprocess.TimeoutExpired:
+        process.send_signal(STACKS_SIGNAL)  # one that is not forked does not know it, and ends
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STACKS_SECONDS_MAX)
+        process.kill()
+        process.wait(END_SECONDS_MAX)
+    name = signal.Signals(number).name
+    told = output()[-TOLD_CHARACTERS_MAX:]
+    raise NotEndedError(f"the process {process.pid} had not ended {seconds_max:g} s after {name}:\n{told}")
 
 
 @dataclass(frozen=True)

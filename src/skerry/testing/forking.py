@@ -7,6 +7,7 @@ directory and namespaces, go one way; the process id and, in the end, the exit c
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -23,6 +24,9 @@ from pathlib import Path
 
 #: Processes that are started at the same moment.
 BACKLOG = 64
+
+#: Has a process that was forked print where each of its threads is.
+STACKS_SIGNAL = signal.SIGUSR1
 
 #: Process ids and exit codes as they are sent, and the length of a request.
 NUMBER = struct.Struct("!q")
@@ -128,6 +132,7 @@ def _become(environment: Mapping[str, str], folder: str, files: Sequence[int]) -
     sys.stdin = os.fdopen(0, "r", encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    faulthandler.register(STACKS_SIGNAL, file=2)
 
 
 def _prepare() -> None:

@@ -129,19 +129,11 @@ class SkerryProcess:
             self.process = None
 
     def stop(self) -> int | None:
-        """End it with SIGTERM and return its exit code; None where it did not run."""
-        if self.process is None:
+        """End it with SIGTERM and return its exit code; None where it did not run. Raises NotEndedError."""
+        process, self.process = self.process, None
+        if process is None:
             return None
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise CommandFailedError(
-                f"skerry {self.command} did not stop within {STOP_SECONDS_MAX} s:\n{self.output()}"
-            ) from None
-        self.process = None
-        return code
+        return forked.end(process, signal.SIGTERM, self.output, seconds_max=STOP_SECONDS_MAX)
 
     def kubectl(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
         """Run the real kubectl against it; return its output, standard error included.
