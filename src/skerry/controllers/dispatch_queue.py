@@ -15,6 +15,7 @@ from skerry.api.errors import ApiError, NotFound, TooManyRequests
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup
 
@@ -191,7 +192,7 @@ class RunQueue:
             found.spec.cancelled = found.spec.cancelled or not is_finished(found)
 
         try:
-            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+            with within(CANCEL_SECONDS_MAX):
                 await self._client.change(run, cancel)
         except NotFound:
             return  # its caller went away before it was stored

@@ -20,6 +20,7 @@ from skerry.api.errors import AlreadyExists, ApiError
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background
@@ -99,7 +100,7 @@ class Election:
             seconds_max: how long that may take; `renew_seconds` by default.
         """
         try:
-            async with asyncio.timeout(self._settings.renew_seconds if seconds_max is None else seconds_max):
+            with within(self._settings.renew_seconds if seconds_max is None else seconds_max):
                 return await self._attempt()
         except (ApiError, TimeoutError) as error:
             log.warning("the lease can't be asked for", lease=self._name, reason=str(error))
@@ -162,7 +163,7 @@ class Election:
                 stored.spec.holder_identity = None
 
         try:
-            async with asyncio.timeout(self._settings.retry_seconds):
+            with within(self._settings.retry_seconds):
                 lease = await self._client.find(Lease, self._name, namespace=NAMESPACE)
                 if lease is not None:
                     await self._client.change(lease, release)

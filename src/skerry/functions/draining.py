@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from skerry.kit.deadlines import within
+
 #: How long the calls of a deployment that is removed may still take.
 DRAIN_SECONDS_MAX = 30.0
 
@@ -32,6 +34,5 @@ class GoingOn:
 
     async def drained(self) -> None:
         """Wait until none goes on, or for `DRAIN_SECONDS_MAX`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS_MAX):
-                await self._none.wait()
+        with suppress(TimeoutError), within(DRAIN_SECONDS_MAX):
+            await self._none.wait()

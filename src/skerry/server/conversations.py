@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skerry.api.errors import ApiError, Timeout, TooManyRequests, Unauthorized
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
@@ -114,9 +115,8 @@ class Peer:
         self._closing = closing
         reason = closing.reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
         # A peer that takes nothing more is cut by its pings.
-        with suppress(PeerGone, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await self._sent({"type": "websocket.close", "code": closing.close_code, "reason": reason})
+        with suppress(PeerGone, TimeoutError), within(CLOSE_SECONDS_MAX):
+            await self._sent({"type": "websocket.close", "code": closing.close_code, "reason": reason})
 
 
 @dataclass(frozen=True, slots=True)
