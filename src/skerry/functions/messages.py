@@ -25,6 +25,8 @@ DEADLINE_KEY = "deadline"
 TRACEPARENT_KEY = "traceparent"
 TRACESTATE_KEY = "tracestate"
 ERROR_KEY = "error"
+#: In the context of an answer: how long the call took, a float, where the instance tells.
+SECONDS_KEY = "seconds"
 #: What is of this side alone, and not sent to functions.
 _OURS = frozenset({LOGS_KEY, START_KEY})
 

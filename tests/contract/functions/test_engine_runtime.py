@@ -364,3 +364,27 @@ async def test_a_component_of_our_own_world_takes_a_message_as_a_request(driver:
     with pytest.raises(SystemError, match="trapped"):  # it looks for a variable that it has not
         await Runner(driver).run(execution, None)
     assert "said by python" in logs_of(execution.context).stderr
+
+
+async def test_runs_that_share_an_instance_are_told_apart_and_go_elsewhere_behind_a_long_one(
+    driver: LocalDriver,
+) -> None:
+    await deploy(
+        driver,
+        "module.exports = (_, payload) => {"
+        " console.log(`out ${payload}`); console.error(`err ${payload}`); while (payload === 'stay') {} return payload }",
+    )
+    for number in range(20):
+        await run(driver, number)  # so calls are known to be short
+
+    async def told(payload: Any) -> tuple[Any, list[str], list[str]]:
+        execution = FunctionExecution(faas_id="f")
+        output = await Runner(driver).run(execution, payload)
+        logs = logs_of(execution.context)
+        return output, logs.stdout, logs.stderr
+
+    long = asyncio.ensure_future(run(driver, "stay", timeout_seconds=1.0))
+    answers = await asyncio.gather(*map(told, range(40)))
+    assert answers == [(number, [f"out {number}"], [f"err {number}"]) for number in range(40)]
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await long

@@ -6,6 +6,7 @@ is its manifest, as with any worker.
 """
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -89,8 +90,13 @@ class MessageWorker:
         if is_name(name):
             remove_manifest(self._settings.functions_dir, name)
 
-    async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Open a connection for a protocol, on which messages go (`serving`).
+    async def connect(self, protocol: Callable[[], asyncio.Protocol], begin: bytes, queue: int) -> None:
+        """Open a connection for a protocol, on which messages are answered (`serving`).
+
+        Args:
+            protocol: makes it.
+            begin: sent first.
+            queue: descriptor of the socket of messages, which goes along with it.
 
         Raises:
             OSError: it can't be opened, or the worker ends as it starts.
@@ -99,7 +105,9 @@ class MessageWorker:
         if self._process is not None and (failing := self._process.failing):
             raise ConnectionError(failing)
         path = str(self._settings.run_dir / SOCKET_NAME)
-        await asyncio.get_running_loop().create_unix_connection(protocol, path)
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(protocol, path)
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+            socket.send_fds(connection, [begin], [queue])
 
     async def run(self, sock: socket.socket) -> None:
         """Keep the process running from when it is needed first."""

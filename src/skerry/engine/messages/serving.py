@@ -1,8 +1,9 @@
-"""Connections over which messages come for functions: one message at a time, each connection on a thread of its own.
+"""Connections over which messages are answered: one after the other, each connection on a thread of its own.
 
 A connection begins with `{"deployment": NAME}`, which is answered with `{"error": null}` once the function has loaded,
-or with why it does not. Then each message is answered, after a line `{"log": [level, text]}` for each that the function
-wrote meanwhile. A caller who goes away ends the call.
+or with why it does not. The socket that came along has the messages; each is taken when the one before it is answered,
+and answered with `{"seconds": float, "answer": message}`, after a line `{"log": [level, text]}` for each that the
+function wrote meanwhile. A caller who goes away ends the call.
 
 Owns the protocol and the threads. Does not own instances (`pool`) nor what went into a binary (`calling`).
 """
@@ -10,6 +11,7 @@ Owns the protocol and the threads. Does not own instances (`pool`) nor what went
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 
 import orjson
@@ -104,10 +106,13 @@ class MessageServer:
             self._places.release()
 
     def _answer_all(self, connection: socket.socket) -> None:
-        first = frames.receive(connection)
-        if first is None:
-            return
-        deployment = orjson.loads(first)["deployment"]
+        first = frames.receive_first(connection)
+        if first is not None:
+            begin, messages = first
+            with messages:
+                self._answer_messages(connection, orjson.loads(begin)["deployment"], messages)
+
+    def _answer_messages(self, connection: socket.socket, deployment: str, messages: socket.socket) -> None:
         try:
             with self._functions.pool.lease(deployment) as lease:
                 calling.check(lease.instance)
@@ -115,8 +120,10 @@ class MessageServer:
             frames.send(connection, frames.hello(orjson.loads(calling.failed(error))["context"]["error"]))
             return
         frames.send(connection, frames.hello(None))
-        while (message := frames.receive(connection)) is not None:
-            frames.send(connection, frames.answer(self._answered(connection, deployment, message)))
+        while (message := frames.take(messages)) is not None:
+            began_seconds = time.perf_counter()
+            answer = self._answered(connection, deployment, message)
+            frames.send(connection, frames.answer(answer, time.perf_counter() - began_seconds))
 
     def _answered(self, connection: socket.socket, deployment: str, message: bytes) -> bytes:
         def ask(lease: Lease) -> Called[bytes]:

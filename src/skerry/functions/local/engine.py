@@ -4,7 +4,7 @@ What this room needs of the engine is `Engine`; whoever wires the rooms hands on
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,14 +12,17 @@ from typing import Any, Protocol, Self
 import orjson
 
 from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed, framed_message
-from skerry.functions.local.message_queue import NotBegun
-from skerry.functions.messages import Logs, Message
+from skerry.functions.local.calls import Calls
+from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed
+from skerry.functions.local.message_queue import MessageQueue, NotBegun
+from skerry.functions.messages import SECONDS_KEY, Logs, Message
 
 #: A deployment's Wasm binary, in its folder.
 BINARY = "function.wasm"
 #: From this level on, a line is of standard error.
 _WARN = 2
+#: How the messages begin that are lines.
+_LINE = b'{"log":'
 
 
 class Engine(Protocol):
@@ -33,12 +36,15 @@ class Engine(Protocol):
         """Let go of a binary; one that is not known is no error."""
         ...
 
-    async def connect(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def connect(self, protocol: Callable[[], asyncio.Protocol], begin: bytes, queue: int) -> None:
         """Open a connection for a protocol; raises OSError.
 
-        It takes `{"deployment": name}`, which is answered with `{"error": null}` or an error as runs carry it; then one
-        message after the other, each answered with any number of `{"log": [level, text]}` (2 and above: a warning, an
-        error) and one `{"answer": message}`. Who closes it ends what runs.
+        Args:
+            protocol: makes it.
+            begin: sent first: `{"deployment": name}`, answered with `{"error": null}` or an error as runs carry it.
+            queue: descriptor that goes along, from which messages are taken: `message_queue`. One after the other is
+                answered with any number of `{"log": [level, text]}` (2 and above: a warning, an error) and one
+                `{"answer": message, "seconds": float}`. Who closes the connection ends what runs.
         """
         ...
 
@@ -55,12 +61,13 @@ def _name(folder: Path) -> str:
 
 
 class EngineInstance:
-    """A connection to the engine that calls one function, one run at a time."""
+    """A connection to the engine that calls one function: one message after the other, and the next ones at hand."""
 
-    def __init__(self, stream: MessageStream, *, is_program: bool) -> None:
+    def __init__(self, stream: MessageStream, queue: MessageQueue, *, is_program: bool) -> None:
         self._stream = stream
         self._is_program = is_program
-        self._has_failed = False
+        self._calls = Calls(stream, queue)
+        stream.sift = self._take_line
 
     @classmethod
     async def start(cls, engine: Engine, folder: Path, *, is_program: bool = False) -> Self:
@@ -75,17 +82,22 @@ class EngineInstance:
             FunctionError: the function does not load.
             SystemError: the engine is not there.
         """
+        stream, queue = MessageStream(), MessageQueue()
         try:
             name = _name(folder)
             await asyncio.to_thread(engine.register, name, folder / BINARY)
-            stream = MessageStream()
-            await engine.connect(lambda: stream)
+            begin = framed(orjson.dumps({"deployment": name}))
+            await engine.connect(lambda: stream, begin, queue.theirs.fileno())
         except (OSError, ValueError) as error:
+            queue.close()
             raise SystemError(f"the Wasm engine can't be reached: {error}") from error
-        instance = cls(stream, is_program=is_program)
+        except BaseException:
+            queue.close()
+            raise
+        instance = cls(stream, queue, is_program=is_program)
         try:
             async with asyncio.timeout(LOAD_SECONDS_MAX):
-                hello = await instance._exchange(framed(orjson.dumps({"deployment": name})))
+                hello = _object(await _unless_ended(stream.receive()))
         except TimeoutError as error:
             await instance.kill()
             raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
@@ -105,46 +117,49 @@ class EngineInstance:
     @property
     def is_alive(self) -> bool:
         """Whether the engine is still there, and nothing failed."""
-        return self._stream.is_open and not self._has_failed
+        return self._stream.is_open and self._calls.is_of_use
 
     @property
     def calls_max(self) -> int:
         """Messages that it takes before it has answered."""
-        return 1
+        return self._calls.calls_max
 
     def withdraw(self) -> None:
-        """Do nothing: no message waits here."""
+        """Take back the messages that have not begun: their calls end with NotBegun."""
+        self._calls.withdraw()
 
     async def call(self, message: Message, logs: Logs) -> Message:
         """Send a message and wait for the answer; see `pool.FunctionInstance`."""
         if not self.is_alive:
             raise NotBegun
-        try:
-            return await self._call(message, logs)
-        except BaseException:
-            self._has_failed = True
-            raise
-
-    async def _call(self, message: Message, logs: Logs) -> Message:
-        frame = await self._exchange(framed_message(message))
-        while (line := frame.get("log")) is not None:
-            level, text = line
-            lines = text.splitlines() or [""]
-            logs.extend(*((), lines) if level >= _WARN or self._is_program else (lines, ()))
-            frame = await self._exchange(b"")
-        answer = frame.get("answer")
+        told = _object(await _unless_ended(self._calls.call(message, logs)))
+        answer = told.get("answer")
         if not isinstance(answer, dict) or not isinstance(context := answer.get("context") or {}, dict):
+            self._calls.is_of_use = False
             raise FunctionError('the function\'s output is no message: {"context": {"error": null}, "payload": ...}')
-        return Message(context, answer.get("payload"))
+        return Message({**context, SECONDS_KEY: told.get(SECONDS_KEY)}, answer.get("payload"))
 
-    async def _exchange(self, frame: bytes) -> dict[str, Any]:
-        try:
-            self._stream.send(frame)
-            read = await self._stream.receive()
-        except ConnectionError as error:
-            raise SystemError("the Wasm engine's process ended") from error
-        return read if isinstance(read, dict) else {}
+    def _take_line(self, frame: bytearray) -> bool:
+        """Give a line to the call that wrote it."""
+        if not frame.startswith(_LINE):
+            return False
+        level, text = orjson.loads(frame)["log"]
+        lines = text.splitlines() or [""]
+        if call := self._calls.present:
+            call.logs.extend(*((), lines) if level >= _WARN or self._is_program else (lines, ()))
+        return True
 
     async def kill(self) -> None:
         """Close the connection, which ends what runs."""
-        await self._stream.close()
+        await self._calls.close()
+
+
+async def _unless_ended(answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except ConnectionError as error:
+        raise SystemError("the Wasm engine's process ended") from error
+
+
+def _object(read: Any) -> dict[str, Any]:
+    return read if isinstance(read, dict) else {}

@@ -51,10 +51,12 @@ class MessageStream(asyncio.Protocol):
 
     Attributes:
         on_end: called when the other side has gone, before those who expect a message are told.
+        sift: takes what comes between the messages that are expected, as True tells.
     """
 
     def __init__(self) -> None:
         self.on_end: Callable[[], None] = lambda: None
+        self.sift: Callable[[bytearray], bool] = lambda _: False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
@@ -86,8 +88,10 @@ class MessageStream(asyncio.Protocol):
                 return
             if len(held) < end:
                 return
-            _tell(self._expected.popleft(), held[LENGTH.size : end])
+            body = held[LENGTH.size : end]
             del held[:end]
+            if not self.sift(body):
+                _tell(self._expected.popleft(), body)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason, it is over
         """Tell who expects a message that there is none."""

@@ -1,8 +1,7 @@
 """The warm instances of one deployment: which one a run goes to, be they processes or something else.
 
 Where calls are short, an instance has the next messages at hand, and few instances are full rather than many woken.
-How long a message waits by that is bounded by `AHEAD_SECONDS_MAX` as far as past calls tell; where a call takes longer
-than these did, what waits behind it goes to another instance after two looks.
+Where one takes longer than the last ones did, what waits behind it goes to another instance after two looks.
 """
 
 import asyncio
@@ -16,13 +15,21 @@ from skerry.functions.draining import GoingOn
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.message_queue import NotBegun
 from skerry.functions.local.warm import WarmInstance, WarmInstances
-from skerry.functions.messages import ERROR_KEY, CallStart, Context, Logs, Message, logs_of, start_of, told
+from skerry.functions.messages import (
+    ERROR_KEY,
+    SECONDS_KEY,
+    CallStart,
+    Context,
+    Logs,
+    Message,
+    logs_of,
+    start_of,
+    told,
+)
 
-#: How long a message may have to wait for the calls before it in an instance, by how long calls took.
-AHEAD_SECONDS_MAX = 0.001
-#: What instances tell of a call in their answer's context: how long it took, a float.
-SECONDS_KEY = "seconds"
-#: Of the last call in the mean of all.
+#: Of a short call: one instance answers more of these than a control plane asks for, some 2,000/s.
+SHORT_SECONDS_MAX = 0.0005
+#: Of the last call in the share of long ones: a single one, or a process that lost its core, is no reason to spread.
 _NEWEST_SHARE = 1 / 8
 #: How often instances with messages at hand are looked at: one that has answered none since has a long call.
 LOOK_SECONDS = 0.025
@@ -120,7 +127,7 @@ class InstancePool:
         #: Those that have a message, the first that began first.
         self._busy: dict[FunctionInstance, _Use] = {}
         self._starting = 0
-        self._call_seconds = AHEAD_SECONDS_MAX
+        self._long_share = 1.0
         self._looking: asyncio.TimerHandle | None = None
 
     async def warm(self) -> None:
@@ -198,10 +205,10 @@ class InstancePool:
 
     def _with_room(self) -> FunctionInstance | None:
         """Return a busy instance in which a message would begin soon."""
-        for instance, use in self._busy.items():
-            is_soon = use.calls * self._call_seconds < AHEAD_SECONDS_MAX and use.calls < instance.calls_max
-            if is_soon and instance.is_alive and not use.is_ending:
-                return instance
+        if self._long_share < 1 / 2:
+            for instance, use in self._busy.items():
+                if use.calls < instance.calls_max and instance.is_alive and not use.is_ending:
+                    return instance
         return None
 
     def _place(self) -> _Use | None:
@@ -239,7 +246,7 @@ class InstancePool:
             use.answered_seconds = time.monotonic()
             use.answered += 1
             if isinstance(seconds := answer.context.get(SECONDS_KEY), float):
-                self._call_seconds += (seconds - self._call_seconds) * _NEWEST_SHARE
+                self._long_share += ((seconds > SHORT_SECONDS_MAX) - self._long_share) * _NEWEST_SHARE
         finally:
             await self._leave(use)
         return answer
@@ -275,7 +282,7 @@ class InstancePool:
         for instance, use in self._busy.items():
             if use.calls > 1 and not use.is_ending:
                 if use.answered == use.seen:
-                    self._call_seconds = max(self._call_seconds, AHEAD_SECONDS_MAX)
+                    self._long_share = 1.0
                     instance.withdraw()
                 elif self._looking is None:
                     self._look_later()

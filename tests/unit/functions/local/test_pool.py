@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from skerry.functions.local.message_queue import NotBegun
-from skerry.functions.local.pool import SECONDS_KEY, InstancePool, PoolSettings, TooManyRuns
+from skerry.functions.local.pool import InstancePool, PoolSettings, TooManyRuns
 from skerry.functions.local.warm import WarmInstances, WarmSettings
-from skerry.functions.messages import Logs, Message
+from skerry.functions.messages import SECONDS_KEY, Logs, Message
 
 SECONDS_MAX = 60.0
 
