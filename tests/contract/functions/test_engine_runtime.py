@@ -371,8 +371,8 @@ async def test_runs_that_share_an_instance_are_told_apart_and_go_elsewhere_behin
 ) -> None:
     await deploy(
         driver,
-        "module.exports = (_, payload) => {"
-        " console.log(`out ${payload}`); console.error(`err ${payload}`); while (payload === 'stay') {} return payload }",
+        "module.exports = (_, payload) => { console.log(`out ${payload}`); console.error(`err ${payload}`);"
+        " while (payload === 'stay') {} return payload }",
     )
     for number in range(20):
         await run(driver, number)  # so calls are known to be short
