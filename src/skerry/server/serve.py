@@ -359,7 +359,7 @@ async def _send_whole(running: weakref.ref[RequestResponseCycle], status: int, l
         return
     cycle.response_started, cycle.waiting_for_100_continue = True, False
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
-    cast("HeldWrites", cycle.transport).send(b"%s%s%s\r\n%s" % (STATUS_LINE[status], lines, close, body))
+    cycle.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[status], lines, close, body))
     cycle.response_complete = True
     cycle.message_event.set()
     if not cycle.keep_alive:
