@@ -96,7 +96,9 @@ async def short_calls() -> Made:
     return pool
 
 
-async def test_runs_of_short_calls_share_an_instance_as_far_as_it_takes_them() -> None:
+async def test_runs_of_short_calls_share_an_instance_as_far_as_it_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that calls of a machine that stands still for a while are not taken for long ones.
+    monkeypatch.setattr("skerry.functions.local.pool.LOOK_SECONDS", 3600.0)
     pool = await short_calls()
     assert len(await pool.runs(16)) == 1
     assert len(await pool.runs(17)) == 2
