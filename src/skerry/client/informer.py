@@ -27,9 +27,6 @@ from skerry.kit.logs import get_logger
 log = get_logger(__name__)
 RELISTS = Counter("skerry_informer_lists_total", "Full lists that an informer made.", ["resource"])
 
-#: How long the metadata of further changes is gathered, before all of it is taken.
-GATHER_SECONDS = 0.05
-
 Key = tuple[str, str]
 """Namespace and name; the namespace is "" for cluster-scoped kinds."""
 
@@ -57,7 +54,6 @@ class Informer(Generic[R]):
         self._objects: ImmutableMap[Key, R] = ImmutableMap()
         self._listeners: list[Callable[[Key], None]] = []
         self._synced = asyncio.Event()
-        self._gather_seconds = 0.0
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
         """Call `listener` with the key of every object that was added, changed or removed; it must not block."""
@@ -132,8 +128,6 @@ class Informer(Generic[R]):
                 async for batch in events:
                     revision = batch[-1].document["metadata"]["resourceVersion"]
                     self._take(batch)
-                    if self._gather_seconds:
-                        await asyncio.sleep(self._gather_seconds)
 
     def _take(self, batch: WatchBatch) -> None:
         """Bring the collection to the state after some events, and tell of each object once."""
@@ -190,14 +184,11 @@ class ReadInformer(Informer[Any]):
 class PartialInformer(ReadInformer):
     """The live collection of one kind, by the metadata of its objects alone: it holds `PartialObject`s.
 
-    Nothing is left out for not fitting its model, so what it does not show is not there. It is of all kinds, those too
-    of which thousands come a second, and nobody is in a hurry about them: one change is taken at once, what follows it
-    is gathered.
+    Nothing is left out for not fitting its model, so what it does not show is not there.
     """
 
     def __init__(self, client: Client, kind: Kind[Any]) -> None:
         super().__init__(client, kind, partial_object, metadata_only=True)
-        self._gather_seconds = GATHER_SECONDS
 
     def _read(self, document: Document) -> PartialObject:
         return partial_object(document)
