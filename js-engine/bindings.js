@@ -8,31 +8,30 @@
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
 const [memory, allocate, release, ...imports] = $bindings;
-const [hostLog, hostStartFetch, readFetch, cancelFetch, hostTakeEvent, hostKeepValue, hostTakeBody] = imports;
+const [hostLog, hostStartFetch, readFetch, cancelFetch, setTimer, refuseTimer, hostKeepValue, hostTakeBody] = imports;
 delete globalThis.$bindings;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 const DONE = Promise.resolve();
-const ANSWER_WORDS = 5;
-const EVENT_WORDS = 5;
+const ANSWER_WORDS = 6;
+const EVENT_WORDS = 4;
 const FAILED = 5; // the kind of an event
 const EVENT_ROOM_BYTES = 8 * 1024; // platform_calls.EVENT_ROOM_BYTES
-const MORE_EVENTS = 0x100; // added to the kind of an event that is not the last one,
-const NEAR = 0x200; // and of one that came soon
-const KINDS = 0xff;
 const NO_ANSWER = 1; // a status that none has
+const MORE_ANSWERS = 0x80000; // added to the status: `next` tells another one
 const HAS_KV = 1; // of what is granted
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
 let source; // the exports of entry.js
 let words; // the exchange: the numbers of an answer,
-let eventWords; // those of an event,
+let eventWords; // those of what the host answers,
 let room; // and what is left after them
 let roomAt;
 let exchangeAt;
 let eventRoom; // after the exchange: events lie here that fit, and messages to the host
 let eventRoomAt;
+const untold = []; // answers that came with another one
 
 // Memory never moves, so a view stays true when it grows: the exchange is looked at through one for ever.
 function bytesAt(at, length) {
@@ -77,10 +76,16 @@ function put(value, n, used) {
   return used;
 }
 
-// The answer of the present call: head and body are text or bytes.
-function answer(status, head, body) {
+// The answer of a call: head and body are text or bytes. While the host is elsewhere there may be several.
+function answer(call, status, head, body) {
+  if (words[0] !== NO_ANSWER) {
+    untold.push([call, status, head, body]);
+    words[0] |= MORE_ANSWERS;
+    return;
+  }
+  words[1] = call;
+  put(body, 4, put(head, 2, 0));
   words[0] = status;
-  put(body, 3, put(head, 1, 0));
 }
 
 // Hands bytes over for the length of a call of the host. Not through the exchange: it may hold an answer already.
@@ -113,42 +118,29 @@ function startFetch(head, body) {
   return lendMessage(head, body, hostStartFetch);
 }
 
-// What the host has told: { id, kind, more, near, text, data }, or null.
-function told() {
-  const kind = eventWords[1];
-  if (kind === 0) return null;
-  const at = eventWords[2];
-  const textLength = eventWords[3];
-  const dataLength = eventWords[4];
-  const isKept = at === eventRoomAt;
-  const event = {
-    id: eventWords[0],
-    kind: kind & KINDS,
-    more: (kind & MORE_EVENTS) !== 0,
-    near: (kind & NEAR) !== 0,
-    text: textLength ? textAt(at, textLength) : "",
-    data: isKept ? eventRoom.slice(textLength, textLength + dataLength) : ownBytes(at + textLength, dataLength),
-  };
-  if (!isKept) release(at, textLength + dataLength, 1);
-  return event;
+// Text and bytes that the host has put somewhere: in the room for events, or in memory that is ours to release.
+function event(at, textLength, dataLength) {
+  const text = textLength ? textAt(at, textLength) : "";
+  if (at === eventRoomAt) return { text, data: eventRoom.slice(textLength, textLength + dataLength) };
+  const data = ownBytes(at + textLength, dataLength);
+  release(at, textLength + dataLength, 1);
+  return { text, data };
 }
 
-// The next event of a subrequest, or null; may wait for it a little.
-function takeEvent(waits) {
-  hostTakeEvent(waits ? 1 : 0);
-  return told();
+// What the host has answered: { failed, text, data }.
+function told() {
+  const [kind, at, textLength, dataLength] = eventWords;
+  return { failed: kind === FAILED, ...event(at, textLength, dataLength) };
 }
 
 function keepValue(head, body) {
   lendMessage(head, body, hostKeepValue);
-  const { kind, text, data } = told();
-  return { failed: kind === FAILED, text, data };
+  return told();
 }
 
 function takeBody() {
   hostTakeBody();
-  const { kind, text, data } = told();
-  return { failed: kind === FAILED, text, data };
+  return told();
 }
 
 function export_init(at, length, sourceAt, sourceLength, envAt, envLength, granted) {
@@ -159,27 +151,30 @@ function export_init(at, length, sourceAt, sourceLength, envAt, envLength, grant
   eventWords = new Uint32Array(memory.buffer, at + words.byteLength, EVENT_WORDS);
   roomAt = at + words.byteLength + eventWords.byteLength;
   room = bytesAt(roomAt, at + length - roomAt);
-  answer(0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength), granted & HAS_KV));
+  words[0] = NO_ANSWER;
+  answer(0, 0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength), granted & HAS_KV));
   return DONE;
 }
 
-// Without a promise where entry.js answers without one: it would cost more than most of a small function.
-function export_handle(at, headLength, bodyLength) {
+function export_handle(call, at, headLength, bodyLength) {
   const head = textAt(at, headLength);
   const body = bodyLength ? ownBytes(at + headLength, bodyLength) : null;
   if (at !== exchangeAt) release(at, headLength + bodyLength, 1);
-  words[0] = NO_ANSWER; // what the function may have tampered with is on the way to the answer
-  return source.handle(head, body) ?? DONE;
+  words[0] = NO_ANSWER;
+  source.handle(call, head, body);
+  return DONE;
 }
 
-function export_filterRequest(at, headLength, hasBody) {
+function export_filterRequest(call, at, headLength, hasBody) {
   const [head] = takeTexts(at, headLength);
-  return source.filterRequest(head, hasBody !== 0) ?? DONE;
+  source.filterRequest(call, head, hasBody !== 0);
+  return DONE;
 }
 
-function export_filterResponse(at, requestLength, headLength, hasBody) {
+function export_filterResponse(call, at, requestLength, headLength, hasBody) {
   const [request, head] = takeTexts(at, requestLength, headLength);
-  return source.filterResponse(request, head, hasBody !== 0) ?? DONE;
+  source.filterResponse(call, request, head, hasBody !== 0);
+  return DONE;
 }
 
 // What a filter is shown: texts that lie one after the other.
@@ -191,11 +186,36 @@ function takeTexts(at, ...lengths) {
   return texts;
 }
 
-function export_settle() {
-  return source.settle();
+function export_deliver(call, id, kind, at, textLength, dataLength) {
+  words[0] = NO_ANSWER;
+  source.deliver(call, { id, kind, ...event(at, textLength, dataLength) });
+  return DONE;
 }
 
-defineBuiltinModule("host", { answer, cancelFetch, keepValue, log, readFetch, startFetch, takeBody, takeEvent });
+function export_tick(call) {
+  words[0] = NO_ANSWER;
+  source.tick(call);
+  return DONE;
+}
+
+function export_next() {
+  words[0] = NO_ANSWER;
+  answer(...untold.shift());
+  if (untold.length) words[0] |= MORE_ANSWERS;
+  return DONE;
+}
+
+defineBuiltinModule("host", {
+  answer,
+  cancelFetch,
+  keepValue,
+  log,
+  readFetch,
+  refuseTimer,
+  setTimer,
+  startFetch,
+  takeBody,
+});
 
 function bindExports() {
   source = $source_mod;

@@ -4,20 +4,22 @@
 import { answer } from "host";
 import { Body, Passing, isPassing, readAll } from "./web/body.js";
 import { authorsFrames, describeError, write } from "./web/console.js";
-import { KeyValueNamespace } from "./web/kv.js";
-import { forgetFetches, noteAnswer } from "./web/fetch.js";
+import { begin, end, enter, keep, presentCall } from "./web/calls.js";
+import { deliver as deliverEvent, forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
+import { KeyValueNamespace } from "./web/kv.js";
 import { Request, isUntouched, requestParts } from "./web/request.js";
 import { Response, headLines, receivedResponse, responseParts } from "./web/response.js";
+import { endTimers, runTimer } from "./web/timers.js";
 
-const WORK_LEFT = 0x10000; // added to the status: `settle` has something to do
+const WORK_LEFT = 0x10000; // added to the status: it will be told when that is done
 const BODY_STAYS = 0x20000; // likewise: the message keeps the body that it came with
 const LET_PASS = 0x40000; // likewise: the function asked for ctx.passThroughOnException
 const FAILED = 0;
 const GOES_ON = 2; // a filter changes nothing
 const GOES_ON_CHANGED = 3; // a filter's answer is a request
-const HANDLED = undefined; // the answer was given, there is nothing to wait for
+const SETTLED = 4; // no answer: what was left is done
 const DONE = 204; // what a scheduled run is answered with
 const SCHEDULED = "scheduled\n"; // what the head of a scheduled event begins with: no HTTP method is spelled so
 const NO_SCHEDULED =
@@ -33,27 +35,32 @@ let handler = null; // (request, env, context) => Response or a promise of one; 
 let responseHook = null; // (response, request, env, context) => Response, or nothing, or a promise of one
 let scheduledHandler = null; // (event, env, context) => anything, or a promise
 let env = {};
-let filters = false; // whether the present call is of a filter
-let letPass = false; // whether it has asked for ctx.passThroughOnException
-let waiting = []; // what ctx.waitUntil was given during the present request
 
 class ExecutionContext {
+  #call;
+
+  constructor(call) {
+    this.#call = call;
+  }
+
   waitUntil(promise) {
-    waiting.push(promise);
+    (this.#call.work ??= []).push(promise);
   }
 
   // Means something in a filter alone: there is no origin behind any other function to pass through to.
   passThroughOnException() {
-    letPass = true;
+    this.#call.letsPass = true;
   }
 }
 
 class FetchEvent extends Event {
+  #context;
   #response = null;
 
-  constructor(request) {
+  constructor(request, context) {
     super("fetch");
     this.request = request;
+    this.#context = context;
   }
 
   respondWith(response) {
@@ -62,28 +69,33 @@ class FetchEvent extends Event {
   }
 
   waitUntil(promise) {
-    waiting.push(promise);
+    this.#context.waitUntil(promise);
   }
 
   passThroughOnException() {
-    letPass = true;
+    this.#context.passThroughOnException();
   }
 
   static responseOf(event) {
-    if (event.#response === null && !filters) throw new TypeError("the fetch listener returned without calling event.respondWith");
+    if (event.#response === null && !presentCall().isFilter) {
+      throw new TypeError("the fetch listener returned without calling event.respondWith");
+    }
     return event.#response;
   }
 }
 
 class ScheduledEvent extends Event {
-  constructor(cron, scheduledTime) {
+  #context;
+
+  constructor(cron, scheduledTime, context) {
     super("scheduled");
     this.cron = cron;
     this.scheduledTime = scheduledTime;
+    this.#context = context;
   }
 
   waitUntil(promise) {
-    waiting.push(promise);
+    this.#context.waitUntil(promise);
   }
 
   noRetry() {} // accepted: a run that fails is not tried again
@@ -102,8 +114,8 @@ globalThis.addEventListener = (type, listener, options) => {
     scheduledHandler = (event) => call.call(globalThis, event);
     return;
   }
-  handler = (request) => {
-    const event = new FetchEvent(request);
+  handler = (request, env, context) => {
+    const event = new FetchEvent(request, context);
     call.call(globalThis, event);
     return FetchEvent.responseOf(event);
   };
@@ -152,107 +164,150 @@ export function init(source, environment, hasKv) {
   return JSON.stringify({ error, seesResponses: responseHook !== null });
 }
 
-function begin(isFilter) {
-  waiting = [];
-  filters = isFilter;
-  letPass = false;
-  forgetFetches();
+// Each export answers at once where it can; else it is told later, when the host has entered the engine again.
+export function handle(number, head, body) {
+  const call = begin(number, false);
+  if (head.startsWith(SCHEDULED)) return runScheduled(call, head);
+  if (handler === null) return fail(call, new TypeError(NO_HANDLER));
+  try {
+    const response = handler(Request.incoming(head, body), env, new ExecutionContext(call));
+    if (response instanceof Response) return reply(call, response);
+    keep(call);
+    Promise.resolve(response).then(
+      (response) => answered(call, response),
+      (error) => fail(call, error),
+    );
+  } catch (error) {
+    fail(call, error);
+  }
 }
 
-// Answers at once where nothing has to be waited for, else returns a promise.
-export function handle(head, body) {
-  begin(false);
-  if (head.startsWith(SCHEDULED)) return runScheduled(head);
-  if (handler === null) return failed(new TypeError(NO_HANDLER));
+function answered(call, response) {
   try {
-    const response = handler(Request.incoming(head, body), env, new ExecutionContext());
-    return response instanceof Response ? reply(response) : Promise.resolve(response).then(answered, failed);
+    reply(call, response);
   } catch (error) {
-    return failed(error);
+    fail(call, error);
   }
 }
 
 // A scheduled event: its fields and the time that it was due, in milliseconds since the epoch, are lines of the head.
-function runScheduled(head) {
+function runScheduled(call, head) {
   const [, cron, dueMs] = head.split("\n");
   const run = async () => {
     if (scheduledHandler === null) throw new TypeError(NO_SCHEDULED);
-    await scheduledHandler(new ScheduledEvent(cron, Number(dueMs)), env, new ExecutionContext());
+    const context = new ExecutionContext(call);
+    await scheduledHandler(new ScheduledEvent(cron, Number(dueMs), context), env, context);
   };
-  return run().then(() => {
-    answer(waiting.length ? DONE + WORK_LEFT : DONE, "", "");
-  }, failed);
+  decide(call, run, () => tell(call, DONE, "", ""));
 }
 
-function answered(response) {
-  try {
-    return reply(response);
-  } catch (error) {
-    return failed(error);
-  }
-}
-
-function reply(response) {
-  if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
-  const parts = responseParts(response);
-  if (parts.status === 0) throw new TypeError("the fetch handler returned Response.error()");
-  const source = parts.body.take();
-  if (source instanceof ReadableStream) return readAll(source).then((bytes) => give(parts, bytes)).catch(failed);
-  return give(parts, source instanceof Passing ? source.bytes() : (source ?? ""));
-}
-
-function give(parts, body) {
-  tell(parts.status, headLines(parts), body);
-  return HANDLED;
-}
-
-function tell(status, head, body) {
-  noteAnswer();
-  answer(waiting.length ? status + WORK_LEFT : status, head, body);
-}
-
-function failed(error) {
-  answer(letPass ? FAILED + LET_PASS : FAILED, "", JSON.stringify(problem(error)));
-  return HANDLED;
-}
-
-// A filter sees a request on its way to a backend. As `handle`, it answers at once where it can.
-export function filterRequest(head, hasBody) {
-  begin(true);
-  if (handler === null) return failed(new TypeError(NO_HANDLER));
+// A filter sees a request on its way to a backend.
+export function filterRequest(number, head, hasBody) {
+  const call = begin(number, true);
+  if (handler === null) return fail(call, new TypeError(NO_HANDLER));
   const request = Request.incoming(head, hasBody ? new Passing() : null);
-  return decided(
-    () => handler(request, env, new ExecutionContext()),
-    (result) => (result instanceof Response ? reply(result) : passOn(result ?? request, request, hasBody)),
+  decide(
+    call,
+    () => handler(request, env, new ExecutionContext(call)),
+    (result) => (result instanceof Response ? reply(call, result) : passOn(call, result ?? request, request, hasBody)),
   );
 }
 
 // A filter sees the answer to a request, whose own body has passed by then.
-export function filterResponse(requestHead, head, hasBody) {
-  begin(true);
+export function filterResponse(number, requestHead, head, hasBody) {
+  const call = begin(number, true);
   const request = Request.incoming(requestHead, null);
   const response = received(head, hasBody);
-  return decided(
-    () => responseHook(response, request, env, new ExecutionContext()),
-    (result) => giveBack(result ?? response, response, hasBody),
+  decide(
+    call,
+    () => responseHook(response, request, env, new ExecutionContext(call)),
+    (result) => giveBack(call, result ?? response, response, hasBody),
   );
 }
 
-// Calls a hook, and tells the host what its result comes to.
-function decided(call, tellResult) {
+// Something has happened to a subrequest of a call.
+export function deliver(number, event) {
+  if (enter(number) !== undefined) deliverEvent(event);
+}
+
+// The first timer of a call is due.
+export function tick(number) {
+  const call = enter(number);
+  if (call !== undefined) runTimer(call);
+}
+
+// Calls a handler, and tells the host what its result comes to.
+function decide(call, handle, tellResult) {
   const settled = (result) => {
     try {
-      return tellResult(result);
+      tellResult(result);
     } catch (error) {
-      return failed(error);
+      fail(call, error);
     }
   };
   try {
-    const result = call();
-    return typeof result?.then === "function" ? Promise.resolve(result).then(settled, failed) : settled(result);
+    const result = handle();
+    if (typeof result?.then !== "function") return settled(result);
+    keep(call);
+    Promise.resolve(result).then(settled, (error) => fail(call, error));
   } catch (error) {
-    return failed(error);
+    fail(call, error);
   }
+}
+
+function reply(call, response) {
+  if (!(response instanceof Response)) throw new TypeError("the fetch handler did not return a Response");
+  const parts = responseParts(response);
+  if (parts.status === 0) throw new TypeError("the fetch handler returned Response.error()");
+  const source = parts.body.take();
+  if (source instanceof ReadableStream) {
+    return readThen(call, source, (bytes) => tell(call, parts.status, headLines(parts), bytes));
+  }
+  tell(call, parts.status, headLines(parts), source instanceof Passing ? source.bytes() : (source ?? ""));
+}
+
+function readThen(call, stream, use) {
+  keep(call);
+  readAll(stream).then(use).catch((error) => fail(call, error));
+}
+
+function tell(call, status, head, body) {
+  call.isAnswered = true;
+  if (call.work === null) {
+    answer(call.number, status, head, body);
+    return finish(call);
+  }
+  keep(call);
+  answer(call.number, status + WORK_LEFT, head, body);
+  settle(call);
+}
+
+function fail(call, error) {
+  if (call.isAnswered) return;
+  call.isAnswered = true;
+  answer(call.number, call.letsPass ? FAILED + LET_PASS : FAILED, "", JSON.stringify(problem(error)));
+  finish(call);
+}
+
+// The host ends what a call has not received by then, and forgets its timers.
+function finish(call) {
+  end(call);
+  if (call.fetches) forgetFetches(call);
+  if (call.timers !== null) endTimers(call);
+}
+
+async function settle(call) {
+  while (call.work !== null) {
+    const batch = call.work;
+    call.work = null;
+    for (const { reason } of await Promise.allSettled(batch)) {
+      if (reason !== undefined) {
+        write("error", [`Uncaught (in waitUntil) ${reason instanceof Error ? describeError(reason) : String(reason)}`]);
+      }
+    }
+  }
+  answer(call.number, SETTLED, "", "");
+  finish(call);
 }
 
 function received(head, hasBody) {
@@ -260,51 +315,30 @@ function received(head, hasBody) {
   return receivedResponse(head, body, { url: "", redirected: false });
 }
 
-function passOn(result, request, hasBody) {
+function passOn(call, result, request, hasBody) {
   if (!(result instanceof Request)) {
     throw new TypeError("the fetch handler of a filter returned neither a Response, nor a Request, nor nothing");
   }
-  if (result === request && isUntouched(request)) {
-    tell(GOES_ON, "", "");
-    return HANDLED;
-  }
+  if (result === request && isUntouched(request)) return tell(call, GOES_ON, "", "");
   const { method, url, body } = requestParts(result);
   const head = `${method}\n${url}${Headers.toFields(result.headers)}`;
-  return withBody(body, result === request, hasBody, (bytes, flags) => tell(GOES_ON_CHANGED + flags, head, bytes));
+  withBody(call, body, result === request, hasBody, (bytes, flags) => tell(call, GOES_ON_CHANGED + flags, head, bytes));
 }
 
-function giveBack(result, response, hasBody) {
+function giveBack(call, result, response, hasBody) {
   if (!(result instanceof Response)) {
     throw new TypeError("the response hook of a filter returned neither a Response nor nothing");
   }
   const parts = responseParts(result);
   if (parts.status === 0) throw new TypeError("the response hook of a filter returned Response.error()");
   const head = Headers.toLines(result.headers);
-  return withBody(parts.body, result === response, hasBody, (bytes, flags) => tell(parts.status + flags, head, bytes));
+  withBody(call, parts.body, result === response, hasBody, (bytes, flags) => tell(call, parts.status + flags, head, bytes));
 }
 
 // Tells of a message with its body: the one that it came with where that was left alone, or given back after a look.
-function withBody(body, isSame, hadBody, tellMessage) {
-  if (isSame || isPassing(body) || (body.source === null && !hadBody)) {
-    tellMessage("", BODY_STAYS);
-    return HANDLED;
-  }
+function withBody(call, body, isSame, hadBody, tellMessage) {
+  if (isSame || isPassing(body) || (body.source === null && !hadBody)) return tellMessage("", BODY_STAYS);
   const source = body.take();
-  if (source instanceof ReadableStream) {
-    return readAll(source).then((bytes) => tellMessage(bytes, 0)).then(() => HANDLED, failed);
-  }
-  tellMessage(source ?? "", 0);
-  return HANDLED;
-}
-
-export async function settle() {
-  while (waiting.length) {
-    const batch = waiting;
-    waiting = [];
-    for (const { reason } of await Promise.allSettled(batch)) {
-      if (reason !== undefined) {
-        write("error", [`Uncaught (in waitUntil) ${reason instanceof Error ? describeError(reason) : String(reason)}`]);
-      }
-    }
-  }
+  if (source instanceof ReadableStream) readThen(call, source, (bytes) => tellMessage(bytes, 0));
+  else tellMessage(source ?? "", 0);
 }

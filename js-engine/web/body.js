@@ -2,9 +2,9 @@
 // they were given, and become a stream only when somebody asks for one.
 
 import { takeBody } from "host";
-import { parseMultipart } from "./multipart.js";
+import { formBytes, newBoundary, parseMultipart } from "./multipart.js";
+import { joined, streamOf } from "./streams.js";
 
-const NativeResponse = globalThis.Response;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -72,8 +72,8 @@ export class Body {
     }
     if (init instanceof Blob) return new Body(init.stream(), init.type || null);
     if (init instanceof FormData) {
-      const native = new NativeResponse(init);
-      return new Body(native.body, native.headers.get("content-type"));
+      const boundary = newBoundary();
+      return new Body(streamOf(() => formBytes(init, boundary)), `multipart/form-data; boundary=${boundary}`);
     }
     return new Body(`${init}`, "text/plain;charset=UTF-8");
   }
@@ -156,22 +156,13 @@ for (const method of ["getReader", "cancel", "tee", "pipeTo", "pipeThrough"]) {
 export async function readAll(stream) {
   const reader = stream.getReader();
   const chunks = [];
-  let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     if (!(value instanceof Uint8Array)) throw new TypeError("a body stream must give Uint8Array chunks");
     chunks.push(value);
-    length += value.length;
   }
-  if (chunks.length === 1) return chunks[0];
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
+  return joined(chunks);
 }
 
 // Gives a class with a `bodyOf(this)` the methods that Request and Response share.

@@ -1,8 +1,9 @@
-// fetch, as https://fetch.spec.whatwg.org/#fetch-method. The host sends and receives; this side waits for many at once,
-// follows redirects, and makes of bodies what Response shows.
+// fetch, as https://fetch.spec.whatwg.org/#fetch-method. The host sends and receives, and tells what has happened; this
+// side follows redirects, and makes of bodies what Response shows.
 
-import { cancelFetch, readFetch, startFetch, takeEvent } from "host";
+import { cancelFetch, readFetch, startFetch } from "host";
 import { Body } from "./body.js";
+import { presentCall } from "./calls.js";
 import { Headers } from "./headers.js";
 import { Request, requestParts, requestUrl } from "./request.js";
 import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse, statusOf } from "./response.js";
@@ -10,65 +11,38 @@ import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse, statusOf } from ".
 const HEAD = 1;
 const WHOLE = 2;
 const PIECE = 3;
-const END = 4;
+const FAILED = 5;
 const REDIRECTS_MAX = 20;
-const EVENT_WAIT_MS = 2 ** 31 - 1; // the host takes such a timer for a wait for events
-const TURNS = 3; // of the queue of promises: what the function does at once, or answers, comes before it waits
-
-const nativeSetTimeout = globalThis.setTimeout;
-const nativeClearTimeout = globalThis.clearTimeout;
 const CREDENTIALS = ["authorization", "cookie", "proxy-authorization"]; // https://fetch.spec.whatwg.org/#http-redirect-fetch
 const NOTHING = new Uint8Array(0);
 
-const waiting = new Map(); // id -> the handlers of the next event: { event(event), failed(error) }
-let timer = null;
-let listens = false;
-let isNear = false; // the upstream that answered last
-let isAnswered = false; // the present request: nobody must wait for anything else
-
-// Forgets what an earlier request left behind: the host has ended it.
-export function forgetFetches() {
-  if (timer !== null) nativeClearTimeout(timer);
-  timer = null;
-  isAnswered = false;
-  waiting.clear();
-}
-
-export function noteAnswer() {
-  isAnswered = true;
-}
+const waiting = new Map(); // id -> the handlers of the next event: { call, event(event), failed(error) }
 
 function awaitEvent(id, handlers) {
+  handlers.call = presentCall();
+  handlers.call.fetches++;
   waiting.set(id, handlers);
-  waitForEvents();
 }
 
-// The engine waits where a timer is all that is left to do. One takes four calls of the host, so a near upstream is waited
-// for without it.
-function waitForEvents() {
-  if (timer !== null || listens) return;
-  if (isNear && !isAnswered) listen();
-  else timer = nativeSetTimeout(() => deliver(false), EVENT_WAIT_MS);
-}
-
-async function listen() {
-  listens = true;
-  for (let turn = 0; turn < TURNS; turn++) await undefined;
-  listens = false;
-  deliver(!isAnswered);
-}
-
-function deliver(waits) {
-  timer = null;
-  isNear = false;
-  for (let event = takeEvent(waits); event !== null; event = event.more ? takeEvent(false) : null) {
-    isNear = event.near;
-    const handlers = waiting.get(event.id);
-    waiting.delete(event.id);
-    if (event.kind > END) handlers?.failed(new TypeError(`fetch: ${event.text}`));
-    else handlers?.event(event);
+function taken(id) {
+  const handlers = waiting.get(id);
+  if (handlers !== undefined) {
+    waiting.delete(id);
+    handlers.call.fetches--;
   }
-  if (waiting.size) waitForEvents();
+  return handlers;
+}
+
+// What has happened to a subrequest: { id, kind, text, data }.
+export function deliver(event) {
+  const handlers = taken(event.id);
+  if (event.kind === FAILED) handlers?.failed(new TypeError(`fetch: ${event.text}`));
+  else handlers?.event(event);
+}
+
+// The host has ended those of a call that is over.
+export function forgetFetches(call) {
+  for (const [id, handlers] of waiting) if (handlers.call === call) taken(id);
 }
 
 // Few promises and no async functions: each costs about as much as the rest of a step.
@@ -129,9 +103,7 @@ function step(sent, redirects, resolve, reject) {
 function endedBySignal(id, signal) {
   const stop = () => {
     cancelFetch(id);
-    const handlers = waiting.get(id);
-    waiting.delete(id);
-    handlers?.failed(signal.reason);
+    taken(id)?.failed(signal.reason);
   };
   signal.addEventListener("abort", stop, { once: true });
   return { forget: () => signal.removeEventListener("abort", stop) };

@@ -1,8 +1,12 @@
-// Reads multipart/form-data, as https://fetch.spec.whatwg.org/#multipart-form-data-mime-type-parser: the engine's own
-// parser gives files the text of their bytes' numbers.
+// Reads and writes multipart/form-data, as https://fetch.spec.whatwg.org/#multipart-form-data-mime-type-parser and
+// https://html.spec.whatwg.org/#multipart-form-data: the engine's own parser gives files the text of their bytes' numbers,
+// and what it writes needs its event loop, which never runs.
+
+import { joined } from "./streams.js";
 
 const PARTS_MAX = 1000; // of one form
 const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 // One character for each byte, so an index in the text is one in the bytes; ASCII is itself, which boundaries are.
 const bytewise = new TextDecoder("windows-1252");
 
@@ -42,4 +46,28 @@ function appendPart(form, head, content) {
 // Browsers write these three in a name as percent codes, and nothing else.
 function unescaped(name) {
   return name.replace(/%0A/gi, "\n").replace(/%0D/gi, "\r").replace(/%22/g, '"');
+}
+
+function escaped(name) {
+  return name.replace(/\r\n|\r|\n/g, "\r\n").replace(/\n/g, "%0A").replace(/\r/g, "%0D").replace(/"/g, "%22");
+}
+
+export function newBoundary() {
+  return `----skerry${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+export async function formBytes(form, boundary) {
+  const parts = [];
+  for (const [name, value] of form) {
+    const head = `--${boundary}\r\nContent-Disposition: form-data; name="${escaped(name)}"`;
+    if (typeof value === "string") {
+      parts.push(encoder.encode(`${head}\r\n\r\n${value.replace(/\r\n|\r|\n/g, "\r\n")}\r\n`));
+      continue;
+    }
+    const type = value.type || "application/octet-stream";
+    parts.push(encoder.encode(`${head}; filename="${escaped(value.name)}"\r\nContent-Type: ${type}\r\n\r\n`));
+    parts.push(new Uint8Array(await value.arrayBuffer()), encoder.encode("\r\n"));
+  }
+  parts.push(encoder.encode(`--${boundary}--\r\n`));
+  return joined(parts);
 }

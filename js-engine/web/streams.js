@@ -54,3 +54,34 @@ export function streamFrom(source) {
     },
   });
 }
+
+// The bytes of many pieces as one.
+export function joined(pieces) {
+  if (pieces.length === 1) return pieces[0];
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+// A stream of bytes that are brought when somebody reads it.
+export function streamOf(bring) {
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const bytes = await bring();
+        if (bytes.length) controller.enqueue(bytes);
+        controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+// https://w3c.github.io/FileAPI/#dom-blob-stream: the engine's own needs its event loop, which never runs.
+export function blobStream() {
+  return streamOf(async () => new Uint8Array(await this.arrayBuffer()));
+}

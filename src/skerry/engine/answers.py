@@ -15,28 +15,51 @@ from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import FilterReply
 from skerry.engine.manifest import FunctionManifest
 
-_NUMBERS = struct.Struct("<5I")  # status, address and length of head and of body
+_NUMBERS = struct.Struct("<6I")  # status, call, address and length of head and of body
 #: What an answer begins with, at the exchange's start.
 ANSWER_BYTES: Final = _NUMBERS.size
 
 _STATUS_BITS = 0xFFFF
-_WORK_LEFT = 0x10000  # this and the next two are flags beside the status
+_WORK_LEFT = 0x10000  # this and the next ones are flags beside the status
 _BODY_STAYS = 0x20000
 _LET_PASS = 0x40000
+_MORE_ANSWERS = 0x80000
 _FAILED = 0
-_NO_ANSWER = 1  # a status that no answer has: there was none
+_NO_ANSWER = 1  # a status that no answer has: there is none
 _GOES_ON = 2
 _GOES_ON_CHANGED = 3
-_NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
+_SETTLED = 4  # no answer: what was left after it is done
+NO_ANSWER_MESSAGE = "the function replaced what its answer is given with, such as Promise.prototype.then or JSON"
 
 
 class Answer(NamedTuple):
-    """What the engine has answered: a status, the flags beside it, head and body."""
+    """What the engine has answered.
 
+    Attributes:
+        call: which call.
+        status: of HTTP, or what `is_settled`, `has_failed` and `filter_reply` make of it.
+        flags: beside the status.
+        head: see `instances.Reply`.
+        body: likewise.
+        refusal: why it can't be taken; None where it can.
+    """
+
+    call: int
     status: int
     flags: int
     head: bytes
     body: bytes
+    refusal: CallError | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the engine has no other."""
+        return not self.flags & _MORE_ANSWERS
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is no answer: what was left after it is done."""
+        return self.status == _SETTLED
 
     @property
     def has_failed(self) -> bool:
@@ -50,7 +73,7 @@ class Answer(NamedTuple):
 
     @property
     def work_left(self) -> bool:
-        """Whether `settle` has something to do."""
+        """Whether the call goes on after it."""
         return bool(self.flags & _WORK_LEFT)
 
     def filter_reply(self) -> FilterReply:
@@ -63,19 +86,19 @@ class Answer(NamedTuple):
         return FilterReply("response", self.status, self.head, body, self.work_left)
 
 
-def read_answer(memory: GuestMemory, at: int, manifest: FunctionManifest) -> Answer:
-    """Read the answer that begins at an address; raises CallError where there is none, or one over a limit."""
+def read_answer(memory: GuestMemory, at: int, manifest: FunctionManifest) -> Answer | None:
+    """Read the answer that begins at an address; None where there is none."""
     read = memory.read
-    told, head_at, head_length, body_at, body_length = _NUMBERS.unpack(read(at, ANSWER_BYTES))
+    told, call, head_at, head_length, body_at, body_length = _NUMBERS.unpack(read(at, ANSWER_BYTES))
     if told == _NO_ANSWER:
-        raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE)
+        return None
+    status, flags = told & _STATUS_BITS, told & ~_STATUS_BITS
     if body_length > manifest.response_body_bytes_max:
-        raise response_too_large(manifest)
+        return Answer(call, status, flags, b"", b"", response_too_large(manifest))
     try:
-        head, body = read(head_at, head_length), read(body_at, body_length)
-    except IndexError as error:
-        raise CallError(FailureKind.EXCEPTION, _NO_ANSWER_MESSAGE) from error
-    return Answer(told & _STATUS_BITS, told & ~_STATUS_BITS, head, body)
+        return Answer(call, status, flags, read(head_at, head_length), read(body_at, body_length))
+    except IndexError:
+        return Answer(call, status, flags, b"", b"", CallError(FailureKind.EXCEPTION, NO_ANSWER_MESSAGE))
 
 
 class Problem(TypedDict):
@@ -95,7 +118,7 @@ def problem_of(body: bytes) -> Problem:
     except orjson.JSONDecodeError:
         told = None
     if not isinstance(told, dict) or "message" not in told:
-        return {"name": "", "message": _NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
+        return {"name": "", "message": NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
     name, message, stack = (str(told.get(each) or "") for each in ("name", "message", "stack"))
     line, column = (each if isinstance(each, int) else None for each in (told.get("line"), told.get("column")))
     return {"name": name, "message": message, "stack": stack, "line": line, "column": column}

@@ -54,25 +54,37 @@ class CallTime:
     """
 
     __slots__ = (
-        *("_base", "_began_ns", "_clock", "_cpu_seconds_max", "_interruption", "_looked", "_seen_ns"),
+        *("_base", "_began_ns", "_clock", "_cpu_seconds_max", "_earlier_ns", "_interruption", "_looked", "_seen_ns"),
         *("_timeout_seconds", "deadline_ns", "stopped"),
     )
 
     def __init__(self, interruption: Interruption, looked: Looked) -> None:
         self._interruption = interruption
         self._looked = weakref.ref(looked)
-        self._clock = self._began_ns = self._seen_ns = self.deadline_ns = 0
+        self._clock = self._began_ns = self._seen_ns = self._earlier_ns = self.deadline_ns = 0
         self._base: tuple[int, int] | None = None  # what was charged so far, and the thread's clock then
         self._timeout_seconds = self._cpu_seconds_max = 0.0
         self.stopped: CallError | None = None
 
     def begin(self, timeout_seconds: float, cpu_seconds_max: float) -> None:
         """Begin a call on this thread, which is inside of it until its `end`."""
+        self.go_on(time.monotonic_ns() + int(timeout_seconds * 1e9), timeout_seconds, cpu_seconds_max, 0)
+
+    def go_on(self, deadline_ns: int, timeout_seconds: float, cpu_seconds_max: float, earlier_ns: int) -> None:
+        """Go on with a call that had ended, on this thread.
+
+        Args:
+            deadline_ns: when it ends, of the monotonic clock.
+            timeout_seconds: how long it may last in all.
+            cpu_seconds_max: how long it may compute in all.
+            earlier_ns: for so long it has computed before.
+        """
         self._clock = _thread.clock
-        self._began_ns = now = time.monotonic_ns()
+        self._began_ns = time.monotonic_ns()
+        self._earlier_ns = earlier_ns
         self._timeout_seconds = timeout_seconds
         self._cpu_seconds_max = cpu_seconds_max
-        self.deadline_ns = now + int(timeout_seconds * 1e9)
+        self.deadline_ns = deadline_ns
         self._base = None
         self._seen_ns = 0
         self.stopped = None
@@ -87,13 +99,13 @@ class CallTime:
         """Say that the call is about to wait: from here on, its thread's processor clock is read."""
         if self._base is None:
             charged_ns = min(time.monotonic_ns() - self._began_ns, _UNSEEN_NS_MAX)
-            self._base = charged_ns, time.clock_gettime_ns(self._clock)
+            self._base = self._earlier_ns + charged_ns, time.clock_gettime_ns(self._clock)
 
     @property
     def cpu_ns(self) -> int:
         """For how long the present call has computed."""
         if self._base is None:
-            return time.monotonic_ns() - self._began_ns
+            return self._earlier_ns + time.monotonic_ns() - self._began_ns
         charged_ns, then_ns = self._base
         return charged_ns + time.clock_gettime_ns(self._clock) - then_ns
 
@@ -113,8 +125,7 @@ class CallTime:
 
     def stop_late(self) -> None:
         """Stop the call because its time is over."""
-        message = f"the function did not answer within its limit of {self._timeout_seconds:g} s (runtime.timeout)"
-        self.stop(CallError(FailureKind.TIMEOUT, message))
+        self.stop(late(self._timeout_seconds))
 
     def look(self) -> None:
         """Stop the call where it is over a limit."""
@@ -127,3 +138,9 @@ class CallTime:
             self.stop(CallError(FailureKind.CPU_TIME, message))
         elif self._seen_ns > before_ns and (looked := self._looked()):
             looked.on_look()
+
+
+def late(timeout_seconds: float) -> CallError:
+    """Return what a call ends with that has lasted too long."""
+    message = f"the function did not answer within its limit of {timeout_seconds:g} s (runtime.timeout)"
+    return CallError(FailureKind.TIMEOUT, message)

@@ -24,8 +24,9 @@ from skerry.engine.components.function_component import (
 )
 from skerry.engine.components.http_component import HTTP_HANDLER, HTTP_VERSIONS, HttpComponent
 from skerry.engine.errors import LoadError
-from skerry.engine.host import Instance, JavaScriptEngine
+from skerry.engine.host import JavaScriptEngine
 from skerry.engine.instances import RevisionInstance, Surroundings
+from skerry.engine.javascript import Instance
 from skerry.engine.linking import ENGINE_IMPORT, linked_bundle
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.source_frames import SourceFrames

@@ -50,11 +50,12 @@ class Connection:
         deadline: in seconds of the monotonic clock; what it is not done with by then, it has waited for too long.
         is_midway: a request has arrived in part.
         ends: no further request is answered.
+        waits: it is given no turn until its request is answered; it may still be attached.
     """
 
     __slots__ = (
         *("_events", "_is_new", "_lingers", "_selector", "_sending", "_socket", "_unsent"),
-        *("deadline", "ends", "is_midway", "reader"),
+        *("deadline", "ends", "is_midway", "reader", "waits"),
     )
 
     def __init__(self, sock: socket.socket, selector: BaseSelector, reader: RequestReader, *, now: float) -> None:
@@ -72,6 +73,7 @@ class Connection:
         self.deadline = now + reader.idle_seconds_max
         self.is_midway = False
         self.ends = False
+        self.waits = False
 
     def read(self, now: float) -> bool:
         """Read what is there, once; returns whether there is something to answer."""
@@ -215,7 +217,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether it is between two requests, and may be ended at any time."""
-        occupied = self.is_midway or self._lingers or self.reader.is_engaged
+        occupied = self.is_midway or self.waits or self._lingers or self.reader.is_engaged
         return self._events == EVENT_READ and not occupied
 
     def _attach(self, events: int) -> None:
@@ -236,6 +238,14 @@ class Connection:
         self.detach()
         if not listens:
             self.reader.farewell(self.send)
+
+    def wait(self) -> None:
+        """Wait for the answer of a request, with no deadline of its own.
+
+        It stays attached: a peer that says nothing meanwhile costs nothing. Where it does, the loop detaches it.
+        """
+        self.waits = True
+        self.deadline = _NEVER
 
     def detach(self) -> None:
         """Leave the selector: the loop has no part in this connection until it settles again."""

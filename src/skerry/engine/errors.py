@@ -36,6 +36,7 @@ class FailureKind(enum.StrEnum):
     TIMERS = "timers"
     NOT_IMPLEMENTED = "not-implemented"
     ABANDONED = "abandoned"
+    LOST = "lost"
 
 
 class EngineError(SkerryError):

@@ -1,8 +1,9 @@
 """Requests that functions send: `fetch`, on the host's side.
 
-A guest starts a subrequest, and takes what happens to it as events, one at a time: so it can wait for many at once, on
-the one thread that it has. That thread does their I/O too (`upstream`): it sends while the guest starts a subrequest,
-and receives while the guest waits. An answer so needs no other thread to be woken, which cost more than the rest.
+A guest starts a subrequest, and takes what happens to it as events, one at a time: so it can wait for many at once. Who
+runs the guest does their I/O too (`upstream`): it sends while the guest starts a subrequest, and receives once a
+descriptor is ready. An answer so needs no other thread to be woken, which cost more than the rest. Descriptors are
+watched by the event loop (`readiness`), or by a thread that has nothing else to do (`ThreadSubrequests`).
 
 Invariants: a subrequest has one event at most that was not taken yet, since the next piece of a body is received when
 the guest asks for it; so a slow reader holds the sender up, and what is held here is bounded. Nothing outlives the call
@@ -11,11 +12,13 @@ that it was started in: `Subrequests.end` closes what is left.
 
 import itertools
 import select
+import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Final, Protocol
 
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.upstream.dialing import Dialer
@@ -37,13 +40,15 @@ __all__ = [
     "Fetcher",
     "FunctionFetcher",
     "Subrequests",
+    "ThreadSubrequests",
+    "Watcher",
 ]
 
 #: Of one request of the function's, where the function has no limit of its own; Cloudflare's limit too.
 SUBREQUESTS_MAX = 1_000
-#: Of one instance at once.
+#: Of one call at once.
 CONCURRENT_MAX = 64
-#: Of the bodies that the subrequests of one instance send at once: each is the host's own copy, which no limit of the
+#: Of the bodies that the subrequests of one call send at once: each is the host's own copy, which no limit of the
 #: guest's memory holds, and which is kept for as long as it may have to be sent again.
 SENDING_BYTES_MAX = 32 * 1024 * 1024
 #: An upstream that answered in this time the last time is waited for so long before another thread is asked to take
@@ -51,6 +56,7 @@ SENDING_BYTES_MAX = 32 * 1024 * 1024
 PATIENCE_SECONDS = 0.001
 
 NOT_GRANTED = "the function was not granted the capability fetchAPI"
+_NEVER: Final = sys.float_info.max
 _OVER = b"the subrequest is over: it was cancelled, or the request that it was started in has ended"
 
 
@@ -129,39 +135,56 @@ class _Running:
         self.steps = steps
         self.body_bytes = body_bytes
         self.wait = Wait(WOKEN)
-        self.until = 0.0
+        self.until = _NEVER
+
+
+class Watcher(Protocol):
+    """Who says when a subrequest may go on: once, each time that it was asked to."""
+
+    def defers(self, subrequests: "Subrequests") -> bool:
+        """Tell whether what is started now will be sent by a call of `Subrequests.send`."""
+
+    def watch(self, descriptor: int, events: int) -> None:
+        """Have `Subrequests.go_on` called when a descriptor is ready for some of the events (of `select.poll`)."""
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a descriptor no more; it may be closed then. Harmless where it is not watched."""
+
+    def wake(self) -> None:
+        """Have `Subrequests.go_on` called; on any thread."""
 
 
 class Subrequests:
-    """The subrequests of one instance; used by the thread that is inside of it.
+    """The subrequests of one call; used by one thread at a time.
 
     Args:
         fetcher: sends them; None where the function may send none.
-        refusal: what it is told then.
+        watcher: has them go on.
+        refusal: what the function is told without a fetcher.
         subrequests_max: how many there may be in one call.
-
-    Attributes:
-        is_near: the last event that was waited for came within `PATIENCE_SECONDS`.
+        numbers: their ids. None is ever used again: what comes late of an earlier one is not taken for a new one's.
     """
 
     def __init__(
-        self, fetcher: FunctionFetcher | None, *, refusal: str = NOT_GRANTED, subrequests_max: int = SUBREQUESTS_MAX
+        self,
+        fetcher: FunctionFetcher | None,
+        watcher: Watcher,
+        *,
+        refusal: str = NOT_GRANTED,
+        subrequests_max: int = SUBREQUESTS_MAX,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self._fetcher = fetcher
+        self._watcher = watcher
         self._subrequests_max = subrequests_max
         self._refusal = refusal
-        self._numbers = itertools.count(1)  # never used again: what comes late of an earlier call is not taken for new
+        self._numbers = numbers or itertools.count(1)
         self._started = 0
         self._open: dict[int, _Running] = {}
         self._happened: OrderedDict[int, Event] = OrderedDict()  # by subrequest
-        self._poll = select.poll()
         self._watched: dict[int, list[int]] = {}  # descriptor -> subrequests: several, where they share a connection
         self._woken: deque[int] = deque()  # filled by other threads
-        self._waker: Waker | None = None
-        self._waited_seconds = 0.0  # for the next event, in vain
-        self._also: int | None = None
-        self._also_came = False
-        self.is_near = False
+        self._fresh: list[int] = []  # started, not sent
 
     def start(self, head: bytes, body: bytes) -> int:
         """Send a request; returns its id. What refuses it is its first event.
@@ -178,8 +201,18 @@ class Subrequests:
             self._tell(Event(number, EventKind.FAILED, str(error).encode(), is_refused=True))
             return number
         self._open[number] = running
-        self._resume(number, running)
+        if self._watcher.defers(self):
+            self._fresh.append(number)
+        else:
+            self._resume(number, running)
         return number
+
+    def send(self) -> None:
+        """Send those that were started and deferred."""
+        fresh, self._fresh = self._fresh, []
+        for number in fresh:
+            if (running := self._open.get(number)) is not None:
+                self._resume(number, running)
 
     def _exchange(self, number: int, head: bytes, body: bytes) -> Steps[None]:
         if self._fetcher is None:
@@ -195,8 +228,7 @@ class Subrequests:
 
     def _wake(self, number: int) -> None:
         self._woken.append(number)
-        if self._waker is not None:  # else it is made later, by who looks at `_woken` then
-            self._waker.wake()
+        self._watcher.wake()
 
     def _resume(self, number: int, running: _Running, error: TimeoutError | None = None) -> None:
         """Take a subrequest's next steps, up to what it waits for then."""
@@ -211,15 +243,9 @@ class Subrequests:
         else:
             running.wait = wait
             running.until = time.monotonic() + wait.seconds_max
-            self._watch(number, wait)
-
-    def _watch(self, number: int, wait: Wait) -> None:
-        if wait.descriptor >= 0:
-            self._watched.setdefault(wait.descriptor, []).append(number)
-            self._poll.register(wait.descriptor, wait.events)
-        if self._waker is None and (wait.may_be_woken or wait.descriptor == WOKEN):
-            self._waker = Waker()
-            self._poll.register(self._waker.descriptor, select.POLLIN)
+            if wait.descriptor >= 0:
+                self._watched.setdefault(wait.descriptor, []).append(number)
+                self._watcher.watch(wait.descriptor, wait.events)
 
     def _unwatch(self, number: int, descriptor: int) -> None:
         watching = self._watched.get(descriptor)
@@ -227,7 +253,7 @@ class Subrequests:
             watching.remove(number)
             if not watching:
                 del self._watched[descriptor]
-                self._poll.unregister(descriptor)
+                self._watcher.forget(descriptor)
 
     def read(self, number: int) -> None:
         """Ask for the next piece of a response's body; it is an event. While one is on its way, nothing more comes."""
@@ -247,14 +273,114 @@ class Subrequests:
             self._unwatch(number, running.wait.descriptor)
             running.steps.close()
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._open or number in self._happened
+
     def take(self) -> Event | None:
         """Return the next event, or None."""
         return self._happened.popitem(last=False)[1] if self._happened else None
 
     @property
+    def is_woken(self) -> bool:
+        """Whether another thread has had some go on."""
+        return bool(self._woken)
+
+    @property
     def has_event(self) -> bool:
         """Whether there is an event to be taken."""
         return bool(self._happened)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an event has come, or may come without being asked for."""
+        if self._happened:
+            return True
+        for running in self._open.values():  # noqa: SIM110 - asked in each entry: a generator takes longer than the look
+            if running.wait.descriptor != ASKED:
+                return True
+        return False
+
+    @property
+    def until(self) -> float:
+        """When the first of them has waited for too long, in seconds of the monotonic clock."""
+        first = _NEVER
+        for running in self._open.values():
+            if running.until < first and running.wait.descriptor != ASKED:
+                first = running.until
+        return first
+
+    def go_on(self, descriptors: Iterable[int]) -> None:
+        """Let those go on that can: by what these descriptors brought, by another thread's word, or in vain."""
+        for descriptor in descriptors:
+            for number in self._watched.pop(descriptor, ()):
+                self._go_on(number)
+        while self._woken:
+            self._go_on(self._woken.popleft())
+        now = time.monotonic()
+        if self.until <= now:
+            for number, running in list(self._open.items()):
+                if running.until <= now:
+                    self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
+
+    def _go_on(self, number: int, error: TimeoutError | None = None) -> None:
+        running = self._open.get(number)
+        if running is not None and running.wait.descriptor != ASKED:
+            self._unwatch(number, running.wait.descriptor)
+            self._resume(number, running, error)
+
+    def end(self) -> None:
+        """Close what is left: the call that started it is over."""
+        if self._started or self._happened:
+            self._started = 0
+            self._happened.clear()
+            self._woken.clear()
+            self._fresh.clear()
+            for number in list(self._open):
+                self.cancel(number)
+
+    def _tell(self, event: Event) -> None:
+        self._happened[event.id] = event
+
+
+class ThreadSubrequests(Subrequests):
+    """Those of a call whose thread waits for them, and does nothing else meanwhile; see `Subrequests`."""
+
+    def __init__(
+        self,
+        fetcher: FunctionFetcher | None,
+        *,
+        refusal: str = NOT_GRANTED,
+        subrequests_max: int = SUBREQUESTS_MAX,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        super().__init__(fetcher, self, refusal=refusal, subrequests_max=subrequests_max, numbers=numbers)
+        self._poll = select.poll()
+        self._polled: set[int] = set()
+        self._waker: Waker | None = None
+        self._waited_seconds = 0.0  # for the next event, in vain
+        self._is_near = False  # the last event that was waited for came within `PATIENCE_SECONDS`
+        self._also: int | None = None
+        self._also_came = False
+
+    def defers(self, subrequests: Subrequests) -> bool:
+        """See `Watcher`: this thread has nothing else to do before."""
+        return subrequests is not self
+
+    def watch(self, descriptor: int, events: int) -> None:
+        """See `Watcher`."""
+        self._poll.register(descriptor, events)
+        self._polled.add(descriptor)
+
+    def forget(self, descriptor: int) -> None:
+        """See `Watcher`."""
+        if descriptor in self._polled:
+            self._polled.discard(descriptor)
+            self._poll.unregister(descriptor)
+
+    def wake(self) -> None:
+        """See `Watcher`."""
+        if self._waker is not None:  # else it is made later, by who looks at `_woken` then
+            self._waker.wake()
 
     def wait(self, seconds: float, before_wait: Callable[[], None], *, also: int | None = None) -> bool:
         """Wait for an event; False where the time ran out, or something else came.
@@ -276,17 +402,12 @@ class Subrequests:
             self._poll.unregister(also)
             self._also = None
 
-    def wait_briefly(self) -> None:
-        """Wait for an event as long as for a near upstream."""
-        if not self._happened:
-            self._wait_for_event(PATIENCE_SECONDS)
-
     def _wait(self, seconds: float, before_wait: Callable[[], None]) -> bool:
         if seconds <= 0:
             self._advance(seconds)
             return bool(self._happened)
         until = time.monotonic() + seconds
-        if self.is_near and self._wait_for_event(min(seconds, PATIENCE_SECONDS)):
+        if self._is_near and self._wait_for_event(min(seconds, PATIENCE_SECONDS)):
             return True
         before_wait()
         return self._wait_for_event(until - time.monotonic())
@@ -298,48 +419,36 @@ class Subrequests:
             self._advance(left)
         happened = bool(self._happened)
         waited_seconds = self._waited_seconds + time.monotonic() - began
-        self.is_near = happened and waited_seconds < PATIENCE_SECONDS
+        self._is_near = happened and waited_seconds < PATIENCE_SECONDS
         self._waited_seconds = 0.0 if happened else waited_seconds
         return happened
 
     def _advance(self, seconds: float) -> None:
         """Wait for the first subrequest that can go on, for a time at most; let those go on that can."""
-        waiting = [running.until for running in self._open.values() if running.wait.descriptor != ASKED]
+        self._have_waker()
         now = time.monotonic()
-        seconds = 0.0 if self._woken else max(0.0, min(now + seconds, *waiting, now + seconds) - now)
-        for descriptor, _ in self._poll.poll(seconds * 1_000):
+        seconds = 0.0 if self._woken else max(0.0, min(now + seconds, self.until) - now)
+        ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1_000)]
+        for descriptor in ready:
             if descriptor == self._also:
                 self._also_came = True
-            if self._waker is not None and descriptor == self._waker.descriptor:
+            elif self._waker is not None and descriptor == self._waker.descriptor:
                 self._waker.clear()
-            for number in tuple(self._watched.get(descriptor, ())):
-                self._go_on(number)
-        while self._woken:
-            self._go_on(self._woken.popleft())
-        now = time.monotonic()
-        if any(until <= now for until in waiting):
-            for number, running in list(self._open.items()):
-                if running.until <= now and running.wait.descriptor != ASKED:
-                    self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
+            else:
+                self.forget(descriptor)  # it is watched until it was told of
+        self.go_on(ready)
 
-    def _go_on(self, number: int, error: TimeoutError | None = None) -> None:
-        running = self._open.get(number)
-        if running is not None and running.wait.descriptor != ASKED:
-            self._unwatch(number, running.wait.descriptor)
-            self._resume(number, running, error)
+    def _have_waker(self) -> None:
+        if self._waker is None:
+            waits = (running.wait for running in self._open.values())
+            if any(wait.may_be_woken or wait.descriptor == WOKEN for wait in waits):
+                self._waker = Waker()
+                self._poll.register(self._waker.descriptor, select.POLLIN)
 
     def end(self) -> None:
-        """Close what is left: the call that started it is over."""
-        if self._started or self._happened:
-            self._started = 0
-            self._waited_seconds = 0.0
-            self._happened.clear()
-            self._woken.clear()
-            for number in list(self._open):
-                self.cancel(number)
-
-    def _tell(self, event: Event) -> None:
-        self._happened[event.id] = event
+        """See `Subrequests`."""
+        self._waited_seconds = 0.0
+        super().end()
 
 
 def _reason(error: Exception) -> str:

@@ -229,7 +229,7 @@ class _Passage:
     ) -> T:
         """Call a filter, and take what it replies; raises EngineError."""
 
-        def ask(lease: Lease) -> Called[T]:
+        def ask(lease: Lease) -> "Called[T]":  # text: it would be evaluated in each call
             instance = lease.instance
             if instance.filter is None:
                 raise CallError(FailureKind.LOAD, NOT_A_FILTER)
@@ -340,9 +340,10 @@ def _failure(call: FilterCall, error: EngineError) -> _Response | None:
     return _Response(ResponseHead(status, error_fields(status, kind)), error_text(kind, error.public))
 
 
-def _all_of(work: list[Callable[[], CallError | None]]) -> Callable[[], None]:
-    def run() -> None:
+def _all_of(work: list[Callable[[], CallError | None]]) -> Callable[[], Answer]:
+    def run() -> Answer:
         for each in work:
             each()
+        return Answer(())
 
     return run

@@ -3,13 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from skerry.engine.errors import CallError
 from skerry.engine.exchange import Exchange
 from skerry.engine.fetching import FunctionFetcher
-from skerry.engine.invocation import Invocation
+from skerry.engine.invocation import HeldInvocation, Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
+
+if TYPE_CHECKING:
+    from skerry.engine.open_calls import OpenCall
+    from skerry.engine.readiness import Readiness
 
 NOT_A_FILTER = "the function's code can't run in mode filter"
 
@@ -175,6 +179,52 @@ class StreamingInstance(ABC):
         """
 
 
+class ConcurrentInstance:
+    """What answers many requests at once; a `FunctionInstance` to be derived from.
+
+    No `ABC`, though it is one: each request is asked whether it is for such an instance, which takes those longer.
+
+    Attributes:
+        is_dead: it has failed in one of its calls, and so all have.
+    """
+
+    counted_bytes: int
+    cpu_ns: int
+    invocation: Invocation
+    is_dead: bool
+
+    @property
+    def filter(self) -> Filter | None:
+        """As `PooledInstance` has it."""
+        raise NotImplementedError
+
+    @property
+    def memory_bytes(self) -> int:
+        """As `PooledInstance` has it."""
+        raise NotImplementedError
+
+    def stop(self, error: CallError) -> None:
+        """As `PooledInstance` has it."""
+        raise NotImplementedError
+
+    def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
+        """As `FunctionInstance` has it; nobody else may have the instance."""
+        raise NotImplementedError
+
+    def settle(self, timeout_seconds: float) -> None:
+        """As `FunctionInstance` has it, after `handle`."""
+        raise NotImplementedError
+
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether it takes another request now, beside those that it has."""
+        raise NotImplementedError
+
+    def begin(self, request: HeldInvocation, message: tuple[bytes, bytes], timeout_seconds: float) -> "OpenCall":
+        """Have a request answered, at once or later; otherwise as `handle`, with head and body of the message."""
+        raise NotImplementedError
+
+
 @runtime_checkable
 class ProgramInstance(FunctionInstance, Protocol):
     """What runs a program, once for each request or message."""
@@ -189,7 +239,7 @@ class ProgramInstance(FunctionInstance, Protocol):
 
 
 #: What a revision has for instances.
-RevisionInstance = FunctionInstance | StreamingInstance
+RevisionInstance = FunctionInstance | StreamingInstance | ConcurrentInstance
 
 
 def _tell_nobody(_instance: PooledInstance) -> None:
@@ -209,6 +259,7 @@ class Surroundings:
             that looks at others, too; the call can't end meanwhile.
         frames: rewrites the frames of a stack for the function's author.
         invocation: the request that it answers now; whoever has it answered says which.
+        readiness: has calls go on that wait without a thread; None where none may.
     """
 
     log: LogSink
@@ -218,3 +269,4 @@ class Surroundings:
     on_look: Callable[[PooledInstance], None] = _tell_nobody
     frames: Callable[[str], str] = str
     invocation: Invocation = field(default_factory=Invocation)
+    readiness: "Readiness[OpenCall] | None" = None

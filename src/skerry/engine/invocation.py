@@ -12,6 +12,9 @@ from skerry.kit.trace_context import is_traceparent, new_span
 
 _REQUEST_ID_BYTES_MAX = 128
 
+#: A request that others are answered between: its headers, and how many subrequests it has caused.
+HeldInvocation = tuple[Sequence[bytes], int]
+
 
 class Invocation:
     """The present request of one instance.
@@ -33,6 +36,14 @@ class Invocation:
         self._headers = headers
         self.subrequests = 0
 
+    def held(self) -> "HeldInvocation":
+        """Return the present request, so that it can be gone on with after another one."""
+        return self._headers, self.subrequests
+
+    def go_on(self, held: "HeldInvocation") -> None:
+        """Go on with a request; no caller of it is known."""
+        self._headers, self.subrequests = held
+
     @property
     def is_abandoned(self) -> bool:
         """Whether nobody waits for the answer any more."""
@@ -45,25 +56,30 @@ class Invocation:
         else:
             _can_be_read(self.caller, seconds)
 
-    def _header(self, name: bytes) -> bytes:
-        headers = self._headers
-        return next((headers[at + 1] for at in range(0, len(headers), 2) if headers[at] == name), b"")
-
     @property
     def request_id(self) -> str:
         """What Envoy calls the request (`x-request-id`); "" where there is none, and while a bundle loads."""
-        return self._header(b"x-request-id")[:_REQUEST_ID_BYTES_MAX].decode("latin-1")
+        return request_id_of(self._headers)
 
     def trace_fields(self) -> bytes:
         """Return header lines that make a subrequest a child of the request's span; none where it is not traced."""
         if b"traceparent" not in self._headers:
             return b""
-        parent = self._header(b"traceparent").decode("latin-1")
+        parent = _header(self._headers, b"traceparent").decode("latin-1")
         if not is_traceparent(parent):
             return b""
         lines = b"\ntraceparent\n" + new_span(parent).encode()
-        state = self._header(b"tracestate")
+        state = _header(self._headers, b"tracestate")
         return lines + b"\ntracestate\n" + state if state and state.isascii() else lines
+
+
+def request_id_of(headers: Sequence[bytes]) -> str:
+    """Return what Envoy calls a request with these headers; see `Invocation.request_id`."""
+    return _header(headers, b"x-request-id")[:_REQUEST_ID_BYTES_MAX].decode("latin-1")
+
+
+def _header(headers: Sequence[bytes], name: bytes) -> bytes:
+    return next((headers[at + 1] for at in range(0, len(headers), 2) if headers[at] == name), b"")
 
 
 def abandoned() -> CallError:

@@ -1,13 +1,21 @@
 """What a pool counts of a function and of each of its revisions, and what it lends: an instance for one request."""
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from skerry.engine.code import Code
-from skerry.engine.instances import RevisionInstance
+from skerry.engine.instances import ConcurrentInstance, RevisionInstance
+from skerry.engine.invocation import request_id_of
 from skerry.engine.manifest import FunctionManifest, ManifestVersion
+
+if TYPE_CHECKING:
+    from skerry.engine.open_calls import OpenCall
+
+#: After a request that ended others in its instance.
+ALONE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -21,16 +29,70 @@ class FunctionUse:
 
 
 @dataclass(slots=True)
+class Sharers:
+    """Those who have an instance together: how many, and whether it may be used when all have given it back."""
+
+    count: int = 0
+    keep: bool = True
+
+
+@dataclass(slots=True)
 class PooledRevision:
-    """One revision that is loaded, and its idle instances: newest last, each with the time of its return."""
+    """One revision that is loaded, and its idle instances: newest last, each with the time of its return.
+
+    Attributes:
+        shared: the instances that are lent, and take another request besides.
+        is_slow: its last call computed for long: others would wait for the next one.
+        alone_until: until then no request shares an instance with another, since one has ended those beside it.
+    """
 
     manifest: FunctionManifest
     version: ManifestVersion | None
     code: Code
     function: FunctionUse
     idle: deque[tuple[RevisionInstance, float]] = field(default_factory=deque)
+    shared: dict[ConcurrentInstance, Sharers] = field(default_factory=dict)
     instances: int = 0
     is_slow: bool = False
+    alone_until: float = 0.0
+
+    @property
+    def shares(self) -> bool:
+        """Whether its requests may be in one instance together."""
+        if self.alone_until and time.monotonic() >= self.alone_until:
+            self.alone_until = 0.0
+        return not self.is_slow and not self.alone_until and self.manifest.isolation == "instance"
+
+    def taken(self, *, together: bool) -> RevisionInstance | None:
+        """Return an instance for a request; None where another one is needed.
+
+        Args:
+            together: others may be in it.
+        """
+        shares = together and self.shares
+        if shares:
+            for instance, sharers in self.shared.items():
+                if sharers.keep and instance.may_be_joined:
+                    sharers.count += 1
+                    return instance
+        return self.begun(self.idle.pop()[0], together=together) if self.idle else None
+
+    def begun(self, instance: RevisionInstance, *, together: bool) -> RevisionInstance:
+        """Return an instance that nobody else has, as `taken` does."""
+        if together and self.shares and isinstance(instance, ConcurrentInstance):
+            self.shared[instance] = Sharers(1)
+        return instance
+
+    def parted(self, instance: RevisionInstance, *, keep: bool) -> tuple[bool, bool]:
+        """Take an instance back from one of its sharers; returns whether nobody has it any more, and `keep` of all."""
+        sharers = self.shared.get(instance) if isinstance(instance, ConcurrentInstance) else None
+        if sharers is None or not isinstance(instance, ConcurrentInstance):
+            return True, keep
+        sharers.count -= 1
+        sharers.keep = sharers.keep and keep
+        if not sharers.count:
+            del self.shared[instance]
+        return not sharers.count, sharers.keep
 
     @property
     def is_full(self) -> bool:
@@ -53,14 +115,17 @@ class Lease:
 
     Attributes:
         manifest: of the revision.
-        instance: no one else has it.
+        instance: no one else has it, unless it was asked for `together`.
+        call: of the request, where that is not the only one in the instance.
         goes_on: set in the block: it does not end the lease, a second block will.
     """
 
-    __slots__ = ("_keep", "_pool", "_revision", "goes_on", "instance", "manifest")
+    __slots__ = ("_keep", "_pool", "_revision", "call", "goes_on", "instance", "manifest")
 
     def __init__(self, pool: Pool, revision: PooledRevision, instance: RevisionInstance) -> None:
         self._pool = pool
+        self.call: OpenCall | None = None
+        self.goes_on = False
         self._revision = revision
         self._keep = True
         self.manifest = revision.manifest
@@ -73,12 +138,33 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None or not self.goes_on:
-            self._pool.give_back(self._revision, self.instance, keep=self._keep and kind is None)
+        self.end(keep=kind is None)
+
+    def end(self, *, keep: bool) -> None:
+        """Give the instance back, unless the request goes on; without `keep` it is gone."""
+        if not keep or not self.goes_on:
+            self._pool.give_back(self._revision, self.instance, keep=self._keep and keep)
 
     def discard(self) -> None:
         """Say that the instance must not be used again."""
         self._keep = False
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """For how many nanoseconds the request has computed, and how many subrequests it has caused."""
+        if self.call is not None:
+            return self.call.cpu_ns, self.call.held[1]
+        return self.instance.cpu_ns, self.instance.invocation.subrequests
+
+    @property
+    def request_id(self) -> str:
+        """What the request is called in logs."""
+        invocation = self.instance.invocation
+        return invocation.request_id if self.call is None else request_id_of(self.call.held[0])
+
+    def be_alone(self) -> None:
+        """Say that the request has ended all others in its instance: for a while none of the revision share one."""
+        self._revision.alone_until = time.monotonic() + ALONE_SECONDS
 
     @property
     def is_slow(self) -> bool:

@@ -20,13 +20,16 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from skerry.engine.connection import REQUEST_SECONDS_MAX, Asked, Connection
 from skerry.engine.exchange import Peer
 from skerry.engine.http1 import RequestError, RequestReader
 from skerry.engine.leadership import Leadership
-from skerry.engine.serving import Answer
+from skerry.engine.open_calls import OpenCall
+from skerry.engine.readiness import Readiness
+from skerry.engine.serving import Answer, Waits
 
 #: Further connections wait in the backlog. Half of the descriptors that a process may have by default; log files
 #: and artifacts take some.
@@ -35,12 +38,20 @@ CONNECTIONS_MAX = 512
 READ_TOGETHER_MAX: Final = 64
 #: Answers are held back, to be sent together, for so long, and for the turn in which this time ends.
 SENT_TOGETHER_SECONDS: Final = 0.001
+#: After this time what another thread was inside of is tried again.
+RETRY_SECONDS: Final = 0.001
 #: How exact the deadlines of connections are.
 SWEEP_SECONDS: Final = 1.0
 #: After this time a loop that could not accept tries again.
 ACCEPT_RETRY_SECONDS: Final = 0.1
 
+#: Who has accepted a connection leaves the next one so long to other workers on the same socket: one that is quicker to
+#: wake would have them all, and the others nothing to do.
+ACCEPT_TURN_SECONDS: Final = 0.0005
+
 _NOTHING = Answer(())
+
+T = TypeVar("T")
 
 
 class Server(Protocol):
@@ -62,20 +73,26 @@ class Server(Protocol):
 class Loop:
     """The connections of one worker; `lead` runs on whichever thread leads."""
 
-    def __init__(self, listener: socket.socket, server: Server, leadership: Leadership) -> None:
+    def __init__(
+        self, listener: socket.socket, server: Server, leadership: Leadership, readiness: Readiness[OpenCall]
+    ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._server = server
         self._leadership = leadership
+        self._readiness = readiness
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(readiness, selectors.EVENT_READ)
         self._accepts = True
+        self._may_share_listener = listener.family != socket.AF_UNIX  # each worker of a node has a path of its own
         self._woken, self._waker = os.pipe()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._connections: set[Connection] = set()
-        self._asking: deque[Connection] = deque()  # with a request that was read
+        self._asking: deque[Connection | OpenCall] = deque()  # with a request that was read; to whom something happened
+        self._elsewhere: deque[tuple[Connection | None, Answer]] = deque()  # came on a thread that did not lead
         self._turn: Connection | None = None  # whose request is being answered
-        self._answered: list[tuple[Connection, tuple[bytes, ...]]] = []  # with what was not sent yet
+        self._answered: deque[tuple[Connection, tuple[bytes, ...]]] = deque()  # with what was not sent yet
         self._works = 0
         self._ended = threading.Condition()  # of connections and works
         self._stopping = False
@@ -86,16 +103,27 @@ class Loop:
         while self._answer_all():
             if self._now >= self._tidies_at:  # here nothing is between its reading and its answer
                 self._tidy(self._now)
-            ready = self._selector.select(max(0.0, self._tidies_at - self._now))
+            ready = self._selector.select(self._seconds_idle())
             self._now = now = time.monotonic()
+            self._readiness.awake()
             for key, events in ready[:READ_TOGETHER_MAX]:  # the others will be reported again
                 if key.data is None:
                     self._take_notice(key.fileobj, now)
                 elif self._advance(key.data, events, now):
                     self._asking.append(key.data)
+            self._asking.extend(self._readiness.ready(now))
+
+    def _seconds_idle(self) -> float:
+        until = self._readiness.sleep_until(self._tidies_at)
+        if self._readiness.started:
+            until = self._now + RETRY_SECONDS
+        return 0.0 if self._elsewhere else max(0.0, until - self._now)
 
     def _advance(self, connection: Connection, events: int, now: float) -> bool:
         """Do what a connection is ready for; returns whether there is something to answer."""
+        if connection.waits:
+            connection.detach()
+            return False
         try:
             if not events & selectors.EVENT_WRITE:
                 return connection.read(now)
@@ -110,12 +138,19 @@ class Loop:
 
     def _answer_all(self) -> bool:
         """Answer what was read; returns whether the thread still leads."""
-        asking, answered = self._asking, self._answered
+        asking = self._asking
         leads = self._leadership.is_mine
-        while leads and asking:
-            leads = self._serve(asking.popleft())
-            if leads and answered and (not asking or time.monotonic() - self._now > SENT_TOGETHER_SECONDS):
+        while leads and (asking or self._elsewhere):
+            if self._elsewhere:
+                self._finish(*self._elsewhere.popleft())
+            elif isinstance(next_one := asking.popleft(), Connection):
+                leads = self._serve(next_one)
+            else:
+                leads = self._go_on(next_one)
+            if leads and asking and time.monotonic() - self._now > SENT_TOGETHER_SECONDS:
                 self._send_answers()
+        if leads:
+            self._send_answers()
         return leads
 
     def _serve(self, connection: Connection) -> bool:
@@ -132,15 +167,78 @@ class Loop:
             _report_defect()
             connection.abandon()
         leads = leadership.end_turn()
-        if leads:
+        if answer.waits is not None:
+            self._set_aside(connection, answer.waits)
+        elif leads:
             self._answered.append((connection, answer.parts))
         else:
             self._send(connection, answer.parts, time.monotonic())
         if answer.work is not None:
             if leads:
                 self._send_answers()
-            leads = self._work(answer.work)
+            self._work(answer.work)
+            leads = leadership.is_mine
         return leads
+
+    def _go_on(self, call: OpenCall) -> bool:
+        """Go on with a call that something has happened to; returns whether the thread still leads."""
+        leadership = self._leadership
+        self._turn = None
+        leadership.begin_turn(self)
+        try:
+            for each in call.advance():
+                self._continue(each)
+        except Exception:  # noqa: BLE001 - a turn's edge, as in `_guarded`; the calls end at their time limits
+            _report_defect()
+        return leadership.end_turn()
+
+    def _continue(self, call: OpenCall) -> None:
+        """Take the next step of what waits for a call."""
+        try:
+            go_on = call.waiting.pop()
+        except IndexError:  # another thread has
+            return
+        go_on()
+
+    def _resume(self, connection: Connection | None, go_on: Callable[[], Answer]) -> None:
+        """Take what comes next of what has waited; only the thread that leads may do something about it."""
+        answer = self._guarded(connection, go_on)
+        if self._leadership.is_mine:
+            self._finish(connection, answer)
+        else:
+            self._elsewhere.append((connection, answer))
+            self._readiness.wake_loop()
+
+    def _guarded(self, connection: Connection | None, answer: Callable[[], Answer]) -> Answer:
+        try:
+            return answer()
+        except Exception:  # noqa: BLE001 - as in `_serve`
+            _report_defect()
+        if connection is not None:
+            connection.abandon()
+        return _NOTHING
+
+    def _finish(self, connection: Connection | None, answer: Answer) -> None:
+        """Send an answer that was waited for with those of others; without a connection, what was left is done."""
+        if answer.waits is not None:
+            self._set_aside(connection, answer.waits)
+        elif connection is None:
+            self._end_work()
+        else:
+            connection.waits = False
+            self._answered.append((connection, answer.parts))
+            if answer.work is not None:
+                self._send_answers()
+                self._work(answer.work)
+
+    def _set_aside(self, connection: Connection | None, waits: Waits) -> None:
+        """Leave a request, or what it left to be done, alone until its call `is_due`."""
+        if connection is not None:
+            connection.wait()
+        call = waits.call
+        call.waiting.append(partial(self._resume, connection, waits.go_on))
+        if call.is_due:  # another thread was inside meanwhile
+            call.wake()
 
     def step_aside(self, *, listens: bool) -> None:
         """Let go of the leader's turn, which takes long; see `Held`."""
@@ -149,11 +247,17 @@ class Loop:
         self._send_answers()
 
     def _send_answers(self) -> None:
-        """Send what was answered."""
+        """Send what was answered, and what calls have started."""
+        if not self._answered and not self._readiness.started:
+            return
         self._now = now = time.monotonic()
-        for connection, parts in self._answered:
-            self._send(connection, parts, now)
-        self._answered.clear()
+        started = self._readiness.started
+        for _ in range(len(started)):
+            call = _next_of(started)
+            if call is not None and not call.send():
+                started.append(call)
+        while (taken := _next_of(self._answered)) is not None:
+            self._send(*taken, now)
 
     def _send(self, connection: Connection, parts: tuple[bytes, ...], now: float) -> None:
         if parts:
@@ -174,20 +278,24 @@ class Loop:
         connection.ends = connection.ends or not request.keep_alive or not request.is_whole
         return answer
 
-    def _work(self, work: Callable[[], object]) -> bool:
-        """Run what an answer left to be done; returns whether the thread still leads."""
+    def _work(self, work: Callable[[], Answer]) -> None:
+        """Do what an answer left to be done, as far as it goes without a wait."""
         with self._ended:
             self._works += 1
         if self._leadership.is_mine:
-            self._leadership.begin_turn(None)
-        try:
-            work()
-        except Exception:  # noqa: BLE001 - as in `_serve`
-            _report_defect()
+            self._turn = None
+            self._leadership.begin_turn(self)
+        answer = self._guarded(None, work)
+        self._leadership.end_turn()
+        if answer.waits is not None:
+            self._set_aside(None, answer.waits)
+        else:
+            self._end_work()
+
+    def _end_work(self) -> None:
         with self._ended:
             self._works -= 1
             self._ended.notify_all()
-        return self._leadership.end_turn()
 
     def _settle(self, connection: Connection, now: float) -> None:
         try:
@@ -206,6 +314,11 @@ class Loop:
     def _take_notice(self, told: object, now: float) -> None:
         if told is self._listener:
             self._accept(now)
+        elif told is self._readiness:
+            reported = self._readiness.reported()
+            for call in reported:
+                call.look_ahead()
+            self._asking.extend(reported)
         else:
             os.read(self._woken, 1)
             self._tidies_at = now
@@ -226,11 +339,13 @@ class Loop:
         self._settle(connection, now)
         if len(self._connections) >= CONNECTIONS_MAX:
             self._pause(now)
+        elif self._may_share_listener:
+            self._pause(now, ACCEPT_TURN_SECONDS)
 
-    def _pause(self, now: float) -> None:
+    def _pause(self, now: float, seconds: float = ACCEPT_RETRY_SECONDS) -> None:
         self._accepts = False
         self._selector.unregister(self._listener)
-        self._tidies_at = now + ACCEPT_RETRY_SECONDS
+        self._tidies_at = now + seconds
 
     def _tidy(self, now: float) -> None:
         """Do what nothing tells of: deadlines, the drain, and to accept again."""
@@ -273,6 +388,14 @@ class Loop:
         """Wait, after `stop`, for the end of every connection and work; False where the time ran out."""
         with self._ended:
             return self._ended.wait_for(lambda: not self._connections and not self._works, seconds)
+
+
+def _next_of(waiting: deque[T]) -> T | None:
+    """Take the first one; the watchdog may send what was answered while the leader is in a turn."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _report_defect() -> None:

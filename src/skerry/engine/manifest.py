@@ -48,7 +48,7 @@ class FunctionManifest:
         response_body_bytes_max: a longer one is not sent.
         subrequests_max: of one request.
         concurrency_max: requests of the function at once, in one worker.
-        isolation: "instance" where an instance answers many requests, one at a time; "request" where each has its own.
+        isolation: "instance" where requests share instances; "request" where each has one of its own.
         may_fetch: whether it may send requests (the capability fetchAPI).
         has_kv: whether it has a key/value store (the capability kv).
         shared_kv: the name of the key/value namespace that it shares with others; "" for one of its own.

@@ -74,16 +74,18 @@ class Use:
     Attributes:
         function: that it was for.
         revision: likewise.
+        began: when, in seconds of the performance counter.
         status: of the answer.
         cpu_ns: computed so long.
         subrequests: sent so many.
     """
 
-    __slots__ = ("cpu_ns", "function", "revision", "status", "subrequests")
+    __slots__ = ("began", "cpu_ns", "function", "revision", "status", "subrequests")
 
     def __init__(self, revision: str, function: str = "") -> None:
         self.revision = revision
         self.function = function
+        self.began = 0.0
         self.status = self.cpu_ns = self.subrequests = 0
 
 

@@ -1,8 +1,8 @@
-"""What the engine component may ask of its host: the time, a wait, randomness, a log line, a fetch. Nothing else.
+"""What the engine component may ask of its host: the time, a timer, randomness, a log line, a fetch. Nothing else.
 
-The component imports core functions of WASI by name (clocks, poll, random, standard error). They are answered
-here, in the worker, instead of by wasmtime's own WASI: so a wait obeys the deadline of the request that it belongs
-to, and an instance has no files, no sockets and no environment that could be configured wrongly.
+The component imports core functions of WASI by name (clocks, random, standard error). They are answered here, in the
+worker, instead of by wasmtime's own WASI: so an instance has no files, no sockets and no environment that could be
+configured wrongly. It can't wait: whoever enters it waits (`open_calls`).
 
 A host function finds its instance through the thread: an instance is entered by one thread at a time, and the
 thread is inside of one instance at most (`Guest.entered`). Host functions never raise: wasmtime-py keeps a raised
@@ -21,31 +21,26 @@ from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
 from skerry.engine.errors import CallError, FailureKind, UnreadableBodyError
-from skerry.engine.fetching import Event, EventKind, Subrequests
-from skerry.engine.instances import BodySource, LogSink
-from skerry.engine.invocation import Invocation, abandoned
+from skerry.engine.fetching import Event, EventKind
+from skerry.engine.instances import LogSink
+from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
+from skerry.engine.open_calls import OpenCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 #: Standard error of the engine itself, kept for the report of a trap.
 DIAGNOSTIC_BYTES_MAX = 8 * 1024
-#: Open timers of one instance; `setTimeout` beyond it ends the call.
-POLLABLES_MAX = 10_000
+#: Timers of one call; the engine counts them (js-engine/web/timers.js), and `setTimeout` beyond it ends the call.
+TIMERS_MAX = 10_000
 #: One request of random bytes (the Web API allows 65,536).
 RANDOM_BYTES_MAX = 1024 * 1024
 
-#: A longer timer is a wait for events (world.wit, `take-event`).
-_TIMER_NS_MAX = 2**30 * 1_000_000
-
 _ERRNO_BADF = 8
-_EVENT = struct.Struct("<5I")  # id, kind, address, length of the text, length of the data
-_NO_EVENT = _EVENT.pack(0, 0, 0, 0, 0)
-#: Added to the kind of an event that is not the last one, and of one that came soon.
-_MORE_EVENTS, _NEAR = 0x100, 0x200
-#: Memory that events come in, if they fit.
+_TOLD = struct.Struct("<4I")  # kind, address, length of the text, length of the data
+#: Memory that events, and what the host answers, come in, if they fit.
 EVENT_ROOM_BYTES = 8 * 1024
 
 
@@ -55,19 +50,19 @@ class Guest(Protocol):
     time: CallTime
     memory: GuestMemory
     allocate: RawFunction
-    pollables: dict[int, int]
-    pollable_numbers: "Iterator[int]"
     diagnostics: bytearray
     log: LogSink
     invocation: Invocation
-    subrequests: Subrequests
+    present: OpenCall
     key_values: FunctionKeyValues | None
-    event_at: int
+    told_at: int
     event_room_at: int
-    passing_body: BodySource | None
 
     def before_wait(self) -> None:
         """Say that this thread is about to wait."""
+
+    def owner_of(self, number: int) -> OpenCall:
+        """Return the call that a subrequest is of; the present one where that is over."""
 
     def memory_failure(self) -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""
@@ -91,21 +86,16 @@ def bind(linker: Linker, module: Module) -> list[object]:
     linker.allow_shadowing = True
     linker.define_wasi()
     i32, i64 = ValType.i32(), ValType.i64()
-    pollable = "[resource-drop]pollable"
     table: tuple[tuple[str, str, list[ValType], list[ValType], Callable[..., int | None]], ...] = (
         ("$root", "log", [i32, i32, i32], [], _log),
         ("$root", "start-fetch", [i32, i32, i32], [i32], _start_fetch),
         ("$root", "read-fetch", [i32], [], _read_fetch),
         ("$root", "cancel-fetch", [i32], [], _cancel_fetch),
-        ("$root", "take-event", [i32], [], _take_event),
+        ("$root", "set-timer", [i32], [], _set_timer),
+        ("$root", "refuse-timer", [], [], _refuse_timer),
         ("$root", "keep-value", [i32, i32, i32], [], _keep_value),
         ("$root", "take-body", [], [], _take_body),
-        ("wasi:io/poll", pollable, [i32], [], _drop_pollable),
-        ("wasi:io/poll", "[method]pollable.block", [i32], [], _block),
-        ("wasi:io/poll", "poll", [i32, i32, i32], [], _poll),
         ("wasi:clocks/monotonic-clock", "now", [], [i64], time.monotonic_ns),
-        ("wasi:clocks/monotonic-clock", "subscribe-instant", [i64], [i32], _subscribe_instant),
-        ("wasi:clocks/monotonic-clock", "subscribe-duration", [i64], [i32], _subscribe_duration),
         ("wasi:random/random", "get-random-bytes", [i64, i32], [], _random_bytes),
         ("wasi:random/random", "get-random-u64", [], [i64], _random_u64),
         ("wasi_snapshot_preview1", "fd_write", [i32, i32, i32, i32], [i32], _fd_write),
@@ -144,39 +134,41 @@ def _start_fetch(address: int, head_length: int, body_length: int) -> int:
     guest.invocation.subrequests += 1
     if b"\ntraceparent\n" not in head:  # what the function says itself counts
         head += guest.invocation.trace_fields()
-    return guest.subrequests.start(head, body)
+    return guest.present.subrequests.start(head, body)
 
 
 def _read_fetch(number: int) -> None:
-    entered.guest.subrequests.read(number)
+    guest = entered.guest
+    owner = guest.owner_of(number)
+    owner.subrequests.read(number)
+    if owner is not guest.present:
+        owner.wake()  # what comes is its, and may have come already
 
 
 def _cancel_fetch(number: int) -> None:
-    entered.guest.subrequests.cancel(number)
+    entered.guest.owner_of(number).subrequests.cancel(number)
 
 
-def _take_event(waits: int) -> None:
-    guest = entered.guest
-    subrequests = guest.subrequests
-    if waits:
-        subrequests.wait_briefly()
-    event = subrequests.take()
-    if event is None:
-        guest.memory.write(guest.event_at, _NO_EVENT)
-    else:
-        more = _MORE_EVENTS if subrequests.has_event else 0
-        _tell(guest, event, flags=more | _NEAR if subrequests.is_near else more)
+def _set_timer(milliseconds: int) -> None:
+    entered.guest.present.set_timer(milliseconds)
 
 
-def _tell(guest: Guest, event: Event, *, flags: int = 0) -> None:
+def _refuse_timer() -> None:
+    entered.guest.time.stop(CallError(FailureKind.TIMERS, f"the function has over {TIMERS_MAX} timers at once"))
+
+
+def _tell(guest: Guest, event: Event) -> None:
+    words = _TOLD.pack(event.kind, given(guest, event), len(event.text), len(event.data))
+    guest.memory.write(guest.told_at, words)
+
+
+def given(guest: Guest, event: Event) -> int:
+    """Copy an event's text and data to where the guest reads it; return the address."""
     told = event.text + event.data
-    at = guest.event_room_at
-    if len(told) <= EVENT_ROOM_BYTES:
-        guest.memory.write(at, told)
-    else:
-        at = _given(guest, told)
-    words = _EVENT.pack(event.id, event.kind | flags, at, len(event.text), len(event.data))
-    guest.memory.write(guest.event_at, words)
+    if len(told) > EVENT_ROOM_BYTES:
+        return _allocated(guest, told)
+    guest.memory.write(guest.event_room_at, told)
+    return guest.event_room_at
 
 
 def _keep_value(address: int, head_length: int, body_length: int) -> None:
@@ -202,7 +194,7 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
 
 def _take_body() -> None:
     guest = entered.guest
-    bring = guest.passing_body or _bring_nothing
+    bring = guest.present.passing_body or _bring_nothing
     guest.time.before_wait()  # for the client, and not `guest.before_wait`: whoever brings it says how it waits
     try:
         data = bring(guest.time.deadline_ns)
@@ -218,65 +210,13 @@ def _bring_nothing(_deadline_ns: int) -> bytes:
     raise UnreadableBodyError("a body is there while the filter sees its message, not later")
 
 
-def _subscribe_instant(instant_ns: int) -> int:
-    guest = entered.guest
-    if len(guest.pollables) >= POLLABLES_MAX:
-        guest.time.stop(CallError(FailureKind.TIMERS, f"the function has over {POLLABLES_MAX} timers at once"))
-    handle = next(guest.pollable_numbers)
-    guest.pollables[handle] = instant_ns
-    return handle
-
-
-def _subscribe_duration(duration_ns: int) -> int:
-    # An unsigned 64-bit duration arrives as a signed number: a negative one is "practically for ever".
-    return _subscribe_instant(time.monotonic_ns() + (duration_ns if duration_ns >= 0 else 2**62))
-
-
-def _drop_pollable(handle: int) -> None:
-    entered.guest.pollables.pop(handle, None)
-
-
-def _block(handle: int) -> None:
-    guest = entered.guest
-    _wait_for(guest, [guest.pollables.get(handle, 0)])
-
-
-def _poll(handles_at: int, count: int, result_at: int) -> None:
-    guest = entered.guest
-    handles = memoryview(guest.memory.read(handles_at, 4 * count)).cast("I")
-    # The guest counts on one handle at least, also when it is about to be ended.
-    ready = _wait_for(guest, [guest.pollables.get(handle, 0) for handle in handles]) or [0]
-    _give_list(guest, b"".join(index.to_bytes(4, "little") for index in ready), len(ready), result_at)
-
-
-def _wait_for(guest: Guest, moments: list[int]) -> list[int]:
-    """Wait for the first of these moments; return the indexes of those that have come. None: the call is over."""
-    now = time.monotonic_ns()
-    latest_timer = now + _TIMER_NS_MAX
-    for_events = any(moment > latest_timer for moment in moments)
-    until = min(*moments, guest.time.deadline_ns)
-    caller = guest.invocation.caller
-    happened = for_events and guest.subrequests.wait(max(0.0, (until - now) / 1e9), guest.before_wait, also=caller)
-    now = time.monotonic_ns()
-    while now < until and not happened and not guest.invocation.is_abandoned:
-        guest.before_wait()
-        guest.invocation.sleep((until - now) / 1e9)
-        now = time.monotonic_ns()
-    ready = [index for index, moment in enumerate(moments) if moment <= now or (happened and moment > latest_timer)]
-    if not ready:
-        if guest.invocation.is_abandoned:
-            guest.time.stop(abandoned())
-        guest.time.stop_late()  # unless it was stopped already
-    return ready
-
-
 def _give_list(guest: Guest, data: bytes, items: int, result_at: int) -> None:
     """Return a list as the canonical ABI does: in memory that the guest allocates, its place at `result_at`."""
-    address = _given(guest, data) if data else 4
+    address = _allocated(guest, data) if data else 4
     guest.memory.write(result_at, address.to_bytes(4, "little") + items.to_bytes(4, "little"))
 
 
-def _given(guest: Guest, data: bytes) -> int:
+def _allocated(guest: Guest, data: bytes) -> int:
     """Copy bytes into memory that the guest allocates and frees; return their address."""
     try:
         address = guest.allocate(0, 0, 4, len(data))

@@ -3,10 +3,11 @@
 Owns: which instance answers a request, when one is made and when one is dropped, and how much of a worker a function
 may have. Does not own how a call runs (`host`) or what is said over HTTP (`serving`).
 
-Invariants: an instance serves one revision for all of its life, and one request at a time. A call that failed
-takes its instance with it. `instances` counts every instance that exists, in use or idle; it never exceeds
-`instances_max`. `memory_bytes` is what all of them took when each was last measured: when it had started, before it
-waits, while it computes, and when it is given back.
+Invariants: an instance serves one revision for all of its life, and one request at a time, unless that was asked for
+`together` with others: they join one that is lent already, for one instance stays in the processor's caches where many
+do not. A call that failed takes its instance with it, once the others in it are over. `instances` counts every instance
+that exists, in use or idle; it never exceeds `instances_max`. `memory_bytes` is what all of them took when each was
+last measured: when it had started, before it waits, while it computes, and when it is given back.
 
 What is scarce is shared in equal parts (max-min fairness): while there is enough, nobody is held to a share. Where the
 threads run short, a function that has its share gets no further one; where memory does, a function that has more than
@@ -22,8 +23,8 @@ from pathlib import Path
 
 from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, OverloadedError
-from skerry.engine.host import INSTANCE_BYTES
 from skerry.engine.instances import PooledInstance, RevisionInstance
+from skerry.engine.javascript import INSTANCE_BYTES
 from skerry.engine.leases import FunctionUse, Lease, PooledRevision
 from skerry.engine.manifest import FunctionManifest, manifest_version
 
@@ -92,8 +93,12 @@ class InstancePool:
         self._waiting = 0
         self._cold_starts = 0
 
-    def lease(self, revision_name: str) -> Lease:
+    def lease(self, revision_name: str, *, together: bool = False) -> Lease:
         """Lend an instance of a revision for one request, until the end of the `with` block that must follow.
+
+        Args:
+            revision_name: of the revision.
+            together: a `ConcurrentInstance` may have other requests besides.
 
         Raises:
             UnknownRevisionError: there is no manifest of this name.
@@ -105,12 +110,15 @@ class InstancePool:
             revision = self._revisions.get(revision_name)
             if revision is not None:
                 self._revisions.move_to_end(revision_name)
-                if revision.idle and not revision.is_full and not self._is_short_of_threads():
-                    self._begin_turn(revision)
-                    return Lease(self, revision, revision.idle.pop()[0])
+                if not revision.is_full and not self._is_short_of_threads():
+                    instance = revision.taken(together=together)
+                    if instance is not None:
+                        self._begin_turn(revision)
+                        return Lease(self, revision, instance)
         if revision is None:
             revision = self._loaded(revision_name)
-        return Lease(self, revision, self._take(revision) or self._started(revision))
+        instance = self._take(revision, together=together) or self._started(revision, together=together)
+        return Lease(self, revision, instance)
 
     def manifest(self, revision_name: str) -> FunctionManifest | None:
         """Return the manifest of a revision that is loaded."""
@@ -131,14 +139,16 @@ class InstancePool:
             function = self._functions.setdefault(manifest.function, FunctionUse())
             return self._revisions.setdefault(name, PooledRevision(manifest, version, code, function))
 
-    def _take(self, revision: PooledRevision) -> RevisionInstance | None:
+    def _take(self, revision: PooledRevision, *, together: bool) -> RevisionInstance | None:
         """Return an idle instance, or None with the right to start one; either way the request runs from here on."""
         with self._lock:
-            if not self._may_run(revision):
+            instance = None if self._is_refused(revision) else revision.taken(together=together)
+            if instance is None and not self._may_run(revision):
                 self._wait(revision)
             self._begin_turn(revision)
-            if revision.idle:
-                return revision.idle.pop()[0]
+            instance = instance or revision.taken(together=together)
+            if instance is not None:
+                return instance
             revision.instances += 1
             revision.function.instances += 1
             self._instances += 1
@@ -146,7 +156,7 @@ class InstancePool:
             self._cold_starts += 1
             return None
 
-    def _started(self, revision: PooledRevision) -> RevisionInstance:
+    def _started(self, revision: PooledRevision, *, together: bool) -> RevisionInstance:
         try:
             instance = self._start(revision.manifest, revision.code)
         except BaseException:
@@ -156,12 +166,16 @@ class InstancePool:
             raise
         instance.counted_bytes = INSTANCE_BYTES
         self.measure(instance, revision.manifest.function)
-        return instance
+        with self._lock:
+            return revision.begun(instance, together=together)
 
     def _may_run(self, revision: PooledRevision) -> bool:
-        if revision.is_full or self._lacks_threads(revision.function):
+        if self._is_refused(revision):
             return False
         return bool(revision.idle) or self._has_room(revision.function)
+
+    def _is_refused(self, revision: PooledRevision) -> bool:
+        return revision.is_full or self._lacks_threads(revision.function)
 
     def _is_short_of_threads(self) -> bool:
         return 2 * (self._running + self._waiting) > self._limits.threads_max
@@ -255,7 +269,10 @@ class InstancePool:
         keep = keep and now_bytes <= self._limits.kept_bytes_max and revision.manifest.isolation == "instance"
         with self._lock:
             self._count(revision.function, instance, now_bytes)
-            if keep and self._revisions.get(revision.manifest.revision) is revision:
+            is_last, keep = revision.parted(instance, keep=keep)
+            if not is_last:
+                pass  # others have it
+            elif keep and self._revisions.get(revision.manifest.revision) is revision:
                 revision.idle.append((instance, time.monotonic()))
             else:
                 self._forget(revision, now_bytes)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -30,9 +31,9 @@ from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes, response_parts
 from skerry.engine.instances import (
+    ConcurrentInstance,
     FunctionInstance,
     PooledInstance,
-    Reply,
     RevisionInstance,
     StreamingInstance,
     Surroundings,
@@ -44,14 +45,13 @@ from skerry.engine.leadership import Leadership
 from skerry.engine.leases import Lease
 from skerry.engine.manifest import REQUEST_BODY_BYTES_MAX_DEFAULT, FunctionManifest, read_manifest
 from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeasures
+from skerry.engine.open_calls import SLOW_NS, OpenCall
 from skerry.engine.pool import InstancePool, PoolLimits
+from skerry.engine.readiness import Readiness
 from skerry.engine.scheduled import SCHEDULED_TARGET, ScheduledCall
 
 #: How long what was given to `ctx.waitUntil` may go on after the answer, as in Workers; or `runtime.timeout`.
 WAIT_UNTIL_SECONDS_MAX = 30.0
-#: A revision whose last call computed longer than this is called beside the event loop, not inside of it.
-SLOW_NS = 3_000_000
-
 _STATUS = {
     FailureKind.TRAP: 500,
     FailureKind.EXCEPTION: 500,
@@ -67,6 +67,7 @@ _STATUS = {
     FailureKind.BODY_TOO_LARGE: 413,
     FailureKind.UNKNOWN_REVISION: 404,
     FailureKind.ABANDONED: 499,
+    FailureKind.LOST: 503,
 }
 _ERROR_LEVEL = 3
 _MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
@@ -82,12 +83,26 @@ class Answer(NamedTuple):
 
     Attributes:
         parts: the whole response; mostly in one.
-        work: what the function left to `ctx.waitUntil`; to be called once the response is on its way, since nobody
-            waits for it. It holds the instance, and returns how it failed, if it did.
+        work: what is left to be done: to be called once the response is on its way, since nobody waits for it. It holds
+            the instance.
+        waits: there is no response yet.
     """
 
     parts: tuple[bytes, ...]
-    work: Callable[[], CallError | None] | None = None
+    work: "Callable[[], Answer] | None" = None
+    waits: "Waits | None" = None
+
+
+class Waits(NamedTuple):
+    """What waits for a call.
+
+    Attributes:
+        call: see `OpenCall`.
+        go_on: returns what comes next, once the call `is_due`.
+    """
+
+    call: OpenCall
+    go_on: Callable[[], Answer]
 
 
 class Called(NamedTuple, Generic[T]):
@@ -95,7 +110,7 @@ class Called(NamedTuple, Generic[T]):
 
     result: T
     status: int
-    busy: FunctionInstance | None = None
+    busy: FunctionInstance | ConcurrentInstance | None = None
 
 
 class FunctionLog(Protocol):
@@ -126,6 +141,7 @@ class WorkerParts:
     fetcher: Fetcher
     key_values: KeyValues | None
     leadership: Leadership
+    readiness: Readiness[OpenCall] | None = None
 
 
 class FunctionServer:
@@ -146,6 +162,7 @@ class FunctionServer:
         self.key_values = parts.key_values
         self._leadership = parts.leadership
         self._step_aside = parts.leadership.hand_over
+        self._readiness = parts.readiness
         self.measures = WorkerMeasures()
         self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits, before_wait=self._step_aside)
 
@@ -160,34 +177,69 @@ class FunctionServer:
             request: whose head has arrived.
             peer: has the rest of it, and takes what is sent before the answer is whole.
         """
-        if request.revision is None and request.target != _SCHEDULED:
-            return Answer((self._own_endpoint(request),))
         try:
             if request.revision:
-                return self._answered(request, request.revision, request.head_lines(), peer)
+                return self._answered(request, request.revision, peer)
+            if request.target != _SCHEDULED:
+                return Answer((self._own_endpoint(request),))
             return self._run(request, peer)
         except PeerGoneError:
             peer.abandon()
             return Answer(())
         except (EngineError, RequestError) as error:
-            return Answer((error_bytes(request, status_of(error), kind_of(error), sentence_of(error)),))
+            return _refusal(request, error)
 
-    def _answered(self, request: Request, revision: str, head: bytes, peer: Peer) -> Answer:
-        def ask(lease: Lease) -> "Called[tuple[bytes, ...]]":
-            instance, manifest = lease.instance, lease.manifest
-            if isinstance(instance, StreamingInstance):
-                return self._stream(lease, instance, head, Exchange(request, peer, manifest, self._step_aside))
-            if request.pieces or not request.is_whole:  # it began to arrive before the revision was known
-                Exchange(request, peer, manifest, self._step_aside).collect()
-            reply = instance.handle(head, request.body, manifest.timeout_seconds)
-            return Called(_written(request, reply), reply.status, instance if reply.work_left else None)
+    def _answered(self, request: Request, revision: str, peer: Peer) -> Answer:
+        use = Use(revision)
+        lease = self._lend(use, request.headers, together=True)
+        instance = lease.instance
+        try:
+            if not isinstance(instance, ConcurrentInstance):
+                called = self._called_alone(lease, request, peer, request.head_lines())
+            else:
+                if request.pieces or not request.is_whole:  # it began to arrive before the revision was known
+                    Exchange(request, peer, lease.manifest, self._step_aside).collect()
+                message = request.head_lines(), request.body
+                lease.call = instance.begin((request.headers, 0), message, lease.manifest.timeout_seconds)
+        except BaseException as error:
+            self._end(lease, use, error)
+            raise
+        if lease.call is not None:
+            return self._answered_together(request, lease, lease.call, use)
+        work = self._ended(lease, use, called)
+        return Answer(called.result, None if work is None else partial(_worked, work))
 
-        return Answer(*self.call(Use(revision), request.headers, ask))
+    def _answered_together(self, request: Request, lease: Lease, call: OpenCall, use: Use) -> Answer:
+        """Answer with what a call has come to, or have it waited for."""
+        if not call.is_answered:
+            return Answer((), waits=Waits(call, partial(self._answered_together, request, lease, call, use)))
+        try:
+            answer = call.result()
+            parts = _written(request, answer.status, answer.head, answer.body)
+        except CallError as error:
+            self._end(lease, use, error)
+            return _refusal(request, error)
+        use.status = answer.status
+        lease.goes_on = answer.work_left
+        self._end(lease, use)
+        return Answer(parts, partial(self._settle_together, lease, call) if answer.work_left else None)
+
+    def _called_alone(self, lease: Lease, request: Request, peer: Peer, head: bytes) -> Called[tuple[bytes, ...]]:
+        """Have a request answered by an instance that has no other, on this thread."""
+        instance, manifest = lease.instance, lease.manifest
+        if isinstance(instance, StreamingInstance):
+            return self._stream(lease, instance, head, Exchange(request, peer, manifest, self._step_aside))
+        if request.pieces or not request.is_whole:
+            Exchange(request, peer, manifest, self._step_aside).collect()
+        reply = instance.handle(head, request.body, manifest.timeout_seconds)
+        return Called(
+            _written(request, reply.status, reply.head, reply.body), reply.status, instance if reply.work_left else None
+        )
 
     def call(
         self, use: Use, headers: Sequence[bytes], ask: Callable[[Lease], Called[T]]
     ) -> tuple[T, Callable[[], CallError | None] | None]:
-        """Lend an instance for one call, and count it.
+        """Lend an instance for one call, and count it; the calling thread waits for what it waits for.
 
         Args:
             use: of which revision; what was used is noted there.
@@ -195,23 +247,61 @@ class FunctionServer:
             ask: makes the call.
 
         Returns:
-            What the call came to, and what the function left to be done (`Answer.work`).
+            What the call came to, and what the function left to be done, if it did; that returns how it failed.
 
         Raises:
             EngineError: there is no such result; the function's log has the reason.
             RequestError, PeerGoneError: whatever else `ask` raises.
         """
-        started = time.perf_counter()
+        lease = self._lend(use, headers)
         try:
-            return self._call(use, headers, ask)
-        except (EngineError, RequestError) as error:
+            called = ask(lease)
+        except BaseException as error:
+            self._end(lease, use, error)
+            raise
+        return called.result, self._ended(lease, use, called)
+
+    def _lend(self, use: Use, headers: Sequence[bytes], *, together: bool = False) -> Lease:
+        """Lend an instance for one call, maybe together with others; `_end` must follow."""
+        use.began = time.perf_counter()
+        try:
+            lease = self.pool.lease(use.revision, together=together)
+        except EngineError as error:
+            self._count(use, error)
+            raise
+        use.function = lease.manifest.function
+        lease.instance.invocation.begin(headers)
+        if lease.is_slow:
+            self._step_aside()
+        return lease
+
+    def _ended(self, lease: Lease, use: Use, called: Called[T]) -> Callable[[], CallError | None] | None:
+        """End a call that has come to something; returns what is left to be done."""
+        use.status = called.status
+        lease.goes_on = called.busy is not None
+        self._end(lease, use)
+        return None if called.busy is None else partial(self._settle, lease, called.busy)
+
+    def _end(self, lease: Lease, use: Use, error: BaseException | None = None) -> None:
+        """Note what a call used, and count it; the instance goes back, unless work is left in it."""
+        use.cpu_ns, use.subrequests = lease.used
+        lease.is_slow = use.cpu_ns > SLOW_NS
+        if use.subrequests > lease.manifest.subrequests_max:
+            self.measures.met(use.function, SUBREQUESTS_LIMIT)
+        if isinstance(error, CallError):
+            self._tell(lease.manifest, error, lease.request_id)
+            if isinstance(lease.instance, ConcurrentInstance) and lease.instance.is_dead:
+                lease.be_alone()
+        lease.end(keep=error is None)
+        self._count(use, error)
+
+    def _count(self, use: Use, error: BaseException | None) -> None:
+        if isinstance(error, EngineError | RequestError):
             use.status = status_of(error)
             use.function = use.function or self._function_of(use.revision)
             self.measures.failed(kind_of(error), use.function)
-            raise
-        finally:
-            if use.function:
-                self.measures.answered(use, time.perf_counter() - started)
+        if use.function:
+            self.measures.answered(use, time.perf_counter() - use.began)
 
     def _function_of(self, revision: str | None) -> str:
         """Return the function of a revision that is loaded; "" for any other."""
@@ -244,42 +334,12 @@ class FunctionServer:
 
     def _run(self, request: Request, peer: Peer) -> Answer:
         """Run a scheduled handler, with what it gives to `ctx.waitUntil`: the node wants to know how it all ended."""
-        call = ScheduledCall.read(request.body)
+        scheduled = ScheduledCall.read(request.body)
         self._step_aside()
-        answer = self._answered(request, call.revision, call.head, peer)
-        error = answer.work() if answer.work else None
-        if error is None:
-            return Answer(answer.parts)
-        return Answer((error_bytes(request, _STATUS[error.kind], error.kind, error.message),))
-
-    def _call(
-        self, use: Use, headers: Sequence[bytes], ask: Callable[[Lease], Called[T]]
-    ) -> tuple[T, Callable[[], CallError | None] | None]:
-        with self.pool.lease(use.revision) as lease:
-            instance, manifest = lease.instance, lease.manifest
-            use.function = manifest.function
-            instance.invocation.begin(headers)
-            if lease.is_slow:
-                self._step_aside()
-            try:
-                result, use.status, busy = ask(lease)
-            except CallError as error:
-                self._tell(manifest, error, instance.invocation.request_id)
-                raise
-            finally:
-                self._note(lease, use)
-            if busy is not None:
-                lease.goes_on = True
-                return result, lambda: self._settle(lease, busy)
-        return result, None
-
-    def _note(self, lease: Lease, use: Use) -> None:
-        """Note what a call used."""
-        use.cpu_ns = lease.instance.cpu_ns
-        lease.is_slow = use.cpu_ns > SLOW_NS
-        use.subrequests = lease.instance.invocation.subrequests
-        if use.subrequests > lease.manifest.subrequests_max:
-            self.measures.met(use.function, SUBREQUESTS_LIMIT)
+        ask = partial(self._called_alone, request=request, peer=peer, head=scheduled.head)
+        parts, work = self.call(Use(scheduled.revision), request.headers, ask)
+        error = work() if work else None
+        return Answer(parts) if error is None else _refusal(request, error)
 
     def _stream(
         self, lease: Lease, instance: StreamingInstance, head: bytes, exchange: Exchange
@@ -297,22 +357,37 @@ class FunctionServer:
                 exchange.abort()
         return Called((), exchange.status)
 
-    def _settle(self, lease: Lease, instance: FunctionInstance) -> CallError | None:
-        manifest = lease.manifest
-        use = Use(manifest.revision, manifest.function)
-        before = instance.invocation.subrequests
-        with lease:
-            try:
-                instance.settle(min(manifest.timeout_seconds, WAIT_UNTIL_SECONDS_MAX))
-            except CallError as error:
-                lease.discard()
-                self._tell(manifest, error, instance.invocation.request_id, within="in ctx.waitUntil: ")
-                self.measures.failed(error.kind, manifest.function)
-                return error
-            finally:
-                use.cpu_ns, use.subrequests = instance.cpu_ns, instance.invocation.subrequests - before
-                self.measures.settled(use)
-        return None
+    def _settle(self, lease: Lease, instance: FunctionInstance | ConcurrentInstance) -> CallError | None:
+        """Have an instance do what is left, on this thread."""
+        before = lease.used
+        try:
+            instance.settle(_settling_seconds(lease))
+        except CallError as error:
+            return self._settled(lease, before, error)
+        return self._settled(lease, before)
+
+    def _settle_together(self, lease: Lease, call: OpenCall) -> Answer:
+        """Have a call do what it has left, beside others."""
+        before = lease.used
+        call.extend(_settling_seconds(lease))
+
+        def go_on() -> Answer:
+            self._settled(lease, before, call.take_failure() if call.has_failed else None)
+            return Answer(())
+
+        return go_on() if call.is_over else Answer((), waits=Waits(call, go_on))
+
+    def _settled(self, lease: Lease, before: tuple[int, int], error: CallError | None = None) -> CallError | None:
+        """Note what was used since; returns the error."""
+        use = Use(lease.manifest.revision, lease.manifest.function)
+        use.cpu_ns, use.subrequests = (now - then for now, then in zip(lease.used, before, strict=True))
+        if error is not None:
+            self._tell(lease.manifest, error, lease.request_id, within="in ctx.waitUntil: ")
+            self.measures.failed(error.kind, use.function)
+        lease.goes_on = False
+        lease.end(keep=error is None)
+        self.measures.settled(use)
+        return error
 
     def _tell(self, manifest: FunctionManifest, error: CallError, request_id: str = "", *, within: str = "") -> None:
         text = within + "\n".join(filter(None, (error.message, error.stack.strip("\n"))))
@@ -351,7 +426,9 @@ class FunctionServer:
             fetcher = self._fetcher.of(manifest.function) if manifest.may_fetch else None
             store = self.key_values if manifest.has_kv else None
             kept = FunctionKeyValues(store, manifest.kv_namespace) if store else None
-            surroundings = Surroundings(log, fetcher, kept, before_wait, measure, invocation=invocation)
+            surroundings = Surroundings(
+                log, fetcher, kept, before_wait, measure, invocation=invocation, readiness=self._readiness
+            )
             return code.start(manifest, surroundings)
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
@@ -398,10 +475,23 @@ class FunctionServer:
         return error_bytes(request, 404, FailureKind.UNKNOWN_REVISION, message)
 
 
-def _written(request: Request, reply: Reply) -> tuple[bytes, ...]:
-    if not 200 <= reply.status <= 599:
+def _worked(work: Callable[[], object]) -> Answer:
+    work()
+    return Answer(())
+
+
+def _refusal(request: Request, error: EngineError | RequestError) -> Answer:
+    return Answer((error_bytes(request, status_of(error), kind_of(error), sentence_of(error)),))
+
+
+def _settling_seconds(lease: Lease) -> float:
+    return min(lease.manifest.timeout_seconds, WAIT_UNTIL_SECONDS_MAX)
+
+
+def _written(request: Request, status: int, head: bytes, body: bytes) -> tuple[bytes, ...]:
+    if not 200 <= status <= 599:
         raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
-    return response_parts(request, reply.status, checked_head(reply.head), reply.body)
+    return response_parts(request, status, checked_head(head), body)
 
 
 def kind_of(error: EngineError | RequestError) -> FailureKind:

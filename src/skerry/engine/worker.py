@@ -19,6 +19,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.egress_file import EgressPolicies
@@ -31,10 +32,14 @@ from skerry.engine.leadership import Leadership
 from skerry.engine.log_writer import FunctionLogWriter
 from skerry.engine.loop import Loop
 from skerry.engine.pool import PoolLimits
+from skerry.engine.readiness import Readiness
 from skerry.engine.serving import FunctionServer, WorkerParts
 from skerry.engine.shared_key_values import SharedKeyValues
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import SkerryError
+
+if TYPE_CHECKING:
+    from skerry.engine.open_calls import OpenCall
 
 #: Wasm takes 1.5 MiB of it (`compiled.WASM_STACK_BYTES_MAX`), Python the rest; untouched pages cost nothing.
 THREAD_STACK_BYTES = 4 * 1024 * 1024
@@ -103,10 +108,11 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
         limits = PoolLimits(memory_bytes_max=arguments.memory_bytes_max, threads_max=arguments.threads)
         node = replace(EgressPolicy.parse(arguments.egress_allow), control_plane_ports=frozenset(arguments.closed_port))
         fetcher = Fetcher(EgressPolicies(node, arguments.egress_file).of, ca_file=arguments.egress_ca_file)
-        parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership)
+        readiness: Readiness[OpenCall] = Readiness()
+        parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership, readiness)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         filtered = FilteredServer(server, codec, partial(leadership.hand_over, listens=True))
-        loop = Loop(listener, filtered, leadership)
+        loop = Loop(listener, filtered, leadership, readiness)
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, fetcher, key_values, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):

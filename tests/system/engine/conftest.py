@@ -16,8 +16,9 @@ import pytest
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.fetching import Fetcher, FunctionFetcher
-from skerry.engine.host import Instance, JavaScriptEngine
+from skerry.engine.host import JavaScriptEngine
 from skerry.engine.instances import PooledInstance, Reply, Surroundings
+from skerry.engine.javascript import Instance
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.engine.workers import Workers, WorkerSettings, run_workers
 

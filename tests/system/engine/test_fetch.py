@@ -5,6 +5,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +34,17 @@ class Upstream(http.server.ThreadingHTTPServer):
         self.held = threading.Semaphore(0)
         self.release = threading.Event()
         self.gone = threading.Event()
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator["Upstream"]:
+        with cls() as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            yield server
+            server.release.set()
+            server.shutdown()
+            thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections += 1
@@ -106,13 +118,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with Upstream.running() as server:
         yield server
-        server.release.set()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_response_that_is_handed_on_is_the_upstreams(load: "Loader", upstream: Upstream):
@@ -488,7 +495,7 @@ def test_the_next_piece_of_a_body_is_sent_when_the_last_was_taken(load: "Loader"
     taken: list[int] = []
 
     def take_all() -> None:
-        while function.instance.subrequests.take() is not None:
+        while function.instance.present.subrequests.take() is not None:
             taken.append(1)
 
     function.said.on_line = take_all

@@ -458,7 +458,7 @@ def test_memory_ends_at_its_limit(load: "Loader", body: str):
 def test_a_bundle_that_does_not_load_says_why(
     load: "Loader", bundle: str, message: str | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("skerry.engine.host.LOAD_SECONDS_MAX", 0.3)
+    monkeypatch.setattr("skerry.engine.javascript.LOAD_SECONDS_MAX", 0.3)
     with pytest.raises(LoadError, match=message or "within") as failed:
         load.module(bundle)
     if message and "handler" not in message:
@@ -490,6 +490,32 @@ def test_a_function_that_replaces_the_language_fails_as_others_do(load: "Loader"
 def test_a_bundle_that_replaces_json_while_it_loads_is_refused(load: "Loader"):
     with pytest.raises(LoadError):
         load.module("JSON.stringify = () => 'no JSON'; return {default: {fetch() {}}};")
+
+
+def test_promises_go_on_between_two_timers_that_are_due_at_once(load: "Loader"):
+    function = load.handler(
+        """const seen = [];
+           const first = new Promise((done) => setTimeout(() => { seen.push('timer 1'); done(); }, 5));
+           first.then(() => seen.push('promise'));
+           await new Promise((done) => setTimeout(() => { seen.push('timer 2'); done(); }, 5));
+           return Response.json(seen);"""
+    )
+    assert json.loads(function.call().body) == ["timer 1", "promise", "timer 2"]
+
+
+def test_a_timer_that_was_cleared_keeps_nobody_waiting(load: "Loader"):
+    function = load.handler("const id = setTimeout(() => {}, 1e8); clearTimeout(id); await new Promise(() => {});")
+    with pytest.raises(CallError, match="nothing is left to resolve"):
+        function.call()
+
+
+def test_a_signal_aborts_after_its_time(load: "Loader"):
+    function = load.handler(
+        """const signal = AbortSignal.timeout(5);
+           await new Promise((done) => signal.addEventListener('abort', done));
+           return new Response(signal.reason.name);"""
+    )
+    assert function.call().body == b"TimeoutError"
 
 
 @pytest.mark.parametrize("body", ["for (;;) {}", "throw new Error('x')", "return new Response('fine');"])

@@ -14,7 +14,7 @@ import pytest
 
 from skerry.engine.component import ENGINE_CONTRACT
 from skerry.engine.function_logs import FunctionLogs
-from skerry.engine.host import INSTANCE_BYTES
+from skerry.engine.javascript import INSTANCE_BYTES
 from skerry.engine.manifest import remove_manifest
 from skerry.engine.workers import run_workers
 from skerry.kit import processes
@@ -90,7 +90,7 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
 
         async def have_all_begun() -> bool:
             (statistics,) = await node.workers.statistics()
-            return statistics["instances"] - statistics["instances_idle"] == 100
+            return statistics["requests_running"] == 100
 
         await node.until(have_all_begun)
         assert not any(each.done() for each in waiting)
@@ -100,7 +100,8 @@ async def test_a_hundred_requests_wait_on_timers_at_once_beside_short_and_loopin
         assert (await ask(node, "go-1")).body == b"gone"
         assert {each.result().body for each in waiting} == {b"waited"}
     (statistics,) = await node.workers.statistics()
-    assert statistics["handovers_total"] >= 100
+    assert statistics["instances"] < 50, "requests that wait have an instance each"
+    assert statistics["threads"] < 50, "requests that wait hold a thread each"
 
 
 async def test_a_function_that_needs_more_than_a_workers_memory_is_ended_and_no_other_refused(
@@ -234,6 +235,36 @@ async def test_over_its_concurrency_a_function_is_429_and_says_when_to_try_again
     refused = next(answer for answer in answers if answer.status == 429)
     assert (refused.header("x-skerry-error"), refused.header("retry-after")) == ("concurrency", "1")
     assert "1 in one worker (runtime.limits.concurrency)" in json.loads(refused.body)["message"]
+
+
+async def test_a_function_that_computes_long_before_it_fetches_is_answered_though_nobody_else_asks(node: "Node"):
+    burn = "for (const end = Date.now() + 10; Date.now() < end;);"  # so that it is called beside the event loop
+    node.deploy("busy-1", f"{burn} return new Response(await fetch('http://127.0.0.1:9/').catch((e) => e.message));")
+    for _ in range(3):
+        assert b"127.0.0.1" in (await ask(node, "busy-1")).body
+
+
+async def test_after_a_request_that_ended_its_instance_none_share_one_for_a_while(node: "Node"):
+    bad = "if (request.method === 'DELETE') for (;;);"
+    wait = "while (await env.KV.get('go') === null) await new Promise((done) => setTimeout(done, 20));"
+    node.deploy("mixed-1", f"{bad} {wait} return new Response('waited');", cpu_seconds_max=0.2)
+    assert (await ask(node, "mixed-1", method="DELETE")).header("x-skerry-error") == "cpu-time"
+
+    async def running() -> dict[str, int]:
+        _, told = await node.workers.by_function(0)
+        present: dict[str, int] = told["mixed"]["present"]
+        return present
+
+    async def three_wait() -> bool:
+        return (await running())["running"] == 3
+
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(node.request, "mixed-1") for _ in range(3)]
+        await node.until(three_wait)
+        assert (await running())["instances"] == 3
+        node.deploy("mixed-2", "await env.KV.put('go', ''); return new Response('gone');")
+        assert (await ask(node, "mixed-2")).body == b"gone"
+        assert {each.result().body for each in waiting} == {b"waited"}
 
 
 async def test_binary_bodies_cookies_and_head_requests_pass_the_wire(node: "Node"):

@@ -1,9 +1,9 @@
-from skerry.engine.fetching import EventKind, Subrequests
+from skerry.engine.fetching import EventKind, ThreadSubrequests
 
 
 def test_many_that_nobody_waits_for_are_ended_at_once():
     """Where the end of each looked at all others, this took the worker minutes."""
-    subrequests = Subrequests(None)
+    subrequests = ThreadSubrequests(None)
     for _ in range(100_000):
         subrequests.start(b"GET\nhttp://a.test/", b"")
     subrequests.end()
@@ -11,7 +11,7 @@ def test_many_that_nobody_waits_for_are_ended_at_once():
 
 
 def test_a_subrequest_has_one_event_at_most():
-    subrequests = Subrequests(None)
+    subrequests = ThreadSubrequests(None)
     number = subrequests.start(b"GET\nhttp://a.test/", b"")
     for _ in range(10):
         subrequests.read(number)
@@ -19,7 +19,7 @@ def test_a_subrequest_has_one_event_at_most():
 
 
 def test_to_read_one_that_is_over_is_an_error_that_is_told():
-    subrequests = Subrequests(None)
+    subrequests = ThreadSubrequests(None)
     number = subrequests.start(b"GET\nhttp://a.test/", b"")
     subrequests.cancel(number)
     subrequests.read(number)

@@ -16,6 +16,7 @@ from skerry.engine.exchange import Peer
 from skerry.engine.http1 import Request, RequestError, RequestReader, error_bytes, response_bytes, response_parts
 from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
+from skerry.engine.readiness import Readiness
 from skerry.engine.serving import Answer
 
 SECONDS_MAX = 60
@@ -51,9 +52,10 @@ class Server:
             raise ZeroDivisionError
         return Answer(response_parts(request, 200, b"", body), self._work if target == b"/work" else None)
 
-    def _work(self) -> None:
+    def _work(self) -> Answer:
         self.worked.set()
         assert self.released.wait(SECONDS_MAX)
+        return Answer(())
 
     def refuse(self, error: RequestError) -> bytes:
         return error_bytes(None, error.status, error.kind, error.message)
@@ -70,7 +72,7 @@ class Running:
         self.leadership = Leadership(threads_max=threads_max)
         self.server = Server(self.leadership)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.loop = Loop(self.listener, self.server, self.leadership)
+        self.loop = Loop(self.listener, self.server, self.leadership, Readiness())
         self.clients: list[socket.socket] = []
 
     def connect(self) -> socket.socket:

@@ -18,7 +18,7 @@ from wasmtime import Store
 from skerry.engine.call_time import CallTime
 from skerry.engine.components.values import CrossingError
 from skerry.engine.errors import CallError
-from skerry.engine.fetching import Event, Subrequests
+from skerry.engine.fetching import Event, ThreadSubrequests
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
 from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
@@ -139,7 +139,7 @@ class Guest:
         self.time = CallTime(EpochInterruption(self.store), self)
         self.has_exited = False
         self.before_poll: Callable[[], None] = _do_nothing
-        self.subrequests = Subrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
+        self.subrequests = ThreadSubrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
         self._manifest = manifest
         self.takers: dict[int, Callable[[Event], None]] = {}
         self.passing_body: BodySource | None = None

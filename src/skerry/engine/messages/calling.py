@@ -12,8 +12,8 @@ import re
 import orjson
 
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError
-from skerry.engine.host import Instance as JavaScriptInstance
 from skerry.engine.instances import ProgramInstance, RevisionInstance, StreamingInstance
+from skerry.engine.javascript import Instance as JavaScriptInstance
 from skerry.engine.messages.frames import failure
 
 _HEAD = b"POST\nhttp://function/\ncontent-type\napplication/json"

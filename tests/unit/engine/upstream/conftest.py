@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skerry.engine.egress import EgressPolicy
-from skerry.engine.fetching import Event, EventKind, Fetcher, Subrequests
+from skerry.engine.fetching import Event, EventKind, Fetcher, ThreadSubrequests
 
 SECONDS_MAX = 60.0
 
@@ -109,7 +109,7 @@ class Function:
     """What a function would do, from outside."""
 
     def __init__(self, fetcher: Fetcher, name: str = "f") -> None:
-        self.subrequests = Subrequests(fetcher.of(name))
+        self.subrequests = ThreadSubrequests(fetcher.of(name))
 
     def start(self, url: str, body: bytes = b"", method: str = "", *headers: str) -> int:
         lines = [method or ("POST" if body else "GET"), url, *headers]
