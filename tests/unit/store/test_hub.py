@@ -32,6 +32,10 @@ class LateDriver(MemoryDriver):
         return batch
 
 
+#: Of the event loop, within which what reads from memory has been done.
+TURNS = 20
+
+
 class CountingDriver(MemoryDriver):
     """Counts the event reads, and those of single objects."""
 
@@ -203,7 +207,8 @@ async def test_what_a_commit_brought_is_handed_out_without_a_read() -> None:
     driver = CountingDriver()
     async with open_log(driver, SETTINGS) as log, log.watch("secrets", after_revision=0) as watch:
         assert await events_until(watch, await put(log, 1)) == [1]
-        await asyncio.sleep(0)  # what joining had the log look for
+        for _ in range(TURNS):  # what joining had the log look for
+            await asyncio.sleep(0)
         reads = driver.reads
         for revision in range(2, 8):
             await put(log, 1)
