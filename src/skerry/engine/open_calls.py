@@ -222,8 +222,10 @@ class OpenCall:
     def park(self) -> None:
         """Have it looked at when it is time; the event loop goes on with it."""
         self._looked_at_by = self.until
-        if self._readiness is not None:
+        if self._readiness is not None and not self.is_over:
             self._readiness.park(self)
+            if self.is_over:  # another thread has ended it meanwhile
+                self._readiness.unpark(self)
 
     def close(self) -> None:
         """End what it has started and not received."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,6 +254,16 @@ def test_work_after_the_answer_goes_on_beside_other_requests(together: Together,
     left.extend(30)
     together.until_due(left)
     assert together.said == [("left", "is done")]
+
+
+def test_a_call_whose_work_is_done_with_its_answer_is_kept_by_nobody(together: Together):
+    instance = together.load(handler("ctx.waitUntil(Promise.resolve()); return new Response('a');"))
+    call = together.begin(instance, "a")
+    assert (result(call).body, call.is_over) == (b"a", True)
+    call.extend(30)
+    ended = weakref.ref(call)
+    del call
+    assert ended() is None
 
 
 def test_a_bundle_may_set_timers_while_it_loads_and_they_never_fire(together: Together):
