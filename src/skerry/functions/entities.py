@@ -60,7 +60,7 @@ class Function:
         schema: of its input and output.
         secrets: names of the secrets that each run is given.
         services: names of the service instances whose bindings each run is given.
-        timeout_seconds: how long one run may take; 0 for as long as the system allows.
+        timeout_seconds: how long one run may take from when its function begins; 0 for as long as the system allows.
     """
 
     name: str
@@ -88,7 +88,8 @@ class FunctionExecution:
         secrets: names of the secrets to inject; of one key in two of them the later one's value counts.
         services: names of the service instances whose bindings are injected.
         cookie: the caller's credential, handed to the injectors as it came.
-        timeout_seconds: how long the function may take; 0 for as long as the driver allows.
+        timeout_seconds: how long the function may take from when it begins; 0 for as long as the driver allows. A wait
+            for its turn or for an instance to start is no part of that.
     """
 
     context: Context = field(default_factory=dict)

@@ -3,10 +3,17 @@
 Source: Dispatch's Context, Message, Runnable and Middleware.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+import datetime as dt
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeAlias
+
+from skerry.kit.clock import from_rfc3339, rfc3339
+from skerry.kit.deadlines import Limit
 
 #: What a function is told beside its payload, by the keys below. JSON, but for what middleware adds for middleware.
 Context: TypeAlias = dict[str, Any]
@@ -86,10 +93,24 @@ class CallStart:
     Attributes:
         waited_seconds: for its turn.
         cold_starts: instances that were started for it.
+        limit: ends the call when its time is up; None where it has as much as it takes.
+        held_up_seconds: for its turn, and for an instance to start: no part of its time.
     """
 
     waited_seconds: float = 0.0
     cold_starts: int = 0
+    limit: Limit | None = None
+    held_up_seconds: float = 0.0
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Let none of the call's time go by while the block runs: its function has not begun."""
+        since_seconds = time.monotonic()
+        try:
+            with self.limit.still() if self.limit else nullcontext():
+                yield
+        finally:
+            self.held_up_seconds += time.monotonic() - since_seconds
 
 
 def start_of(context: Context) -> CallStart:
@@ -101,8 +122,23 @@ def start_of(context: Context) -> CallStart:
 
 
 def told(context: Context) -> Context:
-    """Give what a function is told of a context: all but its logs and its start, which are of this side."""
-    return {key: value for key, value in context.items() if key not in _OURS}
+    """Give what a function is told of a context: all but its logs and its start, which are of this side.
+
+    Its deadline is as much later as the call was held up by now.
+    """
+    of_function = {key: value for key, value in context.items() if key not in _OURS}
+    start = context.get(START_KEY)
+    if isinstance(start, CallStart) and start.held_up_seconds and DEADLINE_KEY in context:
+        of_function[DEADLINE_KEY] = _later(context[DEADLINE_KEY], start.held_up_seconds)
+    return of_function
+
+
+def _later(moment: Any, seconds: float) -> Any:
+    """Return a moment, as RFC 3339, some time later; what is none stays as whoever made the context gave it."""
+    try:
+        return rfc3339(from_rfc3339(moment) + dt.timedelta(seconds=math.ceil(seconds)))
+    except (TypeError, ValueError):
+        return moment
 
 
 def compose(*middlewares: Middleware) -> Middleware:

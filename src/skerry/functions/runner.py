@@ -10,7 +10,7 @@ from skerry.functions.drivers import FaaSDriver
 from skerry.functions.entities import FunctionExecution
 from skerry.functions.errors import TIMED_OUT, FunctionError
 from skerry.functions.injection import SecretInjector, ServiceInjector, secret_injector, service_injector
-from skerry.functions.messages import Context, Middleware, Runnable, compose
+from skerry.functions.messages import Context, Middleware, Runnable, compose, start_of
 from skerry.functions.validation import JsonSchemaValidator, Validator
 from skerry.kit.deadlines import within
 
@@ -81,7 +81,7 @@ class Runner:
 
 
 def _within(seconds: float) -> Middleware:
-    """End a call that takes longer, whatever its driver does about time."""
+    """End a call that takes longer, whatever its driver does about time but telling when it is held up."""
 
     def limited(runnable: Runnable) -> Runnable:
         if not seconds:
@@ -90,6 +90,8 @@ def _within(seconds: float) -> Middleware:
         async def run(context: Context, payload: Any) -> Any:
             try:
                 with within(seconds) as limit:
+                    start = start_of(context)
+                    start.limit, start.held_up_seconds = limit, 0.0
                     return await runnable(context, payload)
             except TimeoutError as error:
                 if not limit.expired():

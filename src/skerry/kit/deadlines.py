@@ -7,11 +7,15 @@ It does what `asyncio.timeout` does (cancels the block's task, and raises Timeou
 but to within `TICK_SECONDS`, with one timer of the event loop for all limits. A timer for each of them, set and taken
 back, would cost a short request as much as its JSON.
 
+A limit can stand still for a while (`still`), where the time of a wait is not that of the work.
+
 Invariant: a limit never ends early, and late by no more than a tick, as far as the loop is on time.
 """
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -77,9 +81,11 @@ def _wheel_of(loop: asyncio.AbstractEventLoop) -> _Wheel:
 class Limit:
     """A time limit on a block; made by `within`."""
 
-    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_tick", "_wheel")
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_tick", "_until_seconds", "_wheel")
 
     _task: asyncio.Task[object]
+    _tick: int
+    _until_seconds: float
     _wheel: _Wheel
 
     def __init__(self, seconds: float) -> None:
@@ -95,6 +101,23 @@ class Limit:
         self._expired = True
         self._task.cancel()
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let no time go by for this limit while the block runs, which is within the limit's own."""
+        if self._expired:
+            yield
+            return
+        self._wheel.remove(self, self._tick)
+        left_seconds = max(self._until_seconds - self._wheel.loop.time(), 0.0)
+        try:
+            yield
+        finally:
+            self._begin(left_seconds)
+
+    def _begin(self, seconds: float) -> None:
+        self._until_seconds = self._wheel.loop.time() + seconds
+        self._tick = self._wheel.add(self, seconds)
+
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
@@ -102,7 +125,7 @@ class Limit:
         self._task = task
         self._cancelling = task.cancelling()
         self._wheel = _wheel_of(task.get_loop())
-        self._tick = self._wheel.add(self, self._seconds)
+        self._begin(self._seconds)
         return self
 
     def __exit__(

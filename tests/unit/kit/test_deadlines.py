@@ -67,3 +67,21 @@ def test_each_event_loop_has_limits_of_its_own():
         return False
 
     assert [asyncio.run(too_long()) for _ in range(2)] == [True, True]
+
+
+async def test_no_time_of_a_limit_goes_by_while_it_stands_still():
+    with within(5 * TICK_SECONDS) as limit:
+        with limit.still(), pytest.raises(TimeoutError), within(10 * TICK_SECONDS):
+            await asyncio.Event().wait()
+        assert not limit.expired()
+
+
+async def test_a_limit_that_stood_still_ends_when_the_rest_of_its_time_is_up():
+    async def wait() -> None:
+        with within(TICK_SECONDS) as limit:
+            with limit.still():
+                await asyncio.sleep(0)
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await wait()

@@ -177,7 +177,10 @@ class DockerDriver:
                 self._addresses.pop(faas_id, None)  # it may be elsewhere when it is back
             if not isinstance(error.__cause__, httpx.ConnectError):
                 raise
-        return await call(self._client, f"{await self._started(faas_id, start_of(message.context))}/", message)
+        start = start_of(message.context)
+        with start.held_up():
+            address = await self._started(faas_id, start)
+        return await call(self._client, f"{address}/", message)
 
     async def _started(self, faas_id: str, start: CallStart) -> str:
         """Return where a deployment is called, after starting its container if it has ended."""

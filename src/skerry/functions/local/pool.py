@@ -151,19 +151,19 @@ class InstancePool:
         waiting = len(self._runs) - self._settings.processes_max
         if waiting >= self._settings.waiting_max:
             raise TooManyRuns(f"{waiting} runs of this function wait already, and more may not")
-        start, message = start_of(context), Message(told(context), payload)
+        start = start_of(context)
         self._runs.begin()
         try:
-            return await self._answered(message, logs_of(context), start)
+            return await self._answered(context, payload, start)
         finally:
             self._runs.end()
 
-    async def _answered(self, message: Message, logs: Logs, start: CallStart) -> object:
-        was_withdrawn = False
+    async def _answered(self, context: Context, payload: object, start: CallStart) -> object:
+        logs, was_withdrawn = logs_of(context), False
         while True:
             use = await self._turn(start, is_first=was_withdrawn) or await self._start_for(start)
             try:
-                answer = await self._call(use, message, logs, start)
+                answer = await self._call(use, Message(told(context), payload), logs, start)
             except NotBegun:
                 was_withdrawn = True
                 continue
@@ -185,7 +185,8 @@ class InstancePool:
         self._hand_out()
         since_seconds = time.monotonic()
         try:
-            return await turn
+            with start.held_up():
+                return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 await self._leave(turn.result())
@@ -229,7 +230,8 @@ class InstancePool:
     async def _start_for(self, start: CallStart) -> _Use:
         start.cold_starts += 1
         try:
-            instance = await self._start()
+            with start.held_up():
+                instance = await self._start()
             use = self._busy[instance] = _Use(instance, calls=1)
         finally:
             self._starting -= 1

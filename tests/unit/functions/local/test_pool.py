@@ -1,16 +1,21 @@
 """Which instance a run goes to: few where calls are short, one each where they are not."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from skerry.functions.drivers import NoopDriver
+from skerry.functions.entities import FunctionExecution
+from skerry.functions.errors import FunctionError
 from skerry.functions.local.message_queue import NotBegun
 from skerry.functions.local.pool import InstancePool, PoolSettings, TooManyRuns
 from skerry.functions.local.warm import WarmInstances, WarmSettings
-from skerry.functions.messages import SECONDS_KEY, Logs, Message
+from skerry.functions.messages import SECONDS_KEY, Context, Logs, Message, Runnable
+from skerry.functions.runner import Runner
+from skerry.kit.deadlines import within
 
 SECONDS_MAX = 60.0
 
@@ -25,6 +30,7 @@ class Instance:
     is_process: bool = True
     is_alive: bool = True
     began: list[object] = field(default_factory=list)
+    contexts: list[Context] = field(default_factory=list)
     _calls: list[asyncio.Future[None]] = field(default_factory=list)
 
     async def call(self, message: Message, logs: Logs) -> Message:  # noqa: ARG002 - `FunctionInstance`
@@ -35,6 +41,7 @@ class Instance:
         try:
             await turn
             self.began.append(message.payload)
+            self.contexts.append(message.context)
             await (self.go_on.wait() if message.payload == "stay" else asyncio.sleep(0))
         except asyncio.CancelledError:
             self.is_alive = not turn.done()
@@ -70,11 +77,16 @@ class Made:
         return {await task for task in [self.run() for _ in range(count)]}
 
 
-def made(took_seconds: float, **settings: int) -> Made:
+async def at_once() -> None:
+    """Take no time to start."""
+
+
+def made(took_seconds: float, start_after: Callable[[], Awaitable[None]] = at_once, **settings: int) -> Made:
     instances: list[Instance] = []
     go_on = asyncio.Event()
 
     async def start() -> Instance:
+        await start_after()
         instances.append(Instance(took_seconds, go_on))
         return instances[-1]
 
@@ -166,3 +178,44 @@ async def test_runs_over_those_that_may_wait_are_refused_however_short_calls_are
     pool.go_on.set()
     for run in runs:
         await run
+
+
+class Pooled(NoopDriver):
+    """A driver whose only deployment is a pool."""
+
+    def __init__(self, pool: InstancePool) -> None:
+        self.pool = pool
+
+    def get_runnable(self, execution: FunctionExecution) -> Runnable:  # noqa: ARG002
+        return self.pool.run
+
+
+async def a_while() -> None:
+    """Wait for longer than `SHORT` calls may take."""
+    with pytest.raises(TimeoutError), within(1.2 * SHORT.timeout_seconds):
+        await asyncio.Event().wait()
+
+
+SHORT = FunctionExecution(timeout_seconds=0.25)
+
+
+async def test_the_time_of_a_run_begins_when_its_wait_for_an_instance_is_over() -> None:
+    pool = made(0.01, processes_max=1)
+    first = pool.run("stay")
+    await until(lambda: bool(pool.instances) and pool.instances[0].began == ["stay"])
+    execution = replace(SHORT, context={"deadline": "2026-01-01T00:00:00Z"})
+    second = asyncio.ensure_future(Runner(Pooled(pool.pool)).run(execution, "short"))
+    await a_while()
+    pool.go_on.set()
+    assert await second is await first
+    assert pool.instances[0].contexts[-1]["deadline"] == "2026-01-01T00:00:01Z"
+
+
+async def test_the_time_of_a_run_begins_when_its_instance_has_started() -> None:
+    pool = made(0.01, start_after=a_while)
+    assert await Runner(Pooled(pool.pool)).run(SHORT, "short") is pool.instances[0]
+
+
+async def test_a_run_that_takes_longer_than_its_time_once_it_has_begun_is_ended() -> None:
+    with pytest.raises(FunctionError, match="exceeded the timeout"):
+        await Runner(Pooled(made(0.01).pool)).run(SHORT, "stay")
