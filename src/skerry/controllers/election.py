@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from skerry.api.coordination_v1 import Lease, LeaseSpec, micro_time
 from skerry.api.errors import AlreadyExists, ApiError
@@ -23,7 +24,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.logs import get_logger
-from skerry.kit.tasks import Wakeup, background
+from skerry.kit.tasks import TurnCancelledError, Wakeup, background, whole_turn
 
 log = get_logger(__name__)
 
@@ -76,11 +77,15 @@ class Election:
         self._seen = ("", 0.0)
 
     async def run(self, lead: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-        """Enter `lead` whenever this replica leads, leave it when it does no more; for ever."""
+        """Enter `lead` whenever this replica leads, leave it when it does no more; for ever.
+
+        A TaskGroup raises a failure alone where its task was cancelled besides, so what serves has a task of its own:
+        whoever is told to stop as the lease is lost stops.
+        """
         try:
             while True:
                 if await self.attempt():
-                    await self._serve(lead)
+                    await whole_turn(partial(self._serve, lead))
                 await Wakeup().wait(self._settings.retry_seconds)
         finally:
             await self._release()
@@ -101,8 +106,8 @@ class Election:
         """
         try:
             with within(self._settings.renew_seconds if seconds_max is None else seconds_max):
-                return await self._attempt()
-        except (ApiError, TimeoutError) as error:
+                return await whole_turn(self._attempt)
+        except (ApiError, TimeoutError, TurnCancelledError) as error:
             log.warning("the lease can't be asked for", lease=self._name, reason=str(error))
             return False
 

@@ -122,8 +122,8 @@ class Loops:
             task.cancel()
 
 
-async def _run(loop: Callable[[], Awaitable[None]]) -> None:
-    await loop()
+async def _run(loop: Callable[[], Awaitable[T]]) -> T:
+    return await loop()
 
 
 async def keep_running(
@@ -149,7 +149,7 @@ async def keep_running(
     backoff = backoff or Backoff()
     while True:
         try:
-            await _whole(turn)
+            await whole_turn(turn)
         except Exception as error:  # noqa: BLE001 - a task's edge
             delay = backoff.next_seconds()
             _tell_failure(error, delay, task=name)
@@ -162,12 +162,15 @@ async def keep_running(
         await wakeup.wait(resync_seconds() if callable(resync_seconds) else resync_seconds)
 
 
-async def _whole(turn: Callable[[], Awaitable[None]]) -> None:
+async def whole_turn(turn: Callable[[], Awaitable[T]]) -> T:
     """Have a turn in a task of its own, so that the loop ends when it is cancelled, whatever the turn makes of that.
 
     What is raised within a turn as it is being cancelled would be taken for its failure, and tried again for ever. And
     a TaskGroup of 3.11 that failed leaves its task marked as being cancelled, in which a time limit of asyncio ends as
     a cancellation that nobody asked for (CPython issue 102780, before 3.11.3): it would end the loop.
+
+    Returns:
+        What the turn returns.
 
     Raises:
         TurnCancelledError: the turn was cancelled, and the loop was not.
@@ -176,7 +179,7 @@ async def _whole(turn: Callable[[], Awaitable[None]]) -> None:
     assert loop is not None  # noqa: S101 - a coroutine runs in a task
     asked = loop.cancelling()
     try:
-        await asyncio.get_running_loop().create_task(_run(turn), name=loop.get_name())
+        return await asyncio.get_running_loop().create_task(_run(turn), name=loop.get_name())
     except asyncio.CancelledError as error:
         if loop.cancelling() == asked:
             raise TurnCancelledError("the turn was cancelled, and nobody asked for that") from error
@@ -242,7 +245,7 @@ class KeyedWorkers(Generic[K]):
                     delay = backoff.next_seconds()
                     _tell_failure(error, delay, task=self._name, key=str(key))
                     await asyncio.sleep(delay)
-                    turn = partial(_whole, partial(self._turn, key))
+                    turn = partial(whole_turn, partial(self._turn, key))
                     continue
                 if self._stopped or not self._again[key]:
                     return

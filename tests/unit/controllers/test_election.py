@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from skerry.api.coordination_v1 import Lease
+from skerry.api.errors import ServiceUnavailable
 from skerry.client.client import Client
+from skerry.client.transport import Transport
 from skerry.controllers.election import NAMESPACE, Election, ElectionSettings
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import ConfigurationError
 from skerry.testing.clock import FakeClock
 from skerry.testing.control_plane import memory_control_plane
+
+#: Long before a cancellation is asked for again.
+ENDS_SECONDS_MAX = 20.0
 
 
 @pytest.fixture
@@ -88,6 +94,40 @@ class Duties:
             self.ended.set()
 
 
+class Unhurried(Duties):
+    """Duties that go on ending until they are told to stop once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ending = asyncio.Event()
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[None]:
+        async with super().__call__():
+            try:
+                yield
+            finally:
+                self.ending.set()
+                await asyncio.Event().wait()
+
+
+class Misreading(Client):
+    """A client that takes a cancellation of its first words for a failure of the API."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport)
+        self.asked = asyncio.Event()
+
+    async def find(self, *_: Any, **__: Any) -> Any:
+        if self.asked.is_set():
+            return None
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise ServiceUnavailable("the connection was cut") from error
+
+
 QUICK = ElectionSettings(lease_seconds=60.0, renew_seconds=59.0, retry_seconds=0.01)
 
 
@@ -120,6 +160,31 @@ async def test_who_cannot_renew_ends_its_duties_before_another_may_lead(client: 
         await duties.ended.wait()
         leading.cancel()
     assert (await lease_of(client)).spec.holder_identity == "robber"
+
+
+async def test_who_is_told_to_stop_as_the_lease_is_lost_stops(client: Client):
+    duties = Unhurried()
+    settings = ElectionSettings(lease_seconds=60.0, renew_seconds=0.2, retry_seconds=0.01)
+    leading = asyncio.ensure_future(Election(client, "test", "robbed", SystemClock(), settings).run(duties))
+    await duties.begun.wait()
+
+    def rob(lease: Lease) -> None:
+        lease.spec.holder_identity = "robber"
+
+    await client.change(await lease_of(client), rob)
+    await duties.ending.wait()
+    leading.cancel()
+    done, _ = await asyncio.wait([leading], timeout=ENDS_SECONDS_MAX)
+    assert done
+
+
+async def test_who_is_told_to_stop_stops_whatever_its_client_makes_of_that(client: Client):
+    misreading = Misreading(client.transport)
+    waiting = asyncio.ensure_future(Election(misreading, "test", "stopped", SystemClock(), QUICK).run(Duties()))
+    await misreading.asked.wait()
+    waiting.cancel()
+    done, _ = await asyncio.wait([waiting], timeout=ENDS_SECONDS_MAX)
+    assert done
 
 
 @pytest.mark.parametrize("times", [(15, 15, 2), (15, 10, 10), (15, 10, 0)])
