@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from skerry.artifacts.errors import BuilderError
-from skerry.kit.killing import kill_group
+from skerry.kit.killing import kill_group, started_group
 
 SCRIPT = Path(__file__).with_name("bundle.mjs")
 
@@ -134,7 +134,7 @@ class _Bundler:
         return self._process is not None and self._process.returncode is None
 
     async def do(self, job: Job) -> dict[str, Any]:
-        process = self._process = self._process or await self._start()
+        process = self._process = self._process or await started_group("bundler", self._start())
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - as _start has it
         self.jobs += 1
         words = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.artifacts.errors import BuilderError
-from skerry.kit.killing import kill_group
+from skerry.kit.killing import kill_group, started_group
 
 #: What is kept of a tool's standard error, for the log; the rest is read and dropped.
 ERROR_OUTPUT_BYTES = 16 * 1024
@@ -44,13 +44,7 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
         BuilderError: it could not start, failed, took too long or printed too much.
     """
     name = Path(tool.arguments[0]).name
-    starting = asyncio.get_running_loop().create_task(_start(tool, has_input=bool(given)))
-    try:
-        process = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(BuilderError):
-            await kill_group(await starting, name)  # it runs before asyncio says so, and may have children by now
-        raise
+    process = await started_group(name, _start(tool, has_input=bool(given)))
     try:
         async with asyncio.timeout(tool.seconds_max):
             output, complaint = await _talk(process, given, tool.output_bytes_max + 1)

@@ -35,7 +35,7 @@ from skerry.gateway.filter_slots import FilterContent
 from skerry.gateway.trial import REASON_CHARACTERS_MAX, TRIAL_SECONDS_MAX, TRIALS, reason_in
 from skerry.gateway.verdicts import PASSED, Verdicts
 from skerry.kit.deadlines import within
-from skerry.kit.killing import kill_group
+from skerry.kit.killing import kill_group, started_group
 from skerry.kit.processes import bound_to_this
 
 #: What Envoy's ABI is for which modules may be built: its own, and the minor version before, for which Envoy vouches
@@ -45,6 +45,7 @@ ABI_VERSION = (0, 2)
 OUTPUT_BYTES_MAX = 64 * 1024
 
 _NAME = "trial"
+_PROCESS = "filter-trial"
 _ABI_LINE = re.compile(r"Dynamic module ABI version (.*) (?:matched|is deprecated)")
 _ABI_FORM = re.compile(r"v(\d{1,9})\.(\d{1,9})\.\d{1,9}")
 _IN_ORDER = re.compile(r"^configuration '.*' OK\s*$", re.MULTILINE)
@@ -122,7 +123,7 @@ def _abi_problem(version: str) -> str:
 
 async def _validated(bootstrap: Path) -> tuple[int | None, str]:
     """Run an Envoy that only looks at its configuration; return its exit code, None for too late, and its words."""
-    process = await asyncio.create_subprocess_exec(
+    starting = asyncio.create_subprocess_exec(
         *bound_to_this(),
         str(find_envoy()),
         *("--mode", "validate", "--config-path", str(bootstrap), "--log-level", "info"),
@@ -132,6 +133,7 @@ async def _validated(bootstrap: Path) -> tuple[int | None, str]:
         start_new_session=True,  # a process group of its own, so that its children end with it
         env={**os.environ, "LD_BIND_NOW": "1"},  # noqa: TID251 - handed on as the real Envoy has it, not read
     )
+    process = await started_group(_PROCESS, starting)
     try:
         with within(TRIAL_SECONDS_MAX):
             words = await _beginning(process.stdout)
@@ -139,7 +141,7 @@ async def _validated(bootstrap: Path) -> tuple[int | None, str]:
     except TimeoutError:
         return None, ""
     finally:
-        await kill_group(process, "filter-trial")
+        await kill_group(process, _PROCESS)
 
 
 async def _beginning(stream: asyncio.StreamReader | None) -> bytes:

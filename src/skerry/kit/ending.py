@@ -1,7 +1,8 @@
 """Ends that come: tasks that are cancelled end, and what tidies up is not cut short by that.
 
-Owns how tasks are ended (`ended`), how something is tidied up (`to_its_end`), and what can be said of a process that
-does not come to its end (`still_running`). Does not own what the tasks do.
+Owns how tasks are ended (`ended`), how something is tidied up (`to_its_end`) or started so that nothing of it is left
+where its caller is cancelled (`begun`), and what can be said of a process that does not come to its end
+(`still_running`). Does not own what the tasks do.
 
 Invariant: neither waits for ever without telling for whom. A cancellation is asked for once and can get lost in the
 task: a library that cancels by itself takes it for its own, or a failure is raised in its place. So it is asked for
@@ -11,11 +12,11 @@ again.
 import asyncio
 import sys
 import threading
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from skerry.kit.logs import get_logger
 
@@ -23,8 +24,12 @@ log = get_logger(__name__)
 
 #: A cancelled task that tidies up for longer than this is told of, and cancelled again: longer than anything drains.
 CANCEL_AGAIN_SECONDS = 45.0
+#: How long it may take until what was begun for a caller that is cancelled is there, and undone.
+UNDONE_SECONDS_MAX = 40.0
 #: Tasks and threads that are told of; who waits for them is among the others.
 TOLD_MAX = 40
+
+T = TypeVar("T")
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -66,6 +71,30 @@ async def to_its_end(name: str, work: Coroutine[Any, Any, None], *, seconds_max:
         task.result()
     if cancellation is not None:
         raise cancellation
+
+
+async def begun(name: str, begin: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[None]]) -> T:
+    """Begin something; where the caller is cancelled meanwhile, that waits until it has begun, and is undone.
+
+    What is cancelled as it begins may be there without anybody who knows it: a process, a connection.
+
+    Args:
+        name: for the log, and of the task.
+        begin: takes a moment, and returns what it began.
+        undo: ends that.
+    """
+    beginning = asyncio.get_running_loop().create_task(begin, name=name)
+    try:
+        return await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        await to_its_end(f"undo:{name}", _undone(beginning, undo), seconds_max=UNDONE_SECONDS_MAX)
+        raise
+
+
+async def _undone(beginning: asyncio.Task[T], undo: Callable[[T], Awaitable[None]]) -> None:
+    await asyncio.wait([beginning])
+    if not beginning.cancelled() and beginning.exception() is None:
+        await undo(beginning.result())
 
 
 def still_running(loop: asyncio.AbstractEventLoop) -> list[str]:

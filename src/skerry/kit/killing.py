@@ -1,15 +1,19 @@
 """Killing a process with all that it started, and waiting for its end no longer than that takes.
 
-Owns the signal and the limit. Does not own when a process is killed, nor what it may do before (`processes`).
+Owns the signal, the limit, and that a process whose start is cancelled ends (`started_group`). Does not own when a
+process is killed otherwise, nor what it may do before (`processes`).
 """
 
 import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
 
 from skerry.kit.deadlines import within
-from skerry.kit.ending import to_its_end
+from skerry.kit.ending import begun, to_its_end
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
@@ -17,6 +21,20 @@ log = get_logger(__name__)
 #: How long the kernel may take to end a process.
 KILLED_SECONDS_MAX = 10.0
 _READ_BYTES = 64 * 1024
+
+
+async def started_group(
+    name: str, start: Coroutine[Any, Any, asyncio.subprocess.Process]
+) -> asyncio.subprocess.Process:
+    """Start a process that leads a group; where the caller is cancelled meanwhile, the group is killed and has ended.
+
+    A process runs before asyncio says so, and may have started others by then, of which asyncio would end none.
+
+    Args:
+        name: for the log.
+        start: starts it, with `start_new_session`.
+    """
+    return await begun(f"start:{name}", start, partial(kill_group, name=name))
 
 
 async def kill_group(process: asyncio.subprocess.Process, name: str) -> None:

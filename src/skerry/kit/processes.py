@@ -24,7 +24,7 @@ from skerry.kit import bound_exec
 from skerry.kit.backoff import Backoff
 from skerry.kit.deadlines import within
 from skerry.kit.ending import to_its_end
-from skerry.kit.killing import KILLED_SECONDS_MAX, killed
+from skerry.kit.killing import KILLED_SECONDS_MAX, killed, started_group
 from skerry.kit.logs import get_logger, pass_on
 from skerry.kit.tasks import background
 
@@ -154,7 +154,7 @@ class Supervised:
         command = self._command
         output = command.output.open("ab") if command.output else None
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            starting = asyncio.create_subprocess_exec(
                 *bound_to_this(command.bounds),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -165,6 +165,7 @@ class Supervised:
                 start_new_session=True,  # Ctrl-C is for the parent, which ends its children in order
                 env=command.whole_environment,
             )
+            self._process = await started_group(command.name, starting)
         finally:
             if output:
                 output.close()

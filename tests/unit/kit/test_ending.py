@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from skerry.kit import ending
-from skerry.kit.ending import described, ended, still_running, to_its_end
+from skerry.kit.ending import begun, described, ended, still_running, to_its_end
 
 
 async def _deaf(cancellations: list[str], heard_at: int) -> None:
@@ -34,10 +34,10 @@ async def test_a_task_that_goes_on_after_its_cancellation_is_told_of_and_cancell
 
 
 async def test_who_is_cancelled_while_something_is_tidied_up_is_cancelled_once_that_is_done():
-    begun, go_on, steps = asyncio.Event(), asyncio.Event(), list[str]()
+    has_begun, go_on, steps = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def tidy() -> None:
-        begun.set()
+        has_begun.set()
         await go_on.wait()
         steps.append("tidied up")
 
@@ -46,7 +46,7 @@ async def test_who_is_cancelled_while_something_is_tidied_up_is_cancelled_once_t
         steps.append("went on")
 
     task = asyncio.get_running_loop().create_task(life())
-    await begun.wait()
+    await has_begun.wait()
     for _ in range(2):
         task.cancel()
         await asyncio.sleep(0)
@@ -123,3 +123,37 @@ async def test_a_task_is_described_by_the_line_that_it_waits_at():
         go_on.set()
     assert any(each.startswith("task one at ") for each in running)
     assert described(task) == "task one"
+
+
+async def test_what_was_begun_for_who_is_cancelled_meanwhile_is_undone_before_the_cancellation_goes_on():
+    told, go_on, steps = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def begin() -> str:
+        told.set()
+        await go_on.wait()
+        return "it"
+
+    async def undo(what: str) -> None:
+        await asyncio.sleep(0)
+        steps.append(f"undid {what}")
+
+    task = asyncio.get_running_loop().create_task(begun("it", begin(), undo))
+    await told.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert steps == ["undid it"]
+
+
+async def test_what_could_not_begin_is_not_undone():
+    async def begin() -> str:
+        raise LookupError
+
+    async def undo(what: str) -> None:
+        raise AssertionError(what)
+
+    with pytest.raises(LookupError):
+        await begun("it", begin(), undo)

@@ -13,12 +13,14 @@ from pydantic.alias_generators import to_camel
 
 from skerry.agent.member.errors import ApplicationError
 from skerry.api.model import Document
+from skerry.kit.killing import kill_group, started_group
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, bound_to_this
 
 log = get_logger(__name__)
 #: From here on Kubernetes takes an answer for a failure.
 _STATUS_MAX = 399
+_PROCESS = "probe"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -124,7 +126,7 @@ async def _page(wanted: HttpGet, timeout_seconds: float) -> str:
 
 
 async def _command(wanted: Exec, program: Command) -> str:
-    process = await asyncio.create_subprocess_exec(
+    starting = asyncio.create_subprocess_exec(
         *bound_to_this(program.bounds),
         *wanted.command,
         cwd=program.directory,
@@ -132,11 +134,12 @@ async def _command(wanted: Exec, program: Command) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # a process group of its own, so that its children end with it
     )
+    process = await started_group(_PROCESS, starting)
     try:
         code = await process.wait()
     except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
+        await kill_group(process, _PROCESS)
         raise
     return "" if code == 0 else f"the command ended with {code}"

@@ -106,8 +106,12 @@ class MessageWorker:
             raise ConnectionError(failing)
         path = str(self._settings.run_dir / SOCKET_NAME)
         transport, _ = await asyncio.get_running_loop().create_unix_connection(protocol, path)
-        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
-            socket.send_fds(connection, [begin], [queue])
+        try:
+            with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+                socket.send_fds(connection, [begin], [queue])
+        except OSError:
+            transport.close()
+            raise
 
     async def run(self, sock: socket.socket) -> None:
         """Keep the process running from when it is needed first."""

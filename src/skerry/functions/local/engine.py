@@ -16,6 +16,8 @@ from skerry.functions.local.calls import Calls
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed
 from skerry.functions.local.message_queue import MessageQueue, NotBegun
 from skerry.functions.messages import SECONDS_KEY, Logs, Message
+from skerry.kit.deadlines import within
+from skerry.kit.ending import UNDONE_SECONDS_MAX, to_its_end
 
 #: A deployment's Wasm binary, in its folder.
 BINARY = "function.wasm"
@@ -83,31 +85,23 @@ class EngineInstance:
             SystemError: the engine is not there.
         """
         stream, queue = MessageStream(), MessageQueue()
-        try:
-            name = _name(folder)
-            await asyncio.to_thread(engine.register, name, folder / BINARY)
-            begin = framed(orjson.dumps({"deployment": name}))
-            await engine.connect(lambda: stream, begin, queue.theirs.fileno())
-        except (OSError, ValueError) as error:
-            queue.close()
-            raise SystemError(f"the Wasm engine can't be reached: {error}") from error
-        except BaseException:
-            queue.close()
-            raise
         instance = cls(stream, queue, is_program=is_program)
         try:
-            async with asyncio.timeout(LOAD_SECONDS_MAX):
-                hello = _object(await _unless_ended(stream.receive()))
-        except TimeoutError as error:
-            await instance.kill()
-            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
+            await _connect(engine, folder, stream, queue)
+            await instance._load()
         except BaseException:
             await instance.kill()
             raise
-        if failure := error_of(hello.get("error")):
-            await instance.kill()
-            raise failure
         return instance
+
+    async def _load(self) -> None:
+        try:
+            with within(LOAD_SECONDS_MAX):
+                hello = _object(await _unless_ended(self._stream.receive()))
+        except TimeoutError as error:
+            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
+        if failure := error_of(hello.get("error")):
+            raise failure
 
     @property
     def is_process(self) -> bool:
@@ -150,8 +144,18 @@ class EngineInstance:
         return True
 
     async def kill(self) -> None:
-        """Close the connection, which ends what runs."""
-        await self._calls.close()
+        """Close the connection, which ends what runs. A cancellation waits for that."""
+        await to_its_end("kill:instance", self._calls.close(), seconds_max=UNDONE_SECONDS_MAX)
+
+
+async def _connect(engine: Engine, folder: Path, stream: MessageStream, queue: MessageQueue) -> None:
+    try:
+        name = _name(folder)
+        await asyncio.to_thread(engine.register, name, folder / BINARY)
+        begin = framed(orjson.dumps({"deployment": name}))
+        await engine.connect(lambda: stream, begin, queue.theirs.fileno())
+    except (OSError, ValueError) as error:
+        raise SystemError(f"the Wasm engine can't be reached: {error}") from error
 
 
 async def _unless_ended(answer: Awaitable[Any]) -> Any:

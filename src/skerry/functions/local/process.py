@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,9 @@ from skerry.functions.local.calls import Calls
 from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream
 from skerry.functions.local.message_queue import MessageQueue, NotBegun
 from skerry.functions.messages import Logs, Message
+from skerry.kit.deadlines import within
+from skerry.kit.ending import UNDONE_SECONDS_MAX, begun, to_its_end
+from skerry.kit.killing import kill_group
 from skerry.kit.processes import Bounds, bound_to_this
 
 
@@ -49,8 +52,9 @@ class FunctionProcess:
     on after all that was found with it). What a function prints when it has answered is of whatever run goes on then.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, calls: Calls) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, stream: MessageStream, calls: Calls) -> None:
         self._process = process
+        self._stream = stream
         self._calls = calls
 
     @classmethod
@@ -61,6 +65,17 @@ class FunctionProcess:
             FunctionError: the function does not load: as the process says, with the stack trace.
             SystemError: the process ended without a word, or did not load in time.
         """
+        started = await begun("start:function", cls._connected(program), cls.kill)
+        try:
+            await started._load()  # noqa: SLF001 - its own
+        except BaseException:
+            await started.kill()
+            raise
+        return started
+
+    @classmethod
+    async def _connected(cls, program: Program) -> Self:
+        """Start a process, with connections to it."""
         with ExitStack() as ours, ExitStack() as theirs:
             queue = MessageQueue() if program.takes_ahead else None
             if queue:
@@ -77,25 +92,21 @@ class FunctionProcess:
                 process = await _spawned(program, inherited, [there for _, there in printed])
             except OSError as error:
                 raise SystemError(f"the function's process could not be started: {error}") from error
-            ours.callback(_kill_group, process.pid)
-            _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=socket_here)
-            started = cls(process, Calls(stream, queue, [here for here, _ in printed]))
+            try:
+                _, stream = await asyncio.get_running_loop().create_connection(MessageStream, sock=socket_here)
+            except BaseException:
+                await kill_group(process, "function")
+                raise
             ours.pop_all()
-        await started._load(stream)
-        return started
+        return cls(process, stream, Calls(stream, queue, [here for here, _ in printed]))
 
-    async def _load(self, stream: MessageStream) -> None:
+    async def _load(self) -> None:
         try:
-            async with asyncio.timeout(LOAD_SECONDS_MAX):
-                hello = await self._unless_ended(stream.receive())
+            with within(LOAD_SECONDS_MAX):
+                hello = await self._unless_ended(self._stream.receive())
         except TimeoutError as error:
-            await self.kill()
             raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
-        except BaseException:
-            await self.kill()
-            raise
         if failure := error_of(hello.get("error")):
-            await self.kill()
             raise failure
 
     @property
@@ -150,16 +161,13 @@ class FunctionProcess:
         self._calls.withdraw()
 
     async def kill(self) -> None:
-        """End the process and all that it started, and wait until it has ended."""
+        """End the process and all that it started, and return when it has ended. A cancellation waits for that."""
         self._calls.withdraw()
-        _kill_group(self._process.pid)
-        await self._process.wait()  # by then what it had answered has been read
+        await to_its_end("kill:function", self._kill(), seconds_max=UNDONE_SECONDS_MAX)
+
+    async def _kill(self) -> None:
+        await kill_group(self._process, "function")  # by its end what it had answered has been read
         await self._calls.close()
-
-
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 async def _spawned(
