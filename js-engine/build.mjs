@@ -31,6 +31,24 @@ async function isCurrent(hash) {
   }
 }
 
+// The engine knows no names of sets of characters (\p{...}): a regular expression of a package has the sets themselves.
+const NAMED_SET = /\/(\[[^\]/]*\\p\{[^\]/]*\])\/u/g;
+
+async function withSets(code) {
+  const { default: rewrite } = await import("regexpu-core");
+  const options = { unicodePropertyEscapes: "transform" };
+  const written = code.replace(NAMED_SET, (_literal, set) => `/${rewrite(set, "u", options)}/u`);
+  if (written.includes("\\p{")) throw new Error("a package has a regular expression that the engine does not know");
+  return written;
+}
+
+const namedSets = {
+  name: "named sets",
+  setup(build) {
+    build.onLoad({ filter: /\.js$/ }, async ({ path }) => ({ contents: await withSets(await readFile(path, "utf8")) }));
+  },
+};
+
 async function bundleEntry(outfile) {
   const { build } = await import("esbuild");
   await build({
@@ -42,6 +60,7 @@ async function bundleEntry(outfile) {
     platform: "neutral",
     target: "es2024",
     external: ["host"],
+    plugins: [namedSets],
     logLevel: "error",
   });
 }
@@ -67,6 +86,23 @@ async function engineParts() {
     engine: withoutAsyncStacks(await readFile(new URL("starlingmonkey_embedding.wasm", lib))),
     splicer: (await import(new URL("spidermonkey-embedding-splicer.js", lib))).splicer,
   };
+}
+
+// componentize-js takes `random_get` away whatever it is asked for, and what OpenSSL does with keys of RSA and ECDSA needs
+// it: it goes by a name that says nothing while the others are taken away.
+const RANDOM_GET = Buffer.from("\x16wasi_snapshot_preview1\x0arandom_get");
+const HIDDEN = Buffer.from("\x16wasi_snapshot_preview1\x0arandom_got");
+
+function renamed(module, from, to) {
+  const at = module.indexOf(from);
+  if (at < 0 || module.indexOf(from, at + 1) >= 0) throw new Error(`the engine has not one import ${from}`);
+  to.copy(module, at);
+  return module;
+}
+
+function withoutWasi(splicer, module, world) {
+  const stubbed = splicer.stubWasi(renamed(module, RANDOM_GET, HIDDEN), ...world);
+  return renamed(Buffer.from(stubbed), HIDDEN, RANDOM_GET);
 }
 
 // What the embedding reads while the snapshot is made: the core types of each export, and the names of the imports.
@@ -112,7 +148,7 @@ async function buildEngine() {
     await copyFile(join(HERE, "bindings.js"), join(work, "bindings.js"));
     await bundleEntry(join(work, "engine.js"));
     const snapshotted = await snapshot(work, embeddingVariables(spliced));
-    return withStopChecks(Buffer.from(splicer.stubWasi(snapshotted, ...world)));
+    return withStopChecks(withoutWasi(splicer, snapshotted, world));
   } finally {
     await rm(work, { recursive: true });
   }

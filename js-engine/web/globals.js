@@ -1,10 +1,12 @@
 // Puts our classes in the place of the engine's, once, when the component is built (not for each instance).
 
+import { URLPattern } from "urlpattern-polyfill/urlpattern";
 import { console } from "./console.js";
 import { fetch } from "./fetch.js";
 import { Headers } from "./headers.js";
 import { Request } from "./request.js";
 import { Response } from "./response.js";
+import { SMALL } from "./small.js";
 import { TextDecoderStream, TextEncoderStream, blobStream, iterate, streamFrom } from "./streams.js";
 import { abortAfter, clearTimer, setInterval, setTimeout } from "./timers.js";
 
@@ -26,6 +28,7 @@ export function install() {
     Response,
     TextDecoderStream,
     TextEncoderStream,
+    URLPattern,
     clearInterval: clearTimer,
     clearTimeout: clearTimer,
     console,
@@ -34,6 +37,7 @@ export function install() {
     setInterval,
     setTimeout,
   });
+  for (const [target, members] of SMALL) define(target, members);
   define(AbortSignal, { timeout: abortAfter });
   define(Blob.prototype, { stream: blobStream });
   define(AbortSignal.prototype, { throwIfAborted });

@@ -1,12 +1,17 @@
 """What a function can rely on, against the real engine."""
 
+import base64
 import contextlib
 import gc
 import json
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.scheduled import ScheduledCall
@@ -222,11 +227,79 @@ def test_the_clock_and_randomness_are_real(load: "Loader"):
             ["POST", True],
         ),
         ("typeof performance.now() + typeof navigator.userAgent", "numberstring"),
+        ("[URL.canParse('/a', 'https://b.test'), URL.canParse('/a'), URL.parse('nothing')]", [True, False, None]),
+        (
+            "new URLPattern({pathname: '/books/:id(\\\\d+)'}).exec('https://a.test/books/7').pathname.groups",
+            {"id": "7"},
+        ),
+        ("new URLPattern('https://*.test/:größe').exec('https://a.test/5').pathname.groups", {"größe": "5"}),
+        ("AbortSignal.abort().reason.name", "AbortError"),
+        ("AbortSignal.any([AbortSignal.abort('why')]).reason", "why"),
+        (
+            (
+                "(() => { const a = new AbortController(), b = new AbortController(); "
+                "const s = AbortSignal.any([a.signal, b.signal]); b.abort('b'); a.abort('a'); return s.reason; })()"
+            ),
+            "b",
+        ),
+        (
+            "[() => btoa('あ'), () => atob('*')].map((f) => { try { f() } catch (e) { return e.name } })",
+            ["InvalidCharacterError", "InvalidCharacterError"],
+        ),
     ],
 )
 def test_the_web_apis_work(load: "Loader", expression: str, value: object):
     function = load.handler(f"return Response.json({expression});")
     assert json.loads(function.call().body) == value
+
+
+def _number(value: int, octets: int) -> str:
+    return _base64url(value.to_bytes(octets))
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+SIGNED = b"what was signed"
+
+
+def _signed_with_rsa() -> tuple[dict[str, str], bytes]:
+    key = rsa.generate_private_key(65_537, 2048)
+    numbers = key.public_key().public_numbers()
+    jwk = {"kty": "RSA", "e": _number(numbers.e, 3), "n": _number(numbers.n, 256)}
+    return jwk, key.sign(SIGNED, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _signed_on_a_curve() -> tuple[dict[str, str], bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    point = key.public_key().public_numbers()
+    r, s = decode_dss_signature(key.sign(SIGNED, ec.ECDSA(hashes.SHA256())))
+    jwk = {"kty": "EC", "crv": "P-256", "x": _number(point.x, 32), "y": _number(point.y, 32)}
+    return jwk, r.to_bytes(32) + s.to_bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("signed", "algorithm"),
+    [
+        (_signed_with_rsa, "{name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256'}"),
+        (_signed_on_a_curve, "{name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256'}"),
+    ],
+)
+def test_signatures_of_tokens_are_verified_by_keys_as_jwk(
+    load: "Loader", signed: Callable[[], tuple[dict[str, str], bytes]], algorithm: str
+):
+    jwk, signature = signed()
+    function = load.handler(
+        f"""const {{jwk, signature, text}} = await request.json();
+            // Libraries for tokens pass members on that were never given.
+            const key = await crypto.subtle.importKey('jwk', {{...jwk, ext: undefined}}, {algorithm}, true, ['verify']);
+            const verify = (data) => crypto.subtle.verify({algorithm}, key, Uint8Array.fromBase64(signature), data);
+            const data = new TextEncoder().encode(text);
+            return Response.json([await verify(data), await verify(data.subarray(1))]);"""
+    )
+    asked = {"jwk": jwk, "signature": base64.b64encode(signature).decode(), "text": SIGNED.decode()}
+    assert json.loads(function.call("POST", body=json.dumps(asked).encode()).body) == [True, False]
 
 
 @pytest.mark.parametrize(
