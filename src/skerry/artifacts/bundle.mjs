@@ -112,6 +112,9 @@ function diagnostic(root, { text, location, detail, notes = [] }) {
   return { message, file: relative(root, path).replaceAll(sep, "/"), line, column, excerpt, needsNode };
 }
 
+// Literals with these become calls of RegExp, so that what a package has and a function never uses hinders no load.
+const ENGINE_LACKS = { "regexp-unicode-property-escapes": false, "regexp-set-notation": false };
+
 /** What the engine needs of a bundle (js-engine/README.md), and what keeps a build contained and repeatable. */
 function options({ root, modules, entrypoint, refuseGlobals }) {
   return {
@@ -122,6 +125,7 @@ function options({ root, modules, entrypoint, refuseGlobals }) {
     footer: { js: "skerryModule;" },
     platform: "neutral",
     target: "es2024",
+    supported: ENGINE_LACKS,
     mainFields: ["module", "main"],
     conditions: ["workerd", "worker", "browser"],
     charset: "utf8",

@@ -137,6 +137,17 @@ async def test_a_url_is_refused(builder: JavaScriptBuilder, name: str) -> None:
     assert "is a URL" in fault.message
 
 
+async def test_a_regular_expression_that_the_engine_does_not_know_hinders_no_load(
+    builder: JavaScriptBuilder, engine: Engine
+) -> None:
+    # The engine reads each literal when it loads the bundle; of a package, a function may need none of them.
+    code = r"export default { fetch: (text) => /\p{L}/u.test(text) || /[\w--a]/v.test(text) };"
+    await builder.build({"main.js": code}, "main.js")
+    bundle = bundle_of(engine.asked[0])
+    assert r'new RegExp("\\p{L}", "u")' in bundle
+    assert r'new RegExp("[\\w--a]", "v")' in bundle
+
+
 async def test_top_level_await_is_refused(builder: JavaScriptBuilder) -> None:
     [fault] = await faults(builder, {"main.js": "await 1;"})
     assert "Top-level await" in fault.message
