@@ -38,6 +38,7 @@ from skerry.gateway.envoy_bootstrap import EnvoySettings
 from skerry.gateway.envoy_config import ACCESS_LOG_FORMAT, EdgeSettings
 from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.xds import serve_xds
+from skerry.kit.deadlines import within
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
@@ -206,14 +207,15 @@ async def load(port: int, pid: int, seconds: int) -> tuple[float, float, float]:
 
 
 async def wait_for(port: int) -> None:
-    async with asyncio.timeout(START_SECONDS_MAX), httpx.AsyncClient(trust_env=False) as client:
-        while True:
-            try:
-                if (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.02)
+    with within(START_SECONDS_MAX):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    if (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.02)
 
 
 async def price_of_a_request(module: Path, seconds: int, rounds: int) -> None:

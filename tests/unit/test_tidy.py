@@ -68,6 +68,16 @@ def test_no_test_sleeps() -> None:
     assert not sleeping, f"{', '.join(sleeping)}: wait for a state, not for time (poll with a deadline, or an event)"
 
 
+def test_time_limits_hold_in_tasks_that_are_being_cancelled() -> None:
+    limited = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in tracked("src/**.py", "bench/**.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"asyncio.timeout", "asyncio.timeout_at"}
+    ]
+    assert not limited, f"{', '.join(limited)}: use `within` of kit.deadlines, which says why"
+
+
 @pytest.mark.parametrize("path", tracked("tests/**.py"), ids=name_of)
 def test_test_modules_lie_where_they_are_found(path: Path) -> None:
     kinds = {"unit", "contract", "golden", "system", "wasm"}  # the last: programs that tests run

@@ -43,6 +43,7 @@ from skerry.gateway.translate import Translator
 from skerry.gateway.trial import Trial, trial_settings
 from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.errors import StartError
 from skerry.kit.ids import Ids
 from skerry.kit.immutable_map import ImmutableMap
@@ -290,7 +291,7 @@ async def run_agent(
 async def _until_applied(agent: Agent, envoy: Envoy, seconds_max: float) -> None:
     await envoy.ready(timeout_seconds=seconds_max)
     try:
-        async with asyncio.timeout(seconds_max):
+        with within(seconds_max):
             await agent.applied.wait()
     except TimeoutError as error:
         raise StartError(f"the gateway was not configured within {seconds_max:g} s; see its log") from error

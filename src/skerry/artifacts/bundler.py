@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from skerry.artifacts.errors import BuilderError
+from skerry.kit.deadlines import within
 from skerry.kit.killing import kill_group, started_group
 
 SCRIPT = Path(__file__).with_name("bundle.mjs")
@@ -93,7 +94,7 @@ class Bundlers:
         bundler = self._kept() or _Bundler(self._settings)
         seconds = self._settings.job_seconds_max
         try:
-            async with asyncio.timeout(seconds):
+            with within(seconds):
                 answer = await bundler.do(job)
         except TimeoutError as error:
             await bundler.end()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skerry.artifacts.errors import BuilderError
+from skerry.kit.deadlines import within
 from skerry.kit.killing import kill_group, started_group
 
 #: What is kept of a tool's standard error, for the log; the rest is read and dropped.
@@ -46,7 +47,7 @@ async def run(tool: Tool, *, given: bytes = b"") -> bytes:
     name = Path(tool.arguments[0]).name
     process = await started_group(name, _start(tool, has_input=bool(given)))
     try:
-        async with asyncio.timeout(tool.seconds_max):
+        with within(tool.seconds_max):
             output, complaint = await _talk(process, given, tool.output_bytes_max + 1)
             code = await process.wait()
     except TimeoutError as error:

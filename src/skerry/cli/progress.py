@@ -10,6 +10,7 @@ from skerry.cli.manifests import Manifest, apply_document, target_of
 from skerry.cli.printing import err, out, spoken
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
+from skerry.kit.deadlines import within
 from skerry.kit.errors import SkerryError
 
 #: How long a function that `skerry up --apply` applied may take.
@@ -42,7 +43,7 @@ async def wait_until_ready(transport: HttpTransport, name: str, timeout_seconds:
     """Wait until a function's present template serves; raises SkerryError that says why it does not."""
     with err.status(f"waiting for edgefunction/{name} to be ready"):
         try:
-            async with asyncio.timeout(timeout_seconds):
+            with within(timeout_seconds):
                 function = await _until_settled(transport, name)
         except TimeoutError as error:
             raise SkerryError(f"edgefunction/{name} was not ready within {timeout_seconds:g}s") from error

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from skerry.api.durations import parse_seconds
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError, SkerryError
 
 POLL_SECONDS = 0.1
@@ -24,7 +25,7 @@ def seconds(text: str) -> float:
 async def wait_for_note(root: Path, *, timeout_seconds: float) -> dict[str, Any]:
     """Return the note of a living process; raises SkerryError where none came in time."""
     try:
-        async with asyncio.timeout(timeout_seconds or None):
+        with within(timeout_seconds or None):
             while True:
                 note = _read(root / "run.json")
                 if note:

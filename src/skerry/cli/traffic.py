@@ -29,6 +29,7 @@ from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, list_all,
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.clock import SystemClock, from_rfc3339
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError, SkerryError
 
 POLL_SECONDS = 0.05
@@ -211,7 +212,7 @@ async def _tell(transport: HttpTransport, history: _History, sentence: str, time
     if timeout_seconds:
         with err.status(f"waiting for the gateway to switch edgefunction/{name}"):
             try:
-                async with asyncio.timeout(timeout_seconds):
+                with within(timeout_seconds):
                     await _until_in_force(transport, name)
             except TimeoutError as error:
                 raise SkerryError(f"edgefunction/{name} did not switch within {timeout_seconds:g}s") from error

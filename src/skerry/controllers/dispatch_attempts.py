@@ -43,6 +43,7 @@ from skerry.functions.messages import (
     Runnable,
 )
 from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.trace_context import new_span
 
@@ -157,7 +158,7 @@ class Attempts:
         name = run.namespace, run.spec.function_name
         self._given.look_at(*name)
         try:
-            async with asyncio.timeout(REDEPLOYMENT_SECONDS_MAX):
+            with within(REDEPLOYMENT_SECONDS_MAX):
                 while (function := await self._given.function(*name)) and function.status.faas_id:
                     if function.status.faas_id != run.status.faas_id:
                         return function

@@ -29,6 +29,7 @@ from skerry.controllers.dispatch_queue import ALL_WAITING_RUNS_MAX, RETRY_AFTER_
 from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
+from skerry.kit.deadlines import Limit, within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers, Wakeup, background, keep_running
 
@@ -54,11 +55,11 @@ class Ongoing:
 
     Attributes:
         run: as it was last written.
-        end: moved to now, it cancels the attempt.
+        end: expired, it cancels the attempt.
     """
 
     run: Run
-    end: asyncio.Timeout
+    end: Limit
 
 
 class DispatchRunController:
@@ -97,7 +98,7 @@ class DispatchRunController:
         self._alone = alone
         self._ongoing: dict[Key, Ongoing] = {}
         #: The runs that wait for their places here, each with what ends its wait.
-        self._queued: dict[Key, asyncio.Timeout] = {}
+        self._queued: dict[Key, Limit] = {}
         #: Each run that is not over has a worker, which waits here for its turn; the eldest is first.
         self._places = asyncio.Semaphore(RUNS_AT_ONCE)
         self._function_places: dict[Key, tuple[int, asyncio.Semaphore]] = {}
@@ -129,8 +130,8 @@ class DispatchRunController:
         """End a run's wait for its places, or its attempt, where there is one."""
         ongoing = self._ongoing.get(key)
         end = ongoing.end if ongoing else self._queued.get(key)
-        if end and not end.expired():
-            end.reschedule(0.0)
+        if end:
+            end.expire()
 
     def _look_at_runs_of(self, function: Key) -> None:
         if self._functions.get(function[1], function[0]) is None:
@@ -155,7 +156,7 @@ class DispatchRunController:
         """Begin a run once there are places for it; one that is cancelled or deleted meanwhile waits no longer."""
         async with AsyncExitStack() as held:
             try:
-                async with asyncio.timeout(None) as self._queued[key]:
+                with within(None) as self._queued[key]:
                     for places in (self._places_of(function), self._places):
                         await held.enter_async_context(places)
             except TimeoutError:
@@ -227,7 +228,7 @@ class DispatchRunController:
         outcome: Outcome | None = None
         run = _changeable(run)
         try:
-            async with asyncio.timeout(None) as end:
+            with within(None) as end:
                 self._ongoing[key] = Ongoing(run, end)
                 outcome = await self._attempts.make(run, function, self._queued_seconds(key, run))
         except TimeoutError:

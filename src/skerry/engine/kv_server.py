@@ -26,6 +26,7 @@ from skerry.engine.key_values import (
 )
 from skerry.engine.kv_wire import Asked
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
 
@@ -94,9 +95,10 @@ class _Serving:
         try:
             while True:
                 head, data = kv_wire.lengths(await reader.readexactly(kv_wire.LENGTHS.size))
-                async with self._places, asyncio.timeout(BUSY_SECONDS_MAX):
-                    writer.write(await self._answer(await reader.readexactly(head), await reader.readexactly(data)))
-                    await writer.drain()
+                async with self._places:
+                    with within(BUSY_SECONDS_MAX):
+                        writer.write(await self._answer(await reader.readexactly(head), await reader.readexactly(data)))
+                        await writer.drain()
         except (OSError, EOFError, ValueError) as error:
             # It went, is too slow (TimeoutError), or speaks otherwise: its worker tells the function.
             log.debug("a connection of an engine worker ended", reason=repr(error))

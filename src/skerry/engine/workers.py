@@ -20,6 +20,7 @@ import orjson
 from skerry.engine.component import check_component
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.upstream.dialing import tls_context
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, supervise
@@ -224,7 +225,7 @@ def _command(settings: WorkerSettings, index: int, sock: socket.socket) -> Comma
 
 async def _wait_until_ready(paths: tuple[Path, ...], processes: Sequence[Supervised]) -> None:
     try:
-        async with asyncio.timeout(START_SECONDS_MAX):
+        with within(START_SECONDS_MAX):
             for path, process in zip(paths, processes, strict=True):
                 await _until_healthy(path, process)
     except TimeoutError as error:
@@ -255,7 +256,7 @@ async def _health(path: Path, seconds: float = HEALTH_SECONDS_MAX) -> dict[str, 
 
 
 async def _ask(path: Path, endpoint: str, seconds: float) -> Any:
-    async with asyncio.timeout(seconds):
+    with within(seconds):
         reader, writer = await asyncio.open_unix_connection(str(path))
         try:
             writer.write(_REQUEST % endpoint.encode())

@@ -83,7 +83,7 @@ class Envoy:
             StartError: it is not live in time; the error tells the end of Envoy's log.
         """
         try:
-            async with asyncio.timeout(timeout_seconds):
+            with within(timeout_seconds):
                 while not await self.is_live():  # noqa: ASYNC110 - another process' state: it can only be polled
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:

@@ -8,7 +8,6 @@ Owns the private Envoy for the length of `rehearse`, and what is read from its l
 Invariant: it ends within the times below, whatever the module does.
 """
 
-import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from skerry.gateway.sample_upstream import BODY_BYTES_MAX, Headers, Message, Sam
 from skerry.gateway.snapshot import Snapshot
 from skerry.gateway.trial import START_SECONDS_MAX, TRIAL_SECONDS_MAX, reason_in
 from skerry.gateway.xds import XdsServer, check_socket_path, serve_xds
+from skerry.kit.deadlines import within
 from skerry.kit.tls import no_trust
 
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
@@ -159,8 +159,9 @@ async def _exchange(address: str, request: Message, upstream: SampleUpstream) ->
     sent = httpx.Request(method, f"http://{address}{target}", headers=list(request.headers), content=content)
     answered = None
     try:
-        async with asyncio.timeout(EXCHANGE_SECONDS_MAX), httpx.AsyncHTTPTransport(verify=no_trust()) as transport:
-            answered = await _answer(await transport.handle_async_request(sent))
+        with within(EXCHANGE_SECONDS_MAX):
+            async with httpx.AsyncHTTPTransport(verify=no_trust()) as transport:
+                answered = await _answer(await transport.handle_async_request(sent))
     except (TimeoutError, httpx.TransportError):
         pass  # no answer: that is what is told
     return Exchange(upstream.asked[0] if upstream.asked else None, answered)

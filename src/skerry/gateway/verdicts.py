@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
 from typing import Generic, TypeVar
 
+from skerry.kit.deadlines import within
 from skerry.kit.tasks import Wakeup
 
 S = TypeVar("S", bound=Hashable)
@@ -49,8 +50,9 @@ class Verdicts(Generic[S]):
             return
         self._wakeup.set()
         try:
-            async with asyncio.timeout(wait_seconds), self._progress:
-                await self._progress.wait_for(lambda: new <= self._verdicts.keys())
+            with within(wait_seconds):
+                async with self._progress:
+                    await self._progress.wait_for(lambda: new <= self._verdicts.keys())
         except TimeoutError:
             self._late |= new - self._verdicts.keys()
 

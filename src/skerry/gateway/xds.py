@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.snapshot import EMPTY, Snapshot
 from skerry.gateway.xds_stream import Rejection, Stream
+from skerry.kit.deadlines import within
 from skerry.kit.ending import to_its_end
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
@@ -78,8 +79,9 @@ class XdsServer:
             NotApplied: Envoy is away, or has not answered in time.
         """
         try:
-            async with asyncio.timeout(timeout_seconds), self._progress:
-                await self._progress.wait_for(lambda: self._applied_generation >= generation)
+            with within(timeout_seconds):
+                async with self._progress:
+                    await self._progress.wait_for(lambda: self._applied_generation >= generation)
         except TimeoutError as error:
             state = "is connected" if self._stream else "is not connected"
             raise NotApplied(

@@ -1,11 +1,13 @@
-"""Time limits that cost little, for what nearly always ends in time: a request, a run of a function.
+"""Time limits that hold wherever they are set, and cost little: most are for what nearly always ends in time.
 
     with within(60.0) as limit:
         await something()
 
 It does what `asyncio.timeout` does (cancels the block's task, and raises TimeoutError where the block ends by that),
-but to within `TICK_SECONDS`, with one timer of the event loop for all limits. A timer for each of them, set and taken
-back, would cost a short request as much as its JSON.
+but for two things. In a task that is being cancelled a limit is a limit, too: that of asyncio ends as a cancellation
+there, before Python 3.11.3 (CPython issue 102780), so what was to tidy up is cut short. And it holds to within
+`TICK_SECONDS`, with one timer of the event loop for all limits: a timer for each of them, set and taken back, would
+cost a short request as much as its JSON. So nothing that is served or kept running uses that of asyncio.
 
 A limit can stand still for a while (`still`), where the time of a wait is not that of the work.
 
@@ -21,6 +23,8 @@ from typing import Self
 
 #: What limits are rounded up to.
 TICK_SECONDS = 0.01
+#: The tick of a limit that no time ends.
+_NEVER = -1
 
 
 class _Wheel:
@@ -81,30 +85,34 @@ def _wheel_of(loop: asyncio.AbstractEventLoop) -> _Wheel:
 class Limit:
     """A time limit on a block; made by `within`."""
 
-    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_tick", "_until_seconds", "_wheel")
+    __slots__ = ("_cancelling", "_expired", "_is_on", "_seconds", "_task", "_tick", "_until_seconds", "_wheel")
 
     _task: asyncio.Task[object]
     _tick: int
     _until_seconds: float
     _wheel: _Wheel
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._expired = False
+        self._is_on = False
+        self._tick = _NEVER
 
     def expired(self) -> bool:
         """Tell whether the time was up before the block ended."""
         return self._expired
 
     def expire(self) -> None:
-        """Cancel the block; the wheel calls it."""
-        self._expired = True
-        self._task.cancel()
+        """End the block now, as if its time were up; one that has ended already is left alone."""
+        if self._is_on and not self._expired:
+            self._wheel.remove(self, self._tick)
+            self._expired = True
+            self._task.cancel()
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """Let no time go by for this limit while the block runs, which is within the limit's own."""
-        if self._expired:
+        if self._expired or self._seconds is None:
             yield
             return
         self._wheel.remove(self, self._tick)
@@ -112,7 +120,8 @@ class Limit:
         try:
             yield
         finally:
-            self._begin(left_seconds)
+            if not self._expired:
+                self._begin(left_seconds)
 
     def _begin(self, seconds: float) -> None:
         self._until_seconds = self._wheel.loop.time() + seconds
@@ -125,22 +134,25 @@ class Limit:
         self._task = task
         self._cancelling = task.cancelling()
         self._wheel = _wheel_of(task.get_loop())
-        self._begin(self._seconds)
+        self._is_on = True
+        if self._seconds is not None:
+            self._begin(self._seconds)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_on = False
         if not self._expired:
             self._wheel.remove(self, self._tick)
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
-def within(seconds: float) -> Limit:
+def within(seconds: float | None) -> Limit:
     """Limit a block to some time; see the module.
 
     Args:
-        seconds: how long; above 0.
+        seconds: how long; None for as long as it takes, unless it is told to `expire`.
     """
     return Limit(seconds)

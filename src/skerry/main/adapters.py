@@ -1,6 +1,5 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from skerry.engine.errors import LoadError
 from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
 from skerry.engine.manifest import log_name
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
@@ -183,7 +183,7 @@ class DatabaseReadiness:
     async def ready(self) -> str:
         """Return "" where a request would be answered, else what is missing."""
         try:
-            async with asyncio.timeout(READY_SECONDS_MAX):
+            with within(READY_SECONDS_MAX):
                 await self._log.revision()
         except (StoreError, TimeoutError) as error:
             return f"the database does not answer: {error}"

@@ -8,7 +8,6 @@ Invariant: one message of a peer is taken at a time. The next is not read off it
 handled, so a peer that sends faster than it is answered waits, by TCP's own means.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ class Peer:
             Closing: it was silent for too long, or `close` was called.
         """
         try:
-            async with asyncio.timeout(seconds):
+            with within(seconds):
                 message = await self._receive()
         except TimeoutError as error:
             raise Closing(GOING_AWAY, f"nothing was said for {seconds:.0f}s") from error

@@ -18,6 +18,7 @@ from skerry.api.errors import ApiError, Expired, Timeout
 from skerry.api.kinds import Kind
 from skerry.api.model import R, from_document
 from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.server.verbs.requests import Target, WatchOptions
 from skerry.server.verbs.watching import Bookmark, Observed, Seen
@@ -69,7 +70,7 @@ class Follower(Generic[R]):
     async def reached(self, revision: int) -> None:
         """Wait until every change up to a revision of this kind has been taken; raises Timeout."""
         try:
-            async with asyncio.timeout(IN_FORCE_SECONDS_MAX):
+            with within(IN_FORCE_SECONDS_MAX):
                 while self.position < revision:
                     await self._moved.wait()
         except TimeoutError as error:

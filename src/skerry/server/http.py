@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
-from skerry.kit.deadlines import within
+from skerry.kit.deadlines import Limit, within
 from skerry.kit.logs import get_logger
 from skerry.server.access import Act, Decision
 from skerry.server.auth import User
@@ -275,10 +275,10 @@ def retry_after(error: ApiError) -> tuple[tuple[bytes, bytes], ...]:
 class Streams:
     """The streaming answers that are open now, so that a stopping server can end them.
 
-    Ending one is moving its deadline to now: the same clean end that its time limit brings.
+    Ending one is having its deadline expire: the same clean end that its time limit brings.
     """
 
-    _deadlines: set[asyncio.Timeout] = field(default_factory=set)
+    _deadlines: set[Limit] = field(default_factory=set)
     _ending: bool = False
 
     async def send(
@@ -287,7 +287,7 @@ class Streams:
         """Send a streaming answer until it ends, its time is up, the client goes, or `end_all`."""
         async with streaming.parts as parts:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            deadline = asyncio.timeout(0 if self._ending else streaming.seconds)
+            deadline = within(0.0 if self._ending else streaming.seconds)
             self._deadlines.add(deadline)
             try:
                 await self._pump(parts, deadline, receive, send)
@@ -298,18 +298,19 @@ class Streams:
                 self._deadlines.discard(deadline)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _pump(self, parts: AsyncIterator[bytes], deadline: asyncio.Timeout, receive: Receive, send: Send) -> None:
+    async def _pump(self, parts: AsyncIterator[bytes], deadline: Limit, receive: Receive, send: Send) -> None:
         async def end_when_client_goes() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            _end(deadline)
+            deadline.expire()
 
         try:
-            async with deadline, asyncio.TaskGroup() as group:
-                listener = group.create_task(end_when_client_goes())
-                async for part in parts:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                listener.cancel()
+            with deadline:
+                async with asyncio.TaskGroup() as group:
+                    listener = group.create_task(end_when_client_goes())
+                    async for part in parts:
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                    listener.cancel()
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -318,12 +319,7 @@ class Streams:
         """End every open stream now, and every later one at its start."""
         self._ending = True
         for deadline in tuple(self._deadlines):
-            _end(deadline)
+            deadline.expire()
 
     def __len__(self) -> int:
         return len(self._deadlines)
-
-
-def _end(deadline: asyncio.Timeout) -> None:
-    if not deadline.expired():
-        deadline.reschedule(0.0)

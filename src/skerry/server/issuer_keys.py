@@ -9,7 +9,6 @@ Invariant: keys are replaced as a whole, by an answer that could be read to its 
 nothing.
 """
 
-import asyncio
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -24,6 +23,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey, import_key
 
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import SharedCalls, Wakeup, background, keep_running
@@ -106,7 +106,7 @@ class IssuerKeys:
 
     async def _fetch(self) -> None:
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            with within(FETCH_SECONDS):
                 self._keys = await self._fetched()
         except (IssuerError, httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             reason = str(error) or type(error).__name__

@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from skerry.kit.clock import Clock
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import KeyedWorkers
 from skerry.store.driver import Driver
@@ -167,7 +168,7 @@ class Cache:
         if replica.position >= revision:
             return True
         try:
-            async with asyncio.timeout(seconds_max):
+            with within(seconds_max):
                 while replica.position < revision and self._keeps(replica):
                     await self._moved.wait()
         except TimeoutError:

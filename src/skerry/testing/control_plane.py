@@ -14,6 +14,7 @@ from skerry.controllers.garbage import GarbageCollector
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.namespaces import NamespaceController
 from skerry.kit.clock import SystemClock
+from skerry.kit.deadlines import within
 from skerry.server.local import LocalTransport
 from skerry.testing.api_server import open_verbs
 
@@ -50,7 +51,7 @@ class Collectors:
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         """Wait until something holds, asked at every change."""
-        async with asyncio.timeout(STATE_SECONDS_MAX):
+        with within(STATE_SECONDS_MAX):
             while True:
                 self.changed.clear()
                 if await holds():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from skerry.api.model import R
 from skerry.client.informer import Informer
+from skerry.kit.deadlines import within
 
 #: How long a change may take to be shown on a busy machine.
 SHOWN_SECONDS_MAX = 60.0
@@ -27,7 +28,7 @@ async def until(informer: Informer[R], holds: Callable[[Informer[R]], bool]) -> 
     """Wait until something holds of all that an informer shows."""
     changed = asyncio.Event()
     informer.on_change(lambda _: changed.set())
-    async with asyncio.timeout(SHOWN_SECONDS_MAX):
+    with within(SHOWN_SECONDS_MAX):
         while not holds(informer):
             await changed.wait()
             changed.clear()

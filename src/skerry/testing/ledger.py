@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import orjson
 
+from skerry.kit.deadlines import within
 from skerry.testing.skerry_process import SkerryProcess
 
 #: How long a writer rests after each answer, which leaves some of the cores to what is tested.
@@ -110,7 +111,7 @@ class Ledger:
                     writers.create_task(ledger._write(name))
                 yield ledger
                 ledger._stopping = True
-            async with asyncio.timeout(STATE_SECONDS_MAX):
+            with within(STATE_SECONDS_MAX):
                 await ledger._write_last()
                 for view in ledger.views.values():
                     await view.ended.wait()
@@ -125,7 +126,7 @@ class Ledger:
         await self._until(lambda: self._count(at) >= wanted)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(STATE_SECONDS_MAX):
+        with within(STATE_SECONDS_MAX):
             while not holds():
                 self._answered.clear()
                 await self._answered.wait()

@@ -29,6 +29,7 @@ from skerry.api.model import Document
 from skerry.artifacts.folder import FolderKeep
 from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.kit.clock import SystemClock
+from skerry.kit.deadlines import within
 
 #: How long a process may take to start or end on a busy machine.
 SECONDS_MAX = 60.0
@@ -97,7 +98,7 @@ class MemberNode:
         """Wait until an application is so, and return how it is."""
         state: ApplicationState | None = None
         try:
-            async with asyncio.timeout(SECONDS_MAX):
+            with within(SECONDS_MAX):
                 while (state := self.state(name)) is None or not holds(state):  # noqa: ASYNC110 - it has no event
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError as error:
@@ -111,7 +112,7 @@ class MemberNode:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    async with asyncio.timeout(SECONDS_MAX):
+    with within(SECONDS_MAX):
         while not holds():  # noqa: ASYNC110 - files and processes have no event
             await asyncio.sleep(LOOK_SECONDS)
 

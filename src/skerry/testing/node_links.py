@@ -18,6 +18,7 @@ from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import NodeReport
 from skerry.api.errors import NotFound
 from skerry.api.model import ObjectMeta
+from skerry.kit.deadlines import within
 from skerry.server.serve import ServeSettings, ServingAt, serve
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 from skerry.testing.member_node import NO_ENGINE
@@ -39,7 +40,7 @@ class NodeLink:
 
     async def receive(self) -> Any:
         """Return the next frame."""
-        async with asyncio.timeout(SECONDS_MAX):
+        with within(SECONDS_MAX):
             return orjson.loads(await self.connection.recv())
 
     async def ask(self, kind: str, content: Any = None, **meta: str) -> Any:
@@ -49,7 +50,7 @@ class NodeLink:
 
     async def closed(self) -> tuple[int, str]:
         """Wait until the server ends the link; return its code and reason."""
-        async with asyncio.timeout(SECONDS_MAX):
+        with within(SECONDS_MAX):
             await self.connection.wait_closed()
         return self.connection.close_code or 0, self.connection.close_reason or ""
 
@@ -119,7 +120,7 @@ class ServedFleet:
 
     async def reported(self, holds: Callable[[Any], bool]) -> Any:
         """Wait until the node has reported so, and return the report."""
-        async with asyncio.timeout(SECONDS_MAX):
+        with within(SECONDS_MAX):
             while True:
                 try:
                     report = (await self.doors.client.get(NodeReport, "sn001", namespace="default")).report

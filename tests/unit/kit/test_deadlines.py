@@ -85,3 +85,40 @@ async def test_a_limit_that_stood_still_ends_when_the_rest_of_its_time_is_up():
 
     with pytest.raises(TimeoutError):
         await wait()
+
+
+async def test_a_limit_without_a_time_ends_the_block_when_it_is_told_to() -> None:
+    limit = within(None)
+    asyncio.get_running_loop().call_soon(limit.expire)
+    with pytest.raises(TimeoutError), limit:
+        await asyncio.Event().wait()
+    assert limit.expired()
+
+
+async def test_a_limit_that_is_over_ends_nothing_else() -> None:
+    with within(None) as limit:
+        pass
+    limit.expire()
+    await asyncio.sleep(0)
+    assert not limit.expired()
+
+
+async def test_a_limit_holds_in_a_task_that_is_being_cancelled() -> None:
+    waits, steps = asyncio.Event(), list[str]()
+
+    async def tidy_up() -> None:
+        try:
+            waits.set()
+            await asyncio.Event().wait()
+        finally:
+            try:
+                with within(TICK_SECONDS):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                steps.append("tidied up")
+
+    task = asyncio.get_running_loop().create_task(tidy_up())
+    await waits.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert steps == ["tidied up"]

@@ -39,6 +39,7 @@ from skerry.agent.member.registries import credentials_of
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.volumes import CONTAINERS, Volumes
 from skerry.fleet.log_wishes import LogWish
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background, run_blocking
 
@@ -142,7 +143,7 @@ class Containers:
     async def _call(self, call: Callable[[], T], *, seconds: float = CALL_SECONDS_MAX) -> T:
         """Make a blocking call; raises ApplicationError where the engine refuses, is away or takes too long."""
         try:
-            async with asyncio.timeout(seconds):
+            with within(seconds):
                 return await run_blocking(self._executor, partial(self._reached, call))
         except TimeoutError as error:
             raise ApplicationError(f"the container engine did not answer within {seconds:.0f} s") from error

@@ -6,7 +6,6 @@
 Owns these files. Invariant: what has its name is complete and as its MD5 says.
 """
 
-import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import httpx
 from skerry.agent.member.archives import unpack
 from skerry.agent.member.documents import RemoteObject
 from skerry.agent.member.errors import ApplicationError
+from skerry.kit.deadlines import within
 from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import run_blocking
 
@@ -60,7 +60,7 @@ class Downloads:
             if await self._run(lambda: _is_there(final, wanted)):
                 return final
             await self._run(partial(make_private_directory, folder))
-            async with asyncio.timeout(DOWNLOAD_SECONDS_MAX):
+            with within(DOWNLOAD_SECONDS_MAX):
                 await self._fetch(wanted, part)
             await self._run(lambda: _put_in_place(wanted, part, final))
         except TimeoutError as error:

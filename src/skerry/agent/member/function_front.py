@@ -19,6 +19,7 @@ from skerry.agent.listening import listening, read_body
 from skerry.agent.member.errors import ApplicationError
 from skerry.functions import InvocationError
 from skerry.functions.local.pool import TooManyRuns
+from skerry.kit.deadlines import within
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background
@@ -95,7 +96,7 @@ class FunctionFront:
         """Wait until it listens; raises ApplicationError where it can't."""
         self._wanted.set()
         try:
-            async with asyncio.timeout(OPEN_SECONDS_MAX):
+            with within(OPEN_SECONDS_MAX):
                 await self._opened.wait()
         except TimeoutError as error:
             raise ApplicationError(f"its functions can't be called: {self._failure}") from error
@@ -156,7 +157,7 @@ class FunctionFront:
 
 async def _called(service: CalledService, context: Mapping[str, str], event: bytes) -> bytes:
     try:
-        async with asyncio.timeout(CALL_SECONDS_MAX):
+        with within(CALL_SECONDS_MAX):
             return await service.call(context, event)
     except TooManyRuns as error:
         raise _Refused(429, "ERR_FUNCTION_CALL", error.message) from error

@@ -5,7 +5,6 @@ there is one (`socket_link`). Addresses are tried in order, from the one that an
 whoever calls does it again.
 """
 
-import asyncio
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -21,6 +20,7 @@ from skerry.agent.member.errors import LinkError, RefusedError
 from skerry.agent.member.settings import Identity, MemberSettings
 from skerry.api.model import Document
 from skerry.fleet.frames import REPORT_SECONDS
+from skerry.kit.deadlines import within
 from skerry.kit.files import write_private
 
 REQUEST_SECONDS_MAX = 30.0
@@ -146,16 +146,14 @@ class CloudLink:
 async def _answer(
     client: httpx.AsyncClient, path: str, body: bytes, headers: dict[str, str]
 ) -> tuple[httpx.Response, bytes]:
-    async with (
-        asyncio.timeout(REQUEST_SECONDS_MAX),
-        client.stream("POST", path, content=body, headers=headers) as response,
-    ):
-        content = bytearray()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > ANSWER_BYTES_MAX:
-                raise LinkError(f"the control plane's answer has more than {ANSWER_BYTES_MAX} bytes")
-        return response, bytes(content)
+    with within(REQUEST_SECONDS_MAX):
+        async with client.stream("POST", path, content=body, headers=headers) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > ANSWER_BYTES_MAX:
+                    raise LinkError(f"the control plane's answer has more than {ANSWER_BYTES_MAX} bytes")
+            return response, bytes(content)
 
 
 async def _read_on(response: httpx.Response) -> AsyncGenerator[bytes, None]:

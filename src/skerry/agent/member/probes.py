@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from skerry.agent.member.errors import ApplicationError
 from skerry.api.model import Document
+from skerry.kit.deadlines import within
 from skerry.kit.killing import kill_group, started_group
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, bound_to_this
@@ -101,7 +102,7 @@ async def watch(probe: Probe, program: Command, restart: Callable[[], Awaitable[
 async def failure(probe: Probe, program: Command) -> str:
     """Look at a program once; return what is wrong, "" for nothing."""
     try:
-        async with asyncio.timeout(probe.timeout_seconds):
+        with within(probe.timeout_seconds):
             if probe.http_get is not None:
                 return await _page(probe.http_get, probe.timeout_seconds)
             if probe.tcp_socket is not None:

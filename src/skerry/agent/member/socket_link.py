@@ -22,6 +22,7 @@ from skerry.fleet import frames
 from skerry.fleet.frames import Frame
 from skerry.fleet.reports import ReportRefused
 from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup
 
@@ -183,7 +184,7 @@ class SocketLink:
         waiting: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting[question] = waiting
         try:
-            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+            with within(REQUEST_SECONDS_MAX):
                 await self.send(Frame(kind, {frames.REQUEST_ID: question, frames.WAITS: "true"}, content))
                 return await waiting
         except TimeoutError as error:

@@ -17,6 +17,7 @@ import httpx
 from skerry.artifacts.errors import FetchError
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.kit.addresses import Network, destination
+from skerry.kit.deadlines import within
 
 #: Where clouds serve credentials outside of the link-local ranges (Alibaba Cloud; Amazon, by IPv6).
 METADATA_NETWORKS: tuple[Network, ...] = (
@@ -62,7 +63,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
     async def _addresses(self, host: str, port: int) -> list[str]:
         """Resolve a host; raises FetchError where none of its addresses is allowed."""
         try:
-            async with asyncio.timeout(self._settings.connect_seconds_max):
+            with within(self._settings.connect_seconds_max):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError, TimeoutError) as error:
             raise httpx.ConnectError(f"the name {host} does not resolve: {error}") from error

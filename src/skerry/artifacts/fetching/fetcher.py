@@ -35,6 +35,7 @@ from skerry.artifacts.fetching.http import HttpClient
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.fetching.unboxing import unbox
 from skerry.artifacts.keep import ArtifactKeep
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import SharedCalls, run_blocking
 
@@ -143,7 +144,7 @@ class CodeFetcher:
         seconds = self._settings.fetch_seconds_max
         try:
             with self._keep.scratch() as code:
-                async with asyncio.timeout(seconds):
+                with within(seconds):
                     download = await self._downloads.bring(source, code)
                 module = await run_blocking(self._executor, lambda: self._unpacked(source, download, code))
             digest = await self._keep.put(module)

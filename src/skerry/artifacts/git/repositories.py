@@ -26,6 +26,7 @@ from skerry.artifacts.fetching.http import Answer, HttpClient, Request
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.artifacts.git import protocol
 from skerry.artifacts.git.protocol import Advertisement, ProtocolError
+from skerry.kit.deadlines import within
 
 #: What a server may say about its branches and tags: a repository with 100,000 of them takes 7 MB.
 ADVERTISEMENT_BYTES_MAX = 16 * 1024 * 1024
@@ -105,7 +106,7 @@ class GitRepositories:
 
     async def _from_server(self, source: GitSource, place: HttpUrl) -> Checkout:
         try:
-            async with asyncio.timeout(self._settings.fetch_seconds_max):
+            with within(self._settings.fetch_seconds_max):
                 advertisement = await self._advertisement(source, place)
                 commit = source.commit or _tip(advertisement, source.branch, place)
                 pack = await self._pack(source, place, advertisement, commit)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from skerry.artifacts.errors import FetchError
 from skerry.artifacts.npm.registry import RegistryClient
+from skerry.kit.deadlines import within
 
 _HEAD_BYTES_MAX = 16 * 1024
 #: How long npm may take to say what it wants, in seconds.
@@ -61,7 +62,7 @@ class RegistryDoor:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(_HEAD_SECONDS_MAX):
+            with within(_HEAD_SECONDS_MAX):
                 head = await reader.readuntil(b"\r\n\r\n")
             status, body = await self._asked(*head.decode("latin-1").split(" ", 2)[:2])
             writer.write(

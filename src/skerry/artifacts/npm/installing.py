@@ -28,6 +28,7 @@ from skerry.artifacts.npm.lock import LOCK, Package, dependencies_of, manifest_o
 from skerry.artifacts.npm.registry import Registry, RegistryClient
 from skerry.artifacts.npm.resolving import default_registry, resolve
 from skerry.artifacts.npm.tarball import Budget, unpack
+from skerry.kit.deadlines import within
 from skerry.kit.tasks import SharedCalls, run_blocking
 
 #: Source files of all dependencies of one function.
@@ -151,8 +152,9 @@ class PackageInstaller:
             return self._kept[key]
         folder = self._settings.staging / f"{_PREFIX}{key}"
         try:
-            async with self._slots, asyncio.timeout(INSTALL_SECONDS_MAX):
-                await self._bring(packages, folder)
+            async with self._slots:
+                with within(INSTALL_SECONDS_MAX):
+                    await self._bring(packages, folder)
         except TimeoutError as error:
             await self._blocking(partial(shutil.rmtree, folder, ignore_errors=True))
             told = f"the dependencies can't be brought within {INSTALL_SECONDS_MAX:g} seconds"

@@ -4,7 +4,6 @@ Owns every word with the engine, and that none blocks the event loop: the SDK's 
 Does not own what is built or run.
 """
 
-import asyncio
 import io
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from docker.models.containers import Container
 from docker.types import Ulimit
 
 from skerry.functions.errors import BuildError, SystemError  # noqa: A004 - see errors
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.tasks import run_blocking
 
@@ -99,7 +99,7 @@ class ContainerEngine:
     async def _call(self, call: Callable[[], T], *, seconds: float = CALL_SECONDS_MAX) -> T:
         """Make a blocking call; raises SystemError where the engine refuses, is away or takes too long."""
         try:
-            async with asyncio.timeout(seconds) as limit:
+            with within(seconds) as limit:
                 return await run_blocking(self._executor, call)
         except TimeoutError as error:
             if not limit.expired():

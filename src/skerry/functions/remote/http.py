@@ -10,6 +10,7 @@ import orjson
 
 from skerry.functions.errors import NoDeployment, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of, told
+from skerry.kit.deadlines import within
 
 #: A message from a function.
 ANSWER_BYTES_MAX = 16 << 20
@@ -101,7 +102,7 @@ async def until_ready(is_ready: Callable[[], Awaitable[bool]], what: str, second
         SystemError: it was not within `seconds`.
     """
     try:
-        async with asyncio.timeout(seconds) as limit:
+        with within(seconds) as limit:
             delay = _FIRST_SECONDS * (1 + random.random())  # noqa: S311 - spreads callers, hides nothing
             while not await is_ready():
                 await asyncio.sleep(delay)

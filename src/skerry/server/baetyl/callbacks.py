@@ -18,6 +18,7 @@ from skerry.artifacts.fetching.egress import GuardedTransport
 from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.fleet.registration import CallbackRequest
 from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tls import system_trust
 from skerry.server.baetyl import errors
@@ -56,7 +57,7 @@ class Callbacks:
         """Send a request until it is answered with success; raises BaetylError where it is not, in time."""
         why, backoff = "it took too long", Backoff(first_seconds=0.2)
         try:
-            async with asyncio.timeout(CALLBACK_SECONDS_MAX):
+            with within(CALLBACK_SECONDS_MAX):
                 for attempt in range(TRIES_MAX):
                     if attempt:
                         await asyncio.sleep(backoff.next_seconds())

@@ -15,6 +15,7 @@ from typing import Any
 from skerry.api.errors import TooManyRequests
 from skerry.fleet import frames
 from skerry.fleet.frames import Frame
+from skerry.kit.deadlines import within
 from skerry.server.baetyl.errors import BaetylError
 from skerry.server.baetyl.links import Link, Links, Place
 from skerry.server.conversations import PeerGone
@@ -138,7 +139,7 @@ class Commands:
 
 async def _send(link: Link, frame: Frame) -> None:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        with within(ANSWER_SECONDS_MAX):
             await link.send(frame)
     except (PeerGone, TimeoutError) as error:
         raise BaetylError(NOT_LINKED, f"The link of the node ({link.place[1]}) was lost.") from error
@@ -147,7 +148,7 @@ async def _send(link: Link, frame: Frame) -> None:
 async def _begun(stream: _Stream, command: Command) -> None:
     """Wait for the begin of an answer, so that a refusal is one; raises BaetylError."""
     try:
-        async with asyncio.timeout(FOLLOWED_SECONDS_MAX if command.follows else ANSWER_SECONDS_MAX):
+        with within(FOLLOWED_SECONDS_MAX if command.follows else ANSWER_SECONDS_MAX):
             await stream.begun()
     except TimeoutError as error:
         if not command.follows:

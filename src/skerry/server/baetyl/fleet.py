@@ -25,6 +25,7 @@ from skerry.fleet.desire import is_behind
 from skerry.fleet.index import FleetIndex, Key, Sort, Source
 from skerry.fleet.record_counts import RecordCounts
 from skerry.fleet.rollouts import shift_of
+from skerry.kit.deadlines import within
 from skerry.kit.tasks import background
 from skerry.server.following import Follower
 from skerry.server.verbs.admission import Change
@@ -102,7 +103,7 @@ class Fleet:
         if not self._is_behind(node, apps, sysapps):
             return
         try:
-            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+            with within(CATCH_UP_SECONDS_MAX):
                 while self._is_behind(node, apps, sysapps):
                     await self._moved.wait()
         except TimeoutError:

@@ -5,7 +5,6 @@ is answered whole or not at all, because a part of a number is a number. Source 
 "Writing HTTP service discovery".
 """
 
-import asyncio
 import re
 from functools import partial
 
@@ -14,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from skerry.api.baetyl_v1alpha1 import NODE, Node
 from skerry.api.model import Document
 from skerry.fleet import frames
+from skerry.kit.deadlines import within
 from skerry.server.baetyl.commands import FAILED, Command
 from skerry.server.baetyl.door import Asked, Described, Operation, host_of
 from skerry.server.baetyl.errors import BaetylError
@@ -55,14 +55,12 @@ class NodeMetrics:
         await asked.objects.get_shared(Node, asked.name)
         told = bytearray()
         try:
-            async with (
-                asyncio.timeout(METRICS_SECONDS_MAX),
-                self._asking.run((asked.namespace, asked.name), Command(frames.METRICS, {})) as parts,
-            ):
-                async for part in parts:
-                    told += part
-                    if len(told) > METRICS_BYTES_MAX:
-                        raise BaetylError(FAILED, f"The node's metrics are over {METRICS_BYTES_MAX} bytes.")
+            with within(METRICS_SECONDS_MAX):
+                async with self._asking.run((asked.namespace, asked.name), Command(frames.METRICS, {})) as parts:
+                    async for part in parts:
+                        told += part
+                        if len(told) > METRICS_BYTES_MAX:
+                            raise BaetylError(FAILED, f"The node's metrics are over {METRICS_BYTES_MAX} bytes.")
         except TimeoutError as error:
             raise BaetylError(FAILED, f"The node's metrics took over {METRICS_SECONDS_MAX:.0f} s.", 504) from error
         return Response(bytes(told), content_type=CONTENT_TYPE_LATEST)

@@ -18,6 +18,7 @@ from skerry.api.baetyl_node_commands import NODE_COMMAND, NodeCommand, NodeComma
 from skerry.api.errors import ApiError, Conflict, NotFound
 from skerry.api.model import ObjectMeta
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
+from skerry.kit.deadlines import within
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Loops, background
@@ -193,7 +194,7 @@ class Relay:
 
     async def _until(self, key: Key, holds: Callable[[NodeCommand], bool], seconds: float) -> NodeCommand:
         """Wait until a command is so; raises TimeoutError, and NotFound where it is gone."""
-        async with asyncio.timeout(seconds):
+        with within(seconds):
             while True:
                 seen = self._known.get(key)
                 if seen is None:

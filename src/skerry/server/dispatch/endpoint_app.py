@@ -6,7 +6,6 @@ credential of ours, and the endpoint says that they may. Does not own the routes
 Where Dispatch answered a failed function with an empty 200, the answer is 422, 502 or 500 (docs/reference).
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from skerry.api.dispatch_endpoints import CALL_SECONDS_MAX, METHODS, Endpoint, t
 from skerry.api.dispatch_traces import trace_of
 from skerry.api.dispatch_v1 import PAYLOAD_BYTES_MAX, Run, RunSpec
 from skerry.api.errors import ApiError, BadRequest, NotFound, Timeout
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.server.auth import ANONYMOUS
 from skerry.server.dispatch import errors
@@ -59,7 +59,7 @@ class EndpointApp:
         request = Request(scope, receive, ANONYMOUS)
         endpoint = self._find(request)
         try:
-            async with asyncio.timeout(CALL_SECONDS_MAX):
+            with within(CALL_SECONDS_MAX):
                 answer = await self._answer(request, endpoint, scope)
         except TimeoutError:
             late = Timeout(f"the function took longer than {CALL_SECONDS_MAX:.0f}s; call it without waiting")

@@ -20,6 +20,7 @@ from skerry.api.catalogue import Catalogue
 from skerry.api.custom_kinds import kinds_of
 from skerry.api.errors import ServiceUnavailable
 from skerry.api.kinds import Kind
+from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.store import errors as store
@@ -75,8 +76,9 @@ class Definitions:
 
     async def _reach(self, revision: int) -> None:
         try:
-            async with asyncio.timeout(CATCH_UP_SECONDS), self._progress:
-                await self._progress.wait_for(lambda: self._seen >= revision)
+            with within(CATCH_UP_SECONDS):
+                async with self._progress:
+                    await self._progress.wait_for(lambda: self._seen >= revision)
         except TimeoutError as error:
             raise ServiceUnavailable("definitions of kinds are behind the log: try again") from error
 

@@ -38,9 +38,8 @@ class Unreachable:
 async def is_closed(engine: Unreachable) -> bool:
     """Tell whether the engine finds its connection closed."""
     assert engine.theirs is not None
-    with engine.theirs as theirs:
-        with within(60.0):
-            return await asyncio.get_running_loop().sock_recv(theirs, 1) == b""
+    with engine.theirs as theirs, within(60.0):
+        return await asyncio.get_running_loop().sock_recv(theirs, 1) == b""
 
 
 async def test_a_connection_to_an_engine_that_goes_away_is_closed(tmp_path: Path) -> None:
