@@ -36,7 +36,8 @@ from skerry.api.structural.schema import MISSING, Schema
 from skerry.api.structural.validation import validate
 
 _OF_RESOURCES = frozenset({"apiVersion", "kind", "metadata"})
-_TYPE_NAMES = {
+#: What pydantic calls a value of the wrong type, and the type that JSON has for what was wanted.
+JSON_TYPES = {
     "string_type": "string",
     "int_type": "integer",
     "float_type": "number",
@@ -46,6 +47,8 @@ _TYPE_NAMES = {
     "model_type": "object",
     "model_attributes_type": "object",
     "int_from_float": "integer",
+    "int_parsing": "integer",
+    "bool_parsing": "boolean",
 }
 
 
@@ -165,7 +168,7 @@ def _remove(document: Any, location: Sequence[str | int]) -> None:
 
 def _field_error(kind: Kind[Any], problem: Any) -> FieldError:
     """Translate one error of pydantic, without the value where that is a secret."""
-    if problem["type"] in {"missing", *_TYPE_NAMES} or may_show(kind, problem["loc"]):
+    if problem["type"] in {"missing", *JSON_TYPES} or may_show(kind, problem["loc"]):
         return _translated(problem)
     return invalid(path_of(problem["loc"]), REDACTED, "is not valid")
 
@@ -176,8 +179,8 @@ def _translated(problem: Any) -> FieldError:
     match problem["type"]:
         case "missing":
             return required(path)
-        case kind if kind in _TYPE_NAMES:
-            return type_invalid(path, value, _TYPE_NAMES[kind])
+        case kind if kind in JSON_TYPES:
+            return type_invalid(path, value, JSON_TYPES[kind])
         case "literal_error" | "enum":
             return not_supported(path, value, _expected(context["expected"]))
         case "greater_than_equal":

@@ -66,7 +66,7 @@ def invoke(
 async def _ask(access: Access, function: str, request: httpx.Request, timeout_seconds: float) -> httpx.Response:
     async with connected(access) as http:
         transport = HttpTransport(http)
-        await transport.get(Target(EDGE_FUNCTION, name=function))  # one that is not there is told as such
+        require_live(await transport.get(Target(EDGE_FUNCTION, name=function)))
         gateway = await transport.get(_GATEWAY)
     host, port = _listener(gateway, httpx.URL(access.server).host)
     request.url = request.url.copy_with(host=host, port=port)
@@ -78,6 +78,16 @@ async def _ask(access: Access, function: str, request: httpx.Request, timeout_se
         raise SkerryError(f"the gateway did not answer within {timeout_seconds:g}s") from error
     except httpx.TransportError as error:
         raise SkerryError(f"the gateway at {host}:{port} can't be reached: {error}") from error
+
+
+def require_live(function: Document) -> None:
+    """Raise SkerryError, with the function's own reason, where the gateway has no revision to send requests to."""
+    status = function.get("status", {})
+    if status.get("liveRevision"):
+        return
+    told = {each["type"]: each["message"] for each in status.get("conditions", ())}
+    name = function["metadata"]["name"]
+    raise SkerryError(f"{name} has no live revision: {told.get('Ready') or 'nothing is told of it yet'}")
 
 
 def _listener(gateway: Document, server: str) -> tuple[str, int]:

@@ -140,7 +140,7 @@ class FunctionKeyValues:
                 return None
             ttl = until - now
         if not TTL_SECONDS_MIN <= ttl <= TTL_SECONDS_MAX:
-            raise KeyValueError(f"an entry can expire after {TTL_SECONDS_MIN:g} to {TTL_SECONDS_MAX:g} seconds")
+            raise KeyValueError(f"an entry can expire after {TTL_SECONDS_MIN:.0f} to {TTL_SECONDS_MAX:.0f} seconds")
         return now + ttl
 
 

@@ -31,6 +31,11 @@ def test_what_has_to_be_built_says_so(tmp_path: Path, language: str) -> None:
         read_project(tmp_path / "hello", Wishes())
 
 
+def test_the_module_of_a_go_program_has_a_path_that_go_takes_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    write_template("go", tmp_path / "go")  # a name of Go's own, as std and toolchain are
+    assert (tmp_path / "go" / "go.mod").read_text().startswith("module example.com/go\n")
+
+
 def test_files_that_exist_are_never_touched(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "index.ts").write_text("mine")

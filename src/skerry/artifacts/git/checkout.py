@@ -177,7 +177,9 @@ def run(order: dict[str, Any], folder: str, pack: bytes) -> dict[str, Any]:
     except RefusedError as error:
         return {"problem": str(error)}
     except KeyError as error:
-        return {"problem": f"the repository has no object {error.args[0]!r}: is the commit right?"}
+        missing = error.args[0]
+        name = missing.decode(errors="replace") if isinstance(missing, bytes) else missing
+        return {"problem": f"the repository has no object {name}: is the commit right?"}
 
 
 def _commit_of(repository: Repo, branch: str) -> str:

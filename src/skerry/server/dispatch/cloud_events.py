@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, from_binary
-from cloudevents.core.exceptions import BaseCloudEventException
+from cloudevents.core.exceptions import BaseCloudEventException, CloudEventValidationError
 from cloudevents.core.formats.json import JSONFormat
 
 from skerry.api.dispatch_events import EVENT_TYPE, EVENT_TYPE_CHARACTERS_MAX, Event
@@ -30,6 +30,7 @@ _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
 _PREFIX = "ce-"
 _VERSION_01 = "0.1"
+_VERSION_10 = "1.0"
 _EXTENSION_PREFIX_01 = "x-"
 #: Names of version 0.1, and what they are called in 1.0.
 _NAMES_01 = {
@@ -130,16 +131,23 @@ def _of_document(document: Document) -> Event:
 def _event(document: Document) -> Event:
     """Check a structured event of version 1.0."""
     shown = {k: v for k, v in document.items() if k not in {"data", "data_base64"} and v is not None}
-    _require_attributes(shown)
+    _check_attributes(shown)
     _checked_by_sdk(lambda: JSONFormat().read(None, orjson.dumps(shown)))
-    if isinstance(encoded := document.get("data_base64"), str):
-        try:
-            data = _value(base64.b64decode(encoded, validate=True), str(shown.get("datacontenttype", "")))
-        except ValueError as error:
-            raise _invalid(f"data_base64: {error}") from error
-    else:
-        data = document.get("data")
+    encoded, data = document.get("data_base64"), document.get("data")
+    if isinstance(encoded, str):
+        if data is not None:
+            raise _invalid("only one of data and data_base64 may be given")
+        data = _decoded(encoded, str(shown.get("datacontenttype", "")))
     return Event(_attributes(shown), shown, data)
+
+
+def _decoded(encoded: str, content_type: str) -> Any:
+    try:
+        return _value(base64.b64decode(encoded, validate=True), content_type)
+    except ValueError as error:
+        raise _invalid(f"data_base64: {error}") from error
+    except BadRequest as error:
+        raise _invalid(f"data_base64 is no JSON, as datacontenttype has it: {error.public}") from error
 
 
 def _of_binary(headers: Mapping[str, str], body: bytes) -> Event:
@@ -149,25 +157,39 @@ def _of_binary(headers: Mapping[str, str], body: bytes) -> Event:
         for name, value in given.items()
         if name.startswith(_PREFIX)
     }
-    _require_attributes(shown)
+    _check_attributes(shown)
     _checked_by_sdk(lambda: from_binary(HTTPMessage(given, b""), JSONFormat()))
     if content_type := headers.get("content-type"):
         shown["datacontenttype"] = content_type
     return Event(_attributes(shown), shown, _value(body, headers.get("content-type", "")))
 
 
-def _require_attributes(shown: Mapping[str, Any]) -> None:
-    """Refuse an event without what every event has; the SDK would make an id up, and no resent event is known then."""
+def _check_attributes(shown: Mapping[str, Any]) -> None:
+    """Refuse what the SDK lets pass, or refuses without a name: it would make an id up, and reads version 0.3."""
     if missing := [name for name in ("id", "source", "type", "specversion") if name not in shown]:
         raise _invalid(f"{', '.join(missing)} must be given")
+    if (version := shown["specversion"]) != _VERSION_10:
+        raise _invalid(f"specversion must be {_VERSION_10}, and is {version!r}; {_VERSION_01} has cloudEventsVersion")
+    _check_time("time", shown)
+
+
+def _check_time(name: str, shown: Mapping[str, Any]) -> None:
+    if name not in shown:
+        return
+    try:
+        from_rfc3339(str(shown[name]))
+    except ValueError as error:
+        raise _invalid(f"{name} must be a time such as 2026-01-31T12:00:00Z, and is {shown[name]!r}") from error
 
 
 def _checked_by_sdk(read: Callable[[], BaseCloudEvent]) -> None:
     """Let the SDK read an event, and refuse what it refuses, or what stumbles over."""
     try:
         event = read()
+    except CloudEventValidationError as error:
+        raise _invalid("; ".join(str(each) for found in error.errors.values() for each in found)) from error
     except BaseCloudEventException as error:
-        raise _invalid("; ".join(str(error).split("\n"))) from error
+        raise _invalid(str(error)) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise _invalid(str(error)) from error
     if len(event.get_type()) > EVENT_TYPE_CHARACTERS_MAX:
@@ -200,11 +222,7 @@ def _event_01(shown: Document, data: Any) -> Event:
     if not EVENT_TYPE.fullmatch(shown["eventType"]) or len(shown["eventType"]) > EVENT_TYPE_CHARACTERS_MAX:
         wanted = f"letters, numbers, underscores, dashes and dots, at most {EVENT_TYPE_CHARACTERS_MAX}"
         raise _invalid(f"eventType must be of {wanted}")
-    if "eventTime" in shown:
-        try:
-            from_rfc3339(str(shown["eventTime"]))
-        except ValueError as error:
-            raise _invalid(f"eventTime: {error}") from error
+    _check_time("eventTime", shown)
     extensions = shown.get("extensions")
     if extensions is not None and not isinstance(extensions, dict):
         raise _invalid("extensions must be an object")

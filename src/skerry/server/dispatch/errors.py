@@ -7,6 +7,7 @@ is built on does it; of several such errors the first is told.
 import orjson
 from pydantic import ValidationError
 
+from skerry.api.decoding import JSON_TYPES
 from skerry.api.errors import ApiError, Invalid
 from skerry.server.http import Response, retry_after
 
@@ -38,4 +39,8 @@ def of_model(error: ValidationError) -> RequestRefused:
     place = ".".join(str(step) for step in first["loc"]) or "body"
     if first["type"] == "missing":
         return RequestRefused(REQUIRED, f"{place} in body is required")
-    return RequestRefused(WRONG_TYPE, f"{place} in body: {first['msg']}")
+    if first["type"] == "extra_forbidden":
+        return RequestRefused(WRONG_TYPE, f"{place} in body is no field that there is")
+    if wanted := JSON_TYPES.get(first["type"]):
+        return RequestRefused(WRONG_TYPE, f"{place} in body must be of type {wanted}")
+    return RequestRefused(WRONG_TYPE, f"{place} in body: {first['msg'].removeprefix('Value error, ')}")

@@ -166,6 +166,14 @@ async def test_a_commit_that_the_repository_lacks_is_told(git: GitRepositories, 
         await git.checkout(source(url, commit="0" * 39 + "1"))
 
 
+async def test_a_commit_that_a_repository_of_this_machine_lacks_is_told_by_its_name(
+    git: GitRepositories, tmp_path: Path
+) -> None:
+    make_repository(tmp_path / "repositories" / "local", [FIRST])
+    with pytest.raises(BuildError, match="has no object 0{39}1: is the commit right"):
+        await git.checkout(source(tmp_path / "repositories" / "local", commit="0" * 39 + "1"))
+
+
 async def test_an_empty_repository_is_told(git: GitRepositories, tmp_path: Path) -> None:
     made = make_repository(tmp_path / "repositories" / "empty", [])
     with git_server({"/empty": made}) as base:
