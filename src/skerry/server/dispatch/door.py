@@ -11,13 +11,7 @@ from typing import Protocol, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from skerry.api.core_v1 import SECRET
-from skerry.api.dispatch_drivers import EVENT_DRIVER, EVENT_DRIVER_TYPE
-from skerry.api.dispatch_endpoints import ENDPOINT
-from skerry.api.dispatch_events import SUBSCRIPTION
-from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
-from skerry.api.dispatch_services import SERVICE_CLASS, SERVICE_INSTANCE
-from skerry.api.dispatch_v1 import FUNCTION, RUN, Function, Run
+from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from skerry.server import operations
 from skerry.server.access import Access
@@ -113,7 +107,7 @@ class DispatchDoor:
 
     def refusal(self, request: Request, error: ApiError) -> Response:  # noqa: ARG002 - as every door
         """Write an error in Dispatch's form; see `Door`."""
-        return errors.refusal(_named(error) if isinstance(error, NotFound) else error)
+        return errors.refusal(error)
 
     def _unknown(self, request: Request) -> ApiError:
         if allowed := self._table.methods(request.path):
@@ -125,26 +119,3 @@ def _asked(request: Request, objects: Objects, names: Mapping[str, str]) -> Aske
     if not request.header(_ORGANIZATION_HEADER):
         raise errors.RequestRefused(errors.REQUIRED, "X-Dispatch-Org in header is required")
     return Asked(request, objects, names)
-
-
-_WORDS = {
-    FUNCTION.resource: "function",
-    RUN.resource: "function run",
-    SECRET.resource: "secret",
-    SUBSCRIPTION.resource: "subscription",
-    EVENT_DRIVER.resource: "driver",
-    EVENT_DRIVER_TYPE.resource: "driver type",
-    ENDPOINT.resource: "API",
-    IMAGE.resource: "image",
-    BASE_IMAGE.resource: "base image",
-    SERVICE_CLASS.resource: "service class",
-    SERVICE_INSTANCE.resource: "service instance",
-}
-
-
-def _named(error: NotFound) -> NotFound:
-    """Tell what was not found in Dispatch's words."""
-    details = error.details
-    group = f".{details['group']}" if details.get("group") else ""
-    word = _WORDS.get(f"{details.get('kind', '')}{group}")
-    return NotFound(f"{word} {details['name']} not found", details=details) if word and "name" in details else error
