@@ -30,14 +30,15 @@ from skerry.engine.workers import WorkerSettings, run_workers
 from skerry.kit import logs as logging
 from skerry.kit.tasks import background
 from skerry.main.adapters import EngineBundleCheck
-from skerry.main.building import component_of, engine_cache_of, fetch_settings, find_node, npm_settings
+from skerry.main.building import component_of, fetch_settings, find_node, npm_settings
 from skerry.main.configuration import Settings
-from skerry.main.data_dir import DataDir
 from skerry.main.ending import ended_by_signals
 from skerry.main.setting_values import Address
 
 #: The bundler stays while the author thinks.
 BUNDLER_IDLE_SECONDS_MAX = 24 * 3600.0
+#: Where the engine is kept unless the setting says otherwise.
+_CACHE_DIR = Path("~/.cache/skerry")
 #: The egress policies for the worker, beside its socket.
 _EGRESS_FILE = "egress.json"
 
@@ -115,13 +116,17 @@ async def _builder(
         staging=sockets / "builds",
         idle_seconds_max=BUNDLER_IDLE_SECONDS_MAX,
     )
-    cache = engine_cache_of(settings, DataDir(settings.data_dir.absolute()))
-    checker = await stack.enter_async_context(BundleChecker(component_of(settings), cache))
+    checker = await stack.enter_async_context(BundleChecker(component_of(settings), engine_cache(settings)))
     check = EngineBundleCheck(checker)
     javascript = await stack.enter_async_context(JavaScriptBuilder(build, check))
     http = await stack.enter_async_context(HttpClient(fetching))
     packages = PackageInstaller(http, npm_settings(settings, build), fetching)
     return FunctionBuilder(javascript, await stack.enter_async_context(packages)), check
+
+
+def engine_cache(settings: Settings) -> Path:
+    """Return where the compiled engine is kept: one place for all folders, since compiling it takes some 20 s."""
+    return (settings.cache_dir or _CACHE_DIR.expanduser()) / "engine"
 
 
 def _worker_settings(settings: Settings, sockets: Path, state: Path) -> WorkerSettings:
@@ -132,7 +137,7 @@ def _worker_settings(settings: Settings, sockets: Path, state: Path) -> WorkerSe
         functions_dir=sockets / "functions",
         logs_dir=sockets / "logs",
         kv_file=state / "kv" / "kv.db",
-        engine_cache=engine_cache_of(settings, DataDir(settings.data_dir.absolute())),
+        engine_cache=engine_cache(settings),
         component=component_of(settings),
         count=1,
         egress_allow=settings.egress_allow,
