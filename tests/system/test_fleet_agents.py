@@ -24,6 +24,8 @@ from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 
+#: Nobody listens there.
+CLOSED_PORT = 9
 #: How long the control plane is away.
 AWAY_SECONDS = 60.0
 #: Has a container answer at a socket of its node.
@@ -308,3 +310,18 @@ def test_a_revoked_node_is_locked_out(fleet: AgentFleet, nodes: tuple[str, str, 
     fleet.ask("POST", f"/v1/nodes/{nodes[2]}/revoke")
     log = fleet.agents["named"].log
     until(lambda: "answered 401" in log(), "the agent is refused")
+
+
+def test_an_agent_logs_in_the_style_that_it_is_told(fleet: AgentFleet) -> None:
+    fleet.ask("POST", "/v1/nodes", {"name": "spoken"})
+    agent = fleet.agent("spoken", "/v1/nodes/spoken/init", addresses=[f"https://127.0.0.1:{CLOSED_PORT}"])
+    agent.flags = ["--log-style", "json"]
+    agent.start()
+
+    def said() -> list[str]:
+        return [line for line in agent.log().splitlines() if not line.startswith("ready: ")]
+
+    until(said, "it says that nobody answers")
+    assert agent.stop() == 0
+    for record in map(json.loads, said()):
+        assert record.keys() >= {"event", "level", "logger", "timestamp"}

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from skerry.agent.member.settings import STATUS_FILE, read_settings
+from skerry.cli.log_flags import LogLevelFlag, LogStyleFlag
 from skerry.cli.printing import out
 from skerry.kit.errors import ConfigurationError, SkerryError
 
@@ -30,7 +31,8 @@ def run(
     fingerprint: Annotated[
         str, typer.Option(metavar="VALUE", help="What tells this device, where its product asks a person for that.")
     ] = "",
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: LogLevelFlag = None,
+    log_style: LogStyleFlag = None,
 ) -> None:
     """Run this machine as a node of a fleet, until Ctrl-C or SIGTERM.
 
@@ -42,8 +44,10 @@ def run(
     if context.invoked_subcommand is not None:
         return
     from skerry.main.agent import run_agent
+    from skerry.main.log_settings import read_log_settings
 
-    uvloop.run(run_agent(config, fingerprint, log_level, lambda name: out.print(f"ready: node {name}", markup=False)))
+    logged = read_log_settings({"log_level": log_level, "log_style": log_style}, os.environ)
+    uvloop.run(run_agent(config, fingerprint, logged, lambda name: out.print(f"ready: node {name}", markup=False)))
 
 
 @agent.command()

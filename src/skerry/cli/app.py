@@ -31,6 +31,7 @@ from skerry.cli.functions import functions
 from skerry.cli.images import base_images, images
 from skerry.cli.injected_secrets import injected_secrets
 from skerry.cli.invoke import invoke
+from skerry.cli.log_flags import LogLevelFlag, LogStyleFlag
 from skerry.cli.logs import logs
 from skerry.cli.manifests import apply_document, read_manifests, target_of
 from skerry.cli.nodes import nodes
@@ -137,7 +138,8 @@ def up(
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
-    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    log_level: LogLevelFlag = None,
+    log_style: LogStyleFlag = None,
     database: DatabaseFlag = None,
     apply: Annotated[list[str] | None, typer.Option(metavar="FILE|DIR", help="Apply these objects once ready.")] = None,
 ) -> None:
@@ -159,6 +161,7 @@ def up(
         "workers": workers,
         "faas": faas,
         "log_level": log_level,
+        "log_style": log_style,
         "database": database,
     }
     settings = load_settings(flags, os.environ, file=config)
@@ -185,7 +188,8 @@ def serve(
         str | None, typer.Option(metavar="HOST:PORT", help="Where the API listens. Default: 127.0.0.1:6443")
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, TOML.")] = None,
-    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    log_level: LogLevelFlag = None,
+    log_style: LogStyleFlag = None,
 ) -> None:
     """Run the control plane alone, as one of any number of replicas on a PostgreSQL database.
 
@@ -197,7 +201,13 @@ def serve(
     from skerry.main.process import Running, run_process
     from skerry.main.serve import replica
 
-    flags = {"data_dir": data_dir, "database": database, "api_address": api_address, "log_level": log_level}
+    flags = {
+        "data_dir": data_dir,
+        "database": database,
+        "api_address": api_address,
+        "log_level": log_level,
+        "log_style": log_style,
+    }
     settings = load_settings(flags, os.environ, file=config)
 
     async def when_ready(running: Running) -> None:

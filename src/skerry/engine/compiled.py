@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from wasmtime import Config, Engine, Module, WasmtimeError
 from wasmtime import _ffi as ffi
@@ -27,9 +27,9 @@ from wasmtime.component import Component
 from skerry.engine.component import check_component
 from skerry.engine.errors import LoadError
 from skerry.kit.errors import StartError
+from skerry.kit.records import Records
 
-if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger
+records = Records(__name__)
 
 #: Room for deep JavaScript recursion; wasmtime refuses more than its 2 MiB for asynchronous stacks, used or not.
 #: The thread's own stack (`worker.THREAD_STACK_BYTES`) must be larger.
@@ -174,7 +174,7 @@ def _deserialize(engine: Engine, cached: Path, binary: type[Compiled]) -> Compil
     except FileNotFoundError:  # removed between the two looks
         return None
     except WasmtimeError as error:
-        _logger().warning("compiled code is unusable, compiling again", path=str(cached), error=str(error))
+        records.warning("compiled code is unusable, compiling again", path=str(cached), error=str(error))
         return None
 
 
@@ -184,7 +184,7 @@ def _entry_name(wasm: bytes, *, epochs: bool) -> str:
 
 
 def _compile(engine: Engine, wasm: bytes, cached: Path, binary: type[Compiled]) -> Compiled:
-    _logger().info("compiling for this machine, once (about 1 s a megabyte)", megabytes=round(len(wasm) / 1e6, 1))
+    records.info("compiling for this machine, once (about 1 s a megabyte)", megabytes=round(len(wasm) / 1e6, 1))
     compiled = binary(engine, wasm)
     part = cached.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as file:
@@ -194,10 +194,3 @@ def _compile(engine: Engine, wasm: bytes, cached: Path, binary: type[Compiled]) 
     part.replace(cached)
     # The file's pages are shared by every process that maps it; those of the fresh one are this one's alone.
     return binary.deserialize_file(engine, str(cached))
-
-
-def _logger() -> "BoundLogger":
-    # Imported here because it takes longer than all else that a worker does before it serves.
-    from skerry.kit.logs import get_logger
-
-    return get_logger(__name__)

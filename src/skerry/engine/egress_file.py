@@ -7,7 +7,6 @@ Invariant: what can't be read denies everything, until it can.
 
 import ipaddress
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from skerry.engine.egress import EgressPolicy, EgressRule
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: How soon a change is in force.
 LOOK_SECONDS = 0.2
@@ -142,7 +144,7 @@ class EgressPolicies:
             self._policies = read_policies(path)
         except (ValueError, OSError) as error:
             self._policies = None
-            sys.stderr.write(f"skerry engine worker: functions fetch nothing: {error}\n")
+            records.error("the egress policies can't be read, and functions fetch nothing", reason=str(error))
 
     def _combine(self, function: str) -> EgressPolicy:
         if self._policies is None:

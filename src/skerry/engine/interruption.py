@@ -11,9 +11,7 @@ meets the next one of the same instance.
 """
 
 import itertools
-import sys
 import threading
-import traceback
 import weakref
 from typing import Final, Protocol
 
@@ -21,6 +19,9 @@ from wasmtime import Store
 
 from skerry.engine.calls import EpochDeadline, GuestMemory, deadline_callback
 from skerry.engine.errors import CallError, FailureKind
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: How exact a limit of time is. Each tick wakes one thread: 50 a second cost a thousandth of a core.
 TICK_SECONDS: Final = 0.02
@@ -176,5 +177,5 @@ def _look_safely(call: Call) -> None:
     try:
         call.look()
     except Exception as error:  # noqa: BLE001 - see above
-        sys.stderr.write(f"skerry engine worker: a look at a call met a defect\n{traceback.format_exc()}")
+        records.defect("a look at a call met a defect", error)
         call.stop(CallError(FailureKind.TRAP, f"the host could not look at the call: {error!r}"))

@@ -12,12 +12,15 @@ Owns the threads and who leads. Does not own the loop or what a turn does. Invar
 every thread inside of a turn nobody does; the first to end its turn leads then, and `leaderless_total` counts it.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
+
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: The watchdog looks this often, and takes the lead from a turn that it finds again: after once to twice this time.
 #: Each look takes Python's lock from the leader: at 5 ms they cost 8 % of the requests of a busy worker.
@@ -133,7 +136,7 @@ class Leadership:
         try:
             threading.Thread(target=self._follow_and_lead, daemon=True).start()
         except RuntimeError as error:  # the system has no thread to give: whoever ends its turn first will lead
-            sys.stderr.write(f"skerry engine worker: {error}\n")
+            records.warning("a thread could not be started", reason=str(error))
             return False
         return True
 

@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +29,9 @@ from skerry.engine.leadership import Leadership
 from skerry.engine.open_calls import OpenCall
 from skerry.engine.readiness import Readiness
 from skerry.engine.serving import Answer, Waits
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: Further connections wait in the backlog. Half of the descriptors that a process may have by default; log files
 #: and artifacts take some.
@@ -329,7 +331,7 @@ class Loop:
         except BlockingIOError:  # another worker on the same socket was quicker
             return
         except OSError as error:  # out of descriptors, or the peer has gone: both pass
-            sys.stderr.write(f"skerry engine worker: accept failed: {error}\n")
+            records.warning("a connection could not be accepted", reason=str(error))
             self._pause(now)
             return
         reader = RequestReader(body_bytes_max=self._server.body_bytes_max, streams=self._server.streams)
@@ -399,4 +401,5 @@ def _next_of(waiting: deque[T]) -> T | None:
 
 
 def _report_defect() -> None:
-    sys.stderr.write(f"skerry engine worker: a request met a defect\n{traceback.format_exc()}")
+    if error := sys.exception():
+        records.defect("a request met a defect", error)

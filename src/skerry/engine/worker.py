@@ -37,9 +37,12 @@ from skerry.engine.serving import FunctionServer, WorkerParts
 from skerry.engine.shared_key_values import SharedKeyValues
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import SkerryError
+from skerry.kit.records import Records
 
 if TYPE_CHECKING:
     from skerry.engine.open_calls import OpenCall
+
+records = Records(__name__)
 
 #: Wasm takes 1.5 MiB of it (`compiled.WASM_STACK_BYTES_MAX`), Python the rest; untouched pages cost nothing.
 THREAD_STACK_BYTES = 4 * 1024 * 1024
@@ -87,7 +90,7 @@ def _sweep_forever(server: FunctionServer, fetcher: Fetcher, key_values: KeyValu
         try:
             key_values.sweep()
         except KeyValueError as error:
-            sys.stderr.write(f"skerry engine worker: {error.public}\n")
+            records.warning("keys and values could not be swept", reason=error.public)
 
 
 def _key_values(arguments: argparse.Namespace, clock: Clock) -> KeyValues:
@@ -125,7 +128,8 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
 
 def _end(failure: threading.ExceptHookArgs) -> None:
     """End the process: without one of its threads it might never answer again, and its supervisor starts another."""
-    threading.__excepthook__(failure)
+    if failure.exc_value is not None:
+        records.defect("a thread of the engine worker met a defect", failure.exc_value)
     os._exit(1)
 
 
@@ -135,7 +139,7 @@ def main(codec: FilterCodec) -> None:
     try:
         drained = run(_parse(sys.argv[1:]), codec)
     except SkerryError as error:
-        sys.stderr.write(f"skerry engine worker: {error.public}\n")
+        records.error("the engine worker can't start", reason=error.public)
         sys.exit(1)
     # Without the interpreter's tear-down: threads may still be inside of functions that ignore the drain.
     os._exit(0 if drained else 1)

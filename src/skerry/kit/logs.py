@@ -4,17 +4,19 @@
     log.info("revision is ready", revision=name, seconds=1.2)
 
 Levels: error = someone must act; warning = degraded but handled; info = state change.
-`configure` is called once, by `main`; until then structlog's defaults hold (tests need nothing).
+`configure` is called once, by `main`; until then structlog's defaults hold (tests need nothing). Child processes of
+ours write `records`, whatever is set here, and never call it.
 Invariant: once it was called for machines, all that this process prints is one JSON object a line: what libraries log,
 and what child processes print (`pass_on`), too.
 """
 
-import json
 import logging
 import sys
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import structlog
+
+from skerry.kit import records
 
 Style = Literal["json", "text"]
 
@@ -40,6 +42,7 @@ def configure(*, style: Style, level: str) -> None:
     # Tracebacks are plain in both: the default for people shows local variables, and with them secrets.
     text = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     json_lines: list[structlog.types.Processor] = [
+        _add_logger_name,
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(),
     ]
@@ -47,12 +50,31 @@ def configure(*, style: Style, level: str) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_NamedLogger,
         cache_logger_on_first_use=True,
     )
+    records.hand_to(_tell)
     of_libraries = logging.StreamHandler(sys.stderr)
     of_libraries.setFormatter(_library_formatter(style, shared, last))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[of_libraries])
+
+
+class _NamedLogger(structlog.PrintLogger):
+    """Prints to standard error, and knows whose it is."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def _add_logger_name(logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if isinstance(logger, _NamedLogger) and logger.name:
+        event["logger"] = logger.name
+    return event
+
+
+def _tell(level: str, logger: str, event: str, fields: records.Record) -> None:
+    getattr(get_logger(logger), level)(event, **fields)
 
 
 def _library_formatter(
@@ -67,9 +89,10 @@ def _library_formatter(
 
 
 def pass_on(line: str, *, process: str, pid: int) -> None:
-    """Print a line of a child process, whatever the level: for a person as it is, for machines as a record of its own.
+    """Print a line of a child process: for a person in words, for machines as a record of its own.
 
-    What is a record already, of a process that logs as this one does, stays as it is.
+    What is a record already, of a process of ours, is printed as what this one says would be, at the levels that are
+    logged. Any other line is printed whatever they are: it tells of trouble.
 
     Args:
         line: what it printed, without a line's end.
@@ -77,20 +100,21 @@ def pass_on(line: str, *, process: str, pid: int) -> None:
         pid: its process id.
     """
     processors = structlog.get_config()["processors"]
-    if isinstance(processors[-1], structlog.processors.JSONRenderer) and not _is_record(line):
-        record = {"event": line, "process": process, "pid": pid}
+    is_for_machines = isinstance(processors[-1], structlog.processors.JSONRenderer)
+    record = records.record_in(line)
+    if record is not None:
+        level = str(record["level"])
+        if not structlog.get_logger().is_enabled_for(logging.getLevelNamesMapping().get(level.upper(), logging.ERROR)):
+            return
+        if is_for_machines:
+            record["pid"] = pid
+        else:
+            record.pop("logger", None)
+        line = cast("str", processors[-1](None, level, record | {"process": process}))
+    elif is_for_machines:
+        told = {"event": line, "process": process, "pid": pid}
         for processor in processors:
-            record = processor(None, "warning", record)  # what our processes print bare tells of trouble
-        line = cast("str", record)
+            told = processor(None, "warning", told)
+        line = cast("str", told)
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def _is_record(line: str) -> bool:
-    if not line.startswith("{"):
-        return False
-    try:
-        found: dict[str, object] = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return found.keys() >= {"event", "level", "timestamp"}

@@ -26,6 +26,7 @@ from skerry.kit.deadlines import within
 from skerry.kit.ending import to_its_end
 from skerry.kit.killing import KILLED_SECONDS_MAX, killed, started_group
 from skerry.kit.logs import get_logger, pass_on
+from skerry.kit.records import words_of
 from skerry.kit.tasks import background
 
 log = get_logger(__name__)
@@ -38,10 +39,11 @@ SHORT_LIVES = Gauge(
 HEALTHY_SECONDS = 10.0
 #: After so many short lives in a row the next is not expected to be any better.
 SHORT_LIVES_MAX = 3
-#: What is kept of the last words of a process.
-LAST_WORDS_BYTES_MAX = 2048
+#: What is told of the last words of a process, in characters.
+LAST_WORDS_MAX = 2048
 #: A longer line of a process is passed on as several.
 LINE_BYTES_MAX = 16 * 1024
+_READ_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +283,15 @@ class _Words:
     @property
     def last(self) -> str:
         """The last words, without more than their end."""
-        return self._tail.decode(errors="replace").strip()
+        words = "\n".join(map(words_of, self._tail.decode(errors="replace").splitlines()))
+        return words.strip()[-LAST_WORDS_MAX:]
 
     async def hear(self, stream: asyncio.StreamReader, pid: int, *, aloud: bool) -> None:
         """Take what a life says, until its end."""
         self._pid, self._tail, self._line, self._aloud, self.are_heard = pid, b"", b"", aloud, True
         try:
-            while piece := await stream.read(LAST_WORDS_BYTES_MAX):
-                self._tail = (self._tail + piece)[-LAST_WORDS_BYTES_MAX:]
+            while piece := await stream.read(_READ_BYTES):
+                self._tail = (self._tail + piece)[-LINE_BYTES_MAX:]
                 if self._aloud:
                     self._say(piece)
         finally:

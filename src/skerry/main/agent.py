@@ -6,20 +6,20 @@ from pathlib import Path
 
 from skerry.agent.member.member import run_member
 from skerry.agent.member.settings import read_settings
-from skerry.kit import logs as logging
 from skerry.kit.clock import SystemClock
 from skerry.main.data_dir import opened
 from skerry.main.ending import ended_by_signals
+from skerry.main.log_settings import LogSettings
 from skerry.main.machine import machine_of
 
 
-async def run_agent(config: Path, entered: str, level: str, when_ready: Callable[[str], None]) -> None:
+async def run_agent(config: Path, entered: str, log_settings: LogSettings, when_ready: Callable[[str], None]) -> None:
     """Run until SIGINT or SIGTERM.
 
     Args:
         config: agent.json.
         entered: the fingerprint that a person gave; "" for none.
-        level: what is logged, to standard error.
+        log_settings: what is logged, and how.
         when_ready: called with this node's name once it is who it is, and begins to run what it ran before.
 
     Raises:
@@ -27,7 +27,7 @@ async def run_agent(config: Path, entered: str, level: str, when_ready: Callable
         StartError: another process has the data directory, or what is in it can't be read.
     """
     settings = read_settings(config)
-    logging.configure(style="text", level=level)
+    log_settings.configure()
     os.umask(0o077)
     with ended_by_signals() as told, opened(settings.data_dir):
         async with run_member(settings, machine_of(settings), SystemClock(), entered=entered) as member:

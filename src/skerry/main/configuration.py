@@ -22,7 +22,9 @@ from skerry.artifacts.s3_settings import REGION
 from skerry.kit.errors import ConfigurationError
 from skerry.main.artifact_settings import ArtifactSettings
 from skerry.main.faas_settings import FaasSettings
+from skerry.main.log_settings import LogSettings
 from skerry.main.setting_values import (
+    ENVIRONMENT_PREFIX,
     Address,
     Labels,
     is_cidr,
@@ -37,7 +39,6 @@ from skerry.server.oidc import OidcSettings
 from skerry.store.postgres.session import redacted
 
 FILE_NAME = "skerry.toml"
-ENVIRONMENT_PREFIX = "SKERRY_"
 API_ADDRESS = Address("127.0.0.1", 6443)
 HTTP_ADDRESS = Address("127.0.0.1", 8080)
 NO_LABELS = Labels()
@@ -208,8 +209,6 @@ class Settings:
             * (self.max_requests_inflight <= 0),
             f"max_mutating_requests_inflight: must be above 0, not {self.max_mutating_requests_inflight}"
             * (self.max_mutating_requests_inflight <= 0),
-            f"log_level: must be DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}"
-            * (self.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}),
             f"http_address: {self.http_address} is taken by api_address already"
             * (self.http_address == self.api_address and self.http_address.port != 0),
             *(f"api_names: {text!r} is no host name and no address" for text in self.api_names if not is_host(text)),
@@ -232,8 +231,8 @@ class Settings:
             *(f"fetch_file_dirs: {text!r} is no absolute path" for text in self.fetch_file_dirs if text[:1] != "/"),
             f"npm_token_file: there is no file {self.npm_token_file}"
             * (self.npm_token_file is not None and not self.npm_token_file.is_file()),
-            f"log_style: must be text or json, not {self.log_style!r}" * (self.log_style not in {"text", "json"}),
             *_limits_problems(self),
+            _problem(log_settings, self),
             _problem(oidc_settings, self),
             _problem(faas_settings, self),
             _problem(artifact_settings, self),
@@ -262,6 +261,11 @@ def _limits_problems(settings: Settings) -> Iterator[str]:
         least, given = getattr(LEAST, name), getattr(settings, f"function_{name}_max")
         if given < least:
             yield f"function_{name}_max: must be at least {least}, not {given}"
+
+
+def log_settings(settings: Settings) -> LogSettings:
+    """Return what is logged, and how. Raises ConfigurationError."""
+    return LogSettings(settings.log_level, settings.log_style)
 
 
 def oidc_settings(settings: Settings) -> OidcSettings | None:

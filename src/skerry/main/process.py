@@ -13,11 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry.kit import logs
 from skerry.kit.errors import StartError
 from skerry.kit.systemd import READY, STOPPING, notify
 from skerry.main import data_dir as directories
-from skerry.main.configuration import Settings
+from skerry.main.configuration import Settings, log_settings
 from skerry.main.data_dir import DataDir
 from skerry.main.ending import END_SECONDS_MAX, ended_by_signals
 
@@ -55,7 +54,7 @@ async def run_process(settings: Settings, parts: Parts, when_ready: Callable[[Ru
     """
     # Taken away: what is started here is not to speak for us.
     manager = os.environ.pop("NOTIFY_SOCKET", "")
-    logs.configure(style="json" if settings.log_style == "json" else "text", level=settings.log_level)
+    log_settings(settings).configure()
     os.umask(0o077)  # what is kept here is nobody else's business: env values, logs, artifacts
     end_seconds_max = END_SECONDS_MAX + DRAINS * settings.drain_seconds
     try:

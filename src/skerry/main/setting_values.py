@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from skerry.api.names import is_subdomain, label_key_error, label_value_error
 from skerry.kit.errors import ConfigurationError
 
+#: What the variables begin with that give settings.
+ENVIRONMENT_PREFIX = "SKERRY_"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from skerry.cli.app import app
-from skerry.main.configuration import ENVIRONMENT_PREFIX, Settings, load_settings
+from skerry.main.configuration import Settings, load_settings
+from skerry.main.setting_values import ENVIRONMENT_PREFIX
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

@@ -406,7 +406,7 @@ async def test_a_worker_that_ends_as_it_starts_fails_the_start_with_its_own_word
     component.write_bytes(f"no module, but of the skerry:contract{ENGINE_CONTRACT}".encode())
     settings = replace(node.settings, run_dir=tmp_path / "run", component=component)
     with pytest.raises(
-        StartError, match=r"engine-0 ended \d+ times in a row .*: skerry engine worker: .* not a valid module"
+        StartError, match=r"engine-0 ended \d+ times in a row .*: the engine worker can't start: .* not a valid module"
     ):
         async with run_workers(settings):
             pass

@@ -9,10 +9,11 @@ import pytest
 
 from skerry.kit.logs import Style
 
-#: What a child process prints: a bare line, a record, other JSON, a line without end, and half a line.
+#: What a child process prints: a bare line, two records, other JSON, a line without end, and half a line.
 _SCRIPT = r"""
 echo "engine: the disk is full" >&2
-echo '{"event": "engine compiled", "level": "info", "timestamp": "2026-01-31T08:00:00Z"}'
+echo '{"event": "compiling", "level": "info", "logger": "engine", "timestamp": "2026-01-31T08:00:00Z"}'
+echo '{"event": "no room", "level": "error", "logger": "engine", "bytes": 1, "timestamp": "2026-01-31T08:00:01Z"}'
 echo '{"level": 3}'
 head -c 40000 /dev/zero | tr '\0' x
 echo
@@ -65,14 +66,20 @@ def test_a_line_of_a_child_process_is_a_record_that_names_it_at_every_level(reco
     assert line == {"event": "engine: the disk is full", "process": "engine-0", "level": "warning"}
 
 
-def test_a_record_of_a_child_process_is_passed_on_as_it_is_and_other_json_is_a_line(records: list[dict[str, Any]]):
-    compiled = {"event": "engine compiled", "level": "info", "timestamp": "2026-01-31T08:00:00Z"}
-    assert records.count(compiled) == 1
+def test_a_record_of_a_child_process_is_one_of_ours_at_its_level_and_other_json_is_a_line(
+    records: list[dict[str, Any]],
+):
+    (theirs,) = [record for record in records if record.get("logger") == "engine"]
+    assert theirs.pop("pid") > 1
+    assert theirs == {
+        "event": "no room", "level": "error", "logger": "engine", "process": "engine-0", "bytes": 1,
+        "timestamp": "2026-01-31T08:00:01Z",
+    }  # fmt: skip
     assert [record["event"] for record in _of_process(records) if "{" in record["event"]] == ['{"level": 3}']
 
 
 def test_a_line_without_end_is_several_records_and_the_last_half_line_one(records: list[dict[str, Any]]):
-    *pieces, last = [record["event"] for record in _of_process(records)[2:]]
+    *pieces, last = [record["event"] for record in _of_process(records)[3:]]
     assert len(pieces) > 1
     assert "".join(pieces) == "x" * 40_000
     assert last == "half a line"
@@ -87,5 +94,11 @@ def test_what_a_library_logs_is_a_record_with_its_traceback(records: list[dict[s
 def test_for_a_person_lines_stay_as_they_were_printed():
     lines = printed("text")
     assert "engine: the disk is full" in lines
+    assert any("compiling" in line and "process=engine-0" in line and "{" not in line for line in lines)
     assert "library: it does not answer" in lines
     assert lines[-1] == "half a line"
+
+
+def test_a_record_of_our_own_names_its_logger(records: list[dict[str, Any]]):
+    (record,) = [record for record in records if record["event"] == "the log is full"]
+    assert (record["logger"], record["bytes"]) == ("ours", 1)

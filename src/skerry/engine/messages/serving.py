@@ -9,7 +9,6 @@ Owns the protocol and the threads. Does not own instances (`pool`) nor what went
 """
 
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +21,9 @@ from skerry.engine.manifest import FunctionManifest
 from skerry.engine.measures import Use
 from skerry.engine.messages import calling, frames
 from skerry.engine.serving import Called, FunctionServer
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: What one run may write to its log; what is over it is dropped, and a line tells so.
 LOG_BYTES_MAX = 1 << 20
@@ -101,7 +103,7 @@ class MessageServer:
         except OSError:
             pass  # the caller has gone
         except (ValueError, KeyError, TypeError) as error:
-            sys.stderr.write(f"skerry message worker: a connection ended: {error}\n")
+            records.warning("a connection with messages ended", reason=str(error))
         finally:
             self._places.release()
 

@@ -22,6 +22,9 @@ from skerry.engine.messages.serving import MessageServer, RunLog
 from skerry.engine.pool import PoolLimits
 from skerry.engine.serving import FunctionServer, WorkerParts
 from skerry.kit.errors import SkerryError
+from skerry.kit.records import Records
+
+records = Records(__name__)
 
 #: Wasm takes 1.5 MiB of it (`compiled.WASM_STACK_BYTES_MAX`), Python the rest; untouched pages cost nothing.
 THREAD_STACK_BYTES = 4 * 1024 * 1024
@@ -75,7 +78,7 @@ def main() -> None:
     try:
         run(_parse(sys.argv[1:]))
     except SkerryError as error:
-        sys.stderr.write(f"skerry message worker: {error.public}\n")
+        records.error("the message worker can't start", reason=error.public)
         sys.exit(1)
 
 
