@@ -32,6 +32,8 @@ DATA: Final = "data"
 SOURCE, REQUEST_ID, WAITS = "source", "x-baetyl-request-id", "sync"
 #: Ours: how often a node is to report, in seconds; in the HTTP link a header.
 REPORT_SECONDS: Final = "x-skerry-report-seconds"
+#: Ours: within how many seconds a node is to try its link again, should it be lost.
+RELINK_SECONDS: Final = "x-skerry-relink-seconds"
 #: Of commands: which, whose frames these are, whether it went well, and what to say of it.
 CMD, TOKEN, SUCCESS, MESSAGE = "cmd", "token", "success", "msg"
 #: Of commands: what sort of thing they are about; ours is a function that the node's Gateways serve.

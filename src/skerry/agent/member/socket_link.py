@@ -1,7 +1,8 @@
 """The WebSocket link to the control plane: reports and their answers, and what comes without having been asked for.
 
 Owns one connection, and that there is one again after it was lost: addresses in order, with jittered backoff, which
-ends early where a report got through over HTTP after a while of silence. A control plane that does not offer it is
+begins with as long as the control plane said over its link (nodes that it lost together are not to come back together),
+and ends early where a report got through over HTTP after a while of silence. A control plane that does not offer it is
 asked again rarely; meanwhile, and whenever it is not open, reports go over HTTP (`link`). Resources are fetched over
 HTTP in any case: they may be large, and nothing else is to wait behind them.
 """
@@ -170,6 +171,8 @@ class SocketLink:
             log.warning("a frame of the control plane can't be read", reason=error.public)
             return
         waiting = self._waiting.get(frame.meta.get(frames.REQUEST_ID, ""))
+        if frame.kind == frames.REPORT:
+            self._spread(frame.meta.get(frames.RELINK_SECONDS, ""))
         if waiting is None:
             self._hears(frame)
             return
@@ -177,6 +180,15 @@ class SocketLink:
             self._backoff.reset()
         if not waiting.done():
             waiting.set_result(frame)
+
+    def _spread(self, told_seconds: str) -> None:
+        """Take over how long this node is to come back after a loss.
+
+        A much smaller number counts by halves: a control plane that has just begun knows few of its nodes yet.
+        """
+        seconds = float(told_seconds) if told_seconds.isdecimal() else 0.0
+        least = max(RECONNECT_SECONDS_MIN, self._backoff.first_seconds / 2)
+        self._backoff.first_seconds = min(max(seconds, least), RECONNECT_SECONDS_MAX)
 
     async def _ask(self, kind: str, content: Document) -> Frame:
         """Send a frame, and return its answer; raises LinkError."""

@@ -11,6 +11,7 @@ that is wanted, so that nothing told before is needed to understand it.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +41,9 @@ HELLO_SECONDS_MAX = 30.0
 SILENCE_SECONDS_MAX = 330.0
 #: Changes that are told at once; the others wait, so that a change for a whole fleet leaves room for requests.
 PUSHES_MAX = 16
+#: As many nodes come back in a second whose links were lost together, as far as they do as they are told: 10,000 report
+#: as often.
+RELINKS_PER_SECOND = 500
 #: So often a link is looked at without a wake-up.
 LOOK_SECONDS = 300.0
 
@@ -98,6 +102,7 @@ class Links:
         self._sync = sync
         self._links: dict[Place, dict[str, Link]] = {}
         self._pushing = asyncio.Semaphore(PUSHES_MAX)
+        self._open = 0
 
     def look(self, changed: Iterable[Place]) -> None:
         """Take notice of nodes that are to be told something else."""
@@ -119,12 +124,14 @@ class Links:
         link = Link(place, credential, deliver, peer)
         turn = partial(self._push, link)
         telling = partial(keep_running, "baetyl-push", turn, wakeup=link.changed, resync_seconds=LOOK_SECONDS)
+        self._open += 1
         with LINKS.track_inprogress():
             try:
                 async with background(("baetyl-push", telling)):
                     while True:
                         await self._take(link)
             finally:
+                self._open -= 1
                 self._forget(link)
                 for listener in link.listeners.values():
                     listener.finish("its link was lost")
@@ -155,7 +162,7 @@ class Links:
                 if link.told is not told_before:
                     link.changed.set()  # a change was told meanwhile, which this answer may be older than
                 link.told = told.basis
-                return frame.answer(told.changes, **_meta(told))
+                return frame.answer(told.changes, **self._meta(told))
             case frames.DESIRE:
                 return frame.answer({"values": await link.deliver().values(read_infos(_document(frame)))})
             case frames.COMMAND | frames.DATA:
@@ -196,12 +203,17 @@ class Links:
                 told = await self._sync.wanted(link.place)
             if told.basis is not None and told.basis != link.told:
                 link.told = told.basis
-                await link.send(Frame(frames.REPORT, _meta(told), told.changes))
+                await link.send(Frame(frames.REPORT, self._meta(told), told.changes))
                 PUSHES.inc()
         except PeerGone:
             return
         except Unauthorized as error:
             await link.peer.close(closing_for(error))
+
+    def _meta(self, told: Told) -> dict[str, str]:
+        """Return what a node is told of its pace: of its reports, and of its return where its link is lost."""
+        relink_seconds = math.ceil(self._open / RELINKS_PER_SECOND)
+        return {frames.REPORT_SECONDS: str(told.report_seconds), frames.RELINK_SECONDS: str(relink_seconds)}
 
 
 def _document(frame: Frame) -> Document:
@@ -209,7 +221,3 @@ def _document(frame: Frame) -> Document:
     if not isinstance(frame.content, dict):
         raise ReportRefused(f"the content of a frame of the kind {frame.kind} must be an object")
     return frame.content
-
-
-def _meta(told: Told) -> dict[str, str]:
-    return {frames.REPORT_SECONDS: str(told.report_seconds)}

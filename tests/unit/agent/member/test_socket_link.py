@@ -95,3 +95,57 @@ async def test_one_that_refuses_links_is_not_tried_because_it_takes_reports(
             await asyncio.sleep(0)
         assert tries.number == 1
     assert "reset" not in waits
+
+
+class Links:
+    """Links that each tell one frame, and are lost then.
+
+    Attributes:
+        told: what each says of the time over which nodes come back, the first first.
+    """
+
+    def __init__(self, *told: str) -> None:
+        self.told = list(told)
+        self.close_code = 1012
+
+    @asynccontextmanager
+    async def connect(self, _uri: str, *, ssl: ssl.SSLContext, **_options: object) -> AsyncIterator["Links"]:
+        """Take the place of `websockets.connect`."""
+        assert ssl is not None
+        if not self.told:
+            raise ConnectionRefusedError("nobody is there")
+        yield self
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        meta = f'{{"x-skerry-relink-seconds": "{seconds}"}}' if (seconds := self.told.pop(0)) else "{}"
+        yield f'{{"kind": "report", "meta": {meta}, "content": {{}}}}'
+
+
+@pytest.mark.parametrize(
+    ("told", "waits"),
+    [
+        (("",), [1.0]),
+        (("1",), [1.0]),
+        (("20", "20"), [20.0, 20.0]),
+        (("20", "1", "", "40"), [20.0, 10.0, 5.0, 40.0]),
+        (("3600",), [60.0]),
+        (("soon",), [1.0]),
+    ],
+)
+async def test_a_lost_link_is_tried_again_over_as_long_as_the_control_plane_said(
+    monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...], waits: list[float]
+):
+    links, firsts = Links(*told), list[float]()
+    everything_told = asyncio.Event()
+
+    def wait(backoff: Backoff) -> float:
+        firsts.append(backoff.first_seconds)
+        if len(firsts) == len(waits):
+            everything_told.set()
+        return 0.0
+
+    monkeypatch.setattr(socket_link, "connect", links.connect)
+    monkeypatch.setattr(Backoff, "next_seconds", wait)
+    async with background(("link", link().run)), asyncio.timeout(60):
+        await everything_told.wait()
+    assert firsts[: len(waits)] == waits

@@ -17,6 +17,7 @@ from skerry.api.baetyl_v1alpha1 import NodeReport
 from skerry.api.model import ObjectMeta
 from skerry.fleet.reports import REPORT_BYTES_MAX
 from skerry.server import serve as serve_module
+from skerry.server.baetyl import links as links_module
 from skerry.server.conversations import LOCKED_OUT, REPLACED
 from skerry.server.inflight import InflightLimits
 from skerry.server.serve import BoundedHttpProtocol, ServeSettings, serve
@@ -48,7 +49,19 @@ async def test_a_report_is_answered_with_what_is_to_change(served: ServedFleet, 
     assert answer["meta"] == {
         **{name: value for name, value in meta.items() if name != "source"},
         "x-skerry-report-seconds": "20",
+        "x-skerry-relink-seconds": "1",
     }
+
+
+async def test_nodes_are_told_to_come_back_over_as_long_as_they_are_many(
+    served: ServedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "RELINKS_PER_SECOND", 1)
+    async with served.link() as first, served.link() as second:
+        assert (await first.ask("report", REPORT))["meta"]["x-skerry-relink-seconds"] == "2"
+        assert (await second.ask("report", REPORT, source="baetyl-init"))["meta"]["x-skerry-relink-seconds"] == "2"
+        await application(served.doors)
+        assert (await first.receive())["meta"]["x-skerry-relink-seconds"] == "2"
 
 
 async def test_a_change_is_told_without_a_report(served: ServedFleet) -> None:
