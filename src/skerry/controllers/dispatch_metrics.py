@@ -4,12 +4,11 @@ Owns the metrics and their series: those of a function are there from its first 
 exist as functions do. Runs of functions that there are none of share the function "".
 """
 
-from prometheus_client import Counter, Histogram
-
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Run
 from skerry.functions import FunctionError, InputError, InvocationError, SystemError  # noqa: A004 - theirs
 from skerry.functions.messages import CallStart
+from skerry.kit.metrics import Counter, Histogram
 
 _FUNCTION = ("namespace", "function")
 #: Labels of what has no error.

@@ -3,8 +3,9 @@
 from functools import lru_cache
 from typing import Protocol
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
+from skerry.kit.metrics import Counter, Histogram
 from skerry.server.http import Response
 
 #: Combinations of labels; verbs, kinds and codes together make fewer.
