@@ -19,8 +19,9 @@ class GoingOn:
 
     def begin(self) -> None:
         """Count a call that begins."""
+        if not self._count:
+            self._none.clear()
         self._count += 1
-        self._none.clear()
 
     def end(self) -> None:
         """Count a call that ended."""

@@ -73,7 +73,7 @@ def error_of(document: Any) -> InvocationError | None:
     Returns:
         The error, a FunctionError where the type is missing or unknown; None where there is none.
     """
-    if not isinstance(document, Mapping) or not document:
+    if not document or not isinstance(document, Mapping):
         return None
     lines = document.get("stacktrace")
     stacktrace = [str(line) for line in lines] if isinstance(lines, list) else []

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import re
+import string
 import struct
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -24,8 +23,10 @@ LOAD_SECONDS_MAX = 60.0
 READ_AHEAD_BYTES_MAX = 1 << 16
 
 LENGTH = struct.Struct(">I")
-#: What orjson would make another number of: an integer of more than 64 bits, all of which have so many digits.
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+#: What orjson would make another number of: an integer of more than 64 bits, all of which have so many digits. They are
+#: looked for where every digit is a zero and all else a space: a twentieth of what a regular expression takes.
+_LONG_NUMBER = b"0" * 19
+_DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte) in string.digits else ord(" ") for byte in range(256))
 
 
 def framed(body: bytes) -> bytes:
@@ -119,7 +120,8 @@ class MessageStream(asyncio.Protocol):
         """
         future: asyncio.Future[bytearray] = self._loop.create_future()
         self._expected.append(future)
-        self._hand_on()
+        if self._held:
+            self._hand_on()
         if self._lost.done() and not future.done():
             self._expected.pop()
             future.set_exception(ConnectionResetError("the connection has ended"))
@@ -164,9 +166,11 @@ def _tell(future: "asyncio.Future[bytearray]", outcome: bytearray | Exception) -
 
 def parsed(body: bytearray) -> Any:
     """Parse a message, as Python does where orjson does not; raises FunctionError where it is no JSON."""
-    if not _LONG_NUMBER.search(body):
-        with suppress(orjson.JSONDecodeError):
+    if _LONG_NUMBER not in body.translate(_DIGITS_AS_ZEROS):
+        try:
             return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass  # Python's reads more, and tells what is wrong
     try:
         return json.loads(body.decode())
     except ValueError as error:

@@ -202,7 +202,8 @@ class InstancePool:
                 turn.set_result(self._place())
 
     def _has_place(self) -> bool:
-        return bool(self._with_room() or self._idle) or len(self._busy) + self._starting < self._settings.processes_max
+        has_more = self._idle or len(self._busy) + self._starting < self._settings.processes_max
+        return bool(has_more) or self._with_room() is not None
 
     def _with_room(self) -> FunctionInstance | None:
         """Return a busy instance in which a message would begin soon."""

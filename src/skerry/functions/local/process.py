@@ -4,11 +4,11 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.local.calls import Calls
@@ -56,6 +56,8 @@ class FunctionProcess:
         self._process = process
         self._stream = stream
         self._calls = calls
+        #: Messages that it takes before it has answered.
+        self.calls_max = calls.calls_max
 
     @classmethod
     async def start(cls, program: Program) -> Self:
@@ -103,7 +105,10 @@ class FunctionProcess:
     async def _load(self) -> None:
         try:
             with within(LOAD_SECONDS_MAX):
-                hello = await self._unless_ended(self._stream.receive())
+                try:
+                    hello = await self._stream.receive()
+                except ConnectionError as error:
+                    raise await self._ended() from error
         except TimeoutError as error:
             raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
         if failure := error_of(hello.get("error")):
@@ -113,11 +118,6 @@ class FunctionProcess:
     def is_process(self) -> bool:
         """It is one."""
         return True
-
-    @property
-    def calls_max(self) -> int:
-        """Messages that it takes before it has answered."""
-        return self._calls.calls_max
 
     @property
     def pid(self) -> int:
@@ -143,18 +143,16 @@ class FunctionProcess:
         """
         if not self.is_alive:
             raise NotBegun
-        answer = await self._unless_ended(self._calls.call(message, logs))
+        try:
+            answer = await self._calls.call(message, logs)
+        except ConnectionError as error:
+            raise await self._ended() from error
         return Message(answer.get("context") or {}, answer.get("payload"))
 
-    async def _unless_ended(self, answer: Awaitable[Any]) -> Any:
-        try:
-            return await answer
-        except ConnectionError as error:
-            raise SystemError(f"the function's process ended: {await self._ending()}") from error
-
-    async def _ending(self) -> str:
+    async def _ended(self) -> SystemError:
         code = await self._process.wait()
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return SystemError(f"the function's process ended: {how}")
 
     def withdraw(self) -> None:
         """Take back the messages that the process has not begun: their calls end with NotBegun."""
