@@ -92,7 +92,10 @@ class FieldSelector:
 
     def matches(self, read: Callable[[str], str]) -> bool:
         """Tell whether an object is selected, whose fields `read` returns by their path."""
-        return all((read(r.path) == r.value) == r.equal for r in self.requirements)
+        for requirement in self.requirements:  # a loop, as every change is asked of every selection
+            if (read(requirement.path) == requirement.value) != requirement.equal:
+                return False
+        return True
 
     def value_of(self, path: str) -> str | None:
         """Return the text that a field must equal, or None where it is free."""

@@ -24,7 +24,7 @@ from skerry.kit.tasks import Wakeup
 from skerry.store.driver import Driver
 from skerry.store.errors import Compacted, Overloaded, Undecryptable
 from skerry.store.recent import Recent
-from skerry.store.records import EVERYTHING, Batch, Event, Key, Progress, Scope, Statistics
+from skerry.store.records import EVERYTHING, Batch, Event, Key, Place, Progress, Scope, Statistics
 from skerry.store.settings import LogSettings
 
 #: Tells of an event whether a watcher is to be woken for it.
@@ -160,7 +160,7 @@ class Hub:
         self._recent = Recent(settings, after_revision=0)
         self._watches: set[Watch] = set()
         #: The live watches by their scope; no empty sets.
-        self._live: defaultdict[Scope, set[Watch]] = defaultdict(set)
+        self._live: defaultdict[Place, set[Watch]] = defaultdict(set)
         self._after_turn: Callable[[], None] = lambda: None
         driver.call_after_commit(self._take)
 
@@ -269,7 +269,7 @@ class Hub:
         events = [event for event in batch.events if event.revision > self.through]
         self._recent.add(events)
         before, self.through = self.through, max(self.through, batch.through)
-        told: defaultdict[Scope, list[Event]] = defaultdict(list)
+        told: defaultdict[Place, list[Event]] = defaultdict(list)
         for event in events:
             for scope in scopes_of(event.key):
                 if scope in self._live:
@@ -298,12 +298,7 @@ class Hub:
         }
 
 
-def scopes_of(key: Key) -> tuple[Scope, ...]:
-    """Return every scope that an entry can be watched in."""
-    return (
-        EVERYTHING,
-        Scope(key.resource, None),
-        Scope(key.resource, key.namespace),
-        Scope(key.resource, key.namespace, key.name),
-        Scope(key.resource, None, key.name),
-    )
+def scopes_of(key: Key) -> tuple[Place, ...]:
+    """Return every scope that an entry can be watched in: plain tuples, which every change is looked up by."""
+    resource, namespace, name = key
+    return EVERYTHING, (resource, None, None), (resource, namespace, None), key, (resource, None, name)

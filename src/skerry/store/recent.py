@@ -24,7 +24,7 @@ class Recent:
     def add(self, events: Sequence[Event]) -> None:
         """Add the events that follow, and drop the oldest ones beyond the bounds."""
         self._events.extend(events)
-        self._held_bytes += sum(event.held_bytes for event in events)
+        self._held_bytes += sum([event.held_bytes for event in events])
         while (
             len(self._events) > self._settings.recent_events_max or self._held_bytes > self._settings.recent_bytes_max
         ):

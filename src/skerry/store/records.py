@@ -109,6 +109,8 @@ class Scope(NamedTuple):
 
 
 EVERYTHING = Scope()
+#: A scope as a plain tuple, equal to it.
+Place: TypeAlias = tuple[str | None, str | None, str | None]
 
 
 class Write(NamedTuple):

@@ -9,7 +9,7 @@ The order of revisions is that of commits, because every writer takes the file's
 reads the newest revision; so what `Driver` demands of `events_after` holds, with several processes too.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -86,7 +86,8 @@ class SqliteDriver:
         scanner: Lane[Connection, Connection],
     ) -> None:
         self._settings = settings
-        self._heads = heads
+        #: See `Driver`; every read asks it. Only a sole writer knows.
+        self.head: Callable[[str], int | None] = heads.of if settings.sole_writer else _nobody_knows
         self._writer = writer
         self._getter = getter
         self._scanner = scanner
@@ -132,10 +133,6 @@ class SqliteDriver:
         """Replace values that are still as they were read; see `HeldValues`. One thread writes, in order."""
         await self._writer.call(partial(writes.rewrite, rewrites=rewrites))
 
-    def head(self, resource: str) -> int | None:
-        """Return the newest revision of a resource, where this process is the only writer; see `Driver`."""
-        return self._heads.of(resource) if self._settings.sole_writer else None
-
     def call_after_commit(self, wake: Wake) -> None:
         """Have `wake` called on the event loop after this process' commits; others' are found by polling."""
 
@@ -151,3 +148,7 @@ class SqliteDriver:
             **self._getter.statistics(),
             **self._scanner.statistics(),
         }
+
+
+def _nobody_knows(_: str) -> int | None:
+    return None

@@ -101,9 +101,5 @@ class _StoreErrors:
             raise of_store(error) from error
 
 
-_STORE_ERRORS = _StoreErrors()
-
-
-def store_errors() -> AbstractContextManager[None]:
-    """Raise the store's failures in the block as answers."""
-    return _STORE_ERRORS
+#: Raises the store's failures in a block as answers.
+store_errors: AbstractContextManager[None] = _StoreErrors()

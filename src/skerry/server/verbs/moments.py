@@ -118,8 +118,9 @@ class Moments:
         """Return the moment of an event: a shared one while it is remembered."""
         moment = self._moments.get(event.revision)
         if moment is None:
-            moment = _moment_of(event)
-            self._add_news(moment, event.held_bytes)
+            states_bytes = event.held_bytes
+            moment = _moment_of(event, states_bytes)
+            self._add_news(moment, states_bytes)
             self._moments[event.revision] = moment
             moment.belong_to(self)
             self.count(moment.held_bytes)
@@ -142,7 +143,7 @@ class Moments:
             self._news_bytes -= old_bytes
 
 
-def _moment_of(event: Event) -> Moment:
+def _moment_of(event: Event, states_bytes: int) -> Moment:
     current = SharedState(event.value, event.revision) if event.kind == "put" and event.value is not None else None
     previous = SharedState(event.previous, event.revision) if event.previous is not None else None
-    return Moment(event.revision, current, previous, held_bytes=MOMENT_BYTES + event.held_bytes)
+    return Moment(event.revision, current, previous, held_bytes=MOMENT_BYTES + states_bytes)

@@ -121,7 +121,7 @@ class Selection:
 
     def matches(self, kind: Kind[Any], stored: Stored) -> bool:
         """Tell whether an object is selected."""
-        if self.labels and not self.labels.matches(stored.labels):
+        if self.labels.requirements and not self.labels.matches(stored.labels):
             return False
         return self.fields.matches(partial(stored.field, kind))
 

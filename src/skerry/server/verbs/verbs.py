@@ -89,7 +89,7 @@ class Verbs:
             AlreadyExists: the name is taken.
             Invalid: with every broken rule.
         """
-        with store_errors():
+        with store_errors:
             return await self._in_force(target, await self._writer.create(target, document, options))
 
     async def record(self, target: Target, obj: R) -> R:
@@ -109,7 +109,7 @@ class Verbs:
             Conflict: the object is not at its resourceVersion.
             RequestEntityTooLarge: it is over `OBJECT_BYTES_MAX`.
         """
-        with store_errors():
+        with store_errors:
             recorded = await self._writer.record(target, obj)
             await self._policy.in_force(target, int(recorded.metadata.resource_version or 0))
             return recorded
@@ -125,7 +125,7 @@ class Verbs:
             NotFound: there is none.
             Timeout: the revision has not been written yet.
         """
-        with store_errors():
+        with store_errors:
             return await self._reader.get(target, resource_version)
 
     async def get_at(self, target: Target, revision: int) -> Stored:
@@ -136,7 +136,7 @@ class Verbs:
             Expired: the history since the revision is gone.
             Timeout: the revision has not been written yet.
         """
-        with store_errors():
+        with store_errors:
             return await self._reader.get_at(target, revision)
 
     async def list(self, target: Target, options: ListOptions) -> Listed:
@@ -148,7 +148,7 @@ class Verbs:
             Timeout: the revision has not been written yet.
             Invalid: resourceVersion and resourceVersionMatch do not go together.
         """
-        with store_errors():
+        with store_errors:
             return await self._reader.list(target, options)
 
     async def replace(self, target: Target, document: Document, options: WriteOptions) -> Written:
@@ -160,7 +160,7 @@ class Verbs:
             BadRequest, Invalid: as `create`.
         """
         refuse_built_in(target)
-        with store_errors():
+        with store_errors:
             return await self._in_force(target, await self._writer.replace(target, document, options))
 
     async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
@@ -170,7 +170,7 @@ class Verbs:
             NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
         """
         refuse_built_in(target)
-        with store_errors():
+        with store_errors:
             return await self._in_force(target, await self._writer.patch(target, patch, options))
 
     async def apply(
@@ -189,7 +189,7 @@ class Verbs:
             NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
         """
         refuse_built_in(target)
-        with store_errors():
+        with store_errors:
             return await self._in_force(target, await self._writer.apply(target, config, options, before_create))
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
@@ -202,7 +202,7 @@ class Verbs:
             Conflict: a precondition does not hold.
             Forbidden: it may not be deleted at all.
         """
-        with store_errors():
+        with store_errors:
             deleted = await self._deleter.delete(target, options)
             await self._policy.in_force(target, deleted.object.revision)
             return deleted
@@ -236,6 +236,6 @@ class Verbs:
             Timeout: the revision has not been written yet.
             BadRequest: the selection can't be served.
         """
-        with store_errors():
+        with store_errors:
             async with self._watcher.watch(target, options) as seen:
                 yield seen

@@ -6,7 +6,7 @@ state, with the revision of the change). The store promises that revisions rise 
 All watchers of one change share one `Moment`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,8 @@ class Bookmark:
 
 
 Seen = Observed | Bookmark
+#: Tells of a state whether it is selected.
+Selects = Callable[[Stored], bool]
 
 
 class Watcher:
@@ -77,9 +79,7 @@ class Watcher:
             listing = ListOptions(options.selection, resource_version=options.resource_version, version_match=match)
             initial = await self._reader.list(target, listing)
             after = initial.revision
-        fields, wants = options.selection.fields, None
-        if options.selection:
-            wants = partial(self._concerns, target, options.selection)
+        fields, selects = options.selection.fields, _selects(target, options.selection)
         try:
             async with (
                 self._log.watch(
@@ -89,9 +89,9 @@ class Watcher:
                     name=fields.value_of("metadata.name"),
                     after_revision=after,
                     progress_seconds=BOOKMARK_SECONDS,
-                    wants=wants,
+                    wants=partial(self._concerns, selects) if selects else None,
                 ) as changes,
-                aclosing(self._follow(target, options.selection, (after, changes))) as seen,
+                aclosing(self._follow(selects, (after, changes))) as seen,
             ):
                 yield _wanted(initial, seen, options)
         except store.Compacted as error:
@@ -99,12 +99,12 @@ class Watcher:
         except store.FutureRevision as error:
             raise answers.too_new(after, error.current) from error
 
-    def _concerns(self, target: Target, selection: Selection, event: Event) -> bool:
+    def _concerns(self, selects: Selects, event: Event) -> bool:
         """Tell whether a selection sees anything of a change: most see nothing of most, and are not woken for it."""
-        return _observe(target, self._moments.of(event), selection) is not None
+        return _observe(self._moments.of(event), selects) is not None
 
     async def _follow(
-        self, target: Target, selection: Selection, since: tuple[int, AsyncIterator[Sequence[Event] | Progress]]
+        self, selects: Selects | None, since: tuple[int, AsyncIterator[Sequence[Event] | Progress]]
     ) -> AsyncGenerator[Sequence[Seen], None]:
         """Turn the store's events into what a selection sees of them."""
         after, changes = since
@@ -115,7 +115,7 @@ class Watcher:
                     continue
                 after = change[-1].revision
                 moments = map(self._moments.of, change)
-                if seen := [one for moment in moments if (one := _observe(target, moment, selection))]:
+                if seen := [one for moment in moments if (one := _observe(moment, selects))]:
                     yield seen
         except store.Compacted as error:
             raise answers.too_old(after, error.oldest) from error
@@ -144,12 +144,17 @@ def _additions(listed: Listed, *, ends_told: bool) -> Iterator[Sequence[Seen]]:
         yield [Bookmark(listed.revision, ends_initial_events=True)]
 
 
-def _observe(target: Target, moment: Moment, selection: Selection) -> Observed | None:
+def _selects(target: Target, selection: Selection) -> Selects | None:
+    """Return what tells of a state whether it is selected; None where all are."""
+    return partial(selection.matches, target.kind) if selection else None
+
+
+def _observe(moment: Moment, selects: Selects | None) -> Observed | None:
     """Return what a change is to a selection; None where it was outside before and after."""
     before, now = moment.previous is not None, moment.current is not None
-    if selection:
-        before = moment.previous is not None and selection.matches(target.kind, moment.previous)
-        now = moment.current is not None and selection.matches(target.kind, moment.current)
+    if selects is not None:
+        before = moment.previous is not None and selects(moment.previous)
+        now = moment.current is not None and selects(moment.current)
     if now:
         return Observed("MODIFIED" if before else "ADDED", moment)
     return Observed("DELETED", moment) if before else None

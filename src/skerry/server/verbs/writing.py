@@ -111,7 +111,7 @@ class Writer:
             if not known:
                 raise answers.already_exists(target, deleting=_deleting(error.current)) from error
             raise (answers.modified(target) if error.current else answers.not_found(target)) from error
-        obj.metadata.resource_version = str(revision)
+        set_fields(obj.metadata, {"resource_version": str(revision)})
         return obj
 
     async def _require_absent(self, target: Target) -> None:

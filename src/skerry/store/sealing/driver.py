@@ -23,6 +23,8 @@ class SealingDriver:
         self._driver = driver
         self._sealer = sealer
         self._is_confidential = is_confidential
+        #: See `Driver`; every read asks it.
+        self.head = driver.head
 
     async def append(self, write: Write) -> int:
         """Apply one conditional change; see `Driver`."""
@@ -89,10 +91,6 @@ class SealingDriver:
     async def compact(self, revision: int) -> None:
         """Forget superseded states and tombstones at or below `revision`; see `Driver`."""
         await self._driver.compact(revision)
-
-    def head(self, resource: str) -> int | None:
-        """Return a revision above which nobody can have seen a change of a resource; see `Driver`."""
-        return self._driver.head(resource)
 
     def call_after_commit(self, wake: Wake) -> None:
         """Have `wake` called on the event loop after commits, with their events where they are plain; see `Driver`."""
