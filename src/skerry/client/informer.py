@@ -134,7 +134,8 @@ class Informer(Generic[R]):
         states: dict[Key, R | None] = {}
         for event in batch:
             if event.type != "BOOKMARK" and (obj := self._read(event.document)) is not None:
-                states[obj.namespace, obj.name] = None if event.type == "DELETED" else obj
+                meta = event.document["metadata"]
+                states[meta.get("namespace") or "", meta["name"]] = None if event.type == "DELETED" else obj
         if not states:
             return
         present = {key: obj for key, obj in states.items() if obj is not None}

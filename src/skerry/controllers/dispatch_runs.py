@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from skerry.api import dispatch_v1 as api
 from skerry.api.claims import Claim, claimed
 from skerry.api.dispatch_calls import adopt
-from skerry.api.dispatch_v1 import Function, Run, RunLogs, RunStatus, is_finished
+from skerry.api.dispatch_v1 import Function, Run, RunLogs, is_finished
 from skerry.api.durations import parse_seconds
 from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
 from skerry.api.model import set_fields
@@ -327,7 +327,7 @@ class DispatchRunController:
             TooManyRequests: too many runs of the function wait already.
         """
         set_fields(run.metadata, {"creation_timestamp": rfc3339(self._clock.now())})
-        set_fields(run, {"status": RunStatus(attempts=1)})
+        set_fields(run.status, {"attempts": 1})
         prepare(run, function)
         outcome = await self._attempts.make(run, function)
         if isinstance(outcome.error, TooManyRuns):

@@ -82,7 +82,7 @@ class GarbageCollector:
         if ref.resource in NOT_COLLECTED:
             return
         cache = self._caches.of(ref.resource)
-        cached = cache.get(ref.name, ref.namespace) if cache else None
+        cached = cache.get(ref.name, ref.namespace) if cache is not None else None
         for concerned in self._index.observe(ref, cached.metadata if cached else None):
             if self._index.is_worth_a_look(concerned):
                 self._workers.add(concerned)

@@ -118,7 +118,7 @@ class OwnerIndex:
         """Return what matters of an object."""
         return Node(
             uid=metadata.uid or "",
-            ties=tuple(self._tie(owner, metadata.namespace or "") for owner in metadata.owner_references or ()),
+            ties=tuple([self._tie(owner, metadata.namespace or "") for owner in metadata.owner_references or ()]),
             ending=metadata.deletion_timestamp is not None,
             propagation=_PROPAGATING.intersection(metadata.finalizers or ()),
         )

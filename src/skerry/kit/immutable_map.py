@@ -65,11 +65,14 @@ class ImmutableMap(Mapping[K, V]):
         """
         changed: dict[int, dict[K, V]] = {}
         for key, value in present.items():
-            if (before := self.get(key, _MISSING)) is not value and before != value:
-                self._leaf_to_write(changed, key)[key] = value
+            place = hash(key) % LEAVES
+            before = self._leaves[place].get(key, _MISSING)
+            if before is not value and before != value:
+                self._leaf_to_write(changed, place)[key] = value
         for key in gone:
-            if key in self and key not in present:
-                del self._leaf_to_write(changed, key)[key]
+            place = hash(key) % LEAVES
+            if key in self._leaves[place] and key not in present:
+                del self._leaf_to_write(changed, place)[key]
         if not changed:
             return self
         leaves = list(self._leaves)
@@ -77,11 +80,10 @@ class ImmutableMap(Mapping[K, V]):
             leaves[place] = leaf or _EMPTY_LEAF
         made: ImmutableMap[K, V] = ImmutableMap.__new__(ImmutableMap)
         made._leaves = tuple(leaves)
-        made._size = self._size + sum(len(leaf) - len(self._leaves[place]) for place, leaf in changed.items())
+        made._size = self._size + sum([len(leaf) - len(self._leaves[place]) for place, leaf in changed.items()])
         return made
 
-    def _leaf_to_write(self, changed: dict[int, dict[K, V]], key: K) -> dict[K, V]:
-        place = hash(key) % LEAVES
+    def _leaf_to_write(self, changed: dict[int, dict[K, V]], place: int) -> dict[K, V]:
         if place not in changed:
             changed[place] = self._leaves[place].copy()
         return changed[place]
