@@ -1,7 +1,10 @@
 """Durations as Go and the Gateway API write them: `30s`, `1m30s`, `250ms`."""
 
 import re
+from functools import lru_cache
 
+#: Durations that are at hand: nearly all that come are a default, or a configuration's.
+_TEXTS_REMEMBERED = 256
 _UNITS_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _WHOLE = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
@@ -10,6 +13,7 @@ _WHOLE = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
 ACCEPTED = 'a duration such as "30s", "1m30s" or "250ms" (units: ns, us, ms, s, m, h)'
 
 
+@lru_cache(_TEXTS_REMEMBERED)
 def parse_seconds(text: str) -> float:
     """Return a duration in seconds; raises ValueError with what is accepted."""
     if not _WHOLE.fullmatch(text):

@@ -30,9 +30,9 @@ def is_traceparent(text: str) -> bool:
 
 def new_span(parent: str | None) -> str:
     """Return the `traceparent` of a new span: a child of the parent, or where that is none, of a new trace."""
-    span = f"{_random.randrange(1, 1 << 64):016x}"
+    span = f"{_random.getrandbits(64) or 1:016x}"
     if parent and is_traceparent(parent):
         _, trace, _, flags = parent.split("-")[:4]
     else:
-        trace, flags = f"{_random.randrange(1, 1 << 128):032x}", _SAMPLED
+        trace, flags = f"{_random.getrandbits(128) or 1:032x}", _SAMPLED
     return f"{_VERSION}-{trace}-{span}-{flags}"

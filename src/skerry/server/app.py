@@ -109,7 +109,7 @@ class App:
         started = self._clock.monotonic_seconds()
         request = Request(scope, receive, ANONYMOUS)
         reply = refusing_handshake(send) if request.is_handshake else send
-        audit_id, received = _audit_id(scope["headers"]), self._clock.now()
+        audit_id, received = _audit_id(request.headers), self._clock.now()
         shared: Headers = [(_AUDIT_ID, audit_id)]
         lasts = False
         try:
@@ -177,7 +177,7 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         if request.path in _ANONYMOUS_PATHS:
             return await self._dispatch(request)
-        if _segments(request.path, 2) not in JOINING_PREFIXES:
+        if _beginnings(request.path)[1] not in JOINING_PREFIXES:
             await self._identify(request)
         with self._inflight.request(request.user, request.method):
             return await self._dispatch(request)
@@ -195,7 +195,8 @@ class App:
 
     def _door(self, path: str) -> Door | None:
         """Return the door of a path: the one with the longer prefix, of one segment or two."""
-        return self._doors.get(_segments(path, 2)) or self._doors.get(_segments(path, 1))
+        segment, two_segments = _beginnings(path)
+        return self._doors.get(two_segments) or self._doors.get(segment)
 
     def _refusal(self, request: Request, error: ApiError) -> Response:
         door = self._door(request.path)
@@ -203,7 +204,7 @@ class App:
 
     async def _identify(self, request: Request) -> None:
         """Find out who asks, and whom they act as."""
-        shown = credentials_of(request.raw_headers, request.extensions)
+        shown = credentials_of(request.headers, request.extensions)
         user = await require_user(self._guards.authenticators, shown)
         other = impersonated(user, request.raw_headers, self._guards.access)
         request.user, request.impersonator = (user, None) if other is None else (other, user)
@@ -223,13 +224,14 @@ class App:
         return {"streams": len(self._streams), **self._inflight.statistics()}
 
 
-def _segments(path: str, count: int) -> str:
-    """Return "/apis" of "/apis/x" for one; "/" of what is no path, such as the "*" of `OPTIONS *`."""
-    return "/" + "/".join(path.split("/", count + 1)[1 : count + 1])
+def _beginnings(path: str) -> tuple[str, str]:
+    """Return "/apis" and "/apis/x" of "/apis/x/y"; "/" of what is no path, such as the "*" of `OPTIONS *`."""
+    _, *segments = path.split("/", 3)
+    return "/" + "".join(segments[:1]), "/" + "/".join(segments[:2])
 
 
-def _audit_id(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    given = next((value for name, value in headers if name == _AUDIT_ID), b"")
+def _audit_id(headers: Mapping[bytes, bytes]) -> bytes:
+    given = headers.get(_AUDIT_ID, b"")
     return given if _AUDIT_ID_FORM.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
 
 

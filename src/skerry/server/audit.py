@@ -148,12 +148,13 @@ def _uri(request: Request) -> str:
 
 def _is_of_nobody(request: Request, answered: Answered) -> bool:
     """Tell whether somebody without a credential can have as many of them as he likes."""
-    return answered.code == Unauthorized.code or (request.user == ANONYMOUS and answered.code >= 400)
+    return answered.code == Unauthorized.code or (answered.code >= 400 and request.user == ANONYMOUS)
 
 
 def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
     asking = request.impersonator or request.user
     verb, reference = _what(request)
+    host = request.client_host
     event: Document = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
@@ -163,7 +164,7 @@ def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
         "requestURI": _uri(request)[:URI_CHARACTERS_MAX],
         "verb": verb,
         "user": _user(asking),
-        "sourceIPs": [request.client_host] if request.client_host else [],
+        "sourceIPs": [host] if host else [],
         "userAgent": request.header(b"user-agent")[:USER_AGENT_CHARACTERS_MAX],
         "responseStatus": {"metadata": {}, "code": answered.code},
         "requestReceivedTimestamp": _micro_time(answered.received),

@@ -79,11 +79,10 @@ class Credentials(NamedTuple):
 CLIENT_CERTIFICATE = "skerry.client_certificate"
 
 
-def credentials_of(headers: Sequence[tuple[bytes, bytes]], extensions: Mapping[str, Any]) -> Credentials:
+def credentials_of(headers: Mapping[bytes, bytes], extensions: Mapping[str, Any]) -> Credentials:
     """Read the credentials of a request from its headers (names in lower case) and ASGI's extensions."""
     certificate = extensions.get(CLIENT_CERTIFICATE)
-    given = next((value for name, value in headers if name == b"authorization"), b"")
-    scheme, _, token = given.partition(b" ")
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() != b"bearer" or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
         return Credentials(certificate=certificate)
     return Credentials(token.strip().decode(), certificate)

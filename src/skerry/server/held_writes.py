@@ -25,6 +25,8 @@ class HeldWrites:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
+        #: Asked twice a request; what `__getattr__` finds is looked for here first.
+        self.is_closing = transport.is_closing
         self._held: list[bytes] = []
         self._held_bytes = 0
 

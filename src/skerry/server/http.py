@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -60,6 +60,7 @@ class Request:
         resource: of what; likewise.
         is_routine: whether it is what a machine says all the time, such as a report: told of in the audit log where
             reads are; the door fills it.
+        headers: by their names in lower case; of repeated ones, the first.
     """
 
     decision: Decision | None
@@ -74,6 +75,7 @@ class Request:
         self.verb = ""
         self.resource = ""
         self.is_routine = False
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self._scope = scope
         self._receive = receive
 
@@ -104,19 +106,14 @@ class Request:
         """What the server knows of the connection, by ASGI's names and ours."""
         return self._scope.get("extensions") or {}
 
-    @cached_property
-    def headers(self) -> dict[bytes, bytes]:
-        """The headers by their names in lower case; of repeated ones, the last."""
-        return dict(self._scope["headers"])
-
     def header(self, name: bytes) -> str:
         """Return a header's value, "" where it is absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    @cached_property
-    def query(self) -> dict[str, str]:
-        """The query's fields; of repeated ones, the first."""
-        return {key: values[0] for key, values in self.query_lists.items()}
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query's fields; of repeated ones, the first. Raises BadRequest, as `query_lists`."""
+        return _read_query(self._scope["query_string"])[0]
 
     @property
     def query_lists(self) -> Mapping[str, Sequence[str]]:
@@ -125,10 +122,7 @@ class Request:
         Raises:
             BadRequest: it is not UTF-8, or has more than `QUERY_FIELDS_MAX` fields.
         """
-        given: bytes = self._scope["query_string"]
-        if not given:
-            return {}
-        return _query_lists(given) if len(given) <= _QUERY_REMEMBERED_BYTES_MAX else _query_lists.__wrapped__(given)
+        return _read_query(self._scope["query_string"])[1]
 
     async def body(self, bytes_max: int) -> bytes:
         """Read the body.
@@ -172,13 +166,19 @@ def _too_large(bytes_max: int) -> RequestEntityTooLarge:
     return RequestEntityTooLarge(f"Request entity too large: limit is {bytes_max}")
 
 
+def _read_query(given: bytes) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
+    """Return the fields of a query, each with its first value and with all."""
+    return _parse_query(given) if len(given) <= _QUERY_REMEMBERED_BYTES_MAX else _parse_query.__wrapped__(given)
+
+
 @lru_cache(_QUERIES_REMEMBERED)
-def _query_lists(given: bytes) -> Mapping[str, Sequence[str]]:
+def _parse_query(given: bytes) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     text = given.decode("latin-1")
     try:
-        return urllib.parse.parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+        found = urllib.parse.parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
     except ValueError as error:
         raise BadRequest(f"the query string can't be read: {error}") from error
+    return {key: values[0] for key, values in found.items()}, found
 
 
 class Response(NamedTuple):

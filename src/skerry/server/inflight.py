@@ -6,7 +6,7 @@ answer. A request is in flight from its user's being known until its answer is m
 as a stream instead, while it is open, and the link of a node as a link.
 """
 
-from collections import Counter
+from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -57,20 +57,26 @@ class InflightLimits:
 class _Counted:
     """Counts one thing for the length of a block; a generator would cost as much as what it guards."""
 
-    __slots__ = ("_inflight", "_limit", "_own")
+    __slots__ = ("_all", "_by_user", "_limit", "_own")
 
-    def __init__(self, inflight: "Inflight", limit: str, own: tuple[str, str]) -> None:
-        self._inflight = inflight
+    def __init__(
+        self, counts: tuple[dict[str, int], dict[tuple[str, str], int]], limit: str, own: tuple[str, str]
+    ) -> None:
+        self._all, self._by_user = counts
         self._limit = limit
         self._own = own
 
     def __enter__(self) -> None:
-        self._inflight.begin(self._limit, self._own)
+        self._all[self._limit] += 1
+        self._by_user[self._own] += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._inflight.end(self._limit, self._own)
+        self._all[self._limit] -= 1
+        self._by_user[self._own] -= 1
+        if not self._by_user[self._own]:
+            del self._by_user[self._own]
 
 
 class Inflight:
@@ -81,8 +87,8 @@ class Inflight:
 
     def __init__(self, limits: InflightLimits) -> None:
         self._limits = limits
-        self._all: Counter[str] = Counter()
-        self._by_user: Counter[tuple[str, str]] = Counter()
+        self._all: defaultdict[str, int] = defaultdict(int)
+        self._by_user: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def request(self, user: User, method: str) -> AbstractContextManager[None]:
         """Count a request for the length of the block; raises TooManyRequests."""
@@ -102,21 +108,9 @@ class Inflight:
     def _counted(self, user: User, limit: str, user_limit: str) -> _Counted:
         own = (user_limit, user.name)
         if ADMINISTRATORS not in user.groups:
-            self._check(limit, self._all[limit])
-            self._check(user_limit, self._by_user[own])
-        return _Counted(self, limit, own)
-
-    def begin(self, limit: str, own: tuple[str, str]) -> None:
-        """Count one more."""
-        self._all[limit] += 1
-        self._by_user[own] += 1
-
-    def end(self, limit: str, own: tuple[str, str]) -> None:
-        """Count one less."""
-        self._all[limit] -= 1
-        self._by_user[own] -= 1
-        if not self._by_user[own]:
-            del self._by_user[own]
+            self._check(limit, self._all.get(limit, 0))
+            self._check(user_limit, self._by_user.get(own, 0))
+        return _Counted((self._all, self._by_user), limit, own)
 
     def _check(self, limit: str, count: int) -> None:
         most: int = getattr(self._limits, limit)

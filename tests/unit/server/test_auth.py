@@ -23,7 +23,7 @@ TOKENS = StaticTokens(
 
 
 def shown(value: str) -> Credentials:
-    return credentials_of([(b"accept", b"*/*"), (b"authorization", value.encode())], {})
+    return credentials_of({b"accept": b"*/*", b"authorization": value.encode()}, {})
 
 
 async def test_the_tokens_user_is_one_of_the_authenticated() -> None:
