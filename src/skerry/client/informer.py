@@ -7,7 +7,7 @@ Invariant: once `synced`, the cache is the collection as it was at some revision
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic
 
 from prometheus_client import Counter
@@ -52,11 +52,20 @@ class Informer(Generic[R]):
         self._kind = kind or kind_of(model)
         self._target = Target(self._kind, field_selector=field_selector)
         self._objects: ImmutableMap[Key, R] = ImmutableMap()
-        self._listeners: list[Callable[[Key], None]] = []
+        self._listeners: list[Callable[[Collection[Key]], None]] = []
         self._synced = asyncio.Event()
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
         """Call `listener` with the key of every object that was added, changed or removed; it must not block."""
+
+        def tell(keys: Collection[Key]) -> None:
+            for key in keys:
+                listener(key)
+
+        self.on_changes(tell)
+
+    def on_changes(self, listener: Callable[[Collection[Key]], None]) -> None:
+        """Call `listener` with all keys that were changed together, where most of them concern it in the same way."""
         self._listeners.append(listener)
 
     async def synced(self) -> None:
@@ -118,8 +127,8 @@ class Informer(Generic[R]):
                 break
         before, self._objects = self._objects, ImmutableMap(found)
         self._synced.set()
-        for key in self._objects.changes_since(before).keys:
-            self._tell(key)
+        if changed := self._objects.changes_since(before).keys:
+            self._tell(changed)
         return revision
 
     async def _watch(self, revision: str) -> None:
@@ -140,8 +149,7 @@ class Informer(Generic[R]):
             return
         present = {key: obj for key, obj in states.items() if obj is not None}
         self._objects = self._objects.with_changes(present, states.keys() - present.keys())
-        for key in states:
-            self._tell(key)
+        self._tell(states.keys())
 
     def _read(self, document: Document) -> R | None:
         """Read one object; one that does not fit its model is left out, so that it hurts no other."""
@@ -155,9 +163,9 @@ class Informer(Generic[R]):
         meta = {name: item for name, item in document["metadata"].items() if name != "managedFields"}
         return from_document(self._kind.model, {**document, "metadata": meta})
 
-    def _tell(self, key: Key) -> None:
+    def _tell(self, keys: Collection[Key]) -> None:
         for listener in self._listeners:
-            listener(key)
+            listener(keys)
 
 
 class ReadInformer(Informer[Any]):

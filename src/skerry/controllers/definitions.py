@@ -8,7 +8,7 @@ Invariant: of two definitions that want one name in a group, one gets it: turns 
 away counts from then on, whether or not a cache shows it yet. A definition that is served stays so under its old names.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ class DefinitionController:
     async def running(self) -> AsyncIterator[None]:
         """Reconcile for the length of the block."""
         self._definitions.on_change(self._look_at)
-        self._caches.on_object(self._look_at_owner)
+        self._caches.on_objects(self._look_at_owner)
         try:
             yield
         finally:
@@ -98,8 +98,8 @@ class DefinitionController:
             if other.spec.group == group and not is_true(other.status.conditions, "NamesAccepted"):
                 self._workers.add(other.name)
 
-    def _look_at_owner(self, resource: str, _: Key) -> None:
-        """An object came or went: ask for a turn of its definition, if that ends."""
+    def _look_at_owner(self, resource: str, _: Collection[Key]) -> None:
+        """Objects came or went: ask for a turn of their definition, if that ends."""
         cached = self._definitions.get(resource)
         if cached is not None and cached.metadata.deletion_timestamp:
             self._workers.add(resource)

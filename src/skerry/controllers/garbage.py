@@ -22,6 +22,7 @@ from skerry.api.errors import Conflict, Forbidden, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS
+from skerry.client.informer import Key
 from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
@@ -58,7 +59,7 @@ class GarbageCollector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Collect for the length of the block."""
-        self._caches.on_object(lambda resource, key: self._observe(Ref(resource, *key)))
+        self._caches.on_objects(self._observe)
         self._caches.on_kinds(self._take_kinds)
         async with resynced("garbage", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
             yield
@@ -76,22 +77,24 @@ class GarbageCollector:
         self._index.serve(tuple(self._kinds.values()))
         for ref in self._index:
             if ref.resource in gone or self._index.has_ties(ref):
-                self._observe(ref)
+                self._observe(ref.resource, [(ref.namespace, ref.name)])
 
-    def _observe(self, ref: Ref) -> None:
-        if ref.resource in NOT_COLLECTED:
+    def _observe(self, resource: str, keys: Collection[Key]) -> None:
+        if resource in NOT_COLLECTED:
             return
-        cache = self._caches.of(ref.resource)
-        cached = cache.get(ref.name, ref.namespace) if cache is not None else None
-        for concerned in self._index.observe(ref, cached.metadata if cached else None):
-            if self._index.is_worth_a_look(concerned):
-                self._workers.add(concerned)
+        cache = self._caches.of(resource)
+        objects = {} if cache is None else cache.objects
+        for key in keys:
+            cached = objects.get(key)
+            for concerned in self._index.observe(Ref(resource, *key), cached.metadata if cached else None):
+                if self._index.is_worth_a_look(concerned):
+                    self._workers.add(concerned)
 
     async def _resync(self) -> None:
         await self._caches.synced()
         for resource in self._kinds:
-            for cached in self._caches.of(resource) or ():
-                self._observe(Ref(resource, cached.namespace, cached.name))
+            if cache := self._caches.of(resource):
+                self._observe(resource, cache.objects)
         for ref in self._index:
             if self._index.is_worth_a_look(ref):
                 self._workers.add(ref)

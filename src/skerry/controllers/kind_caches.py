@@ -12,7 +12,7 @@ from skerry.api.kinds import Kind
 from skerry.client.informer import Key, PartialInformer
 from skerry.client.informers import Informers
 
-ObjectListener = Callable[[str, Key], None]
+ObjectsListener = Callable[[str, Collection[Key]], None]
 KindsListener = Callable[[Collection[str]], None]
 
 
@@ -29,7 +29,7 @@ class KindCaches:
         self._catalogue = catalogue
         self._kinds: dict[str, Kind[Any]] = {}
         self._caches: dict[str, PartialInformer] = {}
-        self._on_object: list[ObjectListener] = []
+        self._on_objects: list[ObjectsListener] = []
         self._on_kinds: list[KindsListener] = []
         self._follow()
         catalogue.on_change(self._follow)
@@ -43,9 +43,9 @@ class KindCaches:
         """Return the cache of a kind; None for one that is not served (any more)."""
         return self._caches.get(resource)
 
-    def on_object(self, listener: ObjectListener) -> None:
-        """Call `listener` with the resource and key of every object that changes; it must not block."""
-        self._on_object.append(listener)
+    def on_objects(self, listener: ObjectsListener) -> None:
+        """Call `listener` with the resource and the keys of objects that change together; it must not block."""
+        self._on_objects.append(listener)
 
     def on_kinds(self, listener: KindsListener) -> None:
         """Call `listener` after kinds came or went, with the resources that are gone; it must not block."""
@@ -68,14 +68,14 @@ class KindCaches:
         for resource, kind in now.items():
             if resource not in self._caches:
                 self._caches[resource] = cache = self.informers.partial_of(kind)
-                cache.on_change(self._teller(resource))
+                cache.on_changes(self._teller(resource))
         if before.keys() != now.keys():
             for listener in self._on_kinds:
                 listener(gone)
 
-    def _teller(self, resource: str) -> Callable[[Key], None]:
-        def tell(key: Key) -> None:
-            for listener in self._on_object:
-                listener(resource, key)
+    def _teller(self, resource: str) -> Callable[[Collection[Key]], None]:
+        def tell(keys: Collection[Key]) -> None:
+            for listener in self._on_objects:
+                listener(resource, keys)
 
         return tell

@@ -9,13 +9,14 @@ mark just before the mark was set may land even after that; whatever a cache sho
 deleted as well, so that nothing is ever left where no one can reach it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from skerry.api.core_v1 import NAMESPACE, Namespace
 from skerry.api.errors import Conflict, NotFound
 from skerry.api.model import Condition, to_document, with_condition
 from skerry.client.client import Client
+from skerry.client.informer import Key
 from skerry.client.transport import Target
 from skerry.controllers.contents import ContentFailedError, Remains, delete_all
 from skerry.controllers.kind_caches import KindCaches
@@ -100,9 +101,13 @@ class NamespaceController:
     async def running(self) -> AsyncIterator[None]:
         """End namespaces for the length of the block."""
         self._namespaces.on_change(lambda key: self._look_at(key[1]))
-        self._caches.on_object(lambda _, key: self._look_at(key[0]))
+        self._caches.on_objects(self._look_at_those_of)
         async with resynced("namespaces", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
             yield
+
+    def _look_at_those_of(self, _: str, keys: Collection[Key]) -> None:
+        for namespace in {namespace for namespace, _ in keys}:
+            self._look_at(namespace)
 
     def _look_at(self, name: str) -> None:
         """Ask for a turn of a namespace that ends, or that is not there; "" is none."""

@@ -69,7 +69,7 @@ async def collecting(client: Client) -> AsyncIterator[Collectors]:
     definitions = DefinitionController(client, caches, kinds, SystemClock())
     collectors = Collectors(informers, garbage)
     async with garbage.running(), namespaces.running(), definitions.running():
-        caches.on_object(lambda _, __: collectors.changed.set())
+        caches.on_objects(lambda _, __: collectors.changed.set())
         caches.on_kinds(lambda _: collectors.changed.set())
         async with informers.running():
             yield collectors
