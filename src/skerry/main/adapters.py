@@ -1,11 +1,11 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skerry.api.core_v1 import SECRET, Secret
 from skerry.api.dispatch_v1 import RUN, Function, Run
@@ -107,15 +107,15 @@ class LedRuns:
         self._queue = queue
         self.controller: DispatchRunController | None = None
 
-    async def run_now(self, function: Function, run: Run) -> Run:
+    def run_now(self, function: Function, run: Run) -> Coroutine[Any, Any, Run]:
         """Execute a run whose caller waits."""
         if self.controller is not None:
-            return await self.controller.run_now(function, run)
-        return await self._queue.execute(run)
+            return self.controller.run_now(function, run)
+        return self._queue.execute(run)
 
-    async def submit(self, run: Run) -> Run:
+    def submit(self, run: Run) -> Coroutine[Any, Any, Run]:
         """Store a run that waits for its turn."""
-        return await self._queue.submit(run)
+        return self._queue.submit(run)
 
 
 class LocalArtifacts:

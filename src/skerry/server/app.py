@@ -113,7 +113,7 @@ class App:
         shared: Headers = [(_AUDIT_ID, audit_id)]
         lasts = False
         try:
-            answer = await self._answer_in_time(request)
+            answer = await self._answer(request)
             lasts = not isinstance(answer, Response)
             match answer:
                 case Streaming():
@@ -167,20 +167,17 @@ class App:
         if self._audit is not None:
             self._audit.record(request, answered)
 
-    async def _answer_in_time(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Answer:
         try:
             with within(REQUEST_SECONDS):
-                return await self._answer(request)
+                if request.path in _ANONYMOUS_PATHS:
+                    return await self._dispatch(request)
+                if _beginnings(request.path)[1] not in JOINING_PREFIXES:
+                    await self._identify(request)
+                with self._inflight.request(request.user, request.method):
+                    return await self._dispatch(request)
         except TimeoutError as error:
             raise Timeout(f"the request took longer than {REQUEST_SECONDS:.0f}s; a write may still be done") from error
-
-    async def _answer(self, request: Request) -> Answer:
-        if request.path in _ANONYMOUS_PATHS:
-            return await self._dispatch(request)
-        if _beginnings(request.path)[1] not in JOINING_PREFIXES:
-            await self._identify(request)
-        with self._inflight.request(request.user, request.method):
-            return await self._dispatch(request)
 
     async def _dispatch(self, request: Request) -> Answer:
         door = self._door(request.path)

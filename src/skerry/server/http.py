@@ -108,7 +108,8 @@ class Request:
 
     def header(self, name: bytes) -> str:
         """Return a header's value, "" where it is absent."""
-        return self.headers.get(name, b"").decode("latin-1")
+        value = self.headers.get(name)
+        return value.decode("latin-1") if value else ""
 
     @property
     def query(self) -> Mapping[str, str]:

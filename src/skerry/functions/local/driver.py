@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -135,8 +135,8 @@ class LocalDriver:
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what runs a deployment; NoDeployment is raised at its call where there is none, or none any more."""
 
-        async def run(context: Context, payload: Any) -> Any:
-            return await self._open(execution.faas_id).run(context, payload)
+        def run(context: Context, payload: Any) -> Awaitable[Any]:
+            return self._open(execution.faas_id).run(context, payload)
 
         return run
 

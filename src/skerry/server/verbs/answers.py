@@ -1,7 +1,5 @@
 """The refusals that the verbs share, in Kubernetes' words, and the table from the store's errors to ours."""
 
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 from skerry.api.errors import (
@@ -86,20 +84,3 @@ def of_store(error: store.StoreError) -> ApiError:
             return InternalError(error.public, detail=error.detail)
         case _:
             return InternalError("the store failed", detail=error.public)
-
-
-class _StoreErrors:
-    """A context manager without a state, since every verb enters one."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, store.StoreError):
-            raise of_store(error) from error
-
-
-#: Raises the store's failures in a block as answers.
-store_errors: AbstractContextManager[None] = _StoreErrors()

@@ -93,9 +93,9 @@ class Moment:
         if self._among is not None:
             self._among.count(len(encoding))
 
-    def belong_to(self, moments: "Moments | None") -> None:
-        """Tell those moments of what it will keep; None for nobody any more."""
-        self._among = moments
+    def be_forgotten(self) -> None:
+        """Tell nobody any more of what it will keep."""
+        self._among = None
 
     def become_old(self) -> None:
         """Keep no parsed objects any longer."""
@@ -119,10 +119,8 @@ class Moments:
         moment = self._moments.get(event.revision)
         if moment is None:
             states_bytes = event.held_bytes
-            moment = _moment_of(event, states_bytes)
+            moment = self._moments[event.revision] = _moment_of(event, states_bytes, self)
             self._add_news(moment, states_bytes)
-            self._moments[event.revision] = moment
-            moment.belong_to(self)
             self.count(moment.held_bytes)
         return moment
 
@@ -131,7 +129,7 @@ class Moments:
         self._bytes += more_bytes
         while len(self._moments) > MOMENTS_MAX or (self._bytes > MOMENTS_BYTES_MAX and len(self._moments) > 1):
             _, forgotten = self._moments.popitem(last=False)
-            forgotten.belong_to(None)
+            forgotten.be_forgotten()
             self._bytes -= forgotten.held_bytes
 
     def _add_news(self, moment: Moment, states_bytes: int) -> None:
@@ -143,7 +141,7 @@ class Moments:
             self._news_bytes -= old_bytes
 
 
-def _moment_of(event: Event, states_bytes: int) -> Moment:
+def _moment_of(event: Event, states_bytes: int, among: Moments) -> Moment:
     current = SharedState(event.value, event.revision) if event.kind == "put" and event.value is not None else None
     previous = SharedState(event.previous, event.revision) if event.previous is not None else None
-    return Moment(event.revision, current, previous, held_bytes=MOMENT_BYTES + states_bytes)
+    return Moment(event.revision, current, previous, {}, MOMENT_BYTES + states_bytes, among)

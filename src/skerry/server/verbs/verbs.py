@@ -17,7 +17,7 @@ from skerry.api.model import Document, R
 from skerry.kit.clock import Clock
 from skerry.kit.ids import Ids
 from skerry.server.verbs.admission import SYSTEM_NAMESPACES, NoPolicy, Policy, Surroundings, refuse_built_in
-from skerry.server.verbs.answers import store_errors
+from skerry.server.verbs.answers import of_store
 from skerry.server.verbs.apply.configuration import Configuration
 from skerry.server.verbs.definitions import Definitions
 from skerry.server.verbs.deleting import Deleter
@@ -36,6 +36,7 @@ from skerry.server.verbs.requests import (
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.watching import Seen, Watcher
 from skerry.server.verbs.writing import Writer
+from skerry.store.errors import StoreError
 from skerry.store.log import RevisionLog
 
 _OWN_WRITE = WriteOptions(manager="skerry")
@@ -89,8 +90,10 @@ class Verbs:
             AlreadyExists: the name is taken.
             Invalid: with every broken rule.
         """
-        with store_errors:
+        try:
             return await self._in_force(target, await self._writer.create(target, document, options))
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def record(self, target: Target, obj: R) -> R:
         """Store an object of Skerry's own making, new with its status, or with another status than it was read with.
@@ -109,10 +112,12 @@ class Verbs:
             Conflict: the object is not at its resourceVersion.
             RequestEntityTooLarge: it is over `OBJECT_BYTES_MAX`.
         """
-        with store_errors:
+        try:
             recorded = await self._writer.record(target, obj)
             await self._policy.in_force(target, int(recorded.metadata.resource_version or 0))
-            return recorded
+        except StoreError as error:
+            raise of_store(error) from error
+        return recorded
 
     async def get(self, target: Target, resource_version: str = "") -> Stored:
         """Return an object.
@@ -125,8 +130,10 @@ class Verbs:
             NotFound: there is none.
             Timeout: the revision has not been written yet.
         """
-        with store_errors:
+        try:
             return await self._reader.get(target, resource_version)
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def get_at(self, target: Target, revision: int) -> Stored:
         """Return an object as it was at a revision, which is its newest state where that is not younger.
@@ -136,8 +143,10 @@ class Verbs:
             Expired: the history since the revision is gone.
             Timeout: the revision has not been written yet.
         """
-        with store_errors:
+        try:
             return await self._reader.get_at(target, revision)
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def list(self, target: Target, options: ListOptions) -> Listed:
         """Return a collection, or a page of it.
@@ -148,8 +157,10 @@ class Verbs:
             Timeout: the revision has not been written yet.
             Invalid: resourceVersion and resourceVersionMatch do not go together.
         """
-        with store_errors:
+        try:
             return await self._reader.list(target, options)
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def replace(self, target: Target, document: Document, options: WriteOptions) -> Written:
         """Put a whole new state (or status) in place of the stored one.
@@ -160,8 +171,10 @@ class Verbs:
             BadRequest, Invalid: as `create`.
         """
         refuse_built_in(target)
-        with store_errors:
+        try:
             return await self._in_force(target, await self._writer.replace(target, document, options))
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
         """Change a part of an object (or of its status); tried again where another writer was quicker.
@@ -170,8 +183,10 @@ class Verbs:
             NotFound, Conflict, BadRequest, Invalid: as `replace`; Invalid also where the patch does not fit.
         """
         refuse_built_in(target)
-        with store_errors:
+        try:
             return await self._in_force(target, await self._writer.patch(target, patch, options))
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def apply(
         self, target: Target, config: Configuration, options: WriteOptions, before_create: Callable[[], None]
@@ -189,8 +204,10 @@ class Verbs:
             NotFound, Forbidden, BadRequest, Invalid: as `create` and `replace`.
         """
         refuse_built_in(target)
-        with store_errors:
+        try:
             return await self._in_force(target, await self._writer.apply(target, config, options, before_create))
+        except StoreError as error:
+            raise of_store(error) from error
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object: at once, or once its finalizers are done. A second delete changes nothing.
@@ -202,10 +219,12 @@ class Verbs:
             Conflict: a precondition does not hold.
             Forbidden: it may not be deleted at all.
         """
-        with store_errors:
+        try:
             deleted = await self._deleter.delete(target, options)
             await self._policy.in_force(target, deleted.object.revision)
-            return deleted
+        except StoreError as error:
+            raise of_store(error) from error
+        return deleted
 
     async def _in_force(self, target: Target, written: Written) -> Written:
         await self._policy.in_force(target, written.object.revision)
@@ -236,6 +255,8 @@ class Verbs:
             Timeout: the revision has not been written yet.
             BadRequest: the selection can't be served.
         """
-        with store_errors:
+        try:
             async with self._watcher.watch(target, options) as seen:
                 yield seen
+        except StoreError as error:
+            raise of_store(error) from error
