@@ -3,7 +3,7 @@
 
 import { answer } from "host";
 import { Body, Passing, isPassing, readAll } from "./web/body.js";
-import { authorsFrames, describeError, write } from "./web/console.js";
+import { describeError, stackOf, write } from "./web/console.js";
 import { begin, end, enter, keep, presentCall } from "./web/calls.js";
 import { deliver as deliverEvent, forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
@@ -135,7 +135,7 @@ function describe(error) {
   return {
     name: `${error.name}`,
     message: `${error.message}`,
-    stack: authorsFrames(error),
+    stack: stackOf(error),
     line: error.lineNumber ?? null,
     column: error.columnNumber ?? null,
   };

@@ -54,18 +54,25 @@ function some(members, write) {
 }
 
 // The frames of the function's own code, innermost first: those of this component say nothing to its author.
-export function authorsFrames(error) {
+function authorsFrames(error) {
   const frames = `${error.stack ?? ""}`.split("\n").filter((frame) => frame && !OUR_FRAME.test(frame));
   if (frames.length > FRAMES_MAX) frames.splice(FRAMES_MAX, frames.length, `... ${frames.length - FRAMES_MAX} more`);
   return frames.join("\n");
 }
 
-// "Name: message" and the frames below it.
-export function describeError(error) {
-  const head = `${error.name}: ${error.message}`;
+// The frames of an error, then what caused it.
+export function stackOf(error) {
   const frames = authorsFrames(error);
-  const cause = error.cause === undefined ? "" : `\ncaused by: ${inspect(error.cause, 1, [error])}`;
-  return (frames ? `${head}\n${frames}` : head) + cause;
+  if (error.cause === undefined) return frames;
+  const cause = `caused by: ${inspect(error.cause, 1, [error])}`;
+  return frames ? `${frames}\n${cause}` : cause;
+}
+
+// "Name: message", and its stack below.
+export function describeError(error) {
+  const stack = stackOf(error);
+  const head = `${error.name}: ${error.message}`;
+  return stack ? `${head}\n${stack}` : head;
 }
 
 function format(values) {

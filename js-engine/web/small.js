@@ -64,6 +64,12 @@ function importKey(format, keyData, ...more) {
   return nativeImportKey.call(this, format, Object.fromEntries(given), ...more);
 }
 
+let origin; // of this instance: the engine's own is when the engine was built
+
+export function timeOrigin() {
+  return (origin ??= Date.now() - performance.now());
+}
+
 export const SMALL = [
   [globalThis, { atob, btoa }],
   [URL, { canParse, parse }],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
 
 ALL_BYTES = bytes(range(256)) * 8
+CLASSES = ["Response", "Request", "Headers"]
 
 
 def test_a_handler_sees_method_url_headers_body_and_env(load: "Loader"):
@@ -233,6 +234,8 @@ def test_the_clock_and_randomness_are_real(load: "Loader"):
             {"id": "7"},
         ),
         ("new URLPattern('https://*.test/:größe').exec('https://a.test/5').pathname.groups", {"größe": "5"}),
+        ("[new Response(), new Request('https://a.test'), new Headers()].map((o) => o.constructor.name)", CLASSES),
+        ("Math.abs(performance.timeOrigin + performance.now() - Date.now()) < 1000", True),
         ("AbortSignal.abort().reason.name", "AbortError"),
         ("AbortSignal.any([AbortSignal.abort('why')]).reason", "why"),
         (
@@ -463,6 +466,19 @@ def test_the_stack_of_an_exception_has_the_authors_frames_only(load: "Loader"):
     with pytest.raises(CallError) as failed:
         load.handler("const inner = () => { throw new Error('x'); };\ninner();").call()
     assert failed.value.stack.split("\n") == ["inner@function.js:4:29", "fetch@function.js:5:1"]
+
+
+def test_the_stack_of_an_exception_tells_what_caused_it(load: "Loader"):
+    function = load.module(
+        """function inner() { throw new RangeError("the root"); }
+           addEventListener("fetch", () => {
+             try { inner() } catch (cause) { throw new Error("outer", { cause }) }
+           });"""
+    )
+    with pytest.raises(CallError) as raised:
+        function.call()
+    assert raised.value.public == "Error: outer"
+    assert "caused by: RangeError: the root\ninner@" in raised.value.stack
 
 
 def test_the_stack_of_an_exception_has_the_frames_that_run(load: "Loader"):
