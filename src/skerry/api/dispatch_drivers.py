@@ -12,8 +12,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from skerry.api.claims import Claim
-from skerry.api.dispatch_events import validate_event_type, validate_name, validate_names, validate_tags
-from skerry.api.dispatch_v1 import GROUP, VERSION, Names, State, Tag
+from skerry.api.dispatch_events import validate_event_type, validate_name, validate_tags
+from skerry.api.dispatch_v1 import GROUP, VERSION, Names, State, Tag, validate_names
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_many
 from skerry.api.function_schedules import Schedule, ScheduleStatuses, validate_schedules
 from skerry.api.kinds import Column, Kind, value_at

@@ -16,7 +16,18 @@ from pydantic import Field
 
 from skerry.api.dispatch_failures import FailureTarget, validate_failure_target
 from skerry.api.dispatch_traces import TraceContext
-from skerry.api.dispatch_v1 import GROUP, NAMES_MAX, READY, RETRIES_MAX, TAGS_MAX, VERSION, Backoff, Names, State, Tag
+from skerry.api.dispatch_v1 import (
+    GROUP,
+    READY,
+    RETRIES_MAX,
+    TAGS_MAX,
+    VERSION,
+    Backoff,
+    Names,
+    State,
+    Tag,
+    validate_names,
+)
 from skerry.api.fields import FieldError, invalid, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, Document, Model, Resource, list_map
@@ -133,15 +144,6 @@ def validate_tags(tags: list[Tag] | None, path: str) -> Iterator[FieldError]:
     """Check how many tags there are."""
     if tags and len(tags) > TAGS_MAX:
         yield too_many(path, len(tags), TAGS_MAX)
-
-
-def validate_names(names: list[str] | None, path: str) -> Iterator[FieldError]:
-    """Check a list of names of secrets."""
-    if names and len(names) > NAMES_MAX:
-        yield too_many(path, len(names), NAMES_MAX)
-    for index, name in enumerate(names or ()):
-        if not name:
-            yield required(f"{path}[{index}]")
 
 
 def validate_name(obj: Resource) -> Iterator[FieldError]:

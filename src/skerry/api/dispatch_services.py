@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skerry.api.dispatch_events import validate_name, validate_names, validate_tags
-from skerry.api.dispatch_v1 import GROUP, VERSION, Names, State, Tag
+from skerry.api.dispatch_events import validate_name, validate_tags
+from skerry.api.dispatch_v1 import GROUP, VERSION, Names, State, Tag, validate_names
 from skerry.api.fields import FieldError, forbidden, invalid, required, too_many
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_ATOMIC, FreeForm, Int64, Model, Resource, Time, list_map

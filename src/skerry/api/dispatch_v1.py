@@ -260,7 +260,8 @@ def is_finished(run: Run) -> bool:
     return run.status.state in {READY, ERROR}
 
 
-def _names(names: list[str] | None, path: str) -> Iterator[FieldError]:
+def validate_names(names: list[str] | None, path: str) -> Iterator[FieldError]:
+    """Check a list of names of secrets or services."""
     if names and len(names) > NAMES_MAX:
         yield too_many(path, len(names), NAMES_MAX)
     for index, name in enumerate(names or ()):
@@ -302,8 +303,8 @@ def _validate_function(function: Function, _: Function | None) -> Iterator[Field
         yield invalid("spec.source.artifact", spec.source.artifact, "must be sha256: and 64 hexadecimal digits")
     if spec.source.text is not None and len(spec.source.text) > SOURCE_CHARACTERS_MAX:
         yield too_long("spec.source.text", SOURCE_CHARACTERS_MAX, "characters")
-    yield from _names(spec.secrets, "spec.secrets")
-    yield from _names(spec.services, "spec.services")
+    yield from validate_names(spec.secrets, "spec.secrets")
+    yield from validate_names(spec.services, "spec.services")
     if spec.tags and len(spec.tags) > TAGS_MAX:
         yield too_many("spec.tags", len(spec.tags), TAGS_MAX)
     yield from validate_schedules(spec.schedules or (), "spec.schedules")
@@ -320,8 +321,8 @@ def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
         yield invalid("metadata.name", run.name, "must be a UUID")
     if not run.spec.function_name:
         yield required("spec.functionName")
-    yield from _names(run.spec.secrets, "spec.secrets")
-    yield from _names(run.spec.services, "spec.services")
+    yield from validate_names(run.spec.secrets, "spec.secrets")
+    yield from validate_names(run.spec.services, "spec.services")
     yield from _payload(run.spec.input, "spec.input")
     yield from _payload(run.spec.event, "spec.event")
     yield from _payload(run.spec.http_context, "spec.httpContext")

@@ -299,11 +299,8 @@ def _corrupt(digest: Digest) -> ArtifactCorruptError:
 
 
 def _hexadecimal_of(path: Path) -> str:
-    sha256 = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            sha256.update(chunk)
-    return sha256.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _add(piece: bytes, file: BinaryIO, sha256: "hashlib._Hash") -> None:

@@ -173,8 +173,5 @@ def _write_archive(path: Path, files: dict[str, Path]) -> None:
 
 
 def _sha256_of(path: Path) -> str:
-    sha256 = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            sha256.update(chunk)
-    return sha256.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

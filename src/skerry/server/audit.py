@@ -19,16 +19,17 @@ from typing import Literal, NamedTuple
 
 import orjson
 
+from skerry.api.coordination_v1 import micro_time
 from skerry.api.errors import BadRequest, Forbidden, Unauthorized
 from skerry.api.model import Document
-from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.clock import Clock
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server import health
 from skerry.server.access import path_act
 from skerry.server.audit_file import AuditFile
-from skerry.server.auth import ANONYMOUS, User
+from skerry.server.auth import ANONYMOUS
 from skerry.server.authorization.defaults import JOINING_PREFIXES
 from skerry.server.http import Request
 from skerry.server.kube.acts import resource_act
@@ -163,15 +164,15 @@ def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
         "stage": answered.stage,
         "requestURI": _uri(request)[:URI_CHARACTERS_MAX],
         "verb": verb,
-        "user": _user(asking),
+        "user": asking.info(),
         "sourceIPs": [host] if host else [],
         "userAgent": request.header(b"user-agent")[:USER_AGENT_CHARACTERS_MAX],
         "responseStatus": {"metadata": {}, "code": answered.code},
-        "requestReceivedTimestamp": _micro_time(answered.received),
-        "stageTimestamp": _micro_time(now),
+        "requestReceivedTimestamp": micro_time(answered.received),
+        "stageTimestamp": micro_time(now),
     }
     if request.impersonator is not None:
-        event["impersonatedUser"] = _user(request.user)
+        event["impersonatedUser"] = request.user.info()
     if request.decision is not None:
         event["annotations"] = {
             "authorization.k8s.io/decision": "allow" if request.decision.allowed else "forbid",
@@ -200,16 +201,3 @@ def _what(request: Request) -> tuple[str, Document]:
         "subresource": path.subresource,
     }
     return verb, {key: value for key, value in reference.items() if value}
-
-
-def _user(user: User) -> Document:
-    told: Document = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        told["uid"] = user.uid
-    if user.extra:
-        told["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return told
-
-
-def _micro_time(moment: dt.datetime) -> str:
-    return f"{rfc3339(moment)[:-1]}.{moment.microsecond:06d}Z"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from skerry.api.errors import Unauthorized
+from skerry.api.model import Document
 
 AUTHENTICATED = "system:authenticated"
 ADMINISTRATORS = "system:masters"
@@ -41,6 +42,15 @@ class User:
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def info(self) -> Document:
+        """Tell of this user as a UserInfo of authentication.k8s.io/v1 does."""
+        told: Document = {"username": self.name, "groups": list(self.groups)}
+        if self.uid:
+            told["uid"] = self.uid
+        if self.extra:
+            told["extra"] = {key: list(values) for key, values in self.extra.items()}
+        return told
 
 
 ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
+from skerry.testing.threaded import in_a_thread
+
 CHUNK_BYTES = 64 * 1024
 #: PostgreSQL names its socket by its port.
 SOCKET = ".s.PGSQL.5432"
@@ -52,16 +54,11 @@ class CuttingProxy:
             def handle(self) -> None:
                 proxy._serve(self.request)
 
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-            server.daemon_threads = True
-            proxy.port = server.server_address[1]
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-            thread.start()
-            try:
-                yield proxy
-            finally:
-                server.shutdown()
-                thread.join()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        proxy.port = server.server_address[1]
+        with in_a_thread(server):
+            yield proxy
 
     def cut(self, moment: Moment, marker: bytes) -> None:
         """Cut the connection of the next statement that has these bytes in it, once."""

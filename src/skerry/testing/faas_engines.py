@@ -6,13 +6,14 @@ functions of a message's document. The real engines are not tested against here.
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
+
+from skerry.testing.threaded import in_a_thread
 
 #: What a function makes of a message: status and body.
 Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
@@ -155,12 +156,6 @@ def serving(engine: FaasEngine) -> Iterator[FaasEngine]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
     engine.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with in_a_thread(server):
         yield engine
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -7,7 +7,6 @@ with git_server({"/hello": repository}) as url:
 
 import base64
 import stat
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.repo import Repo
 from dulwich.server import DictBackend
 from dulwich.web import make_wsgi_chain
+
+from skerry.testing.threaded import in_a_thread
 
 #: Modes of what is no plain file.
 SYMBOLIC_LINK, SUBMODULE, FILE = 0o120000, 0o160000, 0o100644
@@ -99,14 +100,9 @@ def git_server(repositories: Mapping[str, Repository], *, password: str = "") ->
     """Serve repositories by path on loopback; yields the URL. With a password, only to the user `git`."""
     backend = DictBackend({path.encode(): repository.repo for path, repository in repositories.items()})  # type: ignore[arg-type]
     application: Any = make_wsgi_chain(backend)
-    with make_server("127.0.0.1", 0, _guarded(application, password), handler_class=_Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = make_server("127.0.0.1", 0, _guarded(application, password), handler_class=_Quiet)
+    with in_a_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def _guarded(application: Any, password: str) -> Any:

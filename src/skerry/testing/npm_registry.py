@@ -14,7 +14,6 @@ import ssl
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
+
+from skerry.testing.threaded import in_a_thread
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,10 @@ def npm_registry(packages: Iterable[NpmPackage], *, token: str = "", upstream: s
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        registry = NpmRegistry(f"http://127.0.0.1:{server.server_port}/")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield registry
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    registry = NpmRegistry(f"http://127.0.0.1:{server.server_port}/")
+    with in_a_thread(server):
+        yield registry
 
 
 def _metadata(url: str, versions: list[NpmPackage]) -> bytes:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from skerry.testing.threaded import in_a_thread
+
 CHUNK_BYTES = 64 * 1024
 
 
@@ -37,20 +39,15 @@ class StableAddress:
                 with suppress(OSError):  # nobody is there, or either side went
                     _join(self.request, address.target)
 
-        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler, bind_and_activate=False) as server:
-            server.socket.close()
-            server.socket = listener or socket.create_server(("127.0.0.1", 0))
-            server.server_address = server.socket.getsockname()
-            server.daemon_threads = True
-            server.block_on_close = False
-            address.port = server.server_address[1]
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-            thread.start()
-            try:
-                yield address
-            finally:
-                server.shutdown()
-                thread.join()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = listener or socket.create_server(("127.0.0.1", 0))
+        server.server_address = server.socket.getsockname()
+        server.daemon_threads = True
+        server.block_on_close = False
+        address.port = server.server_address[1]
+        with in_a_thread(server):
+            yield address
 
 
 def _join(client: socket.socket, port: int) -> None:

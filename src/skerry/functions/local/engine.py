@@ -11,12 +11,11 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
 from skerry.functions.local.calls import Calls
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream, framed
+from skerry.functions.local.frames import MessageStream, framed, loaded
 from skerry.functions.local.message_queue import MessageQueue, NotBegun
 from skerry.functions.messages import SECONDS_KEY, Logs, Message
-from skerry.kit.deadlines import within
 from skerry.kit.ending import UNDONE_SECONDS_MAX, to_its_end
 
 #: A deployment's Wasm binary, in its folder.
@@ -88,20 +87,11 @@ class EngineInstance:
         instance = cls(stream, queue, is_program=is_program)
         try:
             await _connect(engine, folder, stream, queue)
-            await instance._load()
+            await loaded(_unless_ended(stream.receive()))
         except BaseException:
             await instance.kill()
             raise
         return instance
-
-    async def _load(self) -> None:
-        try:
-            with within(LOAD_SECONDS_MAX):
-                hello = _object(await _unless_ended(self._stream.receive()))
-        except TimeoutError as error:
-            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
-        if failure := error_of(hello.get("error")):
-            raise failure
 
     @property
     def is_process(self) -> bool:

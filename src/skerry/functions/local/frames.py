@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.errors import FunctionError, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.messages import Message
+from skerry.kit.deadlines import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 #: A message to or from a function: context and payload, as JSON.
 MESSAGE_BYTES_MAX = 16 << 20
@@ -153,6 +154,25 @@ class MessageStream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             await asyncio.shield(self._lost)
+
+
+async def loaded(hello: "Awaitable[Any]") -> None:
+    """Wait until a function has loaded, as the first message of its instance says.
+
+    Args:
+        hello: that message, parsed.
+
+    Raises:
+        FunctionError: the function does not load: as its instance says, with the stack trace.
+        SystemError: it took longer than `LOAD_SECONDS_MAX`.
+    """
+    try:
+        with within(LOAD_SECONDS_MAX):
+            said = await hello
+    except TimeoutError as error:
+        raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
+    if failure := error_of(said.get("error") if isinstance(said, dict) else None):
+        raise failure
 
 
 def _tell(future: "asyncio.Future[bytearray]", outcome: bytearray | Exception) -> None:

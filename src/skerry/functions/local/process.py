@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from skerry.functions.errors import SystemError, error_of  # noqa: A004 - see errors
+from skerry.functions.errors import SystemError  # noqa: A004 - see errors
 from skerry.functions.local.calls import Calls
-from skerry.functions.local.frames import LOAD_SECONDS_MAX, MessageStream
+from skerry.functions.local.frames import MessageStream, loaded
 from skerry.functions.local.message_queue import MessageQueue, NotBegun
 from skerry.functions.messages import Logs, Message
-from skerry.kit.deadlines import within
 from skerry.kit.ending import UNDONE_SECONDS_MAX, begun, to_its_end
 from skerry.kit.killing import kill_group
 from skerry.kit.processes import Bounds, bound_to_this
@@ -69,7 +68,7 @@ class FunctionProcess:
         """
         started = await begun("start:function", cls._connected(program), cls.kill)
         try:
-            await started._load()  # noqa: SLF001 - its own
+            await loaded(started._hello())  # noqa: SLF001 - its own
         except BaseException:
             await started.kill()
             raise
@@ -102,17 +101,11 @@ class FunctionProcess:
             ours.pop_all()
         return cls(process, stream, Calls(stream, queue, [here for here, _ in printed]))
 
-    async def _load(self) -> None:
+    async def _hello(self) -> Any:
         try:
-            with within(LOAD_SECONDS_MAX):
-                try:
-                    hello = await self._stream.receive()
-                except ConnectionError as error:
-                    raise await self._ended() from error
-        except TimeoutError as error:
-            raise SystemError(f"the function did not load within {LOAD_SECONDS_MAX:.0f} s") from error
-        if failure := error_of(hello.get("error")):
-            raise failure
+            return await self._stream.receive()
+        except ConnectionError as error:
+            raise await self._ended() from error
 
     @property
     def is_process(self) -> bool:

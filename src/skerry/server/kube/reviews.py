@@ -10,7 +10,6 @@ from skerry.api.model import Document, to_document
 from skerry.server.access import Access, Act
 from skerry.server.auth import User
 from skerry.server.kube.discovery import Resource
-from skerry.server.kube.tokens import user_info
 
 _AUTHORIZATION = "authorization.k8s.io"
 _AUTHENTICATION = "authentication.k8s.io"
@@ -161,7 +160,7 @@ def _own_rules(_: Resource, spec: Document, asked: Asked, access: Access) -> Doc
 
 
 def _own_name(_: Resource, __: Document, asked: Asked, ___: Access) -> Document:
-    return {"userInfo": user_info(asked.user)}
+    return {"userInfo": asked.user.info()}
 
 
 _ANSWERS: Mapping[str, Callable[[Resource, Document, Asked, Access], Any]] = {

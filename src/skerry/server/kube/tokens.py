@@ -105,7 +105,7 @@ class Tokens:
                 found[audience] = user
         if not found:
             return {"authenticated": False, "user": {}, "error": "the token is unknown, void, or for another audience"}
-        return {"authenticated": True, "user": user_info(next(iter(found.values()))), "audiences": list(found)}
+        return {"authenticated": True, "user": next(iter(found.values())).info(), "audiences": list(found)}
 
     async def _user_of(self, token: str, audience: str) -> User | None:
         """Return whom a token stands for with an audience: what this API takes is meant for this API alone."""
@@ -115,16 +115,6 @@ class Tokens:
             if user := await authenticator.authenticate(Credentials(token)):
                 return user
         return None
-
-
-def user_info(user: User) -> Document:
-    """Return a user as authentication.k8s.io/v1 tells of one."""
-    info: Document = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        info["uid"] = user.uid
-    if user.extra:
-        info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return info
 
 
 @dataclass(frozen=True, slots=True)
