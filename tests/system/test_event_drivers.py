@@ -78,6 +78,21 @@ def test_a_program_is_run_with_its_settings_and_secrets_and_again_when_it_ends(
     dispatch.until("/v1/event/drivers", lambda _: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
+def test_a_driver_whose_program_does_not_stay_is_in_error_all_the_while(dispatch: DispatchClient) -> None:
+    dispatch.post("/v1/event/drivertypes", 201, name="missing", command=["/nowhere/program"])
+    dispatch.post("/v1/event/drivers", 201, name="gone", type="missing")
+    seen = []
+
+    def ended_often(found: dict[str, Any]) -> bool:
+        seen.append((found["status"], found["restarts"]))
+        return found["restarts"] > 4
+
+    dispatch.until("/v1/event/drivers/gone", ended_often)
+    assert {status for status, restarts in seen if restarts} == {"ERROR"}
+    dispatch.http.delete("/v1/event/drivers/gone")
+    dispatch.http.delete("/v1/event/drivertypes/missing")
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -136,10 +136,8 @@ class EventDriverController:
         if command is None:
             return  # looked at again, soon
         async with supervise(command) as process:
-            known = 0
             while await self._wanted(key) == command:
-                await self._tell_running(key, process, is_well=process.restarts == known)
-                known = process.restarts
+                await self._tell_running(key, process)
                 await changed.wait(LOOK_SECONDS)
                 if command.output is not None:
                     await run_blocking(self._executor, partial(bound_output, command.output, LOG_BYTES_MAX))
@@ -197,14 +195,14 @@ class EventDriverController:
             environment=tuple(environment.items()),
         )
 
-    async def _tell_running(self, key: Key, process: Supervised, *, is_well: bool) -> None:
-        """Tell that a program runs; it is not well where it has ended since the last look."""
+    async def _tell_running(self, key: Key, process: Supervised) -> None:
+        """Tell that a program runs; one that ended is not well until it has stayed for a while."""
         driver = await self._client.find(EventDriver, key[1], namespace=key[0])
         if driver is None:
             return
         restarts = process.restarts
         ended = [f"its program ended, and was started again {restarts} times: its log tells more"] if restarts else None
-        await self._tell(driver, api.READY if is_well else api.ERROR, ended, restarts)
+        await self._tell(driver, api.READY if process.is_healthy else api.ERROR, ended, restarts)
 
     async def _tell(self, driver: EventDriver, state: api.State, reason: list[str] | None, restarts: int = 0) -> None:
         def tell(found: EventDriver) -> None:
