@@ -6,6 +6,7 @@ import { Body } from "./body.js";
 const decoder = new TextDecoder();
 const NOTHING = new Uint8Array(0);
 const LIST_KEYS_MAX = 1000;
+const KEYS_AT_ONCE_MAX = 100;
 
 function operate(head, bytes = NOTHING) {
   const answer = keepValue(JSON.stringify(head), bytes);
@@ -32,12 +33,22 @@ function seconds(name, value) {
   throw new TypeError(`KV put: ${name}: must be a number of seconds`);
 }
 
+// Several keys are asked for as in Workers KV: a Map has what there is of each.
+async function ofEach(keys, get) {
+  if (keys.length > KEYS_AT_ONCE_MAX) throw new TypeError(`KV get: ${KEYS_AT_ONCE_MAX} keys at once at most`);
+  const found = new Map();
+  for (const key of keys) found.set(`${key}`, await get(`${key}`));
+  return found;
+}
+
 export class KeyValueNamespace {
   async get(key, options) {
+    if (Array.isArray(key)) return ofEach(key, (each) => this.get(each, options));
     return (await this.getWithMetadata(key, options)).value;
   }
 
   async getWithMetadata(key, options) {
+    if (Array.isArray(key)) return ofEach(key, (each) => this.getWithMetadata(each, options));
     const read = reader(options);
     const { text, data } = operate({ operation: "get", key: `${key}` });
     const found = JSON.parse(text);

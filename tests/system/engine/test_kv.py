@@ -75,6 +75,22 @@ def test_keys_are_listed_by_prefix_and_in_pages(load: "Loader"):
     assert [key for page in pages for key in page] == [{"name": f"user:{n:02}", "metadata": n} for n in numbers]
 
 
+@pytest.mark.usefixtures("store")
+def test_several_keys_are_asked_for_at_once(load: "Loader"):
+    function = load.handler(
+        """await env.KV.put('a', '1', {metadata: 'm'}); await env.KV.put('b', '{"c": 2}');
+           const many = (found) => found.then((map) => [...map], (error) => error.message);
+           return Response.json([await many(env.KV.get(['a', 'none'])), await many(env.KV.get(['b'], 'json')),
+             await many(env.KV.getWithMetadata(['a'])), await many(env.KV.get(Array(101).fill('a')))]);"""
+    )
+    assert json.loads(function.call().body) == [
+        [["a", "1"], ["none", None]],
+        [["b", {"c": 2}]],
+        [["a", {"value": "1", "metadata": "m"}]],
+        "KV get: 100 keys at once at most",
+    ]
+
+
 def test_an_entry_ends_when_it_expires(load: "Loader", store: KeyValueStore, clock: FakeClock):
     function = load.handler(
         """if (request.method === 'PUT') {
@@ -107,6 +123,7 @@ def test_an_entry_ends_when_it_expires(load: "Loader", store: KeyValueStore, clo
         ("list({limit: 1001})", "from 1 to 1000"),
         ("list({limit: 1.5})", "whole number"),
         ("get('k', 'xml')", "type must be one of"),
+        ("get(['k'], 'xml')", "type must be one of"),
     ],
 )
 @pytest.mark.usefixtures("store")
