@@ -85,7 +85,7 @@ def test_a_driver_whose_program_does_not_stay_is_in_error_all_the_while(dispatch
 
     def ended_often(found: dict[str, Any]) -> bool:
         seen.append((found["status"], found["restarts"]))
-        return found["restarts"] > 4
+        return int(found["restarts"]) > 4
 
     dispatch.until("/v1/event/drivers/gone", ended_often)
     assert {status for status, restarts in seen if restarts} == {"ERROR"}

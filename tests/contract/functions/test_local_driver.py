@@ -256,6 +256,7 @@ async def test_a_stack_trace_begins_in_the_function(driver: LocalDriver) -> None
     trace = "\n".join(caught.value.stacktrace)
     assert "in deeper" in trace
     assert "python_worker" not in trace
+    assert trace.splitlines()[1].startswith('  File "hello.py", line ')
     assert caught.value.stacktrace[-1] == "RuntimeError: it broke"
 
 
@@ -314,7 +315,11 @@ async def test_input_over_the_bound_does_not_reach_the_function(driver: LocalDri
         ("hello.handle", b"def handle(context, payload) return 1", "expected ':'"),
         ("hello.handle", b"import os; os._exit(1)", "exit code 1"),
         ("", archive(**{"a.py": "", "b.py": ""}), "Exactly 1 source file needed"),
-        ("hello.handle", archive(**{"../hello.py": ""}), "outside"),
+        (
+            "hello.handle",
+            archive(**{"../hello.py": ""}),
+            "unpacked: '../hello.py' leads outside of the source's folder$",
+        ),
         ("hello.handle", archive(**{"/etc/hello.py": ""})[:40], "cannot be unpacked"),
     ],
 )

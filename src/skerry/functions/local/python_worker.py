@@ -63,12 +63,12 @@ def handler_of(folder: str, name: str) -> Any:
     return function
 
 
-def described(error: BaseException, kind: str, skip: int) -> dict[str, Any]:
-    """Describe an exception as runs carry it, with its stack trace from the function on."""
+def described(error: BaseException, kind: str, folder: str, skip: int) -> dict[str, Any]:
+    """Describe an exception as runs carry it: its stack trace from the function on, files by their author's names."""
     frame = error.__traceback__
     while skip and frame is not None and frame.tb_next is not None:
         frame, skip = frame.tb_next, skip - 1
-    text = "".join(traceback.format_exception(type(error), error, frame))
+    text = "".join(traceback.format_exception(type(error), error, frame)).replace(f'File "{folder}{os.sep}', 'File "')
     return {"type": kind, "message": str(error) or type(error).__name__, "stacktrace": text.rstrip().split("\n")}
 
 
@@ -76,11 +76,13 @@ class Worker:
     """Answers messages with one function.
 
     Args:
+        folder: of the function's source.
         answers: where they are answered.
         messages: where they come.
     """
 
-    def __init__(self, answers: socket.socket, messages: socket.socket) -> None:
+    def __init__(self, folder: str, answers: socket.socket, messages: socket.socket) -> None:
+        self.folder = folder
         self.answers = answers
         self.messages = messages
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -138,7 +140,7 @@ class Worker:
             output = self.called(function, message)
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the function's, whatever it is
             kind = "InputError" if isinstance(raised, INPUT_ERRORS) else "FunctionError"
-            error = described(raised, kind, skip=2)
+            error = described(raised, kind, self.folder, skip=2)
         self.wait_for_prints()
         seconds = time.perf_counter() - began
         try:
@@ -153,7 +155,7 @@ def main(descriptors: tuple[int, int], folder: str, handler: str, limits: dict[s
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    worker = Worker(*(socket.socket(fileno=descriptor) for descriptor in descriptors))
+    worker = Worker(folder, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # whoever follows the run sees a line when it is printed
     sys.path.insert(0, folder)
@@ -161,7 +163,7 @@ def main(descriptors: tuple[int, int], folder: str, handler: str, limits: dict[s
     try:
         function = handler_of(folder, handler)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything
-        worker.send(json.dumps({"error": described(error, "FunctionError", skip=0)}).encode())
+        worker.send(json.dumps({"error": described(error, "FunctionError", folder, skip=0)}).encode())
         return
     worker.send(b'{"error":null}')
     while (message := worker.receive()) is not None:

@@ -35,6 +35,11 @@ def write_source(source: bytes, folder: Path, file_name: str) -> None:
         with tarfile.open(fileobj=io.BytesIO(source), mode="r:gz") as archive:
             _check(archive)
             archive.extractall(folder, filter="data")
+    except tarfile.FilterError as error:  # whose own words have this machine's paths
+        problem = (
+            "is no file" if isinstance(error, tarfile.SpecialFileError) else "leads outside of the source's folder"
+        )
+        raise FunctionError(f"the source cannot be unpacked: {error.tarinfo.name!r} {problem}") from error
     except (tarfile.TarError, EOFError, OSError) as error:
         raise FunctionError(f"the source cannot be unpacked: {error}") from error
 
