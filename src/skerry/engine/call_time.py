@@ -93,7 +93,7 @@ class CallTime:
     def end(self) -> int:
         """End the call; return for how many nanoseconds it has computed."""
         self._interruption.end()
-        return self.cpu_ns
+        return self._earlier_ns + time.monotonic_ns() - self._began_ns if self._base is None else self.cpu_ns
 
     def before_wait(self) -> None:
         """Say that the call is about to wait: from here on, its thread's processor clock is read."""

@@ -163,6 +163,11 @@ class Subrequests:
         refusal: what the function is told without a fetcher.
         subrequests_max: how many there may be in one call.
         numbers: their ids. None is ever used again: what comes late of an earlier one is not taken for a new one's.
+
+    Attributes:
+        happened: events that were not taken, by subrequest.
+        woken: subrequests that other threads have had go on.
+        fresh: subrequests that were started and not sent.
     """
 
     def __init__(
@@ -181,10 +186,10 @@ class Subrequests:
         self._numbers = numbers or itertools.count(1)
         self._started = 0
         self._open: dict[int, _Running] = {}
-        self._happened: OrderedDict[int, Event] = OrderedDict()  # by subrequest
+        self.happened: OrderedDict[int, Event] = OrderedDict()
+        self.woken: deque[int] = deque()
+        self.fresh: list[int] = []
         self._watched: dict[int, list[int]] = {}  # descriptor -> subrequests: several, where they share a connection
-        self._woken: deque[int] = deque()  # filled by other threads
-        self._fresh: list[int] = []  # started, not sent
 
     def start(self, head: bytes, body: bytes) -> int:
         """Send a request; returns its id. What refuses it is its first event.
@@ -202,14 +207,14 @@ class Subrequests:
             return number
         self._open[number] = running
         if self._watcher.defers(self):
-            self._fresh.append(number)
+            self.fresh.append(number)
         else:
             self._resume(number, running)
         return number
 
     def send(self) -> None:
         """Send those that were started and deferred."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self.fresh = self.fresh, []
         for number in fresh:
             if (running := self._open.get(number)) is not None:
                 self._resume(number, running)
@@ -227,7 +232,7 @@ class Subrequests:
         return self._fetcher.exchange(number, head, body, self._tell, partial(self._wake, number))
 
     def _wake(self, number: int) -> None:
-        self._woken.append(number)
+        self.woken.append(number)
         self._watcher.wake()
 
     def _resume(self, number: int, running: _Running, error: TimeoutError | None = None) -> None:
@@ -257,7 +262,7 @@ class Subrequests:
 
     def read(self, number: int) -> None:
         """Ask for the next piece of a response's body; it is an event. While one is on its way, nothing more comes."""
-        if number in self._happened:
+        if number in self.happened:
             return
         running = self._open.get(number)
         if running is None:
@@ -268,32 +273,22 @@ class Subrequests:
     def cancel(self, number: int) -> None:
         """End a subrequest: nothing more happens to it."""
         running = self._open.pop(number, None)
-        self._happened.pop(number, None)
+        self.happened.pop(number, None)
         if running is not None:
             self._unwatch(number, running.wait.descriptor)
             running.steps.close()
 
     def __contains__(self, number: int) -> bool:
-        return number in self._open or number in self._happened
+        return number in self._open or number in self.happened
 
     def take(self) -> Event | None:
         """Return the next event, or None."""
-        return self._happened.popitem(last=False)[1] if self._happened else None
-
-    @property
-    def is_woken(self) -> bool:
-        """Whether another thread has had some go on."""
-        return bool(self._woken)
-
-    @property
-    def has_event(self) -> bool:
-        """Whether there is an event to be taken."""
-        return bool(self._happened)
+        return self.happened.popitem(last=False)[1] if self.happened else None
 
     @property
     def is_waiting(self) -> bool:
         """Whether an event has come, or may come without being asked for."""
-        if self._happened:
+        if self.happened:
             return True
         for running in self._open.values():  # noqa: SIM110 - asked in each entry: a generator takes longer than the look
             if running.wait.descriptor != ASKED:
@@ -314,13 +309,12 @@ class Subrequests:
         for descriptor in descriptors:
             for number in self._watched.pop(descriptor, ()):
                 self._go_on(number)
-        while self._woken:
-            self._go_on(self._woken.popleft())
+        while self.woken:
+            self._go_on(self.woken.popleft())
         now = time.monotonic()
-        if self.until <= now:
-            for number, running in list(self._open.items()):
-                if running.until <= now:
-                    self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
+        for number, running in list(self._open.items()):
+            if running.until <= now:
+                self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
 
     def _go_on(self, number: int, error: TimeoutError | None = None) -> None:
         running = self._open.get(number)
@@ -330,16 +324,16 @@ class Subrequests:
 
     def end(self) -> None:
         """Close what is left: the call that started it is over."""
-        if self._started or self._happened:
+        if self._started or self.happened:
             self._started = 0
-            self._happened.clear()
-            self._woken.clear()
-            self._fresh.clear()
+            self.happened.clear()
+            self.woken.clear()
+            self.fresh.clear()
             for number in list(self._open):
                 self.cancel(number)
 
     def _tell(self, event: Event) -> None:
-        self._happened[event.id] = event
+        self.happened[event.id] = event
 
 
 class ThreadSubrequests(Subrequests):
@@ -390,7 +384,7 @@ class ThreadSubrequests(Subrequests):
             before_wait: called where it may take long.
             also: a descriptor that ends the wait when it can be read.
         """
-        if self._happened:
+        if self.happened:
             return True
         if also is None:
             return self._wait(seconds, before_wait)
@@ -405,7 +399,7 @@ class ThreadSubrequests(Subrequests):
     def _wait(self, seconds: float, before_wait: Callable[[], None]) -> bool:
         if seconds <= 0:
             self._advance(seconds)
-            return bool(self._happened)
+            return bool(self.happened)
         until = time.monotonic() + seconds
         if self._is_near and self._wait_for_event(min(seconds, PATIENCE_SECONDS)):
             return True
@@ -415,9 +409,9 @@ class ThreadSubrequests(Subrequests):
     def _wait_for_event(self, seconds: float) -> bool:
         began = time.monotonic()
         until = began + seconds
-        while not self._happened and not self._also_came and (left := until - time.monotonic()) > 0:
+        while not self.happened and not self._also_came and (left := until - time.monotonic()) > 0:
             self._advance(left)
-        happened = bool(self._happened)
+        happened = bool(self.happened)
         waited_seconds = self._waited_seconds + time.monotonic() - began
         self._is_near = happened and waited_seconds < PATIENCE_SECONDS
         self._waited_seconds = 0.0 if happened else waited_seconds
@@ -427,7 +421,7 @@ class ThreadSubrequests(Subrequests):
         """Wait for the first subrequest that can go on, for a time at most; let those go on that can."""
         self._have_waker()
         now = time.monotonic()
-        seconds = 0.0 if self._woken else max(0.0, min(now + seconds, self.until) - now)
+        seconds = 0.0 if self.woken else max(0.0, min(now + seconds, self.until) - now)
         ready = [descriptor for descriptor, _ in self._poll.poll(seconds * 1_000)]
         for descriptor in ready:
             if descriptor == self._also:

@@ -20,29 +20,27 @@ class Invocation:
     """The present request of one instance.
 
     Attributes:
+        headers: names in lower case and values by turns.
         subrequests: how many it has caused.
         caller: a descriptor that can be read once nobody waits for the answer any more; None where that is not known.
     """
 
-    __slots__ = ("_headers", "caller", "subrequests")
+    __slots__ = ("caller", "headers", "subrequests")
 
     def __init__(self) -> None:
-        self._headers: Sequence[bytes] = ()
+        self.headers: Sequence[bytes] = ()
         self.caller: int | None = None
         self.subrequests = 0
 
     def begin(self, headers: Sequence[bytes]) -> None:
         """Take a request's headers: names in lower case and values by turns."""
-        self._headers = headers
+        self.headers = headers
         self.subrequests = 0
 
+    @property
     def held(self) -> "HeldInvocation":
-        """Return the present request, so that it can be gone on with after another one."""
-        return self._headers, self.subrequests
-
-    def go_on(self, held: "HeldInvocation") -> None:
-        """Go on with a request; no caller of it is known."""
-        self._headers, self.subrequests = held
+        """The present request, so that it can be gone on with after another one."""
+        return self.headers, self.subrequests
 
     @property
     def is_abandoned(self) -> bool:
@@ -59,17 +57,17 @@ class Invocation:
     @property
     def request_id(self) -> str:
         """What Envoy calls the request (`x-request-id`); "" where there is none, and while a bundle loads."""
-        return request_id_of(self._headers)
+        return request_id_of(self.headers)
 
     def trace_fields(self) -> bytes:
         """Return header lines that make a subrequest a child of the request's span; none where it is not traced."""
-        if b"traceparent" not in self._headers:
+        if b"traceparent" not in self.headers:
             return b""
-        parent = _header(self._headers, b"traceparent").decode("latin-1")
+        parent = _header(self.headers, b"traceparent").decode("latin-1")
         if not is_traceparent(parent):
             return b""
         lines = b"\ntraceparent\n" + new_span(parent).encode()
-        state = _header(self._headers, b"tracestate")
+        state = _header(self.headers, b"tracestate")
         return lines + b"\ntracestate\n" + state if state and state.isascii() else lines
 
 

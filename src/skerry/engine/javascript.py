@@ -139,7 +139,7 @@ class Instance(ConcurrentInstance):
 
     def load(self, bundle: bytes, env: bytes) -> None:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
-        call = OpenCall(0, self.invocation.held(), LOAD_SECONDS_MAX, self._fetching)
+        call = OpenCall(0, self.invocation.held, LOAD_SECONDS_MAX, self._fetching)
         try:
             self._enter(call, LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 4, EXCHANGE_BYTES + EVENT_ROOM_BYTES)
@@ -225,7 +225,7 @@ class Instance(ConcurrentInstance):
             raise call.take_failure()
 
     def _opened(self, timeout_seconds: float) -> OpenCall:
-        return OpenCall(next(self._numbers), self.invocation.held(), timeout_seconds, self._fetching)
+        return OpenCall(next(self._numbers), self.invocation.held, timeout_seconds, self._fetching)
 
     def _answered(
         self, call: OpenCall, export: _Export, message: tuple[bytes, ...], numbers: tuple[int, ...]
@@ -302,11 +302,14 @@ class Instance(ConcurrentInstance):
                 for _ in range(len(self._happened)):
                     happened = self._happened.popleft()
                     self._go_on(happened)
-                    self._ended.append(happened)  # who waits for it may have come only now
+                    if happened not in self._ended:  # who waits for it may have come only now
+                        self._ended.append(happened)
                 ended, self._ended = self._ended, deque()
             finally:
                 self._inside.release()
-            yield from (each for each in dict.fromkeys(ended) if each.is_due)
+            for each in ended:
+                if each.is_due:
+                    yield each
 
     def send(self, call: OpenCall) -> bool:
         """Send what a call has started; False while another thread is inside."""
@@ -367,7 +370,8 @@ class Instance(ConcurrentInstance):
         elif call.message is not None:
             (head, body), call.message = call.message, None
             self._begin(call, self._handle, (head, body), (len(head), len(body)))
-        call.look()
+        if not call.has_event:
+            call.look()
         while not call.is_over and (event := call.take()) is not None:
             self._enter_for(call, self._deliver, event)
         if not call.is_over and (late := call.late()) is not None:
@@ -380,7 +384,8 @@ class Instance(ConcurrentInstance):
     def _rest(self, call: OpenCall) -> None:
         """Leave a call alone until something happens to it."""
         self._measure(call)
-        call.park()
+        if not call.is_to_send:  # else it is parked when it has sent
+            call.park()
 
     def _enter_for(self, call: OpenCall, export: _Export, event: Event | None) -> None:
         if call.has_computed_long:
@@ -402,12 +407,12 @@ class Instance(ConcurrentInstance):
     def _enter(self, call: OpenCall, cpu_seconds_max: float) -> None:
         self.present = call
         entered.guest = self
-        self.invocation.go_on(call.held)
+        self.invocation.headers, self.invocation.subrequests = call.held
         self.time.go_on(call.deadline_ns, call.timeout_seconds, cpu_seconds_max, call.cpu_ns)
 
     def _leave(self, call: OpenCall) -> None:
         call.cpu_ns = self.time.end()
-        call.held = self.invocation.held()
+        call.held = self.invocation.headers, self.invocation.subrequests
         del self.present, entered.guest  # a thread that has nothing to do must not keep an instance alive
 
     def _take_answers(self, export: _Export) -> None:
@@ -431,15 +436,14 @@ class Instance(ConcurrentInstance):
         elif answer.has_failed:
             self._fail(call, self._thrown(problem_of(answer.body), lets_pass=answer.lets_pass))
         elif answer.is_settled:
-            call.is_settled = True
+            call.settle()
             self._end(call)
         else:
-            call.answer = answer
-            if answer.work_left:
-                self._ended.append(call)
-            else:
-                call.is_settled = True
+            call.take_answer(answer)
+            if call.is_over:
                 self._end(call)
+            else:
+                self._ended.append(call)
 
     def _end(self, call: OpenCall) -> None:
         """Forget a call that is over."""

@@ -83,8 +83,9 @@ class OpenCall:
         instance: that it is in, where it has `readiness`.
         message: head and body that it begins with; None where it has begun.
         answer: once there is one.
-        has_failed: it has ended without one, or its work after the answer has.
-        is_settled: nothing is left to be done.
+        is_answered: its caller needs to wait no longer.
+        has_failed: it has ended without an answer, or its work after the answer has.
+        is_over: nothing more happens to it.
         cpu_ns: for so long it has computed.
         until: in seconds of the monotonic clock; `readiness.Waiter` has it.
         passing_body: of the message that it filters.
@@ -98,13 +99,14 @@ class OpenCall:
     cpu_ns = 0
     has_failed = False
     instance: Advancing | None = None
-    is_settled = False
+    is_answered = False
+    is_over = False
     message: tuple[bytes, bytes] | None = None
     passing_body: BodySource | None = None
     _failure: CallError | None = None
     _subrequests: Subrequests | None = None
     _timer = _NEVER
-    _looked_at_by = 0.0
+    until = 0.0
 
     def __init__(
         self,
@@ -123,19 +125,19 @@ class OpenCall:
         self._readiness = readiness
         self._ready: list[int] = []
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether its caller needs to wait no longer."""
-        return self.answer is not None or self.has_failed
+    def take_answer(self, answer: Answer) -> None:
+        """Note what it is answered."""
+        self.answer = answer
+        self.is_answered = True
+        self.is_over = not answer.work_left
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more happens to it."""
-        return self.is_settled or self.has_failed
+    def settle(self) -> None:
+        """End it: what was left after its answer is done."""
+        self.is_over = True
 
     def fail(self, failure: CallError) -> None:
-        """End it."""
-        self.has_failed = True
+        """End it with a failure."""
+        self.has_failed = self.is_answered = self.is_over = True
         self._failure = failure
 
     def take_failure(self) -> CallError:
@@ -182,12 +184,6 @@ class OpenCall:
         """Whether anything is left that could make it go on."""
         return self._timer != _NEVER or (self._subrequests is not None and self._subrequests.is_waiting)
 
-    @property
-    def until(self) -> float:
-        """When it is to be looked at again, whatever has come."""
-        subrequests = self._subrequests.until if self._subrequests is not None else _NEVER
-        return min(self.deadline_ns / 1e9, self._timer, subrequests)
-
     def timer_is_due(self) -> bool:
         """Tell whether its first timer is due; the engine says then when the next one is."""
         due = self._timer <= time.monotonic()
@@ -207,6 +203,7 @@ class OpenCall:
             caller: a descriptor that can be read once nobody waits for the answer any more.
         """
         subrequests = self.subrequests
+        self._note_until()
         if isinstance(subrequests, ThreadSubrequests):
             subrequests.wait(max(0.0, self.until - time.monotonic()), before_wait, also=caller)
 
@@ -221,11 +218,19 @@ class OpenCall:
 
     def park(self) -> None:
         """Have it looked at when it is time; the event loop goes on with it."""
-        self._looked_at_by = self.until
-        if self._readiness is not None and not self.is_over:
-            self._readiness.park(self)
+        readiness = self._readiness
+        if readiness is not None and not self.is_over:
+            self._note_until()
+            readiness.park(self)
             if self.is_over:  # another thread has ended it meanwhile
-                self._readiness.unpark(self)
+                readiness.unpark(self)
+
+    def _note_until(self) -> None:
+        """Note when it is to be looked at again, whatever has come."""
+        until = min(self.deadline_ns / 1e9, self._timer)
+        if self._subrequests is not None:
+            until = min(until, self._subrequests.until)
+        self.until = until
 
     def close(self) -> None:
         """End what it has started and not received."""
@@ -246,21 +251,24 @@ class OpenCall:
 
     def look(self) -> None:
         """Let subrequests go on that can."""
-        if self._subrequests is not None and (self._ready or self._subrequests.is_woken or self._is_late()):
+        subrequests = self._subrequests
+        if subrequests is not None and (self._ready or subrequests.woken or time.monotonic() >= self.until):
             ready, self._ready = self._ready, []
-            self._subrequests.go_on(ready)
-
-    def _is_late(self) -> bool:
-        return time.monotonic() >= self._looked_at_by
+            subrequests.go_on(ready)
 
     @property
     def has_event(self) -> bool:
         """Whether something has happened to a subrequest."""
-        return self._subrequests is not None and self._subrequests.has_event
+        return self._subrequests is not None and bool(self._subrequests.happened)
 
     def take(self) -> Event | None:
         """Return what has happened next to a subrequest, or None."""
         return self._subrequests.take() if self._subrequests is not None else None
+
+    @property
+    def is_to_send(self) -> bool:
+        """Whether it has started subrequests that were not sent."""
+        return self._subrequests is not None and bool(self._subrequests.fresh)
 
     def send(self) -> bool:
         """Send the subrequests that were started; False while another thread is inside of the instance."""
@@ -270,9 +278,9 @@ class OpenCall:
         """Send them; on the thread that is inside."""
         if self._subrequests is not None:
             self._subrequests.send()
-            if self._subrequests.has_event:
+            if self._subrequests.happened:
                 self.wake()
-            elif not self.is_over:
+            else:
                 self.park()
 
     def defers(self, subrequests: Subrequests) -> bool:  # noqa: ARG002 - of `fetching.Watcher`

@@ -18,12 +18,13 @@ _NEVER: Final = sys.float_info.max
 
 
 class Waiter(Protocol):
-    """Who waits."""
+    """Who waits.
 
-    @property
-    def until(self) -> float:
-        """In seconds of the monotonic clock: it is ready then, whatever has come."""
-        ...
+    Attributes:
+        until: in seconds of the monotonic clock: it is ready then, whatever has come.
+    """
+
+    until: float
 
     def note(self, descriptor: int) -> None:
         """Learn that one of its descriptors is ready."""
