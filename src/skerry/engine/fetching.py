@@ -26,7 +26,7 @@ from skerry.engine.upstream.errors import FetchRefusedError, UpstreamError
 from skerry.engine.upstream.exchange import Event, EventKind, Exchange, Ways
 from skerry.engine.upstream.limits import FetchLimits
 from skerry.engine.upstream.pool import ConnectionPool
-from skerry.engine.upstream.requests import parse_request
+from skerry.engine.upstream.requests import RequestParser
 from skerry.engine.upstream.resolving import LookUp, Resolver, look_up
 from skerry.engine.upstream.waits import ASKED, WOKEN, Steps, Wait, Waker
 
@@ -81,12 +81,15 @@ class Fetcher:
         self._policy_of = policy_of
         self._limits = limits or FetchLimits()
         self._pool = ConnectionPool(self._limits)
+        self._parser = RequestParser(self._limits)
         self._resolver = Resolver(look_up)
         self._dialer = Dialer(self._resolver, self._limits, ca_file)
 
     def of(self, function: str) -> "FunctionFetcher":
         """Return what one function sends its subrequests with."""
-        return FunctionFetcher(Ways(function, self._pool, self._dialer, self._limits), self._policy_of)
+        return FunctionFetcher(
+            Ways(function, self._pool, self._dialer, self._parser, self._limits), self._policy_of
+        )
 
     def sweep(self) -> None:
         """End what was kept for too long."""
@@ -121,21 +124,19 @@ class FunctionFetcher:
             tell: takes what happens, on the thread that takes the steps.
             wake: ends a wait of that thread; called from any thread.
         """
-        request = parse_request(head, self._ways.limits)
-        policy = self._policy_of(self._ways.function)
-        return Exchange(number, request, body, policy, self._ways, tell, wake).run()
+        ways = self._ways
+        return Exchange(number, ways.parser.parse(head), body, self._policy_of(ways.function), ways, tell, wake).run()
 
 
 class _Running:
-    """A subrequest that waits: its steps, what for, and until when."""
+    """A subrequest that waits: its steps, and what for."""
 
-    __slots__ = ("body_bytes", "steps", "until", "wait")
+    __slots__ = ("body_bytes", "steps", "wait")
 
     def __init__(self, steps: Steps[None], body_bytes: int) -> None:
         self.steps = steps
         self.body_bytes = body_bytes
         self.wait = Wait(WOKEN)
-        self.until = _NEVER
 
 
 class Watcher(Protocol):
@@ -247,7 +248,6 @@ class Subrequests:
             self._tell(Event(number, EventKind.FAILED, _reason(failure).encode(), is_refused=refused))
         else:
             running.wait = wait
-            running.until = time.monotonic() + wait.seconds_max
             if wait.descriptor >= 0:
                 self._watched.setdefault(wait.descriptor, []).append(number)
                 self._watcher.watch(wait.descriptor, wait.events)
@@ -300,8 +300,8 @@ class Subrequests:
         """When the first of them has waited for too long, in seconds of the monotonic clock."""
         first = _NEVER
         for running in self._open.values():
-            if running.until < first and running.wait.descriptor != ASKED:
-                first = running.until
+            if running.wait.until < first:
+                first = running.wait.until
         return first
 
     def go_on(self, descriptors: Iterable[int]) -> None:
@@ -313,7 +313,7 @@ class Subrequests:
             self._go_on(self.woken.popleft())
         now = time.monotonic()
         for number, running in list(self._open.items()):
-            if running.until <= now:
+            if running.wait.until <= now:
                 self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
 
     def _go_on(self, number: int, error: TimeoutError | None = None) -> None:

@@ -27,12 +27,14 @@ class Connection:
     Attributes:
         origin: what it is used for.
         address: where it leads.
+        descriptor: the socket's.
         protocol: that was chosen in its handshake; "" for none.
         idle_since, cleared_by, is_shared: see `Carrier`.
     """
 
     def __init__(self, sock: socket.socket, origin: Origin, address: Address, protocol: str = "") -> None:
         self._socket = sock
+        self.descriptor = sock.fileno()
         self._unsent = memoryview(b"")
         self._is_cut = False
         self.origin = origin
@@ -42,11 +44,6 @@ class Connection:
         self.protocol = protocol
         self.cleared_by: object = None
         self.is_shared = False
-
-    @property
-    def descriptor(self) -> int:
-        """The socket's."""
-        return self._socket.fileno()
 
     def read_now(self) -> bytes | None:
         """Return what has come; None for nothing yet, b"" for the end. Raises UpstreamError."""
@@ -106,7 +103,7 @@ class Connection:
 
     def _wait(self, until: float, doing: str) -> Wait:
         events = select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN
-        return Wait(self._socket.fileno(), events, until - time.monotonic(), doing)
+        return Wait(self.descriptor, events, until, doing)
 
     def rest(self) -> bool:
         """Note that a request is over; returns whether it was sent as a whole."""

@@ -113,7 +113,7 @@ class Dialer:
 def _reach(sock: socket.socket, address: tuple[str, int], until: float) -> Steps[None]:
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS:
-        yield Wait(sock.fileno(), select.POLLOUT, until - time.monotonic(), "connecting")
+        yield Wait(sock.fileno(), select.POLLOUT, until, "connecting")
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
@@ -129,4 +129,4 @@ def _handshake(sock: ssl.SSLSocket, until: float) -> Steps[None]:
             events = select.POLLOUT
         else:
             return
-        yield Wait(sock.fileno(), events, until - time.monotonic(), "agreeing on TLS")
+        yield Wait(sock.fileno(), events, until, "agreeing on TLS")

@@ -8,7 +8,7 @@ been received, whatever the function has taken of it.
 import enum
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.upstream.carriers import Carrier, Received
@@ -17,7 +17,7 @@ from skerry.engine.upstream.dialing import Dialer, is_own_address
 from skerry.engine.upstream.errors import GoneError, UpstreamError
 from skerry.engine.upstream.limits import FetchLimits
 from skerry.engine.upstream.pool import ConnectionPool, Place
-from skerry.engine.upstream.requests import OutgoingRequest
+from skerry.engine.upstream.requests import OutgoingRequest, RequestParser
 from skerry.engine.upstream.responses import ResponseHead
 from skerry.engine.upstream.waits import UNTIL_ASKED, Steps
 
@@ -57,6 +57,7 @@ class Ways(NamedTuple):
     function: str
     pool: ConnectionPool
     dialer: Dialer
+    parser: RequestParser
     limits: FetchLimits
 
 
@@ -83,35 +84,57 @@ class Exchange(NamedTuple):
 
     def run(self) -> Steps[None]:
         """Send the request, and tell what happens; raises what `errors` has, and TimeoutError."""
-        place = yield from self.ways.pool.place(self.ways.function, self.request.origin, self.wake)
-        with _Held(self.ways.pool, place) as held:
-            received = held.received = yield from self._answered(held)
-            is_short = received.head.length is not None and received.head.length <= PIECE_BYTES_MAX
+        pool, function, origin = self.ways.pool, self.ways.function, self.request.origin
+        place = pool.place(function, origin) or (yield from pool.awaited_place(function, origin, self.wake))
+        received: Received | None = None
+        try:
+            received = yield from self._answered(place)
+            is_short = received.head.length is not None and received.head.length <= self._whole_bytes_max
             while is_short and not received.is_complete:
-                yield from self._more(held, received)
-            held.release(received)
-            is_whole = received.is_complete  # looked at before the body is taken: another thread may receive more of it
-            body = _Body(received.head, self.ways.limits)
-            pieces = body.pieces(received)
-            first = list(itertools.islice(pieces, 2))
-            head = received.head.lines(is_decoded=body.is_decoded)
-            if is_whole and len(first) < 2:
-                body.finish()
-                self.tell(Event(self.id, EventKind.WHOLE, head, b"".join(first)))
-                return
-            self.tell(Event(self.id, EventKind.HEAD, head))
-            yield UNTIL_ASKED
-            yield from self._hand_on(itertools.chain(first, pieces))
-            while not is_whole:
-                yield from self._more(held, received)
-                is_whole = received.is_complete
-                yield from self._hand_on(body.pieces(received))
-            body.finish()
-            self.tell(Event(self.id, EventKind.END))
+                yield from received.more()
+            if is_short and not received.head.content_encoding:  # most are
+                pool.give_back(place, keep=received.end())
+                self.tell(Event(self.id, EventKind.WHOLE, received.head.lines(), received.take_body()))
+            else:
+                yield from self._told_in_pieces(place, received)
+        finally:
+            if place.is_held:
+                pool.give_back(place, keep=received is not None and received.end())
 
-    def _answered(self, held: "_Held") -> Steps[Received]:
+    @property
+    def _whole_bytes_max(self) -> int:
+        return min(PIECE_BYTES_MAX, self.ways.limits.body_bytes_max)
+
+    def _told_in_pieces(self, place: Place, received: Received) -> Steps[None]:
+        """Tell head and body one by one, or together where the body has come and is one piece."""
+        self._release(place, received)
+        is_whole = received.is_complete  # looked at before the body is taken: another thread may receive more of it
+        body = _Body(received.head, self.ways.limits)
+        pieces = body.pieces(received)
+        first = list(itertools.islice(pieces, 2))
+        head = received.head.lines(is_decoded=body.is_decoded)
+        if is_whole and len(first) < 2:
+            body.finish()
+            self.tell(Event(self.id, EventKind.WHOLE, head, b"".join(first)))
+            return
+        self.tell(Event(self.id, EventKind.HEAD, head))
+        yield UNTIL_ASKED
+        yield from self._hand_on(itertools.chain(first, pieces))
+        while not is_whole:
+            yield from received.more()
+            self._release(place, received)
+            is_whole = received.is_complete
+            yield from self._hand_on(body.pieces(received))
+        body.finish()
+        self.tell(Event(self.id, EventKind.END))
+
+    def _release(self, place: Place, received: Received) -> None:
+        """Give the place back where the response has been received."""
+        if place.is_held and received.is_complete:
+            self.ways.pool.give_back(place, keep=received.end())
+
+    def _answered(self, place: Place) -> Steps[Received]:
         """Send the request, and receive the head of the response; over a new connection where no kept one serves."""
-        place = held.place
         if place.carrier is not None and self._may_use(place.carrier):
             try:
                 return (yield from place.carrier.ask(self.request, self.body, self.ways.limits, self.wake))
@@ -133,40 +156,10 @@ class Exchange(NamedTuple):
             carrier.cleared_by = self.policy
         return carrier.is_alive
 
-    def _more(self, held: "_Held", received: Received) -> Steps[None]:
-        yield from received.more()
-        held.release(received)
-
     def _hand_on(self, pieces: Iterable[bytes]) -> Steps[None]:
         for piece in pieces:
             self.tell(Event(self.id, EventKind.PIECE, data=piece))
             yield UNTIL_ASKED
-
-
-class _Held:
-    """A place, until the response has been received, or whatever ends the block before."""
-
-    def __init__(self, pool: ConnectionPool, place: Place) -> None:
-        self._pool = pool
-        self._is_held = True
-        self.place = place
-        self.received: Received | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def release(self, received: Received) -> None:
-        """Give the place back where the response has been received."""
-        if self._is_held and received.is_complete:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        self._is_held = False
-        self._pool.give_back(self.place, keep=self.received is not None and self.received.end())
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_held:
-            self._give_back()
 
 
 class _Body:

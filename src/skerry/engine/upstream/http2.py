@@ -162,7 +162,7 @@ class Http2Session:
                 if has_come():
                     return
                 events = select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN
-            yield Wait(self._connection.descriptor, events, until - time.monotonic(), doing, may_be_woken=True)
+            yield Wait(self._connection.descriptor, events, until, doing, may_be_woken=True)
 
     def _begin(self, request: OutgoingRequest, body: bytes, wake: Callable[[], None]) -> Stream:
         try:

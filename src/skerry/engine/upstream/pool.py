@@ -38,11 +38,13 @@ class Place:
 
     Attributes:
         carrier: the connection that it has, or None while it has none.
+        is_held: it was not given back.
     """
 
     function: str
     origin: Origin
     carrier: Carrier | None = None
+    is_held: bool = True
 
     @property
     def is_shared(self) -> bool:
@@ -73,21 +75,26 @@ class ConnectionPool:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_of: Counter[str] = Counter()
 
-    def place(self, function: str, origin: Origin, wake: Callable[[], None]) -> Steps[Place]:
-        """Return a place, with a kept connection where there is one; `give_back` it.
+    def place(self, function: str, origin: Origin) -> Place | None:
+        """Return a place, with a kept connection where there is one; None where all are taken. `give_back` it."""
+        with self._lock:
+            return self._granted(function, origin)
+
+    def awaited_place(self, function: str, origin: Origin, wake: Callable[[], None]) -> Steps[Place]:
+        """Return a place as `place` does, when there is one.
 
         Raises:
-            FetchRefusedError: too many wait already, or it has waited for too long.
+            FetchRefusedError: too many wait already.
+            TimeoutError: it has waited for too long.
         """
         with self._lock:
-            place = self._granted(function, origin)
-            if place is not None:
+            if (place := self._granted(function, origin)) is not None:
                 return place
             waiting = self._enqueued(_Waiting(function, origin, wake))
         until = time.monotonic() + self._limits.waiting_seconds_max
         try:
             while waiting.place is None:
-                yield Wait(WOKEN, seconds_max=until - time.monotonic(), doing="waiting for a connection")
+                yield Wait(WOKEN, until=until, doing="waiting for a connection")
         except BaseException:
             self._leave(waiting)
             raise
@@ -116,7 +123,7 @@ class ConnectionPool:
     def _granted(self, function: str, origin: Origin) -> Place | None:
         if self._of_function[function] >= self._limits.exchanges_per_function_max:
             return None
-        session = self._session(origin)
+        session = self._session(origin) if self._shared else None
         if session is not None and not session.has_room:
             return None
         carrier: Carrier | None = session
@@ -213,6 +220,7 @@ class ConnectionPool:
     def give_back(self, place: Place, *, keep: bool) -> None:
         """Give back a place, and keep its connection for the next request, or end it."""
         carrier = place.carrier
+        place.is_held = False
         with self._lock:
             _uncount(self._of_function, place.function)
             if isinstance(carrier, Connection) and keep:

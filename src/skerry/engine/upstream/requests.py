@@ -27,9 +27,9 @@ _DEFAULT_HEADERS = {
     b"user-agent": b"user-agent: Skerry\r\n",
 }
 _ALL_DEFAULT_HEADERS = b"".join(_DEFAULT_HEADERS.values())
-#: Functions ask for few URLs again and again; those that are kept are short.
-_KEPT_URLS_MAX = 1_024
-_KEPT_URL_BYTES_MAX = 256
+#: Functions ask for the same few things again and again; those that are kept are short.
+_KEPT_MAX = 1_024
+_KEPT_BYTES_MAX = 256
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _WITHOUT_BODY = frozenset((b"GET", b"HEAD"))
 #: Those that may be sent again where a kept connection turns out to have ended (RFC 9110, 9.2.2).
@@ -77,15 +77,33 @@ class OutgoingRequest(NamedTuple):
         return head % (self.method, self.target, self.authority, self.header_lines, length) + body
 
 
-def parse_request(lines: bytes, limits: FetchLimits) -> OutgoingRequest:
-    """Read UTF-8 lines of method, URL, then names and values by turns; raises FetchRefusedError."""
+class RequestParser:
+    """Reads what functions ask for; what was asked for before in the same words is read once.
+
+    Args:
+        limits: for headers.
+    """
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._kept = functools.lru_cache(_KEPT_MAX)(self._parse)
+
+    def parse(self, lines: bytes) -> OutgoingRequest:
+        """Read UTF-8 lines of method, URL, then names and values by turns; raises FetchRefusedError."""
+        return self._kept(lines) if len(lines) <= _KEPT_BYTES_MAX else self._parse(lines)
+
+    def _parse(self, lines: bytes) -> OutgoingRequest:
+        return _parsed(lines, self._limits)
+
+
+def _parsed(lines: bytes, limits: FetchLimits) -> OutgoingRequest:
     try:
         text = lines if lines.isascii() else lines.decode().encode(_LATIN_1)
     except UnicodeError as error:
         raise FetchRefusedError("the request is not HTTP") from error
     method, _, rest = text.partition(b"\n")
     url, *pairs = rest.split(b"\n")
-    origin, authority, target = _parse_short_url(url) if len(url) <= _KEPT_URL_BYTES_MAX else _parse_url(url)
+    origin, authority, target = _parse_url(url)
     if not _METHOD.fullmatch(method) or len(pairs) % 2:
         raise FetchRefusedError("the request is not HTTP")
     if method.upper() in _FORBIDDEN_METHODS:
@@ -110,9 +128,6 @@ def _parse_url(url: bytes) -> tuple[Origin, bytes, bytes]:
     elif target[:1] == b"?":
         target = b"/" + target
     return Origin(scheme == b"https", host.decode().lower().strip("[]"), port), authority, target
-
-
-_parse_short_url = functools.lru_cache(_KEPT_URLS_MAX)(_parse_url)
 
 
 def _headers(pairs: list[bytes]) -> bytes:

@@ -72,7 +72,7 @@ class Resolver:
             future.add_done_callback(lambda _: wake())
             until = time.monotonic() + seconds_max
             while not future.done():
-                yield Wait(WOKEN, seconds_max=until - time.monotonic(), doing=f"resolving {host}")
+                yield Wait(WOKEN, until=until, doing=f"resolving {host}")
         try:
             found = future.result()
         except (OSError, UnicodeError) as error:

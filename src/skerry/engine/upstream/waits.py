@@ -5,6 +5,7 @@ generator ends the subrequest, and its `finally` blocks give back what it holds.
 """
 
 import os
+import sys
 from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
@@ -21,14 +22,14 @@ class Wait(NamedTuple):
     Attributes:
         descriptor: a file descriptor; `WOKEN` for a call of the waker, `ASKED` until the function asks for more.
         events: of `select.poll`, for a file descriptor.
-        seconds_max: after that the generator is resumed with a TimeoutError.
+        until: in seconds of the monotonic clock; then the generator is resumed with a TimeoutError.
         may_be_woken: a call of the waker ends a wait for a descriptor, too.
         doing: what takes so long then: "connecting", for the error's text.
     """
 
     descriptor: int
     events: int = 0
-    seconds_max: float = 0.0
+    until: float = sys.float_info.max
     doing: str = ""
     may_be_woken: bool = False
 
