@@ -4,7 +4,6 @@ Source: js-engine/world.wit. It is written by code that the function may have ta
 for granted.
 """
 
-import struct
 from typing import Final, NamedTuple, TypedDict
 
 import orjson
@@ -15,9 +14,9 @@ from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import FilterReply
 from skerry.engine.manifest import FunctionManifest
 
-_NUMBERS = struct.Struct("<6I")  # status, call, address and length of head and of body
-#: What an answer begins with, at the exchange's start.
-ANSWER_BYTES: Final = _NUMBERS.size
+#: What an answer begins with, at the exchange's start: status, call, address and length of head and of body.
+ANSWER_WORDS: Final = 6
+ANSWER_BYTES: Final = 4 * ANSWER_WORDS
 
 _STATUS_BITS = 0xFFFF
 _WORK_LEFT = 0x10000  # this and the next ones are flags beside the status
@@ -86,12 +85,12 @@ class Answer(NamedTuple):
         return FilterReply("response", self.status, self.head, body, self.work_left)
 
 
-def read_answer(memory: GuestMemory, at: int, manifest: FunctionManifest) -> Answer | None:
-    """Read the answer that begins at an address; None where there is none."""
-    read = memory.read
-    told, call, head_at, head_length, body_at, body_length = _NUMBERS.unpack(read(at, ANSWER_BYTES))
-    if told == _NO_ANSWER:
+def read_answer(memory: GuestMemory, words: memoryview, manifest: FunctionManifest) -> Answer | None:
+    """Read the answer that begins with these `ANSWER_WORDS`; None where there is none."""
+    if words[0] == _NO_ANSWER:
         return None
+    read = memory.read
+    told, call, head_at, head_length, body_at, body_length = words
     status, flags = told & _STATUS_BITS, told & ~_STATUS_BITS
     if body_length > manifest.response_body_bytes_max:
         return Answer(call, status, flags, b"", b"", response_too_large(manifest))

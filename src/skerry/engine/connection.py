@@ -89,7 +89,8 @@ class Connection:
             self._choose_reader(data)
         reader = self.reader
         reader.feed(data)
-        self._say_prompt()
+        if reader.may_prompt:
+            self._say_prompt()
         if reader.requests or reader.error is not None:
             return True
         if not reader.is_midway:
@@ -194,7 +195,7 @@ class Connection:
 
         Where it returns True the loop has the connection again, maybe on another thread: the caller leaves it alone.
         """
-        if not self.ends:
+        if self.reader.may_prompt and not self.ends:
             self._say_prompt()
         if self._unsent:
             self.deadline = now + SEND_SECONDS_MAX

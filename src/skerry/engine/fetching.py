@@ -300,21 +300,22 @@ class Subrequests:
         """When the first of them has waited for too long, in seconds of the monotonic clock."""
         first = _NEVER
         for running in self._open.values():
-            if running.wait.until < first:
-                first = running.wait.until
+            first = min(first, running.wait.until)
         return first
 
     def go_on(self, descriptors: Iterable[int]) -> None:
         """Let those go on that can: by what these descriptors brought, by another thread's word, or in vain."""
         for descriptor in descriptors:
             for number in self._watched.pop(descriptor, ()):
-                self._go_on(number)
+                if (running := self._open.get(number)) is not None:
+                    self._resume(number, running)
         while self.woken:
             self._go_on(self.woken.popleft())
-        now = time.monotonic()
-        for number, running in list(self._open.items()):
-            if running.wait.until <= now:
-                self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
+        if self._open:
+            now = time.monotonic()
+            for number, running in list(self._open.items()):
+                if running.wait.until <= now:
+                    self._go_on(number, TimeoutError(f"{running.wait.doing} took too long"))
 
     def _go_on(self, number: int, error: TimeoutError | None = None) -> None:
         running = self._open.get(number)

@@ -26,6 +26,9 @@ IDLE_SECONDS_MAX: Final = 120.0
 HEADERS_MAX = 200
 HEADER_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 16 * 1024
+#: What a message takes beside its headers' names and values, and its body: the target, line ends, lengths of chunks.
+FRAMING_BYTES_MAX = TARGET_BYTES_MAX + 8 * 1024
+_OVER_HEADERS = f"over {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them"
 
 #: Of a function's response, as the function wrote it. Envoy must take more of both (`gateway.envoy_config`): what it
 #: refuses looks like a dead worker to it, so it would send the request again, and run the function each time.
@@ -145,6 +148,7 @@ class RequestReader:
         error: why there is nothing to be read after these; answer it and end the connection.
         is_midway: whether a request has arrived in part, where something has arrived and `requests` is empty.
         is_engaged: never: a connection has nothing to keep between two requests.
+        may_prompt: `prompt` may have something.
         idle_seconds_max: how long the peer may say nothing between two of them.
 
     Args:
@@ -159,7 +163,7 @@ class RequestReader:
     def __init__(self, *, body_bytes_max: BodyLimit, streams: Callable[[str], bool]) -> None:
         self.requests: deque[Request] = deque()
         self.error: RequestError | None = None
-        self._wants_continue = False
+        self.may_prompt = False
         self._limit_of = body_bytes_max
         self._streams = streams
         self._is_chunked = False
@@ -167,11 +171,13 @@ class RequestReader:
         self._request = Request()
         self._chunks: list[bytes] = []
         self._body_bytes = self._body_bytes_max = 0
-        self._header_bytes = 0
+        self._has_head = False
+        self._bytes_aside = 0  # since anything of a request was complete
         self._length = 0
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer."""
+        self._bytes_aside += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -180,6 +186,8 @@ class RequestReader:
             if self.error is None:
                 self.error = RequestError(400, FailureKind.BAD_REQUEST, f"not an HTTP/1.1 request: {error}")
                 self._request.error = self.error
+        if self._bytes_aside > HEADER_BYTES_MAX + FRAMING_BYTES_MAX and self.error is None:
+            self._refuse(431, _OVER_HEADERS)
 
     @property
     def is_within_body(self) -> bool:
@@ -193,9 +201,9 @@ class RequestReader:
 
     def prompt(self) -> bytes:
         """Return what the peer is told in the midst of a request, after all before it: that it may send the body."""
-        if not self._wants_continue or self.requests:
+        if not self.may_prompt or self.requests:
             return b""
-        self._wants_continue = False
+        self.may_prompt = False
         return CONTINUE
 
     def farewell(self, send: Callable[[bytes], None]) -> None:
@@ -216,15 +224,13 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        request = self._request
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_BYTES_MAX or len(request.headers) >= 2 * HEADERS_MAX:
-            self._fail(431, f"over {HEADERS_MAX} headers or {HEADER_BYTES_MAX} bytes of them")
+        if self._has_head:
+            return  # a trailer
         name = name.lower()
         if name in _NOTED:
             self._note(name, value)
         if name not in HOP_BY_HOP and not name.startswith(b"x-skerry-"):
-            request.headers += (name, value)
+            self._request.headers += (name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
         """Take a header that means something to us."""
@@ -241,11 +247,14 @@ class RequestReader:
         elif name == b"transfer-encoding":
             self._is_chunked = True
         elif name == b"expect" and value.lower() == b"100-continue":
-            self._wants_continue = True
+            self.may_prompt = True
 
     def on_headers_complete(self) -> None:
         """Take what the parser knows by now."""
-        request = self._request
+        request, headers = self._request, self._request.headers
+        self._has_head, self._bytes_aside = True, 0
+        if len(headers) > 2 * HEADERS_MAX or sum(map(len, headers)) > HEADER_BYTES_MAX:
+            self._fail(431, _OVER_HEADERS)
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
         if self._length:
@@ -265,6 +274,7 @@ class RequestReader:
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body_bytes += len(body)
+        self._bytes_aside = 0
         if self._body_bytes > self._body_bytes_max:
             self._expect(self._body_bytes)
         (self._chunks if self._request.is_whole else self._request.pieces).append(body)
@@ -279,12 +289,15 @@ class RequestReader:
             self._chunks.clear()
             self.requests.append(request)
         self._request = Request()
-        self._body_bytes = self._body_bytes_max = self._header_bytes = self._length = 0
-        self._wants_continue = self._is_chunked = False
+        self._body_bytes = self._body_bytes_max = self._bytes_aside = self._length = 0
+        self.may_prompt = self._is_chunked = self._has_head = False
+
+    def _refuse(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> RequestError:
+        self.error = self._request.error = RequestError(status, kind, message, self._request.revision)
+        return self.error
 
     def _fail(self, status: int, message: str, kind: FailureKind = FailureKind.BAD_REQUEST) -> None:
-        self.error = self._request.error = RequestError(status, kind, message, self._request.revision)
-        raise self.error  # makes the parser stop
+        raise self._refuse(status, message, kind)  # makes the parser stop
 
 
 def checked_head(head: bytes) -> bytes:

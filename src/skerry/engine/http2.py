@@ -183,6 +183,11 @@ class StreamReader:
         """Nothing is said to a peer that is late."""
         return None
 
+    @property
+    def may_prompt(self) -> bool:
+        """Whether `prompt` has something."""
+        return bool(self._prompt)
+
     def prompt(self) -> bytes:
         """Return what the peer is told at once, whatever is answered."""
         told = bytes(self._prompt)

@@ -21,6 +21,7 @@ from wasmtime import Store, Trap, WasmtimeError
 
 from skerry.engine.answers import (
     ANSWER_BYTES,
+    ANSWER_WORDS,
     Answer,
     Problem,
     loading_problem,
@@ -134,8 +135,10 @@ class Instance(ConcurrentInstance):
         # What this one gives, unlike `allocate`, is not freed after the call.
         self._allocate_for_life = exported_function(store, instance, "cabi_realloc_adapter", 4)
         self._exchange_at = 0
+        self._answer_words = memoryview(b"")
         self._fresh_bytes = self.memory.size_bytes
         self._pages = self.memory.words(PAGES_WORD_AT, 1)
+        self._measured_pages = 0
 
     def load(self, bundle: bytes, env: bytes) -> None:
         """Evaluate the bundle, once; `env` is a JSON object. Raises LoadError."""
@@ -143,6 +146,7 @@ class Instance(ConcurrentInstance):
         try:
             self._enter(call, LOAD_SECONDS_MAX)
             self._exchange_at = self._allocate_for_life(0, 0, 4, EXCHANGE_BYTES + EVENT_ROOM_BYTES)
+            self._answer_words = self.memory.words(self._exchange_at, ANSWER_WORDS)
             self.event_room_at = self._exchange_at + EXCHANGE_BYTES
             self.told_at = self._exchange_at + ANSWER_BYTES
             granted = _HAS_KV if self.key_values else 0
@@ -165,7 +169,7 @@ class Instance(ConcurrentInstance):
         self._fetching = Fetching(self._surroundings.fetcher, self._manifest.subrequests_max)
 
     def _loaded(self) -> bytes:
-        answer = read_answer(self.memory, self._exchange_at, self._manifest)
+        answer = read_answer(self.memory, self._answer_words, self._manifest)
         return answer.body if answer is not None else b""  # which is a problem, too
 
     # --- Answered on a thread that waits ---
@@ -344,6 +348,7 @@ class Instance(ConcurrentInstance):
 
     def _measure(self, call: OpenCall) -> None:
         """Count what the instance takes where it has grown; its function may have to give that back."""
+        self._measured_pages = self._pages[0]
         if self.memory_bytes > self.counted_bytes > 0:
             self._surroundings.on_look(self)
             if (stopped := self.time.take_stopped()) is not None and not call.is_over:
@@ -383,7 +388,8 @@ class Instance(ConcurrentInstance):
 
     def _rest(self, call: OpenCall) -> None:
         """Leave a call alone until something happens to it."""
-        self._measure(call)
+        if self._pages[0] != self._measured_pages:
+            self._measure(call)
         if not call.is_to_send:  # else it is parked when it has sent
             call.park()
 
@@ -417,14 +423,14 @@ class Instance(ConcurrentInstance):
 
     def _take_answers(self, export: _Export) -> None:
         """Take the answers that an entry has brought: of its call, and of others that waited for what it did."""
-        answer = read_answer(self.memory, self._exchange_at, self._manifest)
+        answer = read_answer(self.memory, self._answer_words, self._manifest)
         export.done()
         while answer is not None:
             self._take_answer(answer)
             if answer.is_last:
                 return
             self._next.call()
-            answer = read_answer(self.memory, self._exchange_at, self._manifest)
+            answer = read_answer(self.memory, self._answer_words, self._manifest)
             self._next.done()
 
     def _take_answer(self, answer: Answer) -> None:

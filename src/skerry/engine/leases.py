@@ -32,7 +32,8 @@ class FunctionUse:
 class Sharers:
     """Those who have an instance together: how many, and whether it may be used when all have given it back."""
 
-    count: int = 0
+    instance: ConcurrentInstance
+    count: int = 1
     keep: bool = True
 
 
@@ -51,7 +52,7 @@ class PooledRevision:
     code: Code
     function: FunctionUse
     idle: deque[tuple[RevisionInstance, float]] = field(default_factory=deque)
-    shared: dict[ConcurrentInstance, Sharers] = field(default_factory=dict)
+    shared: dict[RevisionInstance, Sharers] = field(default_factory=dict)
     instances: int = 0
     is_slow: bool = False
     alone_until: float = 0.0
@@ -71,22 +72,22 @@ class PooledRevision:
         """
         shares = together and self.shares
         if shares:
-            for instance, sharers in self.shared.items():
-                if sharers.keep and instance.may_be_joined:
+            for sharers in self.shared.values():
+                if sharers.keep and sharers.instance.may_be_joined:
                     sharers.count += 1
-                    return instance
+                    return sharers.instance
         return self.begun(self.idle.pop()[0], together=together) if self.idle else None
 
     def begun(self, instance: RevisionInstance, *, together: bool) -> RevisionInstance:
         """Return an instance that nobody else has, as `taken` does."""
         if together and self.shares and isinstance(instance, ConcurrentInstance):
-            self.shared[instance] = Sharers(1)
+            self.shared[instance] = Sharers(instance)
         return instance
 
     def parted(self, instance: RevisionInstance, *, keep: bool) -> tuple[bool, bool]:
         """Take an instance back from one of its sharers; returns whether nobody has it any more, and `keep` of all."""
-        sharers = self.shared.get(instance) if isinstance(instance, ConcurrentInstance) else None
-        if sharers is None or not isinstance(instance, ConcurrentInstance):
+        sharers = self.shared.get(instance)
+        if sharers is None:
             return True, keep
         sharers.count -= 1
         sharers.keep = sharers.keep and keep
@@ -114,19 +115,20 @@ class Lease:
     A context manager: the instance goes back to the pool at the block's end, or is gone where an exception ends it.
 
     Attributes:
+        revision: whose it is; the caller says there whether its calls take long.
         manifest: of the revision.
         instance: no one else has it, unless it was asked for `together`.
         call: of the request, where that is not the only one in the instance.
         goes_on: set in the block: it does not end the lease, a second block will.
     """
 
-    __slots__ = ("_keep", "_pool", "_revision", "call", "goes_on", "instance", "manifest")
+    __slots__ = ("_keep", "_pool", "call", "goes_on", "instance", "manifest", "revision")
 
     def __init__(self, pool: Pool, revision: PooledRevision, instance: RevisionInstance) -> None:
         self._pool = pool
         self.call: OpenCall | None = None
         self.goes_on = False
-        self._revision = revision
+        self.revision = revision
         self._keep = True
         self.manifest = revision.manifest
         self.instance = instance
@@ -143,7 +145,7 @@ class Lease:
     def end(self, *, keep: bool) -> None:
         """Give the instance back, unless the request goes on; without `keep` it is gone."""
         if not keep or not self.goes_on:
-            self._pool.give_back(self._revision, self.instance, keep=self._keep and keep)
+            self._pool.give_back(self.revision, self.instance, keep=self._keep and keep)
 
     def discard(self) -> None:
         """Say that the instance must not be used again."""
@@ -164,13 +166,4 @@ class Lease:
 
     def be_alone(self) -> None:
         """Say that the request has ended all others in its instance: for a while none of the revision share one."""
-        self._revision.alone_until = time.monotonic() + ALONE_SECONDS
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the revision's last call took long, as the caller has said here."""
-        return self._revision.is_slow
-
-    @is_slow.setter
-    def is_slow(self, slow: bool) -> None:
-        self._revision.is_slow = slow
+        self.revision.alone_until = time.monotonic() + ALONE_SECONDS

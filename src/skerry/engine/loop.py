@@ -19,8 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from skerry.engine.connection import REQUEST_SECONDS_MAX, Asked, Connection
 from skerry.engine.exchange import Peer
@@ -52,8 +51,6 @@ ACCEPT_RETRY_SECONDS: Final = 0.1
 ACCEPT_TURN_SECONDS: Final = 0.0005
 
 _NOTHING = Answer(())
-
-T = TypeVar("T")
 
 
 class Server(Protocol):
@@ -195,15 +192,11 @@ class Loop:
         return leadership.end_turn()
 
     def _continue(self, call: OpenCall) -> None:
-        """Take the next step of what waits for a call."""
+        """Take the next step of what waits for a call; only the thread that leads may do something about it."""
         try:
-            go_on = call.waiting.pop()
+            connection, go_on = call.waiting.pop()
         except IndexError:  # another thread has
             return
-        go_on()
-
-    def _resume(self, connection: Connection | None, go_on: Callable[[], Answer]) -> None:
-        """Take what comes next of what has waited; only the thread that leads may do something about it."""
         answer = self._guarded(connection, go_on)
         if self._leadership.is_mine:
             self._finish(connection, answer)
@@ -238,7 +231,7 @@ class Loop:
         if connection is not None:
             connection.wait()
         call = waits.call
-        call.waiting.append(partial(self._resume, connection, waits.go_on))
+        call.waiting.append((connection, waits.go_on))
         if call.is_due:  # another thread was inside meanwhile
             call.wake()
 
@@ -255,11 +248,18 @@ class Loop:
         self._now = now = time.monotonic()
         started = self._readiness.started
         for _ in range(len(started)):
-            call = _next_of(started)
-            if call is not None and not call.send():
+            try:
+                call = started.popleft()
+            except IndexError:  # the watchdog sends, too, while the leader is in a turn
+                break
+            if not call.send():
                 started.append(call)
-        while (taken := _next_of(self._answered)) is not None:
-            self._send(*taken, now)
+        while self._answered:
+            try:
+                connection, parts = self._answered.popleft()
+            except IndexError:
+                break
+            self._send(connection, parts, now)
 
     def _send(self, connection: Connection, parts: tuple[bytes, ...], now: float) -> None:
         if parts:
@@ -390,14 +390,6 @@ class Loop:
         """Wait, after `stop`, for the end of every connection and work; False where the time ran out."""
         with self._ended:
             return self._ended.wait_for(lambda: not self._connections and not self._works, seconds)
-
-
-def _next_of(waiting: deque[T]) -> T | None:
-    """Take the first one; the watchdog may send what was answered while the leader is in a turn."""
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
 
 
 def _report_defect() -> None:

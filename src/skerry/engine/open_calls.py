@@ -9,7 +9,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from skerry.engine.answers import Answer
 from skerry.engine.call_time import late
@@ -89,7 +89,8 @@ class OpenCall:
         cpu_ns: for so long it has computed.
         until: in seconds of the monotonic clock; `readiness.Waiter` has it.
         passing_body: of the message that it filters.
-        waiting: what the event loop goes on with, once, when it `is_due`; whoever takes it out.
+        waiting: who waits for it and what is next, of the event loop; whoever takes it out goes on with it, once, when
+            it `is_due`.
         awaits_end: that is once it is over, not once it is answered.
     """
 
@@ -120,7 +121,7 @@ class OpenCall:
         self.held = held
         self.timeout_seconds = timeout_seconds
         self.deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting: list[tuple[Any, Callable[[], Any]]] = []
         self._fetching = fetching
         self._readiness = readiness
         self._ready: list[int] = []

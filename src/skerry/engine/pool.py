@@ -260,7 +260,8 @@ class InstancePool:
                 return False
             self._count(function, instance, now_bytes)
             self._shrink()
-            self._tell_waiting()
+            if self._waiting:
+                self._changed.notify_all()
             return self._memory_bytes > self._limits.memory_bytes_max and self._is_over_share(function)
 
     def give_back(self, revision: PooledRevision, instance: RevisionInstance, *, keep: bool) -> None:
@@ -268,7 +269,8 @@ class InstancePool:
         now_bytes = instance.memory_bytes
         keep = keep and now_bytes <= self._limits.kept_bytes_max and revision.manifest.isolation == "instance"
         with self._lock:
-            self._count(revision.function, instance, now_bytes)
+            if now_bytes != instance.counted_bytes:
+                self._count(revision.function, instance, now_bytes)
             is_last, keep = revision.parted(instance, keep=keep)
             if not is_last:
                 pass  # others have it
@@ -276,7 +278,8 @@ class InstancePool:
                 revision.idle.append((instance, time.monotonic()))
             else:
                 self._forget(revision, now_bytes)
-            self._shrink()
+            if self._memory_bytes > self._limits.memory_bytes_max:
+                self._shrink()
             self._end_turn(revision)
 
     def _begin_turn(self, revision: PooledRevision) -> None:
@@ -286,7 +289,8 @@ class InstancePool:
     def _end_turn(self, revision: PooledRevision) -> None:
         revision.function.running -= 1
         self._running -= 1
-        self._tell_waiting()
+        if self._waiting:
+            self._changed.notify_all()
 
     def _count(self, function: FunctionUse, instance: PooledInstance, now_bytes: int) -> None:
         self._charge(function, now_bytes - instance.counted_bytes)
@@ -295,10 +299,6 @@ class InstancePool:
     def _shrink(self) -> None:
         while self._memory_bytes > self._limits.memory_bytes_max and self._evict_one(self._is_over_share):
             pass
-
-    def _tell_waiting(self) -> None:
-        if self._waiting:
-            self._changed.notify_all()
 
     def sweep(self) -> None:
         """Drop what is idle for too long, and revisions whose manifest is gone or another one; call it every second."""

@@ -271,7 +271,7 @@ class FunctionServer:
             raise
         use.function = lease.manifest.function
         lease.instance.invocation.begin(headers)
-        if lease.is_slow:
+        if lease.revision.is_slow:
             self._step_aside()
         return lease
 
@@ -285,10 +285,10 @@ class FunctionServer:
     def _end(self, lease: Lease, use: Use, error: BaseException | None = None) -> None:
         """Note what a call used, and count it; the instance goes back, unless work is left in it."""
         use.cpu_ns, use.subrequests = lease.used
-        lease.is_slow = use.cpu_ns > SLOW_NS
+        lease.revision.is_slow = use.cpu_ns > SLOW_NS
         if use.subrequests > lease.manifest.subrequests_max:
             self.measures.met(use.function, SUBREQUESTS_LIMIT)
-        if isinstance(error, CallError):
+        if error is not None and isinstance(error, CallError):
             self._tell(lease.manifest, error, lease.request_id)
             if isinstance(lease.instance, ConcurrentInstance) and lease.instance.is_dead:
                 lease.be_alone()
@@ -296,7 +296,7 @@ class FunctionServer:
         self._count(use, error)
 
     def _count(self, use: Use, error: BaseException | None) -> None:
-        if isinstance(error, EngineError | RequestError):
+        if error is not None and isinstance(error, EngineError | RequestError):
             use.status = status_of(error)
             use.function = use.function or self._function_of(use.revision)
             self.measures.failed(kind_of(error), use.function)
