@@ -118,19 +118,19 @@ function startFetch(head, body) {
   return lendMessage(head, body, hostStartFetch);
 }
 
-// Text and bytes that the host has put somewhere: in the room for events, or in memory that is ours to release.
-function event(at, textLength, dataLength) {
-  const text = textLength ? textAt(at, textLength) : "";
-  if (at === eventRoomAt) return { text, data: eventRoom.slice(textLength, textLength + dataLength) };
+// The bytes after a text that the host has put somewhere: in the room for events, or in memory that is ours to release.
+function takeData(at, textLength, dataLength) {
+  if (at === eventRoomAt) return eventRoom.slice(textLength, textLength + dataLength);
   const data = ownBytes(at + textLength, dataLength);
   release(at, textLength + dataLength, 1);
-  return { text, data };
+  return data;
 }
 
 // What the host has answered: { failed, text, data }.
 function told() {
   const [kind, at, textLength, dataLength] = eventWords;
-  return { failed: kind === FAILED, ...event(at, textLength, dataLength) };
+  const text = textLength ? textAt(at, textLength) : "";
+  return { failed: kind === FAILED, text, data: takeData(at, textLength, dataLength) };
 }
 
 function keepValue(head, body) {
@@ -188,7 +188,8 @@ function takeTexts(at, ...lengths) {
 
 function export_deliver(call, id, kind, at, textLength, dataLength) {
   words[0] = NO_ANSWER;
-  source.deliver(call, { id, kind, ...event(at, textLength, dataLength) });
+  const text = textLength ? textAt(at, textLength) : "";
+  source.deliver(call, id, { kind, text, data: takeData(at, textLength, dataLength) });
   return DONE;
 }
 

@@ -10,7 +10,7 @@ import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
 import { KeyValueNamespace } from "./web/kv.js";
 import { Request, isUntouched, requestParts } from "./web/request.js";
-import { Response, headLines, receivedResponse, responseParts } from "./web/response.js";
+import { Response, headLines, receivedResponse, responseParts, statusOf } from "./web/response.js";
 import { endTimers, runTimer } from "./web/timers.js";
 
 const WORK_LEFT = 0x10000; // added to the status: it will be told when that is done
@@ -226,8 +226,8 @@ export function filterResponse(number, requestHead, head, hasBody) {
 }
 
 // Something has happened to a subrequest of a call.
-export function deliver(number, event) {
-  if (enter(number) !== undefined) deliverEvent(event);
+export function deliver(number, id, event) {
+  if (enter(number) !== undefined) deliverEvent(id, event);
 }
 
 // The first timer of a call is due.
@@ -312,7 +312,7 @@ async function settle(call) {
 
 function received(head, hasBody) {
   const body = new Body(hasBody ? new Passing() : null, null);
-  return receivedResponse(head, body, { url: "", redirected: false });
+  return receivedResponse(statusOf(head), head, body, { url: "", redirected: false });
 }
 
 function passOn(call, result, request, hasBody) {

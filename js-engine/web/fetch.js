@@ -33,9 +33,9 @@ function taken(id) {
   return handlers;
 }
 
-// What has happened to a subrequest: { id, kind, text, data }.
-export function deliver(event) {
-  const handlers = taken(event.id);
+// What has happened to a subrequest: { kind, text, data }.
+export function deliver(id, event) {
+  const handlers = taken(id);
   if (event.kind === FAILED) handlers?.failed(new TypeError(`fetch: ${event.text}`));
   else handlers?.event(event);
 }
@@ -142,7 +142,7 @@ function received(id, event, { url, method, signal }, isRedirected, ending) {
   const streams = !bodiless && event.kind !== WHOLE;
   if (!streams) ending?.forget();
   const source = bodiless ? null : streams ? bodyStream(id, signal, ending) : event.data;
-  return receivedResponse(event.text, new Body(source, null), { url: withoutFragment(url), redirected: isRedirected });
+  return receivedResponse(status, event.text, new Body(source, null), { url: withoutFragment(url), redirected: isRedirected });
 }
 
 function bodyStream(id, signal, ending) {

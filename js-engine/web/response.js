@@ -9,7 +9,8 @@ const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 let partsOf;
 const PARTS = Symbol("parts"); // for a response that is made of its parts
-const STATUS_DIGITS = 3;
+const DIGITS = 10;
+const ZERO = 0x30;
 const HEAD_LINES = 2; // status and reason come before the headers
 
 export class Response {
@@ -32,8 +33,7 @@ export class Response {
 
   // What came over the wire. Its head stays text until somebody looks: lines of status, reason, then name and value of
   // each header.
-  static received(head, body, { url, redirected }) {
-    const status = statusOf(head);
+  static received(status, head, body, { url, redirected }) {
     return new Response(PARTS, { status, statusText: null, headers: null, head, body, type: "basic", url, redirected });
   }
 
@@ -128,7 +128,11 @@ function receivedLines(lines) {
 
 // The status in a head that came over the wire.
 export function statusOf(head) {
-  return Number(head.slice(0, STATUS_DIGITS));
+  return DIGITS * (DIGITS * digit(head, 0) + digit(head, 1)) + digit(head, 2);
+}
+
+function digit(text, at) {
+  return text.charCodeAt(at) - ZERO;
 }
 
 function statusNumber(status) {

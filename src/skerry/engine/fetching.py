@@ -87,9 +87,7 @@ class Fetcher:
 
     def of(self, function: str) -> "FunctionFetcher":
         """Return what one function sends its subrequests with."""
-        return FunctionFetcher(
-            Ways(function, self._pool, self._dialer, self._parser, self._limits), self._policy_of
-        )
+        return FunctionFetcher(Ways(function, self._pool, self._dialer, self._parser, self._limits), self._policy_of)
 
     def sweep(self) -> None:
         """End what was kept for too long."""

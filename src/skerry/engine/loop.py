@@ -27,7 +27,7 @@ from skerry.engine.http1 import RequestError, RequestReader
 from skerry.engine.leadership import Leadership
 from skerry.engine.open_calls import OpenCall
 from skerry.engine.readiness import Readiness
-from skerry.engine.serving import Answer, Waits
+from skerry.engine.serving import Answer
 from skerry.kit.records import Records
 
 records = Records(__name__)
@@ -89,6 +89,7 @@ class Loop:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._connections: set[Connection] = set()
         self._asking: deque[Connection | OpenCall] = deque()  # with a request that was read; to whom something happened
+        self._reported: list[OpenCall] = []  # what they wait for has come
         self._elsewhere: deque[tuple[Connection | None, Answer]] = deque()  # came on a thread that did not lead
         self._turn: Connection | None = None  # whose request is being answered
         self._answered: deque[tuple[Connection, tuple[bytes, ...]]] = deque()  # with what was not sent yet
@@ -105,12 +106,15 @@ class Loop:
             ready = self._selector.select(self._seconds_idle())
             self._now = now = time.monotonic()
             self._readiness.awake()
+            asking = self._asking
             for key, events in ready[:READ_TOGETHER_MAX]:  # the others will be reported again
                 if key.data is None:
                     self._take_notice(key.fileobj, now)
                 elif self._advance(key.data, events, now):
-                    self._asking.append(key.data)
-            self._asking.extend(self._readiness.ready(now))
+                    asking.append(key.data)
+            asking.extend(self._reported)  # after all that are asked anew: one kind of step after the other
+            self._reported.clear()
+            asking.extend(self._readiness.ready(now))
 
     def _seconds_idle(self) -> float:
         until = self._readiness.sleep_until(self._tidies_at)
@@ -166,9 +170,10 @@ class Loop:
             _report_defect()
             connection.abandon()
         leads = leadership.end_turn()
-        if answer.waits is not None:
-            self._set_aside(connection, answer.waits)
-        elif leads:
+        if answer.waits_for is not None:
+            self._set_aside(connection, answer.waits_for)
+            return leads
+        if leads:
             self._answered.append((connection, answer.parts))
         else:
             self._send(connection, answer.parts, time.monotonic())
@@ -194,10 +199,10 @@ class Loop:
     def _continue(self, call: OpenCall) -> None:
         """Take the next step of what waits for a call; only the thread that leads may do something about it."""
         try:
-            connection, go_on = call.waiting.pop()
+            connection = call.waiting.pop()
         except IndexError:  # another thread has
             return
-        answer = self._guarded(connection, go_on)
+        answer = self._guarded(connection, call.go_on)
         if self._leadership.is_mine:
             self._finish(connection, answer)
         else:
@@ -215,8 +220,8 @@ class Loop:
 
     def _finish(self, connection: Connection | None, answer: Answer) -> None:
         """Send an answer that was waited for with those of others; without a connection, what was left is done."""
-        if answer.waits is not None:
-            self._set_aside(connection, answer.waits)
+        if answer.waits_for is not None:
+            self._set_aside(connection, answer.waits_for)
         elif connection is None:
             self._end_work()
         else:
@@ -226,12 +231,11 @@ class Loop:
                 self._send_answers()
                 self._work(answer.work)
 
-    def _set_aside(self, connection: Connection | None, waits: Waits) -> None:
+    def _set_aside(self, connection: Connection | None, call: OpenCall) -> None:
         """Leave a request, or what it left to be done, alone until its call `is_due`."""
         if connection is not None:
             connection.wait()
-        call = waits.call
-        call.waiting.append((connection, waits.go_on))
+        call.waiting.append(connection)
         if call.is_due:  # another thread was inside meanwhile
             call.wake()
 
@@ -289,8 +293,8 @@ class Loop:
             self._leadership.begin_turn(self)
         answer = self._guarded(None, work)
         self._leadership.end_turn()
-        if answer.waits is not None:
-            self._set_aside(None, answer.waits)
+        if answer.waits_for is not None:
+            self._set_aside(None, answer.waits_for)
         else:
             self._end_work()
 
@@ -317,10 +321,9 @@ class Loop:
         if told is self._listener:
             self._accept(now)
         elif told is self._readiness:
-            reported = self._readiness.reported()
-            for call in reported:
+            self._reported = self._readiness.reported()
+            for call in self._reported:
                 call.look_ahead()
-            self._asking.extend(reported)
         else:
             os.read(self._woken, 1)
             self._tidies_at = now

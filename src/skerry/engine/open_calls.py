@@ -89,8 +89,8 @@ class OpenCall:
         cpu_ns: for so long it has computed.
         until: in seconds of the monotonic clock; `readiness.Waiter` has it.
         passing_body: of the message that it filters.
-        waiting: who waits for it and what is next, of the event loop; whoever takes it out goes on with it, once, when
-            it `is_due`.
+        go_on: what comes next, once it `is_due`; for who has it answered to say.
+        waiting: the event loop's: whom it is for. Whoever takes that out goes on with it.
         awaits_end: that is once it is over, not once it is answered.
     """
 
@@ -98,6 +98,7 @@ class OpenCall:
     answer: Answer | None = None
     awaits_end = False
     cpu_ns = 0
+    go_on: Callable[[], Any]
     has_failed = False
     instance: Advancing | None = None
     is_answered = False
@@ -121,7 +122,7 @@ class OpenCall:
         self.held = held
         self.timeout_seconds = timeout_seconds
         self.deadline_ns = time.monotonic_ns() + int(timeout_seconds * 1e9)
-        self.waiting: list[tuple[Any, Callable[[], Any]]] = []
+        self.waiting: list[Any] = []
         self._fetching = fetching
         self._readiness = readiness
         self._ready: list[int] = []

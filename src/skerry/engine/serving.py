@@ -85,24 +85,12 @@ class Answer(NamedTuple):
         parts: the whole response; mostly in one.
         work: what is left to be done: to be called once the response is on its way, since nobody waits for it. It holds
             the instance.
-        waits: there is no response yet.
+        waits_for: there is no response yet: `go_on` of this call returns what comes next, once it `is_due`.
     """
 
     parts: tuple[bytes, ...]
     work: "Callable[[], Answer] | None" = None
-    waits: "Waits | None" = None
-
-
-class Waits(NamedTuple):
-    """What waits for a call.
-
-    Attributes:
-        call: see `OpenCall`.
-        go_on: returns what comes next, once the call `is_due`.
-    """
-
-    call: OpenCall
-    go_on: Callable[[], Answer]
+    waits_for: OpenCall | None = None
 
 
 class Called(NamedTuple, Generic[T]):
@@ -212,7 +200,8 @@ class FunctionServer:
     def _answered_together(self, request: Request, lease: Lease, call: OpenCall, use: Use) -> Answer:
         """Answer with what a call has come to, or have it waited for."""
         if not call.is_answered:
-            return Answer((), waits=Waits(call, partial(self._answered_together, request, lease, call, use)))
+            call.go_on = partial(self._answered_together, request, lease, call, use)
+            return Answer((), waits_for=call)
         try:
             answer = call.result()
             parts = _written(request, answer.status, answer.head, answer.body)
@@ -375,7 +364,8 @@ class FunctionServer:
             self._settled(lease, before, call.take_failure() if call.has_failed else None)
             return Answer(())
 
-        return go_on() if call.is_over else Answer((), waits=Waits(call, go_on))
+        call.go_on = go_on
+        return go_on() if call.is_over else Answer((), waits_for=call)
 
     def _settled(self, lease: Lease, before: tuple[int, int], error: CallError | None = None) -> CallError | None:
         """Note what was used since; returns the error."""
