@@ -40,6 +40,7 @@ class Answer(NamedTuple):
         flags: beside the status.
         head: see `instances.Reply`.
         body: likewise.
+        work_left: the call goes on after it.
         refusal: why it can't be taken; None where it can.
     """
 
@@ -48,6 +49,7 @@ class Answer(NamedTuple):
     flags: int
     head: bytes
     body: bytes
+    work_left: bool = False
     refusal: CallError | None = None
 
     @property
@@ -70,11 +72,6 @@ class Answer(NamedTuple):
         """Whether a filter that has failed had asked for that to be passed over."""
         return bool(self.flags & _LET_PASS)
 
-    @property
-    def work_left(self) -> bool:
-        """Whether the call goes on after it."""
-        return bool(self.flags & _WORK_LEFT)
-
     def filter_reply(self) -> FilterReply:
         """Return it as that of a filter."""
         body = None if self.flags & _BODY_STAYS else self.body
@@ -93,11 +90,13 @@ def read_answer(memory: GuestMemory, words: memoryview, manifest: FunctionManife
     told, call, head_at, head_length, body_at, body_length = words
     status, flags = told & _STATUS_BITS, told & ~_STATUS_BITS
     if body_length > manifest.response_body_bytes_max:
-        return Answer(call, status, flags, b"", b"", response_too_large(manifest))
+        return Answer(call, status, flags, b"", b"", refusal=response_too_large(manifest))
     try:
-        return Answer(call, status, flags, read(head_at, head_length), read(body_at, body_length))
+        head, body = read(head_at, head_length), read(body_at, body_length)
     except IndexError:
-        return Answer(call, status, flags, b"", b"", CallError(FailureKind.EXCEPTION, NO_ANSWER_MESSAGE))
+        refusal = CallError(FailureKind.EXCEPTION, NO_ANSWER_MESSAGE)
+        return Answer(call, status, flags, b"", b"", refusal=refusal)
+    return Answer(call, status, flags, head, body, bool(flags & _WORK_LEFT))
 
 
 class Problem(TypedDict):

@@ -517,8 +517,9 @@ class Instance(ConcurrentInstance):
         length = sum(map(len, parts))
         address = end = self._exchange_at if length <= EXCHANGE_BYTES else self.allocate(0, 0, 1, length)
         for part in parts:
-            self.memory.write(end, part)
-            end += len(part)
+            if part:
+                self.memory.write(end, part)
+                end += len(part)
         return address
 
     def _give_away(self, data: bytes) -> tuple[int, int]:

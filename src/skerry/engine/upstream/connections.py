@@ -85,7 +85,9 @@ class Connection:
         until, doing = time.monotonic() + limits.head_seconds_max, "waiting for the response"
         yield self._wait(until, doing)
         while not response.has_head:
-            data = yield from self.receive(until, doing)
+            data = None if self._unsent else self.read_now()
+            if data is None:
+                data = yield from self.receive(until, doing)
             if not data and self._was_used and response.is_untouched:
                 raise GoneError("the upstream ended the connection without an answer")
             response.feed(data)

@@ -84,26 +84,26 @@ class Exchange(NamedTuple):
 
     def run(self) -> Steps[None]:
         """Send the request, and tell what happens; raises what `errors` has, and TimeoutError."""
-        pool, function, origin = self.ways.pool, self.ways.function, self.request.origin
+        function, pool, *_, limits = self.ways
+        origin = self.request.origin
         place = pool.place(function, origin) or (yield from pool.awaited_place(function, origin, self.wake))
         received: Received | None = None
         try:
             received = yield from self._answered(place)
-            is_short = received.head.length is not None and received.head.length <= self._whole_bytes_max
+            head = received.head
+            is_short = (
+                head.length is not None and head.length <= PIECE_BYTES_MAX and head.length <= limits.body_bytes_max
+            )
             while is_short and not received.is_complete:
                 yield from received.more()
-            if is_short and not received.head.content_encoding:  # most are
+            if is_short and not head.content_encoding:  # most are
                 pool.give_back(place, keep=received.end())
-                self.tell(Event(self.id, EventKind.WHOLE, received.head.lines(), received.take_body()))
+                self.tell(Event(self.id, EventKind.WHOLE, head.lines(), received.take_body()))
             else:
                 yield from self._told_in_pieces(place, received)
         finally:
             if place.is_held:
                 pool.give_back(place, keep=received is not None and received.end())
-
-    @property
-    def _whole_bytes_max(self) -> int:
-        return min(PIECE_BYTES_MAX, self.ways.limits.body_bytes_max)
 
     def _told_in_pieces(self, place: Place, received: Received) -> Steps[None]:
         """Tell head and body one by one, or together where the body has come and is one piece."""
