@@ -24,7 +24,7 @@ from pathlib import Path
 from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, OverloadedError
 from skerry.engine.instances import PooledInstance, RevisionInstance
-from skerry.engine.javascript import INSTANCE_BYTES
+from skerry.engine.javascript_guest import INSTANCE_BYTES
 from skerry.engine.leases import FunctionUse, Lease, PooledRevision
 from skerry.engine.manifest import FunctionManifest, manifest_version
 

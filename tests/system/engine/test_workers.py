@@ -14,7 +14,7 @@ import pytest
 
 from skerry.engine.component import ENGINE_CONTRACT
 from skerry.engine.function_logs import FunctionLogs
-from skerry.engine.javascript import INSTANCE_BYTES
+from skerry.engine.javascript_guest import INSTANCE_BYTES
 from skerry.engine.manifest import remove_manifest
 from skerry.engine.workers import run_workers
 from skerry.kit import processes

@@ -13,7 +13,7 @@ import pytest
 from skerry.engine.code import Code
 from skerry.engine.errors import ConcurrencyError, LoadError, OverloadedError, UnknownRevisionError
 from skerry.engine.instances import FunctionInstance
-from skerry.engine.javascript import INSTANCE_BYTES
+from skerry.engine.javascript_guest import INSTANCE_BYTES
 from skerry.engine.leases import Lease
 from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
 from skerry.engine.pool import WAITING_PER_RUNNING, InstancePool, PoolLimits
