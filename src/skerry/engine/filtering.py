@@ -20,7 +20,8 @@ from skerry.engine.http2 import Stream, StreamMessage
 from skerry.engine.instances import NOT_A_FILTER, BodySource, Filter, FilterReply, StreamingInstance
 from skerry.engine.leases import Lease
 from skerry.engine.measures import Use
-from skerry.engine.serving import Answer, Called, FunctionServer, kind_of, status_of
+from skerry.engine.refusals import kind_of, status_of
+from skerry.engine.serving import Answer, Called, FunctionServer
 
 #: A body that a filter takes, or gives. Envoy holds it back until the filter has answered, and so buffers it: this is
 #: its limit for one stream (`gateway.envoy_config.CONNECTION_BUFFER_BYTES_MAX`).

@@ -376,3 +376,10 @@ def error_text(kind: FailureKind, message: str) -> bytes:
     if len(message) > ERROR_MESSAGE_CHARACTERS_MAX:
         message = f"{message[: ERROR_MESSAGE_CHARACTERS_MAX - 1]}…"
     return orjson.dumps({"error": kind, "message": message})
+
+
+def reply_parts(request: Request, status: int, head: bytes, body: bytes) -> tuple[bytes, ...]:
+    """Write a function's response, as `response_parts` does; raises CallError for one that is none."""
+    if not 200 <= status <= 599:
+        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
+    return response_parts(request, status, checked_head(head), body)

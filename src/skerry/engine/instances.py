@@ -10,6 +10,7 @@ from skerry.engine.exchange import Exchange
 from skerry.engine.fetching import FunctionFetcher
 from skerry.engine.invocation import HeldInvocation, Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
+from skerry.engine.manifest import FunctionManifest
 
 if TYPE_CHECKING:
     from skerry.engine.open_calls import OpenCall
@@ -19,6 +20,24 @@ NOT_A_FILTER = "the function's code can't run in mode filter"
 
 #: Takes (level, UTF-8 text) of a line that a function writes to its log.
 LogSink = Callable[[int, bytes], None]
+
+
+class FunctionLog(Protocol):
+    """Takes what functions say; called from many threads.
+
+    Attributes:
+        dropped_lines: how many it did not keep.
+    """
+
+    dropped_lines: int
+
+    def write(self, manifest: FunctionManifest, level: int, message: bytes, request_id: str = "") -> bool:
+        """Take one line (see `log_writer`); False where it was dropped instead."""
+        ...
+
+    def sweep(self) -> None:
+        """Tell of what was dropped; called every second."""
+        ...
 
 
 class Reply(NamedTuple):

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from skerry.engine.answers import Answer
 from skerry.engine.call_time import late
 from skerry.engine.errors import CallError
-from skerry.engine.fetching import NOT_GRANTED, Event, FunctionFetcher, Subrequests, ThreadSubrequests, Watcher
+from skerry.engine.fetching import NOT_GRANTED, Event, FunctionFetcher, Subrequests, Watcher
 from skerry.engine.instances import BodySource
 from skerry.engine.invocation import HeldInvocation
+from skerry.engine.thread_fetching import ThreadSubrequests
 
 if TYPE_CHECKING:
     from skerry.engine.readiness import Readiness

@@ -1,38 +1,26 @@
 """From a request to its answer: the revision's instance is called, and what went wrong becomes a response.
 
-Owns: the mapping of failures to status codes, the function's log of them, and the worker's own endpoints
-(`/__skerry/health`, `/__skerry/metrics`, `/__skerry/functions` and `/__skerry/scheduled`, for requests that name no
-revision). Does not own sockets or threads; it says when a request is about to wait or to take long, so that the event
-loop does not wait.
+Owns what the function's log is told of that, and runs of scheduled handlers (`/__skerry/scheduled`). Does not own
+sockets or threads; it says when a request is about to wait or to take long, so that the event loop does not wait.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-
-import orjson
+from typing import Generic, NamedTuple, TypeVar
 
 from skerry.engine.code import Code, read_code
-from skerry.engine.errors import (
-    CallError,
-    ConcurrencyError,
-    EngineError,
-    FailureKind,
-    LoadError,
-    OverloadedError,
-    UnknownRevisionError,
-)
+from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError
 from skerry.engine.exchange import Exchange, Peer, PeerGoneError
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
-from skerry.engine.http1 import Request, RequestError, checked_head, error_bytes, response_bytes, response_parts
+from skerry.engine.http1 import Request, RequestError, error_bytes, reply_parts
 from skerry.engine.instances import (
     ConcurrentInstance,
     FunctionInstance,
+    FunctionLog,
     PooledInstance,
     RevisionInstance,
     StreamingInstance,
@@ -48,30 +36,14 @@ from skerry.engine.measures import LOG_LIMIT, SUBREQUESTS_LIMIT, Use, WorkerMeas
 from skerry.engine.open_calls import SLOW_NS, OpenCall
 from skerry.engine.pool import InstancePool, PoolLimits
 from skerry.engine.readiness import Readiness
+from skerry.engine.refusals import kind_of, refused, status_of
 from skerry.engine.scheduled import SCHEDULED_TARGET, ScheduledCall
+from skerry.engine.worker_endpoints import WorkerEndpoints
 
 #: How long what was given to `ctx.waitUntil` may go on after the answer, as in Workers; or `runtime.timeout`.
 WAIT_UNTIL_SECONDS_MAX = 30.0
-_STATUS = {
-    FailureKind.TRAP: 500,
-    FailureKind.EXCEPTION: 500,
-    FailureKind.MEMORY: 500,
-    FailureKind.CPU_TIME: 500,
-    FailureKind.TIMERS: 500,
-    FailureKind.RESPONSE_TOO_LARGE: 500,
-    FailureKind.LOAD: 500,
-    FailureKind.BAD_RESPONSE: 500,
-    FailureKind.TIMEOUT: 504,
-    FailureKind.CONCURRENCY: 429,
-    FailureKind.OVERLOADED: 503,
-    FailureKind.BODY_TOO_LARGE: 413,
-    FailureKind.UNKNOWN_REVISION: 404,
-    FailureKind.ABANDONED: 499,
-    FailureKind.LOST: 503,
-}
 _ERROR_LEVEL = 3
 _MEMORY_SHARE = "the worker's functions need more memory than they may take together, and this one has over its share"
-_HEALTH, _METRICS, _FUNCTIONS = b"/__skerry/health", b"/__skerry/metrics", b"/__skerry/functions"
 _SCHEDULED = SCHEDULED_TARGET.encode()
 
 
@@ -99,24 +71,6 @@ class Called(NamedTuple, Generic[T]):
     result: T
     status: int
     busy: FunctionInstance | ConcurrentInstance | None = None
-
-
-class FunctionLog(Protocol):
-    """Takes what functions say; called from many threads.
-
-    Attributes:
-        dropped_lines: how many it did not keep.
-    """
-
-    dropped_lines: int
-
-    def write(self, manifest: FunctionManifest, level: int, message: bytes, request_id: str = "") -> bool:
-        """Take one line (see `log_writer`); False where it was dropped instead."""
-        ...
-
-    def sweep(self) -> None:
-        """Tell of what was dropped; called every second."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +107,7 @@ class FunctionServer:
         self._readiness = parts.readiness
         self.measures = WorkerMeasures()
         self.pool = InstancePool(functions_dir, self._load, self._start, limits=limits, before_wait=self._step_aside)
+        self._endpoints = WorkerEndpoints(self.measures, self.pool, self._gauges)
 
     def streams(self, revision: str) -> bool:
         """Tell whether a revision's requests are answered while they arrive."""
@@ -169,13 +124,13 @@ class FunctionServer:
             if request.revision:
                 return self._answered(request, request.revision, peer)
             if request.target != _SCHEDULED:
-                return Answer((self._own_endpoint(request),))
+                return Answer((self._endpoints.answer(request),))
             return self._run(request, peer)
         except PeerGoneError:
             peer.abandon()
             return Answer(())
         except (EngineError, RequestError) as error:
-            return _refusal(request, error)
+            return Answer((refused(request, error),))
 
     def _answered(self, request: Request, revision: str, peer: Peer) -> Answer:
         use = Use(revision)
@@ -204,10 +159,10 @@ class FunctionServer:
             return Answer((), waits_for=call)
         try:
             answer = call.result()
-            parts = _written(request, answer.status, answer.head, answer.body)
+            parts = reply_parts(request, answer.status, answer.head, answer.body)
         except CallError as error:
             self._end(lease, use, error)
-            return _refusal(request, error)
+            return Answer((refused(request, error),))
         use.status = answer.status
         lease.goes_on = answer.work_left
         self._end(lease, use)
@@ -222,7 +177,9 @@ class FunctionServer:
             Exchange(request, peer, manifest, self._step_aside).collect()
         reply = instance.handle(head, request.body, manifest.timeout_seconds)
         return Called(
-            _written(request, reply.status, reply.head, reply.body), reply.status, instance if reply.work_left else None
+            reply_parts(request, reply.status, reply.head, reply.body),
+            reply.status,
+            instance if reply.work_left else None,
         )
 
     def call(
@@ -328,7 +285,7 @@ class FunctionServer:
         ask = partial(self._called_alone, request=request, peer=peer, head=scheduled.head)
         parts, work = self.call(Use(scheduled.revision), request.headers, ask)
         error = work() if work else None
-        return Answer(parts) if error is None else _refusal(request, error)
+        return Answer(parts) if error is None else Answer((refused(request, error),))
 
     def _stream(
         self, lease: Lease, instance: StreamingInstance, head: bytes, exchange: Exchange
@@ -424,45 +381,9 @@ class FunctionServer:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise
 
-    def statistics(self) -> dict[str, int]:
-        """Return the counts of this worker."""
-        return {
-            **self.measures.statistics(),
-            **self.pool.statistics(),
-            **self._leadership.statistics(),
-            **self._fetcher.statistics(),
-            "log_lines_dropped_total": self.logs.dropped_lines,
-        }
-
-    def by_function(self) -> dict[str, dict[str, Any]]:
-        """Return what was counted of each function, and what it has at present (see `function_metrics`)."""
-        told: dict[str, dict[str, Any]] = {
-            name: {"counts": counts} for name, counts in self.measures.by_function().items()
-        }
-        for name, present in self.pool.by_function().items():
-            told.setdefault(name, {})["present"] = present
-        return told
-
-    def _own_endpoint(self, request: Request) -> bytes:
-        if request.target == _HEALTH:
-            head = b"content-type: application/json\r\n"
-            return response_bytes(request, 200, head, orjson.dumps({"status": "ok", **self.statistics()}))
-        if request.target == _FUNCTIONS:
-            told = {"life": os.getpid(), "functions": self.by_function()}
-            return response_bytes(request, 200, b"content-type: application/json\r\n", orjson.dumps(told))
-        if request.target == _METRICS:
-            leadership = self._leadership.statistics()
-            fetches = self._fetcher.statistics()
-            gauges = {
-                **self.pool.statistics(),
-                **leadership,
-                **fetches,
-                "log_lines_dropped_total": self.logs.dropped_lines,
-            }
-            head = b"content-type: text/plain; version=0.0.4\r\n"
-            return response_bytes(request, 200, head, self.measures.exposition(gauges).encode())
-        message = "the request names no revision (header x-skerry-revision)"
-        return error_bytes(request, 404, FailureKind.UNKNOWN_REVISION, message)
+    def _gauges(self) -> dict[str, int]:
+        leadership, fetches = self._leadership.statistics(), self._fetcher.statistics()
+        return {**leadership, **fetches, "log_lines_dropped_total": self.logs.dropped_lines}
 
 
 def _worked(work: Callable[[], object]) -> Answer:
@@ -470,40 +391,5 @@ def _worked(work: Callable[[], object]) -> Answer:
     return Answer(())
 
 
-def _refusal(request: Request, error: EngineError | RequestError) -> Answer:
-    return Answer((error_bytes(request, status_of(error), kind_of(error), sentence_of(error)),))
-
-
 def _settling_seconds(lease: Lease) -> float:
     return min(lease.manifest.timeout_seconds, WAIT_UNTIL_SECONDS_MAX)
-
-
-def _written(request: Request, status: int, head: bytes, body: bytes) -> tuple[bytes, ...]:
-    if not 200 <= status <= 599:
-        raise CallError(FailureKind.BAD_RESPONSE, "the function's response has a status that is not HTTP's")
-    return response_parts(request, status, checked_head(head), body)
-
-
-def kind_of(error: EngineError | RequestError) -> FailureKind:
-    """Return what sort of failure an error is."""
-    match error:
-        case CallError() | RequestError():
-            return error.kind
-        case ConcurrencyError():
-            return FailureKind.CONCURRENCY
-        case OverloadedError():
-            return FailureKind.OVERLOADED
-        case UnknownRevisionError():
-            return FailureKind.UNKNOWN_REVISION
-        case _:
-            return FailureKind.LOAD
-
-
-def status_of(error: EngineError | RequestError) -> int:
-    """Return the status of the answer to a request that failed."""
-    return error.status if isinstance(error, RequestError) else _STATUS[kind_of(error)]
-
-
-def sentence_of(error: EngineError | RequestError) -> str:
-    """Return what the client is told of an error."""
-    return error.message if isinstance(error, RequestError) else error.public

@@ -18,13 +18,14 @@ from wasmtime import Store
 from skerry.engine.call_time import CallTime
 from skerry.engine.components.values import CrossingError
 from skerry.engine.errors import CallError
-from skerry.engine.fetching import Event, ThreadSubrequests
+from skerry.engine.fetching import Event
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
 from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.out_of_memory import by_its_cause
+from skerry.engine.thread_fetching import ThreadSubrequests
 
 #: Streams, bodies, headers, timers: what a guest has of the host at once.
 RESOURCES_MAX = 10_000
