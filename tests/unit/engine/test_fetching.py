@@ -1,4 +1,5 @@
-from skerry.engine.fetching import EventKind, ThreadSubrequests
+from skerry.engine.fetching import EventKind
+from skerry.engine.thread_fetching import ThreadSubrequests
 
 
 def test_many_that_nobody_waits_for_are_ended_at_once():

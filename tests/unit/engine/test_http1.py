@@ -119,6 +119,28 @@ def test_a_request_over_a_limit_or_against_the_grammar_is_refused(
     assert (reader.error.status, reader.error.kind) == (status, kind)
 
 
+IN_CHUNKS = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\nx", IN_CHUNKS + b"1\r\na\r\n0\r\nx: ", IN_CHUNKS + b"1;x="],
+    ids=["value", "name", "trailer", "extension"],
+)
+def test_what_a_peer_says_beside_a_body_is_bounded_though_no_line_of_it_ends(reader: RequestReader, begin: bytes):
+    reader.feed(begin)
+    for _ in range(8):
+        assert reader.error is None or reader.error.status == 431
+        reader.feed(b"a" * 65536)
+    assert reader.error is not None
+    assert not reader.requests
+
+
+def test_trailers_are_no_headers(reader: RequestReader):
+    request = received(reader, IN_CHUNKS + b"1\r\na\r\n0\r\nx-skerry-revision: b-1\r\nx: y\r\n\r\n")
+    assert (request.revision, request.headers, request.body) == (None, [b"host", b"a"], b"a")
+
+
 UPGRADE = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: %s\r\n\r\n\x01\x02"
 
 

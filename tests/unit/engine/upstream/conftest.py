@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from skerry.engine.egress import EgressPolicy
-from skerry.engine.fetching import Event, EventKind, Fetcher, ThreadSubrequests
+from skerry.engine.fetching import Event, EventKind, Fetcher
+from skerry.engine.thread_fetching import ThreadSubrequests
 
 SECONDS_MAX = 60.0
 

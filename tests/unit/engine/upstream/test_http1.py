@@ -123,6 +123,31 @@ def test_what_is_no_response_is_an_error_that_says_so(lab: "Lab", answer: bytes,
     assert function.fetch(lab.upstream(saying(OK)).url).body == b"ok"
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 OK\r\nx: ",
+        b"HTTP/1.1 200 OK\r\nx",
+        CHUNKED + b"\r\n2\r\nok\r\n0\r\nx: ",
+        CHUNKED + b"\r\n2;x=",
+    ],
+    ids=["reason", "value", "name", "trailer", "extension"],
+)
+def test_what_an_upstream_says_beside_a_body_is_bounded_though_no_line_of_it_ends(lab: "Lab", begin: bytes):
+    sent = []
+
+    def say_on(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(begin)
+        for _ in range(1_000):
+            sock.sendall(b"a" * 65536)
+            sent.append(65536)
+
+    assert "bytes of them" in lab.function().fetch(lab.upstream(say_on).url).problem
+    assert sum(sent) < 32 * 1024 * 1024  # the system's own buffers take some
+
+
 def test_what_follows_a_response_is_nobodys_answer(lab: "Lab"):
     poison = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"
     upstream, function = lab.upstream(saying(OK + poison)), lab.function()
