@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skerry.engine import fetching
+from skerry.engine import thread_fetching
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import CONCURRENT_MAX, SUBREQUESTS_MAX
 from skerry.engine.upstream.limits import FetchLimits
@@ -219,7 +219,7 @@ def test_many_fetches_run_at_once_on_one_instance(load: "Loader", upstream: Upst
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have any upstream that answers be a near one, and the next one be waited for on the spot."""
-    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(thread_fetching, "PATIENCE_SECONDS", 60.0)
 
 
 @pytest.mark.usefixtures("near")

@@ -547,7 +547,7 @@ def test_memory_ends_at_its_limit(load: "Loader", body: str):
 def test_a_bundle_that_does_not_load_says_why(
     load: "Loader", bundle: str, message: str | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("skerry.engine.javascript.LOAD_SECONDS_MAX", 0.3)
+    monkeypatch.setattr("skerry.engine.javascript_guest.LOAD_SECONDS_MAX", 0.3)
     with pytest.raises(LoadError, match=message or "within") as failed:
         load.module(bundle)
     if message and "handler" not in message:
