@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from skerry.engine import thread_fetching
+from skerry.engine import fetching, thread_fetching
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import CONCURRENT_MAX, SUBREQUESTS_MAX
 from skerry.engine.upstream.limits import FetchLimits
