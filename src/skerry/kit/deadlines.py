@@ -36,9 +36,9 @@ class _Wheel:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_tick = 0
 
-    def add(self, limit: "Limit", seconds: float) -> int:
-        """Have a limit end after some time; returns its tick."""
-        tick = int((self.loop.time() + seconds) / TICK_SECONDS) + 1
+    def add(self, limit: "Limit", until_seconds: float) -> int:
+        """Have a limit end at a time of the loop; returns its tick."""
+        tick = int(until_seconds / TICK_SECONDS) + 1
         self._ending[tick].add(limit)
         if self._timer is None or tick < self._timer_tick:
             self._arm(tick)
@@ -75,15 +75,12 @@ class _Latest:
     wheel: _Wheel | None = None
 
 
-def _wheel_of(loop: asyncio.AbstractEventLoop) -> _Wheel:
-    wheel = _Latest.wheel
-    if wheel is None or wheel.loop is not loop:
-        wheel = _Latest.wheel = _Wheel(loop)
-    return wheel
-
-
 class Limit:
-    """A time limit on a block; made by `within`."""
+    """A time limit on a block; see the module.
+
+    Args:
+        seconds: how long; None for as long as it takes, unless it is told to `expire`.
+    """
 
     __slots__ = ("_cancelling", "_expired", "_is_on", "_seconds", "_task", "_tick", "_until_seconds", "_wheel")
 
@@ -124,8 +121,9 @@ class Limit:
                 self._begin(left_seconds)
 
     def _begin(self, seconds: float) -> None:
-        self._until_seconds = self._wheel.loop.time() + seconds
-        self._tick = self._wheel.add(self, seconds)
+        wheel = self._wheel
+        self._until_seconds = wheel.loop.time() + seconds
+        self._tick = wheel.add(self, self._until_seconds)
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -133,7 +131,10 @@ class Limit:
             raise RuntimeError("a limit is set within a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self._wheel = _wheel_of(task.get_loop())
+        wheel, loop = _Latest.wheel, task.get_loop()
+        if wheel is None or wheel.loop is not loop:
+            wheel = _Latest.wheel = _Wheel(loop)
+        self._wheel = wheel
         self._is_on = True
         if self._seconds is not None:
             self._begin(self._seconds)
@@ -149,10 +150,5 @@ class Limit:
             raise TimeoutError from error
 
 
-def within(seconds: float | None) -> Limit:
-    """Limit a block to some time; see the module.
-
-    Args:
-        seconds: how long; None for as long as it takes, unless it is told to `expire`.
-    """
-    return Limit(seconds)
+#: Limits a block.
+within = Limit

@@ -11,10 +11,6 @@ from skerry.kit.clock import Clock, SystemClock
 #: Kubernetes' alphabet for generated names: no vowels, so no words; no 0, 1 or 3, so no mix-ups.
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
-#: The bits of a UUID that tell its version and variant, and what they are of versions 4 and 7.
-_VERSION_MASK = ~(0xF << 76 | 0x3 << 62)
-_VERSION_4 = 0x4 << 76 | 0x2 << 62
-_VERSION_7 = 0x7 << 76 | 0x2 << 62
 #: How UUIDs are nearly always written.
 _WRITTEN = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -48,9 +44,8 @@ class RandomIds:
 
     def uid(self) -> str:
         """Return a new unique id: a UUID, which sorts behind those of milliseconds before."""
-        milliseconds = int(self._clock.now().timestamp() * 1000)
-        bits = milliseconds << 80 | self._random.getrandbits(80)
-        return _text(bits & _VERSION_MASK | _VERSION_7)
+        milliseconds, bits = int(self._clock.now().timestamp() * 1000), self._random.getrandbits(74)
+        return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{_after_version(bits)}"
 
     def suffix(self, length: int) -> str:
         """Return `length` random characters of `NAME_ALPHABET`."""
@@ -58,13 +53,13 @@ class RandomIds:
 
 
 def uuid_text(bits: int) -> str:
-    """Write 128 random bits as a UUID of version 4 (RFC 9562): a fifth of the time that `uuid.UUID` takes."""
-    return _text(bits & _VERSION_MASK | _VERSION_4)
+    """Write 122 random bits as a UUID of version 4 (RFC 9562): a fifth of the time that `uuid.UUID` takes."""
+    return f"{bits >> 90:08x}-{bits >> 74 & 0xFFFF:04x}-4{_after_version(bits)}"
 
 
-def _text(bits: int) -> str:
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _after_version(bits: int) -> str:
+    """Write the last 74 bits of so many, with the variant before the last 62."""
+    return f"{bits >> 62 & 0xFFF:03x}-{bits >> 48 & 0x3FFF | 0x8000:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
 
 
 def is_uuid(text: str) -> bool:

@@ -70,7 +70,12 @@ class Access(Protocol):
 
 def path_act(method: str, path: str) -> Act:
     """Return the act of a request for what is no resource; its verb is the method, and HEAD is as good as GET."""
-    return Act("get" if method == "HEAD" else method.lower(), path=path)
+    return Act(path_verb(method), path=path)
+
+
+def path_verb(method: str) -> str:
+    """Return the verb of a request for what is no resource."""
+    return "get" if method == "HEAD" else method.lower()
 
 
 class Denied(Forbidden):

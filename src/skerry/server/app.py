@@ -229,7 +229,7 @@ def _beginnings(path: str) -> tuple[str, str]:
 
 def _audit_id(headers: Mapping[bytes, bytes]) -> bytes:
     given = headers.get(_AUDIT_ID, b"")
-    return given if _AUDIT_ID_FORM.fullmatch(given) else uuid_text(_random.getrandbits(128)).encode()
+    return given if _AUDIT_ID_FORM.fullmatch(given) else uuid_text(_random.getrandbits(122)).encode()
 
 
 async def _send(response: Response, audit_id: bytes, request: Request, send: Send) -> None:

@@ -27,7 +27,7 @@ from skerry.kit.errors import ConfigurationError
 from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.server import health
-from skerry.server.access import path_act
+from skerry.server.access import path_verb
 from skerry.server.audit_file import AuditFile
 from skerry.server.auth import ANONYMOUS
 from skerry.server.authorization.defaults import JOINING_PREFIXES
@@ -187,7 +187,7 @@ def _what(request: Request) -> tuple[str, Document]:
     """Return the verb, and what it was about: {} for what is no resource."""
     path = parse_path(request.path) if request.path.startswith("/api") else None
     if not isinstance(path, ResourcePath) or not path.plural:
-        return path_act(request.method, request.path).verb, {}
+        return path_verb(request.method), {}
     try:
         verb = resource_act(request.method, path, request.query).verb
     except BadRequest:

@@ -59,14 +59,18 @@ class AuditFile:
         return [make() for make in waiting]
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append lines; blocks, and never raises."""
+        """Append lines; blocks, and never raises. Each call of the system takes Python's lock from the event loop."""
         if not lines:
             return
         try:
             self._make_room()
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(b"".join(lines))
+            try:
+                rest = memoryview(b"".join(lines))
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            finally:
+                os.close(descriptor)
         except OSError as error:
             LOST.labels("disk").inc(len(lines))
             log.warning("audit events are lost: the file can't be written", events=len(lines), error=str(error))
@@ -74,7 +78,10 @@ class AuditFile:
     def _make_room(self) -> None:
         """Put a full file aside, and the oldest away."""
         path = self._path
-        if not path.exists() or path.stat().st_size < self._file_bytes_max:
+        try:
+            if path.stat().st_size < self._file_bytes_max:
+                return
+        except FileNotFoundError:
             return
         for number in range(self._files_max - 1, 0, -1):
             older = path.with_name(f"{path.name}.{number}")

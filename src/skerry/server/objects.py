@@ -4,9 +4,8 @@ Owns typing, paging and the retry of read-modify-write, for one request. Does no
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from skerry.api.dispatch_services import ServiceInstance
 from skerry.api.errors import Conflict
@@ -26,8 +25,7 @@ RACES_MAX = 10
 MODELS_REMEMBERED = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(NamedTuple):
     """The objects of a namespace.
 
     Attributes:

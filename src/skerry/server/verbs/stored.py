@@ -29,9 +29,9 @@ def encode(document: Document) -> bytes:
 
 def encode_model(obj: Resource) -> bytes:
     """Return what `encode` does of the document of a complete object, without making one."""
-    metadata = _serializer_of(ObjectMeta).to_json(
-        obj.metadata, by_alias=True, exclude_none=True, exclude={"resource_version"}
-    )
+    # Nothing to leave out of a new object's takes half of the time.
+    left_out = {"resource_version"} if obj.metadata.resource_version else None
+    metadata = _serializer_of(ObjectMeta).to_json(obj.metadata, by_alias=True, exclude_none=True, exclude=left_out)
     rest = _serializer_of(type(obj)).to_json(obj, by_alias=True, exclude_none=True, exclude={"metadata"})
     return b'{"metadata":%s,%s' % (metadata, rest[1:])
 

@@ -101,7 +101,9 @@ class Watcher:
 
     def _concerns(self, selects: Selects, event: Event) -> bool:
         """Tell whether a selection sees anything of a change: most see nothing of most, and are not woken for it."""
-        return _observe(self._moments.of(event), selects) is not None
+        moment = self._moments.of(event)
+        now, before = moment.current, moment.previous
+        return (now is not None and selects(now)) or (before is not None and selects(before))
 
     async def _follow(
         self, selects: Selects | None, since: tuple[int, AsyncIterator[Sequence[Event] | Progress]]
