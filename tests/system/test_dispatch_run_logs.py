@@ -110,13 +110,14 @@ def test_lines_come_while_the_run_goes_on_and_it_says_how_it_ended(
         assert [events.next(), events.next()] == [("stdout", "out 2"), ("end", "READY")]
 
 
-def test_lines_of_a_run_within_the_engine_come_too_and_a_cancelled_one_ends(dispatch: DispatchClient) -> None:
+def test_lines_of_a_run_within_the_engine_come_too_and_a_cancelled_one_keeps_them(dispatch: DispatchClient) -> None:
     run = begun(dispatch, "javascript")
     with follow(dispatch, run) as answer:
         events = Followed(answer)
         assert {events.next(), events.next()} == {("stdout", "out 1"), ("stderr", "err 1")}
         assert dispatch.http.delete(f"/v1/runs/{run}").status_code == 202
         assert events.next() == ("end", "ERROR")
+    assert dispatch.http.get(f"/v1/runs/{run}").json()["logs"] == {"stdout": ["out 1"], "stderr": ["err 1"]}
 
 
 def test_a_run_that_is_over_is_replayed(dispatch: DispatchClient, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,30 +112,34 @@ class Attempts:
         self._clock = clock
         self._runnables: OrderedDict[tuple[object, ...], Runnable] = OrderedDict()
 
-    async def make(self, run: Run, function: Function, queued_seconds: float = 0.0) -> Outcome:
+    def logs(self, run: Run) -> AbstractContextManager[Logs]:
+        """Give what takes the lines of an attempt, and has them followed for the length of the block."""
+        return self._following.attempt((run.namespace, run.name), run.status.attempts)
+
+    async def make(self, run: Run, function: Function, logs: Logs, queued_seconds: float = 0.0) -> Outcome:
         """Execute a run that was `prepare`d; where an update removed its deployment, it is prepared for the next.
 
         Args:
             run: is told with which deployment it was executed.
             function: of the run.
+            logs: take what it prints (see `logs`).
             queued_seconds: since the run was asked for.
         """
         error: InvocationError | None = None
         output = None
         metrics, start = self.metrics.of(run.namespace, function.name), CallStart()
         begun = self._clock.monotonic_seconds()
-        with self._following.attempt((run.namespace, run.name), run.status.attempts) as logs:
-            try:
-                output = await self._call(run, function, {LOGS_KEY: logs, START_KEY: start})
-                api.check_payload(output)
-            except InvocationError as raised:
-                error = raised
-            except ValueError as raised:
-                error, output = FunctionError(f"the output can't be kept: {raised}"), None
+        try:
+            output = await self._call(run, function, {LOGS_KEY: logs, START_KEY: start})
+            api.check_payload(output)
+        except InvocationError as raised:
+            error = raised
+        except ValueError as raised:
+            error, output = FunctionError(f"the output can't be kept: {raised}"), None
         if run.status.attempts == 1:
             metrics.waited(queued_seconds + start.waited_seconds)
         metrics.attempted(start, self._clock.monotonic_seconds() - begun - start.waited_seconds, error)
-        return Outcome(output, _printed(logs), error)
+        return Outcome(output, printed(logs), error)
 
     async def _call(self, run: Run, function: Function, ours: Context) -> Any:
         for _ in range(UPDATES_MAX):
@@ -227,7 +232,8 @@ class Attempts:
         set_fields(run.status, told)
 
 
-def _printed(logs: Logs) -> RunLogs:
+def printed(logs: Logs) -> RunLogs:
+    """Return the lines of an attempt as a run's status has them."""
     if not (logs.stdout or logs.stderr):
         return _NOTHING_PRINTED
     return RunLogs(stdout=logs.stdout or None, stderr=logs.stderr or None)

@@ -24,7 +24,7 @@ from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
 from skerry.api.model import set_fields
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
-from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, reason
+from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, printed, reason
 from skerry.controllers.dispatch_queue import ALL_WAITING_RUNS_MAX, RETRY_AFTER_SECONDS, RecordRun, RunQueue
 from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
@@ -228,16 +228,16 @@ class DispatchRunController:
         outcome: Outcome | None = None
         run = _changeable(run)
         try:
-            with within(None) as end:
+            with self._attempts.logs(run) as logs, within(None) as end:
                 self._ongoing[key] = Ongoing(run, end)
-                outcome = await self._attempts.make(run, function, self._queued_seconds(key, run))
+                outcome = await self._attempts.make(run, function, logs, self._queued_seconds(key, run))
         except TimeoutError:
             if not end.expired():
                 raise
         finally:
             run = self._ongoing.pop(key).run
         if outcome is None:
-            await self._fail(run, SystemError("the run was cancelled"))
+            await self._fail(run, SystemError("the run was cancelled"), logs=printed(logs))
         else:
             await self._end_attempt(run, outcome)
 
@@ -279,12 +279,14 @@ class DispatchRunController:
 
         await self._change(run, tell_retry)
 
-    async def _fail(self, run: Run, error: InvocationError | None, why: str = "") -> None:
-        """End a run that does not come to another attempt."""
+    async def _fail(
+        self, run: Run, error: InvocationError | None, why: str = "", *, logs: RunLogs | None = None
+    ) -> None:
+        """End a run that does not come to another attempt; without new lines it keeps those of its last one."""
         message = why or (error.message if error else "")
 
         def tell(found: Run) -> None:
-            self._attempts.tell(found, Outcome(None, found.status.logs or RunLogs(), error))
+            self._attempts.tell(found, Outcome(None, logs or found.status.logs or RunLogs(), error))
             found.status.state, found.status.reason = api.ERROR, [message]
 
         await self._end(run, tell)
@@ -329,7 +331,8 @@ class DispatchRunController:
         set_fields(run.metadata, {"creation_timestamp": rfc3339(self._clock.now())})
         set_fields(run.status, {"attempts": 1})
         prepare(run, function)
-        outcome = await self._attempts.make(run, function)
+        with self._attempts.logs(run) as logs:
+            outcome = await self._attempts.make(run, function, logs)
         if isinstance(outcome.error, TooManyRuns):
             raise TooManyRequests(outcome.error.message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
         self._attempts.tell(run, outcome)
