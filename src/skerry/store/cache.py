@@ -93,20 +93,10 @@ class Replica:
                 self._entries[place] = Entry(event.key, event.revision, created, event.value)
                 self.held_bytes += len(event.value) + ENTRY_BYTES
                 if not known:
-                    self._add(place)
+                    insort(self._places, place)
             elif known:
                 del self._places[bisect_left(self._places, place)]
         self._changed_revision = events[-1].revision
-
-    def _add(self, place: tuple[str, str]) -> None:
-        """Add a place where it belongs: nearly always at the end, for what comes in masses has names in their order.
-
-        To look for it among 20,000 others takes as long as all else that is done with it here.
-        """
-        if not self._places or place > self._places[-1]:
-            self._places.append(place)
-        else:
-            insort(self._places, place)
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry of a key of this resource."""
