@@ -96,21 +96,29 @@ def test_idempotent_requests_survive_the_death_of_every_worker_and_no_other_is_b
         assert (posted.result().status_code, skerry.get(noting).text) == (503, "1")
 
 
+def _envoys_of(skerry: SkerryProcess) -> list[int]:
+    assert skerry.process is not None
+    return [pid for pid, command in descendants(skerry.process.pid).items() if "envoy" in command.split()[0]]
+
+
+def _is_answered(skerry: SkerryProcess, function: str) -> bool:
+    """Tell whether a function answers, through Envoy, with its own name."""
+    try:
+        answer = skerry.get(f"http://{function}.functions.localhost")
+    except httpx.TransportError:
+        return False
+    return (answer.status_code, answer.text) == (200, function)
+
+
 def test_envoy_comes_back_with_its_configuration(tmp_path: Path, cache_dir: Path):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", "-", stdin=edge_function("back", answering("back")))
         skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/back", "--timeout=60s")
-        assert skerry.process is not None
-        [envoy] = [pid for pid, command in descendants(skerry.process.pid).items() if "envoy" in command.split()[0]]
+        until(lambda: _is_answered(skerry, "back"), "the function answers")
+        [envoy] = _envoys_of(skerry)
         os.kill(envoy, signal.SIGKILL)
-        for _ in range(2000):
-            try:
-                answer = skerry.get("http://back.functions.localhost")
-            except httpx.TransportError:
-                continue
-            if answer.status_code == 200:
-                break
-        assert answer.text == "back"
+        until(lambda: envoy not in _envoys_of(skerry), "Envoy has ended")
+        until(lambda: _is_answered(skerry, "back"), "the function answers again")
 
 
 def test_a_second_process_on_the_same_data_directory_is_refused(tmp_path: Path, cache_dir: Path):
