@@ -8,7 +8,8 @@
 
 const { Promise, TextDecoder, TextEncoder, Uint8Array } = contentGlobal;
 const [memory, allocate, release, ...imports] = $bindings;
-const [hostLog, hostStartFetch, readFetch, cancelFetch, setTimer, refuseTimer, hostKeepValue, hostTakeBody] = imports;
+const [hostLog, hostStartFetch, readFetch, cancelFetch, setTimer, refuseTimer, ...hostAnswers] = imports;
+const [hostKeepValue, hostTakeBody, hostComputeCrypto] = hostAnswers;
 delete globalThis.$bindings;
 
 const decoder = new TextDecoder();
@@ -138,6 +139,11 @@ function keepValue(head, body) {
   return told();
 }
 
+function computeCrypto(head, body) {
+  lendMessage(head, body, hostComputeCrypto);
+  return told();
+}
+
 function takeBody() {
   hostTakeBody();
   return told();
@@ -209,6 +215,7 @@ function export_next() {
 defineBuiltinModule("host", {
   answer,
   cancelFetch,
+  computeCrypto,
   keepValue,
   log,
   readFetch,

@@ -2,6 +2,7 @@
 
 import { URLPattern } from "urlpattern-polyfill/urlpattern";
 import { console } from "./console.js";
+import { SUBTLE } from "./crypto.js";
 import { fetch } from "./fetch.js";
 import { Headers } from "./headers.js";
 import { Request } from "./request.js";
@@ -41,6 +42,7 @@ export function install() {
   });
   for (const [target, members] of SMALL) define(target, members);
   Object.defineProperty(performance, "timeOrigin", { get: timeOrigin, configurable: true, enumerable: true });
+  define(SubtleCrypto.prototype, SUBTLE);
   define(AbortSignal, { timeout: abortAfter });
   define(Blob.prototype, { stream: blobStream });
   define(AbortSignal.prototype, { throwIfAborted });

@@ -2,7 +2,6 @@
 
 const nativeAtob = globalThis.atob;
 const nativeBtoa = globalThis.btoa;
-const nativeImportKey = SubtleCrypto.prototype.importKey;
 
 // https://url.spec.whatwg.org/#dom-url-parse
 function parse(url, base) {
@@ -55,15 +54,6 @@ function btoa(data) {
   return withoutRangeError(() => nativeBtoa(data));
 }
 
-// The engine's own takes a member of a JWK that is there as undefined for one that has a value.
-function importKey(format, keyData, ...more) {
-  if (format !== "jwk" || keyData === null || typeof keyData !== "object") {
-    return nativeImportKey.call(this, format, keyData, ...more);
-  }
-  const given = Object.entries(keyData).filter(([, value]) => value !== undefined);
-  return nativeImportKey.call(this, format, Object.fromEntries(given), ...more);
-}
-
 let origin; // of this instance: the engine's own is when the engine was built
 
 export function timeOrigin() {
@@ -74,5 +64,4 @@ export const SMALL = [
   [globalThis, { atob, btoa }],
   [URL, { canParse, parse }],
   [AbortSignal, { abort, any }],
-  [SubtleCrypto.prototype, { importKey }],
 ];

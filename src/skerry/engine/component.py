@@ -11,7 +11,7 @@ from skerry.kit.errors import StartError
 #: What the host and the engine component say to each other, as the component's last section has it: the start of the
 #: sha256 of world.wit, bindings.js and stop_checks.mjs. One of other sources is refused, since it would fail in ways
 #: that tell nothing.
-ENGINE_CONTRACT = "e5b84dcd4477d906"
+ENGINE_CONTRACT = "234156ba4d11f498"
 _MARK = f"skerry:contract{ENGINE_CONTRACT}".encode()
 
 

@@ -20,6 +20,7 @@ from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
+from skerry.engine.crypto_operations import CryptoError, CryptoQuestion, answer, check_lengths
 from skerry.engine.errors import CallError, FailureKind, UnreadableBodyError
 from skerry.engine.fetching import Event, EventKind
 from skerry.engine.instances import LogSink
@@ -95,6 +96,7 @@ def bind(linker: Linker, module: Module) -> list[object]:
         ("$root", "refuse-timer", [], [], _refuse_timer),
         ("$root", "keep-value", [i32, i32, i32], [], _keep_value),
         ("$root", "take-body", [], [], _take_body),
+        ("$root", "compute-crypto", [i32, i32, i32], [], _compute_crypto),
         ("wasi:clocks/monotonic-clock", "now", [], [i64], time.monotonic_ns),
         ("wasi:random/random", "get-random-bytes", [i64, i32], [], _random_bytes),
         ("wasi:random/random", "get-random-u64", [], [i64], _random_u64),
@@ -209,6 +211,21 @@ def _take_body() -> None:
 
 def _bring_nothing(_deadline_ns: int) -> bytes:
     raise UnreadableBodyError("a body is there while the filter sees its message, not later")
+
+
+def _compute_crypto(address: int, head_length: int, body_length: int) -> None:
+    guest = entered.guest
+    try:
+        check_lengths(head_length, body_length)
+        message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
+        question = CryptoQuestion(message[:head_length], message[head_length:])
+        if question.is_slow:
+            guest.before_wait()
+        data = answer(question)
+    except CryptoError as error:
+        _tell(guest, Event(0, EventKind.FAILED, error.public.encode(errors="replace")))
+    else:
+        _tell(guest, Event(0, EventKind.HEAD, b"", data))
 
 
 def _give_list(guest: Guest, data: bytes, items: int, result_at: int) -> None:
