@@ -262,15 +262,18 @@ async function generatePair(asked, extractable, usages) {
   if (uses.length === 0) refuse("SyntaxError", `a pair of ${asked.name} needs a usage of its private key: ${ofPrivate}`);
   const { jwk, pkcs8, spki } = asked.name.startsWith("EC") ? generatedOnCurve(asked) : generatedRsa(asked);
   const { kty, crv, x, y, n, e } = jwk;
-  const half = async (members, mayBeExported, itsUses, form) => {
-    const key = await importKey.call(crypto.subtle, "jwk", members, asked, mayBeExported, itsUses);
+  const half = async (format, data, mayBeExported, itsUses, form) => {
+    const key = await importKey.call(crypto.subtle, format, data, asked, mayBeExported, itsUses);
     if (key.extractable) Object.assign(materials.get(key).forms, form);
     return key;
   };
+  const ofTheirs = { kty, crv, x, y, n, e };
+  // For no usage, the engine takes a public key of RSA as SPKI alone, and one of a curve as JWK alone.
+  const [format, data] = spki ? ["spki", spki] : ["jwk", ofTheirs];
   const theirs = usages.filter((usage) => ofPublic.includes(usage));
   return {
-    publicKey: await half({ kty, crv, x, y, n, e }, true, theirs, spki && { spki }),
-    privateKey: await half(jwk, extractable, uses, pkcs8 && { pkcs8 }),
+    publicKey: await half(format, data, true, theirs, { jwk: encodedJwk(ofTheirs) }),
+    privateKey: await half("jwk", jwk, extractable, uses, pkcs8 && { pkcs8 }),
   };
 }
 

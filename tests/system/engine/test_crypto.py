@@ -179,6 +179,25 @@ def test_a_generated_key_of_rsa_signs(load: "Loader"):
     assert (jwk["kty"], jwk["alg"], "d" in jwk) == ("RSA", "RS256", False)
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "{name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256'}",
+        "{name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1])}",
+    ],
+)
+def test_a_pair_that_is_generated_to_sign_alone_shows_its_public_key(load: "Loader", algorithm: str):
+    code = f"""
+        const {{privateKey, publicKey}} = await subtle.generateKey({algorithm}, false, ['sign']);
+        const asked = {algorithm};
+        const jwk = {{...await subtle.exportKey('jwk', publicKey), key_ops: undefined}};
+        const again = await subtle.importKey('jwk', jwk, asked, false, ['verify']);
+        return Response.json([publicKey.usages,
+          await subtle.verify(asked, again, await subtle.sign(asked, privateKey, text('x')), text('x')),
+          await outcome(subtle.exportKey('jwk', privateKey))]);"""
+    assert told(load, code) == [[], True, "DOMException InvalidAccessError"]
+
+
 def test_keys_are_wrapped_and_unwrapped(load: "Loader"):
     code = """
         const wrapping = await raw('000102030405060708090a0b0c0d0e0f', 'AES-KW', 'wrapKey', 'unwrapKey');
