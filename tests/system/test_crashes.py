@@ -18,7 +18,9 @@ from skerry.testing.waiting import until
 
 def descendants(pid: int) -> dict[int, str]:
     """Return the processes below one, with their command lines."""
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
     parents: dict[int, int] = {}
     commands: dict[int, str] = {}
     for line in listing.splitlines():
