@@ -36,6 +36,7 @@ from skerry.engine.readiness import Readiness
 from skerry.engine.serving import FunctionServer, WorkerParts
 from skerry.engine.shared_key_values import SharedKeyValues
 from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.errors import SkerryError
 from skerry.kit.records import Records
 
@@ -120,6 +121,7 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
         threading.Thread(target=_sweep_forever, args=(server, fetcher, key_values, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        look_for_cycles_rarely()
         leadership.start(loop.lead)
         stop.wait()
         loop.stop()
