@@ -140,8 +140,8 @@ class OpenCall:
 
     def fail(self, failure: CallError) -> None:
         """End it with a failure."""
+        self._failure = failure  # before another thread sees that there is one
         self.has_failed = self.is_answered = self.is_over = True
-        self._failure = failure
 
     def take_failure(self) -> CallError:
         """Return what it ended with, once: an error that is raised refers to all that met it, this one included."""
