@@ -22,10 +22,12 @@ const EVENT_ROOM_BYTES = 8 * 1024; // platform_calls.EVENT_ROOM_BYTES
 const NO_ANSWER = 1; // a status that none has
 const MORE_ANSWERS = 0x80000; // added to the status: `next` tells another one
 const HAS_KV = 1; // of what is granted
+const REJECTED_WORD_AT = 24; // rejections.mjs
 const UTF8_BYTES_MAX = 3; // of one UTF-16 code unit
 
 let source; // the exports of entry.js
 let words; // the exchange: the numbers of an answer,
+let rejectedWord; // how many promises are rejected that nobody handles
 let eventWords; // those of what the host answers,
 let room; // and what is left after them
 let roomAt;
@@ -157,6 +159,7 @@ function export_init(at, length, sourceAt, sourceLength, envAt, envLength, grant
   eventWords = new Uint32Array(memory.buffer, at + words.byteLength, EVENT_WORDS);
   roomAt = at + words.byteLength + eventWords.byteLength;
   room = bytesAt(roomAt, at + length - roomAt);
+  rejectedWord = new Uint32Array(memory.buffer, REJECTED_WORD_AT, 1);
   words[0] = NO_ANSWER;
   answer(0, 0, "", source.init(given(sourceAt, sourceLength), given(envAt, envLength), granted & HAS_KV));
   return DONE;
@@ -202,6 +205,13 @@ function export_deliver(call, id, kind, at, textLength, dataLength) {
 function export_tick(call) {
   words[0] = NO_ANSWER;
   source.tick(call);
+  return DONE;
+}
+
+function export_tellRejections() {
+  words[0] = NO_ANSWER;
+  source.tellRejections();
+  rejectedWord[0] = 0;
   return DONE;
 }
 

@@ -7,6 +7,7 @@ import { copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withRejectionsCounted } from "./rejections.mjs";
 import { withStopChecks } from "./stop_checks.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -16,7 +17,8 @@ const STAMP = `${OUTPUT}.inputs`; // sha256 of everything that the output depend
 async function inputsHash() {
   const web = (await readdir(join(HERE, "web"))).sort().map((name) => join("web", name));
   const hash = createHash("sha256");
-  for (const name of ["bindings.js", "build.mjs", "entry.js", "package-lock.json", "stop_checks.mjs", "world.wit", ...web]) {
+  const ours = ["bindings.js", "build.mjs", "entry.js", "package-lock.json", "rejections.mjs", "stop_checks.mjs", "world.wit"];
+  for (const name of [...ours, ...web]) {
     hash.update(name).update("\0").update(await readFile(join(HERE, name))).update("\0");
   }
   return hash.digest("hex");
@@ -148,7 +150,7 @@ async function buildEngine() {
     await copyFile(join(HERE, "bindings.js"), join(work, "bindings.js"));
     await bundleEntry(join(work, "engine.js"));
     const snapshotted = await snapshot(work, embeddingVariables(spliced));
-    return withStopChecks(withoutWasi(splicer, snapshotted, world));
+    return withRejectionsCounted(withStopChecks(withoutWasi(splicer, snapshotted, world)));
   } finally {
     await rm(work, { recursive: true });
   }
@@ -158,7 +160,7 @@ async function buildEngine() {
 // `component.ENGINE_CONTRACT` is the one that the host's code keeps.
 async function withContract(module) {
   const hash = createHash("sha256");
-  for (const name of ["world.wit", "bindings.js", "stop_checks.mjs"]) hash.update(await readFile(join(HERE, name)));
+  for (const name of ["world.wit", "bindings.js", "stop_checks.mjs", "rejections.mjs"]) hash.update(await readFile(join(HERE, name)));
   const content = Buffer.from(`\x0fskerry:contract${hash.digest("hex").slice(0, 16)}`);
   return Buffer.concat([module, Buffer.from([0, content.length]), content]);
 }

@@ -3,12 +3,13 @@
 
 import { answer } from "host";
 import { Body, Passing, isPassing, readAll } from "./web/body.js";
-import { describeError, stackOf, write } from "./web/console.js";
+import { stackOf, write } from "./web/console.js";
 import { begin, end, enter, keep, presentCall } from "./web/calls.js";
 import { deliver as deliverEvent, forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
 import { KeyValueNamespace } from "./web/kv.js";
+import { listenForRejections, tellRejections } from "./web/rejections.js";
 import { Request, isUntouched, requestParts } from "./web/request.js";
 import { Response, headLines, receivedResponse, responseParts, statusOf } from "./web/response.js";
 import { endTimers, runTimer } from "./web/timers.js";
@@ -30,6 +31,7 @@ const NO_HANDLER =
   'or call addEventListener("fetch", ...) while it loads';
 
 install();
+listenForRejections();
 
 let handler = null; // (request, env, context) => Response or a promise of one; a filter's also gives Request or nothing
 let responseHook = null; // (response, request, env, context) => Response, or nothing, or a promise of one
@@ -44,7 +46,8 @@ class ExecutionContext {
   }
 
   waitUntil(promise) {
-    (this.#call.work ??= []).push(promise);
+    const settled = Promise.allSettled([promise]); // from now on: one that is rejected before the answer is not told twice
+    (this.#call.work ??= []).push(settled);
   }
 
   // Means something in a filter alone: there is no origin behind any other function to pass through to.
@@ -236,6 +239,9 @@ export function tick(number) {
   if (call !== undefined) runTimer(call);
 }
 
+// Promises were rejected that nobody handles.
+export { tellRejections };
+
 // Calls a handler, and tells the host what its result comes to.
 function decide(call, handle, tellResult) {
   const settled = (result) => {
@@ -300,10 +306,8 @@ async function settle(call) {
   while (call.work !== null) {
     const batch = call.work;
     call.work = null;
-    for (const { reason } of await Promise.allSettled(batch)) {
-      if (reason !== undefined) {
-        write("error", [`Uncaught (in waitUntil) ${reason instanceof Error ? describeError(reason) : String(reason)}`]);
-      }
+    for (const [{ status, reason }] of await Promise.all(batch)) {
+      if (status === "rejected") write("error", ["Uncaught (in waitUntil)", reason]);
     }
   }
   answer(call.number, SETTLED, "", "");

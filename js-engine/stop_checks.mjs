@@ -20,7 +20,7 @@ const STOP_CHECK = Buffer.from([0x41, 0, 0xfe, 0x10, 2, STOP_WORD_AT, 0x04, 0x40
 // i32.const 0; memory.size; i32.store
 const NOTE_PAGES = Buffer.from([0x41, 0, 0x3f, 0, 0x36, 2, PAGES_WORD_AT]);
 
-class Reader {
+export class Reader {
   constructor(bytes, at = 0) {
     this.bytes = bytes;
     this.at = at;
@@ -111,12 +111,12 @@ function bodyWithChecks(body) {
   return Buffer.concat([...pieces, body.subarray(copied)]);
 }
 
-function codeWithChecks(section) {
+function changedCode(section, change) {
   const reader = new Reader(section);
   const count = reader.number();
   const pieces = [numberBytes(count)];
   for (let i = 0; i < count; i++) {
-    const body = bodyWithChecks(reader.take(reader.number()));
+    const body = change(reader.take(reader.number()));
     pieces.push(numberBytes(body.length), body);
   }
   return Buffer.concat(pieces);
@@ -124,6 +124,11 @@ function codeWithChecks(section) {
 
 // Returns the module with a check in each loop, and a note of each growth.
 export function withStopChecks(module) {
+  return withBodies(module, bodyWithChecks);
+}
+
+// Returns the module with the body of each function as `change` gives it.
+export function withBodies(module, change) {
   const reader = new Reader(module, HEADER_BYTES);
   const pieces = [module.subarray(0, HEADER_BYTES)];
   while (!reader.isAtEnd) {
@@ -131,7 +136,7 @@ export function withStopChecks(module) {
     const id = reader.byte();
     const content = reader.take(reader.number());
     if (id === CODE_SECTION) {
-      const code = codeWithChecks(content);
+      const code = changedCode(content, change);
       pieces.push(Buffer.from([id]), numberBytes(code.length), code);
     } else {
       pieces.push(module.subarray(from, reader.at));

@@ -9,9 +9,9 @@ from pathlib import Path
 from skerry.kit.errors import StartError
 
 #: What the host and the engine component say to each other, as the component's last section has it: the start of the
-#: sha256 of world.wit, bindings.js and stop_checks.mjs. One of other sources is refused, since it would fail in ways
+#: sha256 of world.wit, bindings.js, stop_checks.mjs and rejections.mjs. One of other sources is refused, since it would fail in ways
 #: that tell nothing.
-ENGINE_CONTRACT = "234156ba4d11f498"
+ENGINE_CONTRACT = "61d195d821ce4f63"
 _MARK = f"skerry:contract{ENGINE_CONTRACT}".encode()
 
 

@@ -46,6 +46,8 @@ INSTANCE_BYTES = 3 * 1024 * 1024
 #: Memory that the host and the engine lend each other for an instance's life: what fits goes through it, and text that
 #: fits three times is encoded straight into it, which takes a tenth of the time. What is not used takes no memory.
 EXCHANGE_BYTES = 64 * 1024
+#: The word of the engine's memory that counts promises that nobody handles (js-engine/rejections.mjs).
+REJECTED_WORD_AT = 24
 _HAS_KV = 1  # of what `init` grants
 _LOADING = "functions fetch while they handle a request, not while they load"
 _NEVER_MESSAGE = "the function will never answer: it waits for a promise that nothing is left to resolve"
@@ -117,12 +119,14 @@ class JavaScriptGuest(ConcurrentInstance):
         self._deliver = export("deliver", 6)
         self._tick = export("tick", 1)
         self._next = export("next", 0)
+        self._tell_rejections = export("tell-rejections", 0)
         # What this one gives, unlike `allocate`, is not freed after the call.
         self._allocate_for_life = exported_function(store, instance, "cabi_realloc_adapter", 4)
         self._exchange_at = 0
         self._answer_words = memoryview(b"")
         self._fresh_bytes = self.memory.size_bytes
         self._pages = self.memory.words(PAGES_WORD_AT, 1)
+        self._rejected = self.memory.words(REJECTED_WORD_AT, 1)
         self._measured_pages = 0
 
     def load(self, bundle: bytes, env: bytes) -> None:
@@ -139,6 +143,7 @@ class JavaScriptGuest(ConcurrentInstance):
             self._init.call(self._exchange_at, EXCHANGE_BYTES, *given, granted)
             told = self._loaded()
             self._init.done()
+            self._log_rejections()
         except (Trap, WasmtimeError) as error:
             failure = self._failure(error)
             if failure.kind in {FailureKind.TIMEOUT, FailureKind.CPU_TIME}:
@@ -178,6 +183,7 @@ class JavaScriptGuest(ConcurrentInstance):
             self._enter(call, self._manifest.cpu_seconds_max)
             export.call(call.number, self._give(message), *numbers)
             self._take_answers(export)
+            self._log_rejections()
         except (Trap, WasmtimeError) as error:
             self._die(call, error)
         finally:
@@ -220,6 +226,7 @@ class JavaScriptGuest(ConcurrentInstance):
                 at = given(self, event)
                 export.call(call.number, event.id, event.kind, at, len(event.text), len(event.data))
             self._take_answers(export)
+            self._log_rejections()
         except (Trap, WasmtimeError) as error:
             self._die(call, error)
         finally:
@@ -248,6 +255,12 @@ class JavaScriptGuest(ConcurrentInstance):
             self._next.call()
             answer = read_answer(self.memory, self._answer_words, self._manifest)
             self._next.done()
+
+    def _log_rejections(self) -> None:
+        """Have the guest say which promises the entry has left rejected, with nobody to handle them."""
+        if self._rejected[0]:
+            self._tell_rejections.call()
+            self._take_answers(self._tell_rejections)
 
     def _take_answer(self, answer: Answer) -> None:
         call = self._calls.get(answer.call)

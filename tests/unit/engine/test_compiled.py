@@ -15,7 +15,7 @@ from skerry.engine.component import ENGINE_CONTRACT
 from skerry.kit.errors import StartError
 
 ROOT = Path(__file__).resolve().parents[3]
-CONTRACT = ("world.wit", "bindings.js", "stop_checks.mjs")
+CONTRACT = ("world.wit", "bindings.js", "stop_checks.mjs", "rejections.mjs")
 
 
 def of_contract(wat: str, contract: str = ENGINE_CONTRACT) -> bytes:
