@@ -23,6 +23,10 @@ from skerry.kit.errors import SkerryError
 #: Diagnostics told in one sentence; a syntax error near the top can bring hundreds that help nobody.
 DIAGNOSTICS_TOLD_MAX = 5
 
+#: Names told in one diagnostic, and their characters together: within the text of one, with room for what they are.
+NAMES_TOLD_MAX = 20
+NAMES_CHARACTERS_MAX = 300
+
 #: Characters of one diagnostic's text, and of one excerpt: a minified line can be megabytes long.
 TEXT_CHARACTERS_MAX = 500
 
@@ -56,6 +60,18 @@ class Diagnostic:
 def shortened(text: str) -> str:
     """Cut a text to `TEXT_CHARACTERS_MAX`, with an ellipsis where something is missing."""
     return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names with commas, in their order, and say how many there are besides those that are told."""
+    told: list[str] = []
+    for name in names[:NAMES_TOLD_MAX]:
+        if len(", ".join([*told, name])) > NAMES_CHARACTERS_MAX:
+            break
+        told.append(name)
+    if len(names) == len(told):
+        return ", ".join(told) or "none"
+    return f"{', '.join(told)} and {len(names) - len(told)} more" if told else f"{len(names)} with long names"
 
 
 class BuildError(SkerryError):

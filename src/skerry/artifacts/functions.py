@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry.artifacts.errors import BuildError, Diagnostic
+from skerry.artifacts.errors import BuildError, Diagnostic, listed
 from skerry.artifacts.javascript import BuiltFunction, JavaScriptBuilder
 from skerry.artifacts.npm.installing import PackageInstaller
 from skerry.artifacts.npm.lock import MANIFEST
@@ -18,7 +18,6 @@ from skerry.artifacts.sources import SOURCE_SUFFIXES
 PACKAGES_OWN = "."
 TAG_DEFAULT = "latest"
 _ENTRY = "index.js"
-_FILES_TOLD_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ def _require_entry(folder: Path, package: str, entrypoint: str) -> None:
     elif not (folder / entrypoint).is_file():
         paths = (path.relative_to(folder) for path in folder.rglob("*.*js") if path.suffix in SOURCE_SUFFIXES)
         modules = sorted((path.as_posix() for path in paths), key=lambda path: (path.count("/"), path))
-        told = ", ".join(modules[:_FILES_TOLD_MAX]) or "none"
-        raise _fault(f'the entrypoint "{entrypoint}" is no module of the package {package}; it has: {told}')
+        raise _fault(f'the entrypoint "{entrypoint}" is no module of the package {package}; it has: {listed(modules)}')
 
 
 def _fault(message: str) -> BuildError:

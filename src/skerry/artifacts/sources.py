@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from skerry.artifacts.errors import BuildError, Diagnostic
+from skerry.artifacts.errors import BuildError, Diagnostic, listed
 
 #: Files of one function; more than that belongs into a package. The API takes 1,000; repositories hold more.
 FILES_MAX = 5000
@@ -45,9 +45,6 @@ SOURCE_SUFFIXES = frozenset(
     ]
 )
 
-#: Files told in the message about an entrypoint that is none of them.
-_FILES_TOLD_MAX = 20
-
 _PREFIX = "build-"
 
 
@@ -64,9 +61,7 @@ def check(files: Mapping[str, str], entrypoint: str) -> None:
         for path in sorted(set(files) & {str(parent) for path in files for parent in PurePosixPath(path).parents})
     ]
     if entrypoint not in files:
-        told = ", ".join(sorted(files)[:_FILES_TOLD_MAX]) or "none"
-        more = f" and {len(files) - _FILES_TOLD_MAX} more" if len(files) > _FILES_TOLD_MAX else ""
-        faults.append(Diagnostic(f'the entrypoint "{entrypoint}" is none of the files: {told}{more}'))
+        faults.append(Diagnostic(f'the entrypoint "{entrypoint}" is none of the files: {listed(sorted(files))}'))
     if faults:
         raise BuildError(faults)
 

@@ -29,7 +29,7 @@ TICK_SECONDS: Final = 0.02
 LOOK_TICKS: Final = 2
 
 #: The words of the JavaScript engine's memory that are ours (js-engine/stop_checks.mjs): not 0 where it shall end, and
-#: the pages of its memory since that grew. (A third one is `javascript_guest`'s.)
+#: the pages of its memory since that grew.
 STOP_WORD_AT: Final = 16
 PAGES_WORD_AT: Final = 20
 PAGE_BYTES: Final = 64 * 1024

@@ -72,6 +72,7 @@ async def test_a_package_can_be_the_function(builder_of: BuilderOf) -> None:
         NpmPackage("@scope/hello", "1.0.0", {"index.js": handler}, {"@scope/word": "^2"}),
         NpmPackage("@scope/hello", "1.1.0", {"dist/fn.js": handler, "index.js": handler}, {"@scope/word": "^2"}),
         NpmPackage("@scope/word", "2.0.1", {"index.js": 'export const word = "packed";'}),
+        NpmPackage("many", "1.0.0", {f"{number:02}.js": "" for number in range(25)}),
     ]
     with npm_registry(packages, token="s3cret") as registry:
         async with builder_of(registry.url, token="s3cret") as builder:
@@ -85,6 +86,8 @@ async def test_a_package_can_be_the_function(builder_of: BuilderOf) -> None:
                 BuildError, match=r"no module of the package @scope/hello@1\.1\.0; it has: index.js, dist/fn"
             ):
                 await builder.from_package("@scope/hello", "latest", "nope.js")
+            with pytest.raises(BuildError, match=r"it has: 00\.js, 01\.js, .*, 19\.js and 5 more$"):
+                await builder.from_package("many", "latest", "nope.js")
             with pytest.raises(BuildError, match="the npm registry has no version @scope/hello@\\^9"):
                 await builder.from_package("@scope/hello", "^9", ".")
             with pytest.raises(BuildError, match="the npm registry has no package @scope/nope"):

@@ -1,4 +1,4 @@
-"""Promises that are rejected while nobody handles them: each is a line of the function's log, and changes nothing else."""
+"""Promises that are rejected while nobody handles them: a line of the function's log each, and nothing else changes."""
 
 from typing import TYPE_CHECKING
 
@@ -52,8 +52,9 @@ def test_whatever_is_rejected_is_told_once(load: "Loader", rejected: str, told: 
         "try { await (async () => { throw new Error('no'); })(); } catch {}",
         "const rejected = Promise.reject(new Error('no')); rejected.catch(() => {});",
         "await Promise.allSettled([Promise.reject(1), Promise.reject(2)]);",
-        "const stop = new AbortController(); stop.abort(); await fetch('http://x.test/', {signal: stop.signal}).catch(() => {});",
-        "const {readable, writable} = new TransformStream(); writable.abort('no'); await readable.getReader().read().catch(() => {});",
+        "const signal = AbortSignal.abort(); await fetch('http://x.test/', {signal}).catch(() => {});",
+        """const {readable, writable} = new TransformStream(); writable.abort('no');
+           await readable.getReader().read().catch(() => {});""",
         "const text = new Request('http://x.test/', {method: 'POST', body: '{'}); await text.json().catch(() => {});",
         "await new Response(new ReadableStream({pull() { throw new Error('no'); }})).text().catch(() => {});",
     ],

@@ -20,7 +20,8 @@ from skerry.kit.deadlines import within
 _HEAD_BYTES_MAX = 16 * 1024
 #: How long npm may take to say what it wants, in seconds.
 _HEAD_SECONDS_MAX = 10.0
-_TOLD_MAX = 20
+#: Kept of what is missing and refused; what is told of them is shorter.
+_KEPT_MAX = 1_000
 
 
 class RegistryDoor:
@@ -83,7 +84,7 @@ class RegistryDoor:
         inside = f"/{self._key}/"
         if method != "GET" or not parts.path.startswith(inside) or parts.netloc not in {"", f"127.0.0.1:{self._port}"}:
             host = parts.netloc or target
-            if len(self.refused) < _TOLD_MAX:
+            if len(self.refused) < _KEPT_MAX:
                 self.refused.append(host[:200])
             return 403, b"{}"
         path = parts.path.removeprefix(inside)
@@ -92,8 +93,9 @@ class RegistryDoor:
         except FetchError as error:
             self.failure = error
             return 503, b"{}"
-        if answer.status in {404, 410} and len(self.missing) < _TOLD_MAX:
-            self.missing.append(path.replace("%2f", "/").replace("%2F", "/")[:300])
+        if answer.status in {404, 410}:
+            if len(self.missing) < _KEPT_MAX:
+                self.missing.append(path.replace("%2f", "/").replace("%2F", "/")[:300])
         elif answer.status != 200:
             self.failure = FetchError("Unauthorized", f"the npm registry answered {answer.status}")
         return answer.status, answer.body

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry.artifacts import child
-from skerry.artifacts.errors import BuilderError, BuildError, Diagnostic
+from skerry.artifacts.errors import BuilderError, BuildError, Diagnostic, listed
 from skerry.artifacts.npm.door import RegistryDoor
 from skerry.artifacts.npm.registry import RegistryClient
 
@@ -106,10 +106,10 @@ def _explained(error: BuilderError, door: RegistryDoor, manifest: Mapping[str, A
     if door.failure is not None:
         return door.failure
     if door.refused:
-        hosts = ", ".join(sorted(set(door.refused)))
+        hosts = listed(sorted(set(door.refused)))
         return _fault(f"a dependency is not of the npm registry (it asks for {hosts}), and only those are installed")
     if door.missing:
-        return _fault(f"the npm registry has no package {', '.join(sorted(set(door.missing)))}")
+        return _fault(f"the npm registry has no package {listed(sorted(set(door.missing)))}")
     code = _CODE.search(error.detail)
     if code and code[1] == "ETARGET" and (version := _NO_VERSION.search(error.detail)):
         return _fault(f"the npm registry has no version {version[1]}")

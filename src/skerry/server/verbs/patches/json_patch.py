@@ -18,6 +18,8 @@ from skerry.server.verbs.limits import check_depth
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024
 _OPERATORS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
+#: Of a pointer, in a message.
+_POINTER_CHARACTERS_MAX = 200
 _REJECTED = "the server rejected our request due to an error in our request"
 
 
@@ -31,7 +33,7 @@ class JsonPatch:
         """Return the patched object; see `Patch`."""
         del kind  # operations know nothing of kinds
         document: Any = live
-        copied_bytes = 0
+        copied_bytes = applied = 0
         try:
             for operation in self.operations:
                 if operation["op"] == "copy":
@@ -40,28 +42,41 @@ class JsonPatch:
                     if copied_bytes > COPIED_BYTES_MAX:
                         raise RequestEntityTooLarge(f"the patch copies more than {COPIED_BYTES_MAX} bytes in total")
                 document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+                applied += 1
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, ValueError) as error:
-            raise _failed(operation, error) from error
+            raise _failed(applied, operation, error) from error
         if not isinstance(document, dict):
             raise Invalid(f"{_REJECTED}: the patch does not leave an object")
         check_depth(document)
         return cast("Document", document)
 
 
-def _failed(operation: dict[str, Any], error: Exception) -> Invalid:
+def _failed(index: int, operation: dict[str, Any], error: Exception) -> Invalid:
     """An operation does not fit the object, or a test does not hold.
 
     The libraries' own words are not passed on: they quote the object, and what is in it may be a secret.
     """
     match error:
         case jsonpatch.JsonPatchTestFailed():
-            why = "the test failed"
+            why = "the object has another value there"
         case jsonpatch.JsonPatchConflict() | jsonpointer.JsonPointerException():
-            why = "there is no such path in the object"
+            why = "the object has no such path"
+            if operation["op"] == "add":
+                why = "the object has nothing there that it could be added to"
         case _:
             why = "the operation does not fit what is there"
-    told = f"{operation['op']} {operation['path']}: {why}"
-    return Invalid(_REJECTED, details={"causes": [{"reason": "UnexpectedServerResponse", "message": told}]})
+    pointers = [operation[field][:_POINTER_CHARACTERS_MAX] for field in ("from", "path") if _is_used(operation, field)]
+    where, told = f"patch[{index}]", f"{operation['op']} {' to '.join(map(_quoted, pointers))}: {why}"
+    cause = {"reason": "UnexpectedServerResponse", "field": where, "message": told}
+    return Invalid(f"{_REJECTED}: {where}: {told}", details={"causes": [cause]})
+
+
+def _is_used(operation: dict[str, Any], field: str) -> bool:
+    return field == "path" or operation["op"] in {"move", "copy"}
+
+
+def _quoted(pointer: str) -> str:
+    return f'"{pointer}"'
 
 
 def json_patch(body: Any) -> JsonPatch:

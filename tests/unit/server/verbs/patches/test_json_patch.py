@@ -50,6 +50,27 @@ def test_an_operation_that_does_not_fit_is_invalid(operation: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        ({"op": "test", "path": "/a", "value": 2}, 'test "/a": the object has another value there'),
+        ({"op": "replace", "path": "/b", "value": 1}, 'replace "/b": the object has no such path'),
+        (
+            {"op": "add", "path": "/b/c", "value": 1},
+            'add "/b/c": the object has nothing there that it could be added to',
+        ),
+        ({"op": "copy", "from": "/b", "path": "/c"}, 'copy "/b" to "/c": the object has no such path'),
+    ],
+)
+def test_the_operation_that_failed_is_named_by_its_place_and_path(operation: dict[str, Any], told: str) -> None:
+    first = {"op": "add", "path": "/d", "value": 1}
+    with pytest.raises(Invalid) as raised:
+        applied({"a": 1}, first, operation)
+    (cause,) = raised.value.details["causes"]
+    assert (cause["field"], cause["message"]) == ("patch[1]", told)
+    assert raised.value.public.endswith(f": patch[1]: {told}")
+
+
+@pytest.mark.parametrize(
     "body",
     [{}, [1], [{"op": "delete", "path": "/a"}], [{"op": "add", "path": "/a"}], [{"op": "remove", "path": "a"}],
      [{"op": "copy", "path": "/a"}], [{"op": "add", "path": 5, "value": 1}]],
