@@ -90,23 +90,6 @@ async function engineParts() {
   };
 }
 
-// componentize-js takes `random_get` away whatever it is asked for, and what OpenSSL does with keys of RSA and ECDSA needs
-// it: it goes by a name that says nothing while the others are taken away.
-const RANDOM_GET = Buffer.from("\x16wasi_snapshot_preview1\x0arandom_get");
-const HIDDEN = Buffer.from("\x16wasi_snapshot_preview1\x0arandom_got");
-
-function renamed(module, from, to) {
-  const at = module.indexOf(from);
-  if (at < 0 || module.indexOf(from, at + 1) >= 0) throw new Error(`the engine has not one import ${from}`);
-  to.copy(module, at);
-  return module;
-}
-
-function withoutWasi(splicer, module, world) {
-  const stubbed = splicer.stubWasi(renamed(module, RANDOM_GET, HIDDEN), ...world);
-  return renamed(Buffer.from(stubbed), HIDDEN, RANDOM_GET);
-}
-
 // What the embedding reads while the snapshot is made: the core types of each export, and the names of the imports.
 function embeddingVariables({ exports, imports }) {
   const variables = { DEBUG: "", SOURCE_NAME: "engine.js", FEATURE_CLOCKS: "1", EXPORT_CNT: `${exports.length}` };
@@ -150,7 +133,7 @@ async function buildEngine() {
     await copyFile(join(HERE, "bindings.js"), join(work, "bindings.js"));
     await bundleEntry(join(work, "engine.js"));
     const snapshotted = await snapshot(work, embeddingVariables(spliced));
-    return withRejectionsCounted(withStopChecks(withoutWasi(splicer, snapshotted, world)));
+    return withRejectionsCounted(withStopChecks(Buffer.from(splicer.stubWasi(snapshotted, ...world))));
   } finally {
     await rm(work, { recursive: true });
   }

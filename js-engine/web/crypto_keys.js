@@ -1,36 +1,42 @@
-// Keys of crypto.subtle (https://w3c.github.io/webcrypto/): made, imported and exported. The engine's own keys, of HMAC
-// and signatures, never show what they are made of: what may be exported is kept beside them. All others are ours.
+// Keys of crypto.subtle (https://w3c.github.io/webcrypto/): made, imported and exported. The host reads them and writes
+// them in their several forms; here they are kept as bytes, or as JWK where they are halves of pairs.
 
 import { computeCrypto } from "host";
 
-const nativeImportKey = SubtleCrypto.prototype.importKey;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 const CIPHER_USES = ["encrypt", "decrypt", "wrapKey", "unwrapKey"];
 const DERIVATION_USES = ["deriveKey", "deriveBits"];
+const AGREEMENT_USES = { private: DERIVATION_USES, public: [] };
+const SIGNATURE_USES = { private: ["sign"], public: ["verify"] };
 const SECRET_USES = {
   "AES-CBC": CIPHER_USES,
   "AES-CTR": CIPHER_USES,
   "AES-GCM": CIPHER_USES,
   "AES-KW": ["wrapKey", "unwrapKey"],
   HKDF: DERIVATION_USES,
+  HMAC: ["sign", "verify"],
   PBKDF2: DERIVATION_USES,
 };
 const PAIR_USES = {
-  ECDH: { private: DERIVATION_USES, public: [] },
-  ECDSA: { private: ["sign"], public: ["verify"] },
-  "RSASSA-PKCS1-v1_5": { private: ["sign"], public: ["verify"] },
+  ECDH: AGREEMENT_USES,
+  ECDSA: SIGNATURE_USES,
+  Ed25519: SIGNATURE_USES,
+  "RSA-OAEP": { private: ["decrypt", "unwrapKey"], public: ["encrypt", "wrapKey"] },
+  "RSA-PSS": SIGNATURE_USES,
+  "RSASSA-PKCS1-v1_5": SIGNATURE_USES,
+  X25519: AGREEMENT_USES,
 };
-const NAMES = [...Object.keys(SECRET_USES), ...Object.keys(PAIR_USES), "HMAC"];
+const NAMES = [...Object.keys(SECRET_USES), ...Object.keys(PAIR_USES)];
+const JWK_ALG_OF_CURVE = { "P-256": "ES256", "P-384": "ES384", "P-521": "ES512" };
 const HASH_BLOCK_BITS = { "SHA-1": 512, "SHA-256": 512, "SHA-384": 1024, "SHA-512": 1024 };
-const FORMS = { jwk: null, pkcs8: "private", raw: null, spki: "public" }; // and the type of key that has it alone
+const FORMS = { jwk: null, pkcs8: "private", raw: "public", spki: "public" }; // and the type of key that has it alone
 const JWK_MEMBERS = ["kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi"];
 const RSA_EXPONENT = [1, 0, 1]; // 65537, which everyone takes
 const BASE64URL = { alphabet: "base64url", omitPadding: true };
 
-// Of each key of ours, and of those of the engine's that may be exported: { forms, usages }; the bytes of each form that
-// the key is known in.
+// Of each key: { data, usages }; the bytes of a secret, or half of a pair as JWK. Neither changes.
 const materials = new WeakMap();
 
 export function refuse(name, message) {
@@ -98,11 +104,11 @@ function checkUsages(name, allowed, usages, mayBeEmpty) {
   if (usages.length === 0 && !mayBeEmpty) refuse("SyntaxError", `a key of ${name} needs usages`);
 }
 
-function newKey(type, extractable, algorithm, usages, forms) {
+function newKey(type, extractable, algorithm, usages, data) {
   const key = Object.create(CryptoKey.prototype);
   const members = { type, extractable: Boolean(extractable), algorithm, usages: [...new Set(usages)] };
   for (const [name, value] of Object.entries(members)) Object.defineProperty(key, name, { value, enumerable: true });
-  materials.set(key, { forms, extractable: members.extractable, usages: new Set(usages) });
+  materials.set(key, { data, usages: new Set(usages) });
   return key;
 }
 
@@ -112,39 +118,56 @@ export function granted(key, name, usage) {
   if (key.algorithm.name !== name) refuse("InvalidAccessError", `a key of ${key.algorithm.name} is not for ${name}`);
   const material = materials.get(key);
   if (!material?.usages?.has(usage)) refuse("InvalidAccessError", `the key's usages have no ${usage}`);
-  return material.forms;
+  return material.data;
 }
 
 // The public key of another's, for an agreement with a key.
 export function publicOf(theirs, key) {
   if (!(theirs instanceof CryptoKey)) throw new TypeError("crypto.subtle: public must be a CryptoKey");
-  const { name, namedCurve } = theirs.algorithm;
-  if (theirs.type !== "public" || name !== "ECDH" || namedCurve !== key.algorithm.namedCurve) {
-    refuse("InvalidAccessError", `public must be a public key of ECDH on ${key.algorithm.namedCurve}`);
+  const { name } = key.algorithm;
+  if (theirs.type !== "public" || theirs.algorithm.name !== name || kindOf(theirs.algorithm) !== kindOf(key.algorithm)) {
+    refuse("InvalidAccessError", `public must be a public key of ${name} on ${kindOf(key.algorithm)}`);
   }
-  return materials.get(theirs).forms.jwk;
+  return materials.get(theirs).data;
+}
+
+// What the host calls keys like those of an algorithm.
+export function kindOf({ name, namedCurve }) {
+  if (name.startsWith("RSA")) return "RSA";
+  return name.startsWith("EC") ? `${namedCurve}` : name;
 }
 
 export async function importKey(format, keyData, algorithm, extractable, usages) {
   const asked = algorithmOf(algorithm);
   const uses = [...usages];
+  if (!Object.hasOwn(FORMS, format)) throw new TypeError(`crypto.subtle: no such form of keys: ${format}`);
   if (Object.hasOwn(SECRET_USES, asked.name)) return importSecret(format, keyData, asked, extractable, uses);
-  if (asked.name === "ECDH") return importForAgreement(format, keyData, asked, extractable, uses);
-  return importNative(this, format, keyData, asked, extractable, uses);
+  if (Object.hasOwn(PAIR_USES, asked.name)) return importHalf(format, keyData, asked, extractable, uses);
+  refuse("NotSupportedError", `importKey: not for ${asked.name}`);
 }
 
-function importSecret(format, keyData, { name }, extractable, usages) {
+function importSecret(format, keyData, asked, extractable, usages) {
+  const { name } = asked;
   checkUsages(name, SECRET_USES[name], usages, false);
-  const isCipher = name.startsWith("AES-");
-  if (format !== "raw" && !(format === "jwk" && isCipher)) refuse("NotSupportedError", `${name}: no keys as ${format}`);
-  if (!isCipher && extractable) refuse("SyntaxError", `a key of ${name} cannot be extractable`);
+  const isDerivation = SECRET_USES[name] === DERIVATION_USES;
+  if (format !== "raw" && (format !== "jwk" || isDerivation)) refuse("NotSupportedError", `${name}: no keys as ${format}`);
+  if (isDerivation && extractable) refuse("SyntaxError", `a key of ${name} cannot be extractable`);
   const raw = format === "raw" ? bytesOf(keyData, "a raw key") : secretOf(keyData, extractable, usages);
-  const length = raw.length * 8;
-  if (!isCipher) return newKey("secret", false, { name }, usages, { raw });
-  if (![128, 192, 256].includes(length)) refuse("DataError", `${name}: a key has 128, 192 or 256 bits, not ${length}`);
-  const named = jwkName({ name, length });
-  if (format === "jwk" && (keyData.alg ?? named) !== named) refuse("DataError", `the JWK's alg is not ${named}`);
-  return newKey("secret", extractable, { name, length }, usages, { raw });
+  const algorithm = isDerivation ? { name } : secretAlgorithm(asked, raw.length * 8);
+  if (format === "jwk") checkAlg(keyData, jwkName(algorithm));
+  return newKey("secret", extractable, algorithm, usages, raw);
+}
+
+function secretAlgorithm(asked, length) {
+  const { name } = asked;
+  if (name !== "HMAC") {
+    if (![128, 192, 256].includes(length)) refuse("DataError", `${name}: a key has 128, 192 or 256 bits, not ${length}`);
+    return { name, length };
+  }
+  const hash = { name: hashOf(asked) };
+  if (length === 0) refuse("DataError", "HMAC: a key has at least one byte");
+  if ((asked.length ?? length) !== length) refuse("DataError", `HMAC: the key has ${length} bits, not ${asked.length}`);
+  return { name, hash, length };
 }
 
 function secretOf(jwk, extractable, usages) {
@@ -165,21 +188,38 @@ function checkJwk(jwk, extractable, usages) {
   }
 }
 
-function importForAgreement(format, keyData, { name, namedCurve }, extractable, usages) {
+function importHalf(format, keyData, asked, extractable, usages) {
+  const { name } = asked;
+  const isRsa = kindOf(asked) === "RSA";
   if (format === "jwk") checkJwk(keyData, extractable, usages);
-  const jwk = convert(namedCurve, format, encoded(format, keyData), "jwk");
-  const type = JSON.parse(decoder.decode(jwk)).d === undefined ? "public" : "private";
-  checkUsages(`${name} that is ${type}`, PAIR_USES.ECDH[type], usages, type === "public");
-  return newKey(type, extractable, { name, namedCurve }, usages, { jwk });
+  if (isRsa) hashOf(asked);
+  if (isRsa && format === "raw") refuse("NotSupportedError", `${name}: no keys as raw`);
+  const jwk = convert(kindOf(asked), format, format === "jwk" ? encodedJwk(keyData) : bytesOf(keyData, "a key"), "jwk");
+  const members = JSON.parse(decoder.decode(jwk));
+  const type = members.d === undefined ? "public" : "private";
+  const uses = PAIR_USES[name];
+  checkUsages(`${name} that is ${type}`, uses[type], usages, type === "public");
+  const algorithm = halfAlgorithm(asked, members);
+  if (format === "jwk") checkAlg(keyData, jwkName(algorithm) ?? (name === "ECDSA" ? JWK_ALG_OF_CURVE[members.crv] : undefined));
+  return newKey(type, extractable, algorithm, usages, jwk);
 }
 
-function convert(curve, from, key, to) {
-  return compute({ operation: "convertOnCurve", curve: `${curve}`, from, to }, key);
+function halfAlgorithm(asked, { n, e }) {
+  const { name, namedCurve } = asked;
+  if (n !== undefined) {
+    const [modulus, publicExponent] = [n, e].map((text) => Uint8Array.fromBase64(text, { alphabet: "base64url" }));
+    const modulusLength = modulus.length * 8 - Math.clz32(modulus[0]) + 24;
+    return { name, modulusLength, publicExponent, hash: { name: hashOf(asked) } };
+  }
+  return namedCurve === undefined || !name.startsWith("EC") ? { name } : { name, namedCurve };
 }
 
-function encoded(format, keyData) {
-  if (!Object.hasOwn(FORMS, format)) throw new TypeError(`crypto.subtle: no such form of keys: ${format}`);
-  return format === "jwk" ? encodedJwk(keyData) : bytesOf(keyData, "a key");
+function convert(kind, from, key, to) {
+  return compute({ operation: "convert", kind, from, to }, key);
+}
+
+function checkAlg({ alg }, expected) {
+  if (alg !== undefined && expected !== undefined && alg !== expected) refuse("DataError", `the JWK's alg is not ${expected}`);
 }
 
 function encodedJwk(jwk) {
@@ -187,51 +227,25 @@ function encodedJwk(jwk) {
   return encoder.encode(JSON.stringify(Object.fromEntries(members)));
 }
 
-async function importNative(subtle, format, keyData, asked, extractable, usages) {
-  if (asked.name === "ECDSA" && format === "raw") {
-    const jwk = JSON.parse(decoder.decode(convert(asked.namedCurve, "raw", bytesOf(keyData, "a key"), "jwk")));
-    return importNative(subtle, "jwk", jwk, asked, extractable, usages);
-  }
-  const isJwk = format === "jwk" && keyData !== null && typeof keyData === "object";
-  // The engine's own takes a member of a JWK that is there as undefined for one that has a value.
-  const given = isJwk ? Object.fromEntries(Object.entries(keyData).filter(([, value]) => value !== undefined)) : keyData;
-  const forms = extractable ? formsGiven(format, given, asked, usages) : null; // before the caller changes it
-  const key = await nativeImportKey.call(subtle, format, given, asked, extractable, usages);
-  if (extractable) materials.set(key, { forms });
-  return key;
-}
-
-function formsGiven(format, keyData, { name }, usages) {
-  if (name !== "HMAC") return { [format]: encoded(format, keyData) };
-  return { raw: format === "jwk" ? secretOf(keyData, true, usages) : bytesOf(keyData, "a key") };
-}
-
 export async function exportKey(format, key) {
   if (!(key instanceof CryptoKey)) throw new TypeError("crypto.subtle: the key must be a CryptoKey");
   if (!Object.hasOwn(FORMS, format)) throw new TypeError(`crypto.subtle: no such form of keys: ${format}`);
-  const material = materials.get(key);
-  if (!key.extractable || material === undefined) refuse("InvalidAccessError", "the key is not extractable");
-  if (key.type === "secret") return exportSecret(format, key, material.forms.raw);
+  if (!key.extractable) refuse("InvalidAccessError", "the key is not extractable");
+  const { data } = materials.get(key);
+  if (key.type === "secret") return exportSecret(format, key, data);
   if (FORMS[format] !== null && FORMS[format] !== key.type) {
     refuse("InvalidAccessError", `a ${key.type} key is not exported as ${format}`);
   }
-  const bytes = formOf(format, key, material.forms);
-  return format === "jwk" ? describedJwk(JSON.parse(decoder.decode(bytes)), key) : bytes.slice().buffer;
+  if (format === "jwk") return describedJwk(JSON.parse(decoder.decode(data)), key);
+  const kind = kindOf(key.algorithm);
+  if (format === "raw" && kind === "RSA") refuse("NotSupportedError", "a key of RSA is not exported as raw");
+  return convert(kind, "jwk", data, format).buffer;
 }
 
 function exportSecret(format, key, raw) {
   if (format === "raw") return raw.slice().buffer;
   if (format !== "jwk") refuse("NotSupportedError", `a secret key is not exported as ${format}`);
   return describedJwk({ kty: "oct", k: raw.toBase64(BASE64URL) }, key);
-}
-
-function formOf(format, key, forms) {
-  if (forms[format]) return forms[format];
-  const [[known, bytes]] = Object.entries(forms);
-  const { name, namedCurve } = key.algorithm;
-  if (namedCurve === undefined) refuse("NotSupportedError", `a key of ${name} that came as ${known} is exported as that`);
-  if (format === "raw" && key.type !== "public") refuse("InvalidAccessError", "a private key is not exported as raw");
-  return convert(namedCurve, known, bytes, format);
 }
 
 function describedJwk(jwk, { algorithm, extractable, usages }) {
@@ -241,7 +255,8 @@ function describedJwk(jwk, { algorithm, extractable, usages }) {
 
 function jwkName({ name, hash, length }) {
   if (name.startsWith("AES-")) return `A${length}${name.slice(4)}`;
-  const kind = { HMAC: "HS", "RSASSA-PKCS1-v1_5": "RS" }[name];
+  if (name === "RSA-OAEP") return hash.name === "SHA-1" ? name : `${name}-${hash.name.slice(4)}`;
+  const kind = { HMAC: "HS", "RSA-PSS": "PS", "RSASSA-PKCS1-v1_5": "RS" }[name];
   return kind && `${kind}${hash.name.slice(4)}`;
 }
 
@@ -252,7 +267,7 @@ export async function generateKey(algorithm, extractable, usages) {
   const length = lengthOf(asked);
   if (length === null) refuse("NotSupportedError", `${asked.name}: keys are imported`);
   const raw = crypto.getRandomValues(new Uint8Array(length / 8));
-  return importKey.call(crypto.subtle, "raw", raw, asked, extractable, uses);
+  return importKey("raw", raw, asked, extractable, uses);
 }
 
 async function generatePair(asked, extractable, usages) {
@@ -260,32 +275,20 @@ async function generatePair(asked, extractable, usages) {
   checkUsages(asked.name, [...ofPrivate, ...ofPublic], usages, true);
   const uses = usages.filter((usage) => ofPrivate.includes(usage));
   if (uses.length === 0) refuse("SyntaxError", `a pair of ${asked.name} needs a usage of its private key: ${ofPrivate}`);
-  const { jwk, pkcs8, spki } = asked.name.startsWith("EC") ? generatedOnCurve(asked) : generatedRsa(asked);
+  const kind = kindOf(asked);
+  if (kind === "RSA") checkRsa(asked);
+  const jwk = JSON.parse(decoder.decode(compute({ operation: "generate", kind, bits: asked.modulusLength ?? null })));
   const { kty, crv, x, y, n, e } = jwk;
-  const half = async (format, data, mayBeExported, itsUses, form) => {
-    const key = await importKey.call(crypto.subtle, format, data, asked, mayBeExported, itsUses);
-    if (key.extractable) Object.assign(materials.get(key).forms, form);
-    return key;
-  };
-  const ofTheirs = { kty, crv, x, y, n, e };
-  // For no usage, the engine takes a public key of RSA as SPKI alone, and one of a curve as JWK alone.
-  const [format, data] = spki ? ["spki", spki] : ["jwk", ofTheirs];
   const theirs = usages.filter((usage) => ofPublic.includes(usage));
   return {
-    publicKey: await half(format, data, true, theirs, { jwk: encodedJwk(ofTheirs) }),
-    privateKey: await half("jwk", jwk, extractable, uses, pkcs8 && { pkcs8 }),
+    publicKey: await importKey("jwk", { kty, crv, x, y, n, e }, asked, true, theirs),
+    privateKey: await importKey("jwk", jwk, asked, extractable, uses),
   };
 }
 
-function generatedOnCurve({ namedCurve }) {
-  return { jwk: JSON.parse(decoder.decode(compute({ operation: "generateOnCurve", curve: `${namedCurve}` }))) };
-}
-
-function generatedRsa(asked) {
+function checkRsa(asked) {
   hashOf(asked);
   if (`${[...(asked.publicExponent ?? [])]}` !== `${RSA_EXPONENT}`) {
     refuse("OperationError", "publicExponent must be new Uint8Array([1, 0, 1])");
   }
-  const made = JSON.parse(decoder.decode(compute({ operation: "generateRsa", bits: asked.modulusLength })));
-  return { jwk: made.jwk, pkcs8: Uint8Array.fromBase64(made.pkcs8), spki: Uint8Array.fromBase64(made.spki) };
 }

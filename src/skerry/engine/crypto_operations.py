@@ -1,120 +1,42 @@
-"""What `crypto.subtle` of a function has the host do: ciphers, derivations, and keys in their several forms.
+"""What `crypto.subtle` of a function has the host do: signatures, ciphers, derivations, keys in their several forms.
 
-Owns the form of the questions and answers (JSON, with bytes beside it), and what bounds them: nothing here takes longer
-than a second. Does not own keys: each question brings its own, and nothing of it is kept. What the rules are stands in
+Owns the operations, and what bounds them: nothing here takes longer than a second. Does not own keys: each question
+(`crypto_question`) brings its own, and nothing of it is kept. What the rules are stands in
 https://w3c.github.io/webcrypto/.
 
 The libraries are imported when they are needed first: few functions use them, and a worker starts without.
 """
 
-import base64
-import binascii
 import hashlib
-import sys
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from skerry.engine.errors import EngineError
+from skerry.engine.crypto_question import CryptoError, CryptoQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-#: As much as a request of a function may have; ciphers work in pieces, between which other threads go on.
-DATA_BYTES_MAX = 32 * 1024 * 1024
+#: Ciphers work in pieces, between which other threads go on.
 _PIECE_BYTES = 256 * 1024
-#: Keys, vectors, salts and the like are short.
-HEAD_BYTES_MAX = 256 * 1024
-#: The longest, of P-521 as JWK, has some 330; a private key of RSA would be checked for long where more are taken.
-CURVE_KEY_BYTES_MAX = 512
 #: Of AES-KW, which goes over all of it six times; a private key of RSA has some 3 kB as JWK.
 WRAPPED_BYTES_MAX = 8 * 1024
 #: As Workers has it: a tenth of a second of a processor.
 PBKDF2_ITERATIONS_MAX = 100_000
 #: One block of PBKDF2 takes as long as all of the iterations.
 PBKDF2_BYTES_MAX = 128
-RSA_BITS = (2048, 3072, 4096)
 #: Of AES-GCM in bits; what `cryptography` takes as a vector is 8 to 128 bytes.
 _TAG_BITS = (32, 64, 96, 104, 112, 120, 128)
 _HASHES = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 _BLOCK_BYTES = 16
-_SLOW_BYTES = 1024 * 1024
-
-
-class CryptoError(EngineError):
-    """An operation that is refused or has failed.
-
-    Attributes:
-        public: the name of the exception that the function gets, and why, with `: ` between them.
-    """
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"{name}: {why}")
-
-
-class CryptoQuestion:
-    """One operation, as `web/crypto.js` writes it.
-
-    Args:
-        head: JSON `{"operation": ..., ...}`; its bytes are text of base64.
-        data: what is encrypted or decrypted, or a key that is converted.
-
-    Raises:
-        CryptoError: it can't be read. JSON is written by code that a function may have tampered with.
-    """
-
-    def __init__(self, head: bytes, data: bytes) -> None:
-        try:
-            asked = orjson.loads(head)
-        except orjson.JSONDecodeError as error:
-            raise CryptoError("DataError", "parameters must be well-formed text") from error
-        self._asked = asked if isinstance(asked, dict) else {}
-        self.data = data
-        self.operation = self.text("operation")
-        if self.operation not in _OPERATIONS:
-            raise CryptoError("NotSupportedError", f"no such operation: {self.operation[:20]}")
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether an answer takes more than some milliseconds; the first one does, since it imports."""
-        is_first = "cryptography" not in sys.modules
-        return is_first or self.operation in {"generateRsa", "pbkdf2"} or len(self.data) > _SLOW_BYTES
-
-    def text(self, name: str) -> str:
-        """Return an argument that is text."""
-        value = self._asked.get(name)
-        if not isinstance(value, str):
-            raise CryptoError("DataError", f"{name}: must be text")
-        return value
-
-    def bytes(self, name: str) -> bytes:
-        """Return an argument that is bytes."""
-        try:
-            return base64.b64decode(self.text(name), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise CryptoError("DataError", f"{name}: must be bytes") from error
-
-    def number(self, name: str, *, least: int, most: int) -> int:
-        """Return an argument that is a whole number within bounds."""
-        value = self._asked.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise CryptoError("OperationError", f"{name}: must be a whole number from {least} to {most}")
-        return value
-
-
-def check_lengths(head_length: int, data_length: int) -> None:
-    """Look at the lengths of a question, before it is read; raises CryptoError."""
-    if not 0 <= head_length <= HEAD_BYTES_MAX:
-        raise CryptoError("OperationError", f"keys and parameters have at most {HEAD_BYTES_MAX >> 10} KiB")
-    if not 0 <= data_length <= DATA_BYTES_MAX:
-        raise CryptoError("OperationError", f"at most {DATA_BYTES_MAX >> 20} MiB of data at once")
 
 
 def answer(question: CryptoQuestion) -> bytes:
     """Carry out one operation; raises CryptoError."""
-    return _OPERATIONS[question.operation](question)
+    operation = _OPERATIONS.get(question.operation)
+    if operation is None:
+        raise CryptoError("NotSupportedError", f"no such operation: {question.operation[:20]}")
+    return operation(question)
 
 
 def _encrypt(question: CryptoQuestion) -> bytes:
@@ -162,6 +84,8 @@ def _either_way(question: CryptoQuestion, name: str, *, wraps: bool) -> bytes:
         return _counted(question)
     if name == "AES-KW":
         return _wrapped(question, wraps=wraps)
+    if name == "RSA-OAEP":
+        return _padded(question, encrypts=wraps)
     raise CryptoError("NotSupportedError", f"{name[:20]} encrypts nothing here")
 
 
@@ -266,58 +190,91 @@ def _hash_name(question: CryptoQuestion) -> str:
     return _HASHES[name]
 
 
-def _generate_rsa(question: CryptoQuestion) -> bytes:
-    from skerry.engine import crypto_keys
+def _padded(question: CryptoQuestion, *, encrypts: bool) -> bytes:
+    from skerry.engine import crypto_rsa
+    from skerry.engine.crypto_keys import KeyFormError
 
-    bits = question.number("bits", least=RSA_BITS[0], most=RSA_BITS[-1])
-    if bits not in RSA_BITS:
-        raise CryptoError("OperationError", f"modulusLength: must be one of {', '.join(map(str, RSA_BITS))}")
-    return crypto_keys.generated_rsa(bits)
+    hash_name, key, label = _hash_name(question), question.bytes("key"), question.bytes("label")
+    way = crypto_rsa.encrypted if encrypts else crypto_rsa.decrypted
+    try:
+        return way(key, hash_name, label, question.data)
+    except (KeyFormError, ValueError) as error:
+        why = "the data are too long for the key" if encrypts else "another key, or changed data"
+        raise CryptoError("OperationError", f"RSA-OAEP: {why}") from error
 
 
-def _generate_on_curve(question: CryptoQuestion) -> bytes:
-    from skerry.engine.crypto_keys import Curve, KeyFormError
+def _sign(question: CryptoQuestion) -> bytes:
+    from skerry.engine.crypto_keys import KeyFormError
+    from skerry.engine.crypto_signatures import Signing
 
     try:
-        return Curve(question.text("curve")).generated()
+        return Signing(question, _hash_of(question)).sign()
+    except (KeyFormError, ValueError) as error:
+        raise CryptoError("OperationError", f"{question.text('name')[:20]}: the key cannot sign this") from error
+
+
+def _verify(question: CryptoQuestion) -> bytes:
+    from skerry.engine.crypto_keys import KeyFormError
+    from skerry.engine.crypto_signatures import Signing
+
+    signature = question.bytes("signature")
+    try:
+        return bytes([Signing(question, _hash_of(question)).is_true(signature)])
+    except KeyFormError as error:
+        raise CryptoError("OperationError", str(error)) from error
+
+
+def _hash_of(question: CryptoQuestion) -> str:
+    return "" if question.text("name") == "Ed25519" else _hash_name(question)
+
+
+def _generate(question: CryptoQuestion) -> bytes:
+    from skerry.engine import crypto_rsa
+    from skerry.engine.crypto_keys import KeyFormError, curve_of
+
+    if question.text("kind") == "RSA":
+        sizes = crypto_rsa.GENERATED_BITS
+        bits = question.number("bits", least=sizes[0], most=sizes[-1])
+        if bits not in sizes:
+            raise CryptoError("OperationError", f"modulusLength: must be one of {', '.join(map(str, sizes))}")
+        return crypto_rsa.generated(bits)
+    try:
+        return curve_of(question.text("kind")).generated()
     except KeyFormError as error:
         raise CryptoError("NotSupportedError", f"namedCurve: {error}") from error
 
 
-def _agree_on_curve(question: CryptoQuestion) -> bytes:
-    from skerry.engine.crypto_keys import Curve, KeyFormError
+def _agree(question: CryptoQuestion) -> bytes:
+    from skerry.engine.crypto_keys import KeyFormError, curve_of
 
-    private, public = _short(question.bytes("private")), _short(question.bytes("public"))
+    private, public = question.bytes("private"), question.bytes("public")
     try:
-        return Curve(question.text("curve")).agreed(private, public)
+        return curve_of(question.text("kind")).agreed(private, public)
     except (KeyFormError, ValueError) as error:
         raise CryptoError("OperationError", f"no agreement: {error}") from error
 
 
-def _convert_on_curve(question: CryptoQuestion) -> bytes:
-    from skerry.engine.crypto_keys import Curve, KeyFormError
+def _convert(question: CryptoQuestion) -> bytes:
+    from skerry.engine import crypto_rsa
+    from skerry.engine.crypto_keys import KeyFormError, curve_of
 
+    kind, form, to = question.text("kind"), question.text("from"), question.text("to")
     try:
-        return Curve(question.text("curve")).converted(
-            _short(question.data), question.text("from"), question.text("to")
-        )
+        if kind == "RSA":
+            return crypto_rsa.converted(question.data, form, to)
+        return curve_of(kind).converted(question.data, form, to)
     except KeyFormError as error:
         raise CryptoError("DataError", str(error)) from error
-
-
-def _short(key: bytes) -> bytes:
-    if len(key) > CURVE_KEY_BYTES_MAX:
-        raise CryptoError("DataError", f"a key of a curve has {CURVE_KEY_BYTES_MAX} bytes at most")
-    return key
 
 
 _OPERATIONS: "dict[str, Callable[[CryptoQuestion], bytes]]" = {
     "encrypt": _encrypt,
     "decrypt": _decrypt,
+    "sign": _sign,
+    "verify": _verify,
     "pbkdf2": _pbkdf2,
     "hkdf": _hkdf,
-    "generateRsa": _generate_rsa,
-    "generateOnCurve": _generate_on_curve,
-    "agreeOnCurve": _agree_on_curve,
-    "convertOnCurve": _convert_on_curve,
+    "generate": _generate,
+    "agree": _agree,
+    "convert": _convert,
 }

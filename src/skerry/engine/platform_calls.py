@@ -20,7 +20,8 @@ from wasmtime import FuncType, Linker, Module, Trap, ValType, WasmtimeError
 
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, RawFunction, define_host_function
-from skerry.engine.crypto_operations import CryptoError, CryptoQuestion, answer, check_lengths
+from skerry.engine.crypto_operations import answer
+from skerry.engine.crypto_question import CryptoError, CryptoQuestion, check_lengths
 from skerry.engine.errors import CallError, FailureKind, UnreadableBodyError
 from skerry.engine.fetching import Event, EventKind
 from skerry.engine.instances import LogSink
@@ -100,7 +101,6 @@ def bind(linker: Linker, module: Module) -> list[object]:
         ("wasi:clocks/monotonic-clock", "now", [], [i64], time.monotonic_ns),
         ("wasi:random/random", "get-random-bytes", [i64, i32], [], _random_bytes),
         ("wasi:random/random", "get-random-u64", [], [i64], _random_u64),
-        ("wasi_snapshot_preview1", "random_get", [i32, i32], [i32], _random_get),
         ("wasi_snapshot_preview1", "fd_write", [i32, i32, i32, i32], [i32], _fd_write),
         ("wasi_snapshot_preview1", "fd_fdstat_get", [i32, i32], [i32], lambda _fd, _out: _ERRNO_BADF),
     )
@@ -251,20 +251,10 @@ def _stop(guest: Guest, reason: str) -> None:
 
 
 def _random_bytes(length: int, result_at: int) -> None:
-    data = _randomness(length)
-    _give_list(entered.guest, data, len(data), result_at)
-
-
-def _random_get(address: int, length: int) -> int:
-    entered.guest.memory.write(address & 0xFFFFFFFF, _randomness(length))
-    return 0
-
-
-def _randomness(length: int) -> bytes:
-    if 0 <= length <= RANDOM_BYTES_MAX:
-        return os.urandom(length)
-    _stop(entered.guest, "too many random bytes asked for at once")
-    return b""
+    if not 0 <= length <= RANDOM_BYTES_MAX:
+        _stop(entered.guest, "too many random bytes asked for at once")
+    else:
+        _give_list(entered.guest, os.urandom(length), length, result_at)
 
 
 def _random_u64() -> int:

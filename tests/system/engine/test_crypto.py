@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_der_private_key,
 )
@@ -198,6 +201,112 @@ def test_a_pair_that_is_generated_to_sign_alone_shows_its_public_key(load: "Load
     assert told(load, code) == [[], True, "DOMException InvalidAccessError"]
 
 
+def test_signatures_of_ed25519_have_the_known_answer_and_keys_each_form(load: "Loader"):
+    # RFC 8032, 7.1, test 3
+    private = "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7"
+    public = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+    code = """
+        const url = (key) => bytes(key).toBase64({alphabet: 'base64url', omitPadding: true});
+        const [d, x] = [given.private, given.public].map(url);
+        const jwk = {kty: 'OKP', crv: 'Ed25519', d, x};
+        const key = await subtle.importKey('jwk', jwk, {name: 'ed25519'}, true, ['sign']);
+        const verifying = await subtle.importKey('raw', bytes(given.public), 'Ed25519', true, ['verify']);
+        const signature = await subtle.sign('Ed25519', key, bytes('af82'));
+        const {publicKey, privateKey} = await subtle.generateKey('Ed25519', false, ['sign', 'verify']);
+        const [pkcs8, spki] = [await subtle.exportKey('pkcs8', key), await subtle.exportKey('spki', verifying)];
+        const again = await subtle.importKey('pkcs8', pkcs8, 'Ed25519', true, ['sign']);
+        return Response.json([hex(signature), await subtle.verify('Ed25519', verifying, signature, bytes('af82')),
+          await subtle.verify('Ed25519', verifying, signature, bytes('af83')),
+          await subtle.verify('Ed25519', publicKey, await subtle.sign('Ed25519', privateKey, text('x')), text('x')),
+          (await subtle.exportKey('jwk', again)).d === d, hex(spki), key.algorithm]);"""
+    signature, *rest = told(load, code, private=private, public=public)
+    assert signature == (
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+        "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+    )
+    assert rest == [True, False, True, True, "302a300506032b6570032100" + public, {"name": "Ed25519"}]
+
+
+def test_two_keys_of_x25519_agree_on_what_python_has(load: "Loader"):
+    code = """
+        const url = (key) => bytes(key).toBase64({alphabet: 'base64url', omitPadding: true});
+        const [d, x] = [given.private, given.own].map(url);
+        const key = await subtle.importKey('jwk', {kty: 'OKP', crv: 'X25519', d, x}, 'X25519', false, ['deriveBits']);
+        const theirs = await subtle.importKey('raw', bytes(given.theirs), 'X25519', true, []);
+        const zero = await subtle.importKey('raw', new Uint8Array(32), 'X25519', true, []);
+        const mine = await subtle.generateKey('X25519', true, ['deriveKey']);
+        return Response.json([hex(await subtle.deriveBits({name: 'X25519', public: theirs}, key, null)),
+          await outcome(subtle.deriveBits({name: 'X25519', public: zero}, key, 256)),
+          (await subtle.deriveKey({name: 'X25519', public: theirs}, mine.privateKey, {name: 'AES-GCM', length: 256},
+            true, ['encrypt'])).algorithm.length]);"""
+    ours = X25519PrivateKey.generate()
+    other = X25519PrivateKey.generate()
+    given = {
+        "private": ours.private_bytes_raw().hex(),
+        "own": ours.public_key().public_bytes_raw().hex(),
+        "theirs": other.public_key().public_bytes_raw().hex(),
+    }
+    shared, of_zero, length = told(load, code, **given)
+    assert shared == other.exchange(ours.public_key()).hex()
+    assert (of_zero, length) == ("DOMException OperationError", 256)
+
+
+@pytest.mark.parametrize("bits", [2048, 4096])
+def test_keys_of_rsa_decrypt_and_sign_what_python_encrypts_and_verifies(load: "Loader", bits: int):
+    key = rsa.generate_private_key(65537, bits)
+    public = key.public_key()
+    oaep = padding.OAEP(padding.MGF1(SHA256()), SHA256(), b"about")
+    code = """
+        const pkcs8 = Uint8Array.fromBase64(given.pkcs8), spki = Uint8Array.fromBase64(given.spki);
+        const oaep = {name: 'RSA-OAEP', hash: 'SHA-256', label: text('about')};
+        const opening = await subtle.importKey('pkcs8', pkcs8, oaep, true, ['decrypt']);
+        const sealing = await subtle.importKey('spki', spki, oaep, true, ['encrypt']);
+        const pss = {name: 'RSA-PSS', hash: 'SHA-256', saltLength: 32};
+        const signing = await subtle.importKey('jwk', {...await subtle.exportKey('jwk', opening), alg: 'PS256',
+          key_ops: ['sign']}, pss, false, ['sign']);
+        const verifying = await subtle.importKey('spki', spki, pss, true, ['verify']);
+        const signature = await subtle.sign(pss, signing, text('hello'));
+        const {modulusLength, publicExponent, hash} = signing.algorithm;
+        return Response.json([hex(await subtle.decrypt(oaep, opening, Uint8Array.fromBase64(given.sealed))),
+          hex(await subtle.encrypt(oaep, sealing, text('back'))), hex(signature),
+          await subtle.verify(pss, verifying, signature, text('hello')),
+          await subtle.verify(pss, verifying, signature, text('other')),
+          [modulusLength, [...publicExponent], hash.name], (await subtle.exportKey('jwk', sealing)).alg,
+          await outcome(subtle.decrypt({...oaep, label: text('else')}, opening, Uint8Array.fromBase64(given.sealed))),
+          await outcome(subtle.encrypt(oaep, sealing, new Uint8Array(600)))]);"""
+    given = {
+        "pkcs8": key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        "spki": public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        "sealed": public.encrypt(b"secret", oaep),
+    }
+    opened, sealed, signature, *rest = told(
+        load, code, **{name: base64.b64encode(value).decode() for name, value in given.items()}
+    )
+    assert bytes.fromhex(opened) == b"secret"
+    assert key.decrypt(bytes.fromhex(sealed), oaep) == b"back"
+    public.verify(bytes.fromhex(signature), b"hello", padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
+    refused = "DOMException OperationError"
+    assert rest == [True, False, [bits, [1, 0, 1], "SHA-256"], "RSA-OAEP-256", refused, refused]
+
+
+def test_keys_are_wrapped_with_rsa(load: "Loader"):
+    code = """
+        const asked = {name: 'RSA-OAEP', hash: 'SHA-1', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1])};
+        const {publicKey, privateKey} = await subtle.generateKey(asked, false, ['wrapKey', 'unwrapKey']);
+        const key = await raw('00112233445566778899aabbccddeeff', 'AES-GCM', 'encrypt');
+        const wrapped = await subtle.wrapKey('raw', key, publicKey, asked);
+        const back = await subtle.unwrapKey('raw', wrapped, privateKey, asked, 'AES-GCM', true, ['decrypt']);
+        return Response.json([hex(await subtle.exportKey('raw', back)), publicKey.usages, privateKey.usages]);"""
+    assert told(load, code) == ["00112233445566778899aabbccddeeff", ["wrapKey"], ["unwrapKey"]]
+
+
+def test_bytes_are_compared_without_telling_where_they_differ(load: "Loader"):
+    code = """
+        const equal = (a, b) => subtle.timingSafeEqual(text(a), text(b).buffer);
+        return Response.json([equal('same', 'same'), equal('same', 'sane'), equal('', '')]);"""
+    assert told(load, code) == [True, False, True]
+
+
 def test_keys_are_wrapped_and_unwrapped(load: "Loader"):
     code = """
         const wrapping = await raw('000102030405060708090a0b0c0d0e0f', 'AES-KW', 'wrapKey', 'unwrapKey');
@@ -224,7 +333,43 @@ def test_keys_are_wrapped_and_unwrapped(load: "Loader"):
         ("subtle.encrypt({name: 'AES-GCM', iv: new Uint8Array(12)}, reading, text('x'))", "InvalidAccessError"),
         ("subtle.encrypt({name: 'AES-CBC', iv: new Uint8Array(16)}, key, text('x'))", "InvalidAccessError"),
         ("subtle.encrypt({name: 'AES-GCM', iv: new Uint8Array(12)}, mac, text('x'))", "InvalidAccessError"),
-        ("subtle.encrypt({name: 'RSA-OAEP'}, key, text('x'))", "NotSupportedError"),
+        ("subtle.encrypt({name: 'RSA-OAEP'}, key, text('x'))", "InvalidAccessError"),
+        ("subtle.encrypt({name: 'RSAES'}, key, text('x'))", "NotSupportedError"),
+        ("subtle.sign('HMAC', key, text('x'))", "InvalidAccessError"),
+        ("subtle.sign({name: 'ECDSA', hash: 'SHA-256'}, mac, text('x'))", "InvalidAccessError"),
+        ("subtle.sign('AES-GCM', key, text('x'))", "NotSupportedError"),
+        ("subtle.sign('HMAC', {}, text('x'))", "TypeError"),
+        ("subtle.sign('HMAC', mac, 'x')", "TypeError"),
+        ("subtle.sign({name: 'ECDSA'}, pair.privateKey, text('x'))", "TypeError"),
+        ("subtle.sign({name: 'ECDSA', hash: 'MD5'}, pair.privateKey, text('x'))", "NotSupportedError"),
+        ("subtle.sign({name: 'ECDSA', hash: 'SHA-1'}, pair.publicKey, text('x'))", "InvalidAccessError"),
+        ("subtle.verify('HMAC', mac, new Uint8Array(32), text('x'))", "InvalidAccessError"),
+        ("subtle.verify('HMAC', key, new Uint8Array(32), text('x'))", "InvalidAccessError"),
+        ("subtle.deriveBits({name: 'ECDH', public: pair.publicKey}, agreeing.privateKey, 256)", "InvalidAccessError"),
+        ("subtle.deriveBits({name: 'ECDH', public: {}}, agreeing.privateKey, 256)", "TypeError"),
+        ("subtle.deriveBits({name: 'ECDH', public: agreeing.publicKey}, pair.privateKey, 256)", "InvalidAccessError"),
+        ("subtle.deriveKey(slow, password, {name: 'AES-GCM', length: 128}, true, ['encrypt'])", "InvalidAccessError"),
+        ("subtle.wrapKey('raw', mac, key, {name: 'AES-GCM', iv: new Uint8Array(12)})", "InvalidAccessError"),
+        ("subtle.exportKey('raw', password)", "InvalidAccessError"),
+        ("subtle.exportKey('spki', pair.privateKey)", "InvalidAccessError"),
+        ("subtle.exportKey('pkcs8', mac)", "NotSupportedError"),
+        ("subtle.exportKey('der', mac)", "TypeError"),
+        ("subtle.digest('SHA-3', text('x'))", "NotSupportedError"),
+        ("subtle.importKey('raw', text('x'), {name: 'HMAC'}, true, ['sign'])", "TypeError"),
+        ("subtle.importKey('raw', text(''), {name: 'HMAC', hash: 'SHA-1'}, true, ['sign'])", "DataError"),
+        ("subtle.importKey('raw', text('x'), {name: 'HMAC', hash: 'SHA-1'}, true, ['encrypt'])", "SyntaxError"),
+        ("subtle.importKey('raw', text('x'), 'X448', true, [])", "NotSupportedError"),
+        (
+            "subtle.importKey('jwk', {kty: 'oct', k: 'AA', alg: 'HS1'}, {...slow, name: 'HMAC'}, true, ['sign'])",
+            "DataError",
+        ),
+        ("subtle.importKey('pkcs8', text('x'), {name: 'RSA-PSS', hash: 'SHA-1'}, true, ['sign'])", "DataError"),
+        ("subtle.importKey('raw', text('x'), {name: 'RSA-PSS', hash: 'SHA-1'}, true, [])", "NotSupportedError"),
+        ("subtle.importKey('raw', new Uint8Array(32), 'Ed25519', true, ['sign'])", "SyntaxError"),
+        ("subtle.importKey('raw', new Uint8Array(31), 'Ed25519', true, ['verify'])", "DataError"),
+        ("subtle.timingSafeEqual(new Uint8Array(1), new Uint8Array(2))", "TypeError"),
+        ("crypto.getRandomValues(new Uint8Array(65537))", "QuotaExceededError"),
+        ("crypto.getRandomValues(new Float32Array(1))", "TypeMismatchError"),
         ("subtle.encrypt({name: 'AES-GCM', iv: new Uint8Array(2)}, key, text('x'))", "OperationError"),
         ("subtle.encrypt({name: 'AES-GCM', iv: new Uint8Array(12), tagLength: 7}, key, text('x'))", "OperationError"),
         ("subtle.encrypt({name: 'AES-GCM', iv: 'abc'}, key, text('x'))", "TypeError"),
@@ -257,9 +402,13 @@ def test_what_cannot_be_done_is_refused_by_the_name_of_the_standard(load: "Loade
         const reading = await raw('00112233445566778899aabbccddeeff', 'AES-GCM', 'decrypt');
         const mac = await subtle.importKey('raw', text('secret'), {name: 'HMAC', hash: 'SHA-256'}, true, ['sign']);
         const password = await subtle.importKey('raw', text('password'), 'PBKDF2', false, ['deriveBits']);
+        const onCurve = {namedCurve: 'P-256'};
+        const pair = await subtle.generateKey({name: 'ECDSA', ...onCurve}, true, ['sign', 'verify']);
+        const agreeing = await subtle.generateKey({name: 'ECDH', ...onCurve}, true, ['deriveBits']);
         const slow = {name: 'PBKDF2', hash: 'SHA-256', salt: text('salt'), iterations: 1000};"""
     expected = "TypeError TypeError" if name == "TypeError" else f"DOMException {name}"
-    assert told(load, f"{made} return Response.json(await outcome({code}));") == expected
+    asked = f"Promise.resolve().then(() => {code})"
+    assert told(load, f"{made} return Response.json(await outcome({asked}));") == expected
 
 
 def test_a_function_that_tampers_with_what_the_host_is_told_gets_an_error(load: "Loader"):
@@ -269,13 +418,18 @@ def test_a_function_that_tampers_with_what_the_host_is_told_gets_an_error(load: 
         const {stringify} = JSON;
         const said = [];
         for (const head of ['', '[]', '5', '{', 'null', '{"operation": 5}', '{"operation": "x"}',
-            '{"operation": "encrypt"}', '{"operation": "convertOnCurve", "curve": "P-256", "from": "pkcs8", "to": "x"}',
+            '{"operation": "encrypt"}', '{"operation": "convert", "kind": "P-256", "from": "pkcs8", "to": "x"}',
             '{"operation": "encrypt", "name": "AES-GCM", "key": "AA==", "iv": "AAAAAAAAAAAAAAAA", "tagLength": 128}',
             '{"operation": "encrypt", "name": "AES-GCM", "key": "\\u00fc", "iv": [], "tagLength": true}',
             '{"operation": "decrypt", "name": "x"}', '{"operation": "hkdf", "hash": "SHA-1", "bytes": 1e99}',
-            '{"operation": "agreeOnCurve", "curve": "P-256", "private": "W10=", "public": "W10="}',
-            '{"operation": "convertOnCurve", "curve": "P-256", "from": "jwk", "to": "jwk"}',
-            '{"operation": "generateRsa", "bits": 2049}', ' '.repeat(3e5)]) {
+            '{"operation": "agree", "kind": "P-256", "private": "W10=", "public": "W10="}',
+            '{"operation": "convert", "kind": "P-256", "from": "jwk", "to": "jwk"}',
+            '{"operation": "generate", "kind": "RSA", "bits": 2049}',
+            '{"operation": "sign", "name": "x", "hash": "SHA-1"}',
+            '{"operation": "sign", "name": "RSA-PSS", "hash": "SHA-1", "key": "AA==", "saltLength": 5}',
+            '{"operation": "verify", "name": "Ed25519", "key": "AA==", "signature": "AA=="}',
+            '{"operation": "encrypt", "name": "RSA-OAEP", "hash": "SHA-1", "key": "W10=", "label": ""}',
+            ' '.repeat(3e5)]) {
           JSON.stringify = () => head;
           said.push(await outcome(subtle.encrypt(asked, key, text('[]'))));
         }
