@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from skerry.cli import endpoints
 from skerry.kit.tls import no_trust
 from skerry.testing.dispatch_client import DispatchClient
 from skerry.testing.skerry_process import SkerryProcess
@@ -166,6 +167,16 @@ def test_the_command_makes_an_endpoint_and_prints_where_it_answers(skerry: Skerr
     assert ask(skerry, "POST", "/default/by-command", json=1).json()["input"] == 1
     assert "by-command" in skerry.skerry("endpoint", "list")
     assert "Deleted endpoint: by-command" in skerry.skerry("endpoint", "delete", "by-command")
+
+
+def test_the_command_notes_a_function_that_is_not_there_yet(
+    skerry: SkerryProcess, dispatch: DispatchClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = skerry.data_dir / "kubeconfig"
+    for function in ("echo", "absent"):
+        endpoints.create(f"to-{function}", function, path=[f"/to-{function}"], kubeconfig=kubeconfig)
+        dispatch.http.delete(f"/v1/api/to-{function}").raise_for_status()
+    assert capsys.readouterr().err == "note: there is no function absent in namespace default yet\n"
 
 
 @pytest.mark.parametrize(

@@ -418,7 +418,9 @@ def test_the_command_does_what_the_front_page_says(skerry: SkerryProcess) -> Non
     assert "InputError" in skerry.skerry("function", "exec", "greeter", "--wait", fails=True)
     assert "READY" in skerry.kubectl("get", "functions.dispatch.skerry.dev", "greeter")
     assert "InputError" in skerry.kubectl("get", "runs.dispatch.skerry.dev")
-    assert "already exists" in skerry.skerry("function", "create", "greeter", source, fails=True)
+    assert json.loads(skerry.skerry("function", "get", "greeter"))["status"] == "READY"
+    told = skerry.skerry("function", "create", "greeter", source, fails=True)
+    assert "function greeter already exists; --update replaces it" in told
     assert "Updated function" in skerry.skerry("function", "create", "greeter", source, "--update")
     assert "Deleted function: greeter" in skerry.skerry("function", "delete", "greeter")
 

@@ -143,10 +143,17 @@ def _validate_driver(driver: EventDriver, _: EventDriver | None) -> Iterator[Fie
     yield from validate_tags(spec.tags, "spec.tags")
     if spec.type == CRON:
         for error in validate_schedules(schedules_of(driver), "spec.config"):
-            yield FieldError(error.reason, "spec.config", f"{error.path.partition('.')[2]}: {error.message}")
+            setting = _CRON_KEYS[1] if error.path.endswith(".timeZone") else _CRON_KEYS[0]
+            yield FieldError(error.reason, _place(spec, setting), error.message)
         yield from validate_event_type(spec.setting("event-type") or CRON_EVENT_TYPE, "spec.config")
         if unknown := [each.key for each in spec.config or () if each.key not in _CRON_KEYS]:
             yield invalid("spec.config", unknown[0], f"a cron driver has the settings {', '.join(_CRON_KEYS)}")
+
+
+def _place(spec: EventDriverSpec, key: str) -> str:
+    """Where the value of a setting is, or would be."""
+    places = (f"spec.config[{index}].value" for index, each in enumerate(spec.config or ()) if each.key == key)
+    return next(places, f'spec.config[key="{key}"].value')
 
 
 def _default_driver(driver: EventDriver) -> None:

@@ -237,11 +237,11 @@ def is_true(conditions: Iterable[Condition] | None, condition_type: str) -> bool
 
 
 def with_condition(conditions: Iterable[Condition] | None, new: Condition) -> list[Condition]:
-    """Return the conditions with one set: others kept, and its transition time kept while its status is the same."""
+    """Return the conditions with one set: others kept, and the time that it has while its status stays."""
     kept = list(conditions or ())
     for index, old in enumerate(kept):
         if old.type == new.type:
-            same = old.status == new.status
+            same = old.status == new.status and old.last_transition_time != _NEVER
             kept[index] = new.model_copy(update={"last_transition_time": old.last_transition_time}) if same else new
             return kept
     return [*kept, new]

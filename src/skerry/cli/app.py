@@ -28,6 +28,7 @@ from skerry.cli.event_drivers import drivers as event_drivers
 from skerry.cli.event_drivers import types as event_driver_types
 from skerry.cli.events import events, subscriptions
 from skerry.cli.functions import functions
+from skerry.cli.helping import command_of
 from skerry.cli.images import base_images, images
 from skerry.cli.injected_secrets import injected_secrets
 from skerry.cli.invoke import invoke
@@ -86,7 +87,7 @@ FileFlag = Annotated[
 def main() -> None:
     """Run the command line; every expected failure is one sentence and an exit code."""
     try:
-        app()
+        command_of(app)()
     except SkerryError as error:
         _fail(error)
     except ExceptionGroup as group:  # a part died while others ran: its own error is what matters
@@ -238,7 +239,7 @@ def status(
 
 @app.command()
 def deploy(
-    folder: Annotated[Path, typer.Argument(help="Folder with the function's sources.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the function's sources.")],
     name: Annotated[str | None, typer.Option(help="Default: that of edgefunction.yaml, else the folder's.")] = None,
     entrypoint: Annotated[str | None, typer.Option(metavar="PATH", help="Default: index.ts, index.js, ...")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="Repeatable.")] = None,
@@ -290,8 +291,8 @@ def apply(
 
 @app.command()
 def get(
-    resource: Annotated[str, typer.Argument(help="A kind: its plural, singular or short name.")],
-    name: Annotated[str | None, typer.Argument(help="Name of one object.")] = None,
+    resource: Annotated[str, typer.Argument(metavar="KIND", help="A kind: its plural, singular or short name.")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of one object.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = "table",
     selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector.")] = "",
     namespace: NamespaceFlag = "default",
@@ -317,9 +318,13 @@ def get(
 
 @app.command()
 def delete(
-    resource: Annotated[str | None, typer.Argument(help="A kind: its plural, singular or short name.")] = None,
-    names: Annotated[list[str] | None, typer.Argument(help="Names of objects.")] = None,
-    filename: Annotated[list[str] | None, typer.Option("--filename", "-f", metavar="FILE|DIR|-")] = None,
+    resource: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="A kind: its plural, singular or short name.")
+    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Names of objects.")] = None,
+    filename: Annotated[
+        list[str] | None, typer.Option("--filename", "-f", metavar="FILE|DIR|-", help="Files with the objects.")
+    ] = None,
     namespace: NamespaceFlag = "default",
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is fine.")] = False,
     data_dir: DataDirFlag = None,

@@ -44,7 +44,7 @@ class TerminalReporter:
 
 
 def dev(
-    folder: Annotated[Path, typer.Argument(help="Folder with the function's sources.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the function's sources.")] = Path(),
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes any.")] = ADDRESS,
     name: Annotated[str | None, typer.Option(help="Name of the function.")] = None,
     entrypoint: Annotated[str | None, typer.Option(metavar="PATH", help="Default: index.ts, index.js, ...")] = None,

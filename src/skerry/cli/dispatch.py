@@ -1,13 +1,16 @@
 """Dispatch's front door, as the commands of functions and of what belongs to them reach it."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
+from skerry.api.dispatch_v1 import FUNCTION
 from skerry.api.model import Document
 from skerry.cli.connection import connected
+from skerry.cli.printing import err
 from skerry.cli.session import access_of, list_all, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
@@ -17,6 +20,11 @@ from skerry.kit.errors import SkerryError
 WAIT_SECONDS_MAX = 50
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; Dispatch's organization.")]
+
+
+#: What the commands that create replace with --update, by the path of its collection.
+_UPDATED = frozenset({"baseimage", "function", "image", "secret"})
+_UPDATE_HINT = "; --update replaces it"
 
 
 class Door:
@@ -43,7 +51,9 @@ class Door:
             raise SkerryError(f"the server can't be reached: {error}") from error
         document = answer.json() if answer.content else {}
         if answer.is_error and "name" not in document:
-            raise SkerryError(f"[Code: {document.get('code', answer.status_code)}] {document.get('message', '')}")
+            code, message = document.get("code", answer.status_code), document.get("message", "")
+            hint = _UPDATE_HINT if answer.status_code == HTTPStatus.CONFLICT and path in _UPDATED else ""
+            raise SkerryError(f"[Code: {code}] {message}{hint}")
         return document
 
 
@@ -58,6 +68,13 @@ def ask(
             return answer
 
     return run(send())
+
+
+def note_missing(kubeconfig: Path | None, data_dir: str | None, namespace: str, function: str) -> None:
+    """Tell where there is no function that something has been created for: it may come later."""
+    functions = listed(kubeconfig, data_dir, Target(FUNCTION, namespace))
+    if not any(each["metadata"]["name"] == function for each in functions):
+        err.print(f"note: there is no function {function} in namespace {namespace} yet", markup=False)
 
 
 def listed(kubeconfig: Path | None, data_dir: str | None, target: Target) -> list[Document]:

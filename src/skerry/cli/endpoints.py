@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from skerry.api.dispatch_endpoints import ENDPOINT
-from skerry.cli.dispatch import NamespaceFlag
+from skerry.cli.dispatch import NamespaceFlag, note_missing
 from skerry.cli.dispatch_objects import ApplicationFlag, add_commands, make, tags_of
 from skerry.cli.printing import out
 from skerry.cli.session import DataDirFlag, KubeconfigFlag
@@ -62,3 +62,4 @@ def create(
     out.print(f"Created endpoint: {name}", markup=False)
     for url in made["urls"] or ():
         out.print(url, markup=False)
+    note_missing(kubeconfig, data_dir, namespace, function)

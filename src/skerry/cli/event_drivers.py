@@ -73,9 +73,7 @@ def create(
 @types.command("create")
 def create_type(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and dashes.")],
-    command: Annotated[
-        list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="Its path and first arguments; after --.")
-    ],
+    command: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="Its path and first arguments; after --.")],
     setting: SettingFlag = None,
     namespace: NamespaceFlag = "default",
     data_dir: DataDirFlag = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skerry.api.dispatch_events import SUBSCRIPTION
-from skerry.cli.dispatch import NamespaceFlag, ask
+from skerry.cli.dispatch import NamespaceFlag, ask, note_missing
 from skerry.cli.dispatch_objects import ApplicationFlag, add_commands, make, tags_of
 from skerry.cli.printing import out
 from skerry.cli.session import DataDirFlag, KubeconfigFlag
@@ -136,6 +136,7 @@ def create(
     }
     made = make(kubeconfig, data_dir, namespace, "event/subscriptions", body)
     out.print(f"Created subscription: {made['name']}", markup=False)
+    note_missing(kubeconfig, data_dir, namespace, function)
 
 
 def _condition(text: str) -> dict[str, str]:

@@ -148,7 +148,7 @@ def exec_(
 
 @functions.command()
 def runs(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The function; all by default.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The function; all by default.")] = "",
     output: Annotated[str, typer.Option("--output", "-o", metavar="table|json|yaml", help="How to print.")] = "table",
     namespace: NamespaceFlag = "default",
     data_dir: DataDirFlag = None,
@@ -170,6 +170,17 @@ def logs(
 ) -> None:
     """Print what a run printed: its standard output here, its standard error there."""
     print_logs(name, follow=follow, namespace=namespace, data_dir=data_dir, kubeconfig=kubeconfig)
+
+
+@functions.command()
+def get(
+    name: NameArgument,
+    namespace: NamespaceFlag = "default",
+    data_dir: DataDirFlag = None,
+    kubeconfig: KubeconfigFlag = None,
+) -> None:
+    """Print one function, as Dispatch's API has it."""
+    out.print_json(data=ask(kubeconfig, data_dir, namespace, ("GET", f"function/{name}")), indent=4)
 
 
 @functions.command("list")

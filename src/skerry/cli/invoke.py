@@ -26,7 +26,7 @@ _ANYWHERE = frozenset(("0.0.0.0", "::"))  # noqa: S104 - nothing listens here: t
 
 
 def invoke(
-    function: Annotated[str, typer.Argument(help="Name of an EdgeFunction.")],
+    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="Name of an EdgeFunction.")],
     method: Annotated[str | None, typer.Option("--method", "-X", help="Default: GET; POST with --data.")] = None,
     path: Annotated[str, typer.Option(help="Path and query.")] = "/",
     header: Annotated[list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'")] = None,

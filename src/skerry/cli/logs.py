@@ -21,15 +21,19 @@ _STYLES = {"debug": "dim", "info": "", "warn": "yellow", "error": "red"}
 
 
 def logs(
-    function: Annotated[str, typer.Argument(help="Name of an EdgeFunction.")],
+    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="Name of an EdgeFunction.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
-    tail: Annotated[int | None, typer.Option(help="Begin with the last N lines.", min=0)] = None,
-    since: Annotated[str | None, typer.Option(help="Only lines of the last 5s, 2m, 3h, ...")] = None,
-    level: Annotated[str | None, typer.Option(help="Only lines as bad as debug, info, warn or error.")] = None,
+    tail: Annotated[int | None, typer.Option(metavar="N", help="Begin with the last N lines.", min=0)] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines of the last 5s, 2m, 3h, ...")] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="Only lines as bad as debug, info, warn or error.")
+    ] = None,
     request: Annotated[
         str | None, typer.Option(metavar="ID", help="Only lines of the request whose id begins so.")
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text, or json: lines as they are kept.")] = "text",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="text|json", help="json: lines as they are kept.")
+    ] = "text",
     data_dir: DataDirFlag = None,
     kubeconfig: KubeconfigFlag = None,
 ) -> None:

@@ -46,7 +46,7 @@ def classes(
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="By which functions name it.")],
     service_class: Annotated[str, typer.Argument(metavar="CLASS", help="As `skerry service classes` lists it.")],
-    plan: Annotated[str, typer.Argument(metavar="[PLAN]", help="Of the class.")] = DEFAULT_PLAN,
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="Of the class.")] = DEFAULT_PLAN,
     parameters: Annotated[
         str,
         typer.Option("--parameters", "-p", metavar="JSON", help="For the broker; the credentials, if user-provided."),

@@ -21,7 +21,7 @@ _NEXT = {"ts": "skerry dev", "js": "skerry dev"}
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to begin; made where it is absent.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to begin; made where it is absent.")] = Path(),
     ts: Annotated[bool, typer.Option("--ts", help="TypeScript; the default.")] = False,
     js: Annotated[bool, typer.Option("--js", help="JavaScript.")] = False,
     rust: Annotated[bool, typer.Option("--rust", help="Rust, for WASI preview 1.")] = False,

@@ -84,3 +84,18 @@ def test_config_prints_what_would_be_used(monkeypatch: pytest.MonkeyPatch, capsy
     printed = capsys.readouterr().out
     assert "workers = 3\n" in printed
     assert "data_dir = elsewhere\n" in printed
+
+
+def test_help_names_arguments_in_capitals_and_flags_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "150")
+    told = {}
+    for command in ("logs", "get", "init", "delete"):
+        assert run(monkeypatch, command, "--help") == 0
+        told[command] = capsys.readouterr().out
+    assert "skerry logs [OPTIONS] {FUNCTION}" in told["logs"]
+    assert "skerry get [OPTIONS] {KIND} [NAME]" in told["get"]
+    assert "skerry init [OPTIONS] [DIR]" in told["init"]
+    assert "skerry delete [OPTIONS] [KIND] [NAME]..." in told["delete"]
+    assert all("<bool>" not in text and "[[" not in text for text in told.values())
