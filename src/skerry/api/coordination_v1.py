@@ -1,6 +1,5 @@
 """coordination.k8s.io/v1: Lease, by which one of many processes is chosen."""
 
-import datetime as dt
 from collections.abc import Iterator
 
 from pydantic import Field
@@ -34,11 +33,6 @@ class Lease(Resource):
 
     spec: LeaseSpec = Field(default_factory=LeaseSpec)
     """Who holds it."""
-
-
-def micro_time(moment: dt.datetime) -> str:
-    """Write a moment as Kubernetes writes its MicroTime."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _validate(lease: Lease, _: Lease | None) -> Iterator[FieldError]:

@@ -16,11 +16,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from skerry.api.coordination_v1 import Lease, LeaseSpec, micro_time
+from skerry.api.coordination_v1 import Lease, LeaseSpec
 from skerry.api.errors import AlreadyExists, ApiError
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
-from skerry.kit.clock import Clock
+from skerry.kit.clock import Clock, rfc3339_micro
 from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.logs import get_logger
@@ -139,7 +139,7 @@ class Election:
 
     def _held(self, spec: LeaseSpec) -> LeaseSpec:
         """Return a lease's content as it is with this replica as its holder."""
-        now, mine = micro_time(self._clock.now()), spec.holder_identity == self._identity
+        now, mine = rfc3339_micro(self._clock.now()), spec.holder_identity == self._identity
         return LeaseSpec(
             holder_identity=self._identity,
             lease_duration_seconds=round(self._settings.lease_seconds),

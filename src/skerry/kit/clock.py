@@ -39,6 +39,11 @@ def rfc3339(moment: dt.datetime) -> str:
     return _second(math.floor(moment.timestamp()))
 
 
+def rfc3339_micro(moment: dt.datetime) -> str:
+    """Write a moment as Kubernetes writes its MicroTime: with six digits of the second, zeros too."""
+    return f"{_second(math.floor(moment.timestamp()))[:-1]}.{moment.microsecond:06d}Z"
+
+
 @lru_cache(_SECONDS_REMEMBERED)
 def _second(since_1970: int) -> str:
     return (_BEGINNING + dt.timedelta(seconds=since_1970)).strftime("%Y-%m-%dT%H:%M:%SZ")

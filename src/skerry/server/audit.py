@@ -19,10 +19,9 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from skerry.api.coordination_v1 import micro_time
 from skerry.api.errors import BadRequest, Forbidden, Unauthorized
 from skerry.api.model import Document
-from skerry.kit.clock import Clock
+from skerry.kit.clock import Clock, rfc3339_micro
 from skerry.kit.errors import ConfigurationError
 from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import Wakeup, background, keep_running
@@ -168,8 +167,8 @@ def _event(request: Request, answered: Answered, now: dt.datetime) -> Document:
         "sourceIPs": [host] if host else [],
         "userAgent": request.header(b"user-agent")[:USER_AGENT_CHARACTERS_MAX],
         "responseStatus": {"metadata": {}, "code": answered.code},
-        "requestReceivedTimestamp": micro_time(answered.received),
-        "stageTimestamp": micro_time(now),
+        "requestReceivedTimestamp": rfc3339_micro(answered.received),
+        "stageTimestamp": rfc3339_micro(now),
     }
     if request.impersonator is not None:
         event["impersonatedUser"] = request.user.info()

@@ -1,10 +1,8 @@
 """The rules of leases."""
 
-import datetime as dt
-
 import pytest
 
-from skerry.api.coordination_v1 import LEASE, Lease, LeaseSpec, micro_time
+from skerry.api.coordination_v1 import LEASE, Lease, LeaseSpec
 from skerry.api.model import ObjectMeta
 
 
@@ -20,8 +18,3 @@ from skerry.api.model import ObjectMeta
 def test_a_lease_names_its_faults(spec: LeaseSpec, paths: list[str]):
     lease = Lease(metadata=ObjectMeta(name="a", namespace="b"), spec=spec)
     assert [error.path for error in LEASE.validate(lease, None)] == paths
-
-
-def test_times_are_written_to_the_microsecond():
-    moment = dt.datetime(2030, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
-    assert micro_time(moment) == "2030-01-02T03:04:05.000006Z"

@@ -19,14 +19,14 @@ from typing import Any
 
 from skerry.api.baetyl_registration import PRODUCT, Product
 from skerry.api.baetyl_v1alpha1 import NODE, Node
-from skerry.api.coordination_v1 import LEASE, Lease, LeaseSpec, micro_time
+from skerry.api.coordination_v1 import LEASE, Lease, LeaseSpec
 from skerry.api.errors import AlreadyExists, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, ObjectMeta, OwnerReference, Resource, from_document, to_document
 from skerry.artifacts.runtime_package import RuntimePackage
 from skerry.fleet.install_tokens import LIFE_SECONDS, InstallKind, InstallToken, TokenRefused, read, written
 from skerry.fleet.registration import proofs_of
-from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.clock import Clock, rfc3339, rfc3339_micro
 from skerry.kit.ids import Ids
 from skerry.server.baetyl import errors
 from skerry.server.baetyl.activation import Activation
@@ -161,7 +161,7 @@ class Install:
             return
         owner = OwnerReference(api_version=obj.api_version, kind=obj.kind, name=obj.name, uid=obj.uid)
         meta = ObjectMeta(name=f"install-{token.once}", namespace=token.namespace, owner_references=[owner])
-        spec = LeaseSpec(holder_identity=address or "unknown", acquire_time=micro_time(self._clock.now()))
+        spec = LeaseSpec(holder_identity=address or "unknown", acquire_time=rfc3339_micro(self._clock.now()))
         lease = Lease(api_version=LEASE.api_version, kind=LEASE.kind, metadata=meta, spec=spec)
         try:
             await self._verbs.create(Target(LEASE, token.namespace), to_document(lease), _OPTIONS)

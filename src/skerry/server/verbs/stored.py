@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-from pydantic_core import SchemaSerializer
 
 from skerry.api.kinds import Kind
-from skerry.api.model import Document, Model, ObjectMeta, Resource
+from skerry.api.model import Document, Resource
 
 _START = b'{"metadata":{'
 
@@ -30,14 +29,11 @@ def encode(document: Document) -> bytes:
 def encode_model(obj: Resource) -> bytes:
     """Return what `encode` does of the document of a complete object, without making one."""
     # Nothing to leave out of a new object's takes half of the time.
-    left_out = {"resource_version"} if obj.metadata.resource_version else None
-    metadata = _serializer_of(ObjectMeta).to_json(obj.metadata, by_alias=True, exclude_none=True, exclude=left_out)
-    rest = _serializer_of(type(obj)).to_json(obj, by_alias=True, exclude_none=True, exclude={"metadata"})
-    return b'{"metadata":%s,%s' % (metadata, rest[1:])
-
-
-def _serializer_of(model: type[Model]) -> SchemaSerializer:
-    return model.__pydantic_serializer__
+    left_out = {"metadata": {"resource_version"}} if obj.metadata.resource_version else None
+    whole = type(obj).__pydantic_serializer__.to_json(obj, by_alias=True, exclude_none=True, exclude=left_out)
+    # What it is stands before its metadata (`Resource`), and goes to the end: to write both apart takes twice as long.
+    what, metadata, rest = whole.partition(b'"metadata":')
+    return b"{%b%b,%b}" % (metadata, rest[:-1], what[1:-1])
 
 
 class Stored:
