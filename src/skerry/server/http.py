@@ -32,6 +32,13 @@ SendWhole = Callable[[int, bytes, bytes], Awaitable[None]]
 #: header, take as long as TLS.
 SEND_WHOLE = "skerry.send_whole"
 
+#: Takes the body of a request, where all of it is here; None where it is not.
+TakeBody = Callable[[], bytes | None]
+
+#: Where the listening server puts a `TakeBody`: nearly every body comes with its head, and needs no time limit and no
+#: message of ASGI's.
+TAKE_BODY = "skerry.take_body"
+
 #: What is read of a body that is too large, so that its sender gets to read the answer.
 DRAINED_BYTES_MAX = 16 * 1024 * 1024
 #: How long a body may take to arrive: less than a request may take in all, so that its sender is told which it was.
@@ -136,6 +143,16 @@ class Request:
         """
         if (encoding := self.header(b"content-encoding").strip().lower()) not in {"", "identity"}:
             raise UnsupportedMediaType(f"Content-Encoding {encoding} is not accepted: send the body as it is")
+        take: TakeBody | None = self.extensions.get(TAKE_BODY)
+        body = take() if take else None
+        if body is None:
+            body = await self._arriving_body(bytes_max)
+        if len(body) > bytes_max:
+            raise _too_large(bytes_max)
+        return body
+
+    async def _arriving_body(self, bytes_max: int) -> bytes:
+        """Read a body as it arrives; of one that is too large, more than `bytes_max`."""
         if self._declared_bytes > max(bytes_max, DRAINED_BYTES_MAX):
             raise _too_large(bytes_max)  # at once: its sender may have waited for leave to send it
         parts, size, more = [], 0, True
@@ -146,14 +163,12 @@ class Request:
                     if message["type"] == "http.disconnect":
                         raise BadRequest("the request's body ended early")
                     part: bytes = message.get("body", b"")
-                    size += len(part)
                     if size <= bytes_max:
                         parts.append(part)
+                    size += len(part)
                     more = message.get("more_body", False)
         except TimeoutError as error:
             raise RequestTimeout(f"the request's body did not arrive within {BODY_SECONDS:.0f}s") from error
-        if size > bytes_max:
-            raise _too_large(bytes_max)
         return b"".join(parts)
 
     @property

@@ -28,7 +28,7 @@ from skerry.server.app import App
 from skerry.server.auth import CLIENT_CERTIFICATE, ClientCertificate
 from skerry.server.client_certificates import read_client_certificate
 from skerry.server.held_writes import HeldWrites
-from skerry.server.http import SEND_WHOLE, Receive, Send
+from skerry.server.http import SEND_WHOLE, TAKE_BODY, Receive, Send
 from skerry.server.tls import ServerIdentity
 
 log = get_logger(__name__)
@@ -284,7 +284,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {}
         if self.cycle is not None:  # there is none for what goes on as another protocol
             # The cycle has the scope: a strong reference back would leave every request to the search for cycles.
-            extensions[SEND_WHOLE] = partial(_send_whole, weakref.ref(self.cycle))
+            running = weakref.ref(self.cycle)
+            extensions[SEND_WHOLE] = partial(_send_whole, running)
+            extensions[TAKE_BODY] = partial(_take_body, running)
         if self._certificate is not None:
             extensions[CLIENT_CERTIFICATE] = self._certificate
         self.scope["extensions"] = extensions
@@ -347,6 +349,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._end_wait()
         self._end_stall()
         super().connection_lost(exc)
+
+
+def _take_body(running: weakref.ref[RequestResponseCycle]) -> bytes | None:
+    """Take the body of a request that is here, as `RequestResponseCycle.receive` does in a message; see `TAKE_BODY`."""
+    cycle = running()
+    if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+        return None
+    cycle.flow.resume_reading()
+    cycle.message_event.clear()
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body
 
 
 async def _send_whole(running: weakref.ref[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> None:
