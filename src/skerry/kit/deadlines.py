@@ -15,6 +15,7 @@ Invariant: a limit never ends early, and late by no more than a tick, as far as 
 """
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,10 +70,13 @@ class _Wheel:
             self._arm(min(self._ending))
 
 
-class _Latest:
-    """The wheel of the loop that asked last: a process has one loop, and limits of another one keep theirs."""
+class _Latest(threading.local):
+    """The wheel of the loop that asked last in this thread, which has one loop; limits of another one keep theirs."""
 
     wheel: _Wheel | None = None
+
+
+_latest = _Latest()
 
 
 class Limit:
@@ -126,15 +130,17 @@ class Limit:
         self._tick = wheel.add(self, self._until_seconds)
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a limit is set within a task")
+        wheel = _latest.wheel
+        # To be told which loop runs is a call of the system in CPython 3.11; whether this one does, is none.
+        task = asyncio.current_task(wheel.loop) if wheel is not None else None
+        if wheel is None or task is None:
+            task = asyncio.current_task()
+            if task is None:
+                raise RuntimeError("a limit is set within a task")
+            wheel = _latest.wheel = _Wheel(task.get_loop())
+        self._wheel = wheel
         self._task = task
         self._cancelling = task.cancelling()
-        wheel, loop = _Latest.wheel, task.get_loop()
-        if wheel is None or wheel.loop is not loop:
-            wheel = _Latest.wheel = _Wheel(loop)
-        self._wheel = wheel
         self._is_on = True
         if self._seconds is not None:
             self._begin(self._seconds)

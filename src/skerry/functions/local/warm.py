@@ -5,6 +5,7 @@ processes as are allowed, not a hundred. Does not own instances that run, which 
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,14 +57,13 @@ class WarmInstances:
 
     def keep(self, instance: WarmInstance, forget: Callable[[WarmInstance], None]) -> None:
         """Let an instance wait from now on; `forget` is called when it is ended here, and may take it no more."""
-        loop = asyncio.get_running_loop()
-        self._waiting[instance] = (loop.time(), forget)
+        self._waiting[instance] = (time.monotonic(), forget)
         if instance.is_process:
             self._processes[instance] = None
             if len(self._processes) > self._settings.processes_max:
                 self._end(next(iter(self._processes)))
         if self._sweeping is None:
-            self._sweeping = loop.call_later(self._settings.idle_seconds, self._sweep)
+            self._sweep_after(self._settings.idle_seconds)
 
     def take(self, instance: WarmInstance) -> None:
         """Let an instance go, to be used or ended by whoever takes it."""
@@ -80,14 +80,16 @@ class WarmInstances:
 
     def _sweep(self) -> None:
         """End the instances that have waited for too long, and look again when the next one will have."""
-        loop = asyncio.get_running_loop()
-        before, self._sweeping = loop.time() - self._settings.idle_seconds, None
+        before, self._sweeping = time.monotonic() - self._settings.idle_seconds, None
         while self._waiting:
             instance, (since, _) = next(iter(self._waiting.items()))
             if since > before:
-                self._sweeping = loop.call_at(since + self._settings.idle_seconds, self._sweep)
+                self._sweep_after(since - before)
                 return
             self._end(instance)
+
+    def _sweep_after(self, seconds: float) -> None:
+        self._sweeping = asyncio.get_running_loop().call_later(seconds, self._sweep)
 
     def statistics(self) -> dict[str, int]:
         """Return how many instances wait, and how many of them are processes."""

@@ -7,7 +7,7 @@ from skerry.api.dispatch_calls import run_of
 from skerry.api.dispatch_traces import trace_of
 from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
-from skerry.api.model import ObjectMeta
+from skerry.api.model import ObjectMeta, made
 from skerry.kit.ids import Ids, is_uuid
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs
@@ -62,7 +62,7 @@ class FunctionRuns:
         run_name = str(uuid.uuid5(_KEYS, f"{function.uid}/{key}") if key else self._ids.uid())
         trace = trace_of(asked.request.header(b"traceparent"), asked.request.header(b"tracestate"))
         spec = spec_of(RunSpec, run_spec(name, body) | {"trace": trace})
-        run = run_of(function, spec, ObjectMeta(name=run_name, namespace=function.namespace))
+        run = run_of(function, spec, made(ObjectMeta, {"name": run_name, "namespace": function.namespace}))
         if key and (known := await _find(asked.objects, run_name)) is not None:
             return _answer(known, prefer)
         asked.objects.require_secrets(run.spec.secrets or ())
@@ -122,15 +122,14 @@ async def _find(objects: Objects, name: str) -> Run | None:
 
 async def _ready(objects: Objects, name: str, seconds: float) -> Function:
     """Return a function that can be run, waiting for it if need be; raises NotFound as Dispatch does."""
-    loop = asyncio.get_running_loop()
-    end_seconds = loop.time() + seconds
     while True:
         function = await objects.get_shared(Function, name)
         if function.status.faas_id and not function.metadata.deletion_timestamp:
             return function
-        if loop.time() >= end_seconds:
+        if seconds <= 0:
             raise NotFound(f"function {name} is not READY")
         await asyncio.sleep(_LOOK_SECONDS)
+        seconds -= _LOOK_SECONDS
 
 
 def _preferences(asked: Asked) -> dict[str, str]:
