@@ -9,8 +9,8 @@ from functools import lru_cache
 import orjson
 
 from skerry.api.decoding import complete
-from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec
-from skerry.api.model import ObjectMeta, OwnerReference, set_fields
+from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, RunStatus
+from skerry.api.model import ObjectMeta, OwnerReference, made, set_fields
 
 #: Functions whose references are at hand.
 _OWNERS_REMEMBERED = 1024
@@ -34,7 +34,7 @@ def run_of(function: Function | None, spec: RunSpec, metadata: ObjectMeta) -> Ru
     Raises:
         Invalid: with every rule of runs that it breaks.
     """
-    run = Run(metadata=metadata, spec=spec)
+    run = made(Run, {"metadata": metadata, "spec": spec, "status": made(RunStatus, {})})
     if function is not None:
         adopt(run, function)
     complete(RUN, run, None)

@@ -5,7 +5,7 @@ server fills in is in `status`. Source: Dispatch's swagger, the era with `source
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -281,8 +281,7 @@ def check_payload(value: Any) -> None:
 
 def _payload(value: Any, path: str) -> Iterator[FieldError]:
     try:
-        if value is not None:
-            check_payload(value)
+        check_payload(value)
     except ValueError:
         yield too_long(path, PAYLOAD_BYTES_MAX)
 
@@ -311,6 +310,18 @@ def _validate_function(function: Function, _: Function | None) -> Iterator[Field
     yield from validate_failure_target(spec.on_failure, "spec.onFailure")
 
 
+def _run_checks(spec: RunSpec) -> Sequence[tuple[str, Any, Callable[[Any, str], Iterable[FieldError]]]]:
+    return (
+        ("spec.secrets", spec.secrets, validate_names),
+        ("spec.services", spec.services, validate_names),
+        ("spec.input", spec.input, _payload),
+        ("spec.event", spec.event, _payload),
+        ("spec.httpContext", spec.http_context, _payload),
+        ("spec.onFailure", spec.on_failure, validate_failure_target),
+        ("spec.trace", spec.trace, validate_trace),
+    )
+
+
 def _default_run(run: Run) -> None:
     if run.status.state is None:
         set_fields(run.status, {"state": INITIALIZED})
@@ -321,13 +332,9 @@ def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
         yield invalid("metadata.name", run.name, "must be a UUID")
     if not run.spec.function_name:
         yield required("spec.functionName")
-    yield from validate_names(run.spec.secrets, "spec.secrets")
-    yield from validate_names(run.spec.services, "spec.services")
-    yield from _payload(run.spec.input, "spec.input")
-    yield from _payload(run.spec.event, "spec.event")
-    yield from _payload(run.spec.http_context, "spec.httpContext")
-    yield from validate_failure_target(run.spec.on_failure, "spec.onFailure")
-    yield from validate_trace(run.spec.trace, "spec.trace")
+    for field, value, check in _run_checks(run.spec):
+        if value is not None:  # most are not given
+            yield from check(value, field)
     if old is not None:
         wanted, had = run.spec.model_copy(update={"cancelled": False}), old.spec.model_copy(update={"cancelled": False})
         if wanted != had:

@@ -9,6 +9,7 @@ Invariant: `to_document(from_document(document)) == document` for every document
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -201,7 +202,30 @@ class Resource(Model):
         return self.metadata.uid or ""
 
 
+M = TypeVar("M", bound=Model)
 R = TypeVar("R", bound=Resource)
+
+
+def made(model: type[M], values: Document) -> M:
+    """Make a model of values that are as they should be: a third of the time that looking at them takes.
+
+    Args:
+        model: which one.
+        values: by the names of the fields; all those that have no default of one value.
+    """
+    new = model.__new__(model)
+    object.__setattr__(new, "__dict__", _defaults_of(model) | values)
+    object.__setattr__(new, "__pydantic_fields_set__", set(values))
+    object.__setattr__(new, "__pydantic_extra__", None)
+    object.__setattr__(new, "__pydantic_private__", None)
+    return new
+
+
+@cache
+def _defaults_of(model: type[Model]) -> Document:
+    """Return the defaults of a model's fields, in their order, in which they are written."""
+    fields = model.model_fields.items()
+    return {name: None if field.is_required() or field.default_factory else field.default for name, field in fields}
 
 
 def set_fields(model: Model, values: Document) -> None:
