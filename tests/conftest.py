@@ -45,8 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: _turn(item.path.relative_to(config.rootpath).as_posix()))
 
 
+def pytest_configure() -> None:
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave a million objects of collected tests out of every look for cycles that tests cause or ask for."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -35,11 +35,11 @@ def descendants(pid: int) -> dict[int, str]:
 @pytest.mark.parametrize("moment", ["idle", "building", "writing"])
 def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Path, cache_dir: Path, moment: str):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
+        skerry.apply(edge_function("kept", answering("kept")))
+        skerry.until_ready("edgefunction/kept")
         acknowledged = ["kept"]
         if moment == "building":
-            skerry.kubectl("apply", "-f", "-", stdin=edge_function("late", answering("late")))
+            skerry.apply(edge_function("late", answering("late")))
             acknowledged.append("late")
         if moment == "writing":
             names = [f"w{number}" for number in range(40)]
@@ -55,7 +55,7 @@ def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Pa
         skerry.start()
         assert not [command for pid, command in children.items() if Path(f"/proc/{pid}/exe").exists()]
         for name in acknowledged:
-            skerry.kubectl("wait", "--for=condition=Ready", f"edgefunction/{name}", "--timeout=60s")
+            skerry.until_ready(f"edgefunction/{name}")
             assert skerry.get(f"http://{name}.functions.localhost").text == name
         assert skerry.stop() == 0
         assert not (tmp_path / "data" / "run.json").exists()
@@ -83,9 +83,9 @@ def test_idempotent_requests_survive_the_death_of_every_worker_and_no_other_is_b
         ThreadPoolExecutor(1) as threads,
     ):
         noting = "http://noting.functions.localhost"
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("noting", NOTING))
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("steady", answering("steady")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/steady", "edgefunction/noting", "--timeout=60s")
+        skerry.apply(edge_function("noting", NOTING))
+        skerry.apply(edge_function("steady", answering("steady")))
+        skerry.until_ready("edgefunction/steady", "edgefunction/noting")
         posted = threads.submit(skerry.request, "POST", noting)
         until(lambda: skerry.get(noting).text == "1")
         for _ in range(3):
@@ -114,8 +114,8 @@ def _is_answered(skerry: SkerryProcess, function: str) -> bool:
 
 def test_envoy_comes_back_with_its_configuration(tmp_path: Path, cache_dir: Path):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("back", answering("back")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/back", "--timeout=60s")
+        skerry.apply(edge_function("back", answering("back")))
+        skerry.until_ready("edgefunction/back")
         until(lambda: _is_answered(skerry, "back"), "the function answers")
         [envoy] = _envoys_of(skerry)
         os.kill(envoy, signal.SIGKILL)
@@ -150,8 +150,8 @@ def test_sigterm_lets_requests_in_flight_end(tmp_path: Path, cache_dir: Path):
       return new Response("finished");
     } };"""
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("slow", source))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/slow", "--timeout=60s")
+        skerry.apply(edge_function("slow", source))
+        skerry.until_ready("edgefunction/slow")
         answers: list[httpx.Response] = []
         thread = threading.Thread(target=lambda: answers.append(skerry.get("http://slow.functions.localhost")))
         thread.start()
@@ -164,8 +164,8 @@ def test_sigterm_lets_requests_in_flight_end(tmp_path: Path, cache_dir: Path):
 
 def test_a_lost_artifact_is_built_again_at_the_next_start(tmp_path: Path, cache_dir: Path):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("lost", answering("found")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/lost", "--timeout=60s")
+        skerry.apply(edge_function("lost", answering("found")))
+        skerry.until_ready("edgefunction/lost")
         assert skerry.stop() == 0
         shutil.rmtree(tmp_path / "data" / "artifacts")
         shutil.rmtree(tmp_path / "data" / "functions")
@@ -186,8 +186,8 @@ def test_one_address_for_both_listeners_is_refused(tmp_path: Path):
 def test_what_is_kept_is_private_even_where_the_directory_was_not(tmp_path: Path, cache_dir: Path):
     (tmp_path / "data").mkdir(mode=0o777)
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("private", answering("x"), env={"KEY": "value"}))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/private", "--timeout=60s")
+        skerry.apply(edge_function("private", answering("x"), env={"KEY": "value"}))
+        skerry.until_ready("edgefunction/private")
         assert skerry.get("http://private.functions.localhost").text == "x"
         files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
         open_to_others = [str(path) for path in files if path.stat().st_mode & 0o077]
@@ -196,8 +196,8 @@ def test_what_is_kept_is_private_even_where_the_directory_was_not(tmp_path: Path
 
 def test_a_start_after_a_stop_serves_what_was_there_before(tmp_path: Path, cache_dir: Path):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, anew=True) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("kept", answering("kept")))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/kept", "--timeout=60s")
+        skerry.apply(edge_function("kept", answering("kept")))
+        skerry.until_ready("edgefunction/kept")
         assert skerry.stop() == 0
         skerry.start()
         assert skerry.get("http://kept.functions.localhost").text == "kept", "ready must mean that it serves"

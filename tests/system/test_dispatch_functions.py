@@ -446,9 +446,9 @@ kind: Run
 metadata: {name: 5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1, namespace: default}
 spec: {functionName: applied, input: 21}
 """
-    skerry.kubectl("apply", "-f", "-", stdin=function)
+    skerry.apply(function)
     skerry.kubectl("wait", "--for=condition=Ready", "functions.dispatch.skerry.dev/applied")
-    skerry.kubectl("apply", "-f", "-", stdin=run)
+    skerry.apply(run)
     name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
     skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
@@ -470,7 +470,7 @@ spec:
 
 
 def test_an_update_by_manifest_lets_no_run_fail(skerry: SkerryProcess, http: httpx.Client) -> None:
-    skerry.kubectl("apply", "-f", "-", stdin=multiplied_by(1))
+    skerry.apply(multiplied_by(1))
     until(http, "/v1/function/multiplied", "READY")
     updated = threading.Event()
 
@@ -487,7 +487,7 @@ def test_an_update_by_manifest_lets_no_run_fail(skerry: SkerryProcess, http: htt
         asking = [callers.submit(go_on_asking, blocking=blocking) for blocking in (True, True, False, False)]
         try:
             for factor in range(2, UPDATES + 2):
-                skerry.kubectl("apply", "-f", "-", stdin=multiplied_by(factor))
+                skerry.apply(multiplied_by(factor))
                 waiting.until(lambda: execute(http, "multiplied", 1)["output"] == factor)  # noqa: B023 - now
         finally:
             updated.set()

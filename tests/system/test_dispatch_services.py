@@ -30,7 +30,7 @@ spec: {url: "URL", authSecret: broker-password}
 @pytest.fixture(scope="module")
 def dispatch(skerry: SkerryProcess) -> Iterator[DispatchClient]:
     with DispatchClient.of(skerry) as client:
-        skerry.kubectl("apply", "-f", "-", stdin=CLASS)
+        skerry.apply(CLASS)
         client.create_function("bound", CONTEXT)
         client.post("/v1/secret", 201, name="broker-password", secrets={"username": USER, "password": PASSWORD})
         yield client
@@ -40,7 +40,7 @@ def dispatch(skerry: SkerryProcess) -> Iterator[DispatchClient]:
 def broker(skerry: SkerryProcess, dispatch: DispatchClient) -> Iterator[FakeServiceBroker]:
     fake = FakeServiceBroker(away=2)
     with serving(fake):
-        skerry.kubectl("apply", "-f", "-", stdin=BROKER.replace("NAME", "fake").replace("URL", fake.url))
+        skerry.apply(BROKER.replace("NAME", "fake").replace("URL", fake.url))
         dispatch.until("/v1/serviceclass/database", lambda found: found.get("status") == "READY")
         yield fake
 

@@ -18,8 +18,8 @@ FUNCTIONS_AT_ONCE = 100
 
 def deploy(skerry: SkerryProcess, manifest: str) -> str:
     name = json.loads(manifest)["metadata"]["name"]
-    skerry.kubectl("apply", "-f", "-", stdin=manifest)
-    skerry.kubectl("wait", READY, f"edgefunction/{name}", "--timeout=60s")
+    skerry.apply(manifest)
+    skerry.until_ready(f"edgefunction/{name}")
     return f"http://{name}.functions.localhost"
 
 
@@ -119,7 +119,7 @@ def test_every_response_during_an_update_is_old_or_new_and_none_fails(skerry: Sk
 def test_a_broken_update_leaves_the_old_revision_serving_and_says_why(skerry: SkerryProcess):
     url = deploy(skerry, edge_function("broken", answering("works")))
     before = live_revision(skerry, "broken")
-    skerry.kubectl("apply", "-f", "-", stdin=edge_function("broken", "export default {\n  fetch( { }\n"))
+    skerry.apply(edge_function("broken", "export default {\n  fetch( { }\n"))
     skerry.kubectl("wait", "--for=condition=Latest=False", "edgefunction/broken", "--timeout=60s")
     latest = '{.status.conditions[?(@.type=="Latest")]}'
     skerry.kubectl(
@@ -141,7 +141,7 @@ def test_a_broken_update_leaves_the_old_revision_serving_and_says_why(skerry: Sk
     ],
 )
 def test_a_function_that_does_not_load_says_where_and_why(skerry: SkerryProcess, name: str, source: str, expected: str):
-    skerry.kubectl("apply", "-f", "-", stdin=edge_function(name, source))
+    skerry.apply(edge_function(name, source))
     reason = '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Failed'
     skerry.kubectl("wait", reason, f"ef/{name}", "--timeout=60s")
     condition = '{.status.conditions[?(@.type=="Ready")].message}'
@@ -248,7 +248,7 @@ def test_a_body_over_the_limit_gets_413(skerry: SkerryProcess):
 
 def test_a_hundred_functions_at_once_all_answer(skerry: SkerryProcess):
     names = [f"many-{number}" for number in range(FUNCTIONS_AT_ONCE)]
-    skerry.kubectl("apply", "-f", "-", stdin="\n".join(edge_function(n, answering(n)) for n in names))
+    skerry.apply("\n---\n".join(edge_function(n, answering(n)) for n in names))
     for name in names:  # not by `kubectl wait`, which asks five times a second at most
         wait_for_status(skerry, f"http://{name}.functions.localhost", 200)
         assert skerry.get(f"http://{name}.functions.localhost").text == name
@@ -334,7 +334,7 @@ def test_the_small_commands_do_what_kubectl_does(skerry: SkerryProcess):
     assert "created" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
     assert "unchanged" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("small")))
     assert "configured" in skerry.skerry("apply", "-f", "-", stdin=edge_function("small", answering("smaller")))
-    skerry.kubectl("wait", READY, "edgefunction/small", "--timeout=60s")
+    skerry.until_ready("edgefunction/small")
     assert "LIVE REVISION" in skerry.skerry("get", "ef", "small")
     assert json.loads(skerry.skerry("get", "ef", "small", "-o", "json"))["metadata"]["name"] == "small"
     assert "small" in skerry.skerry("get", "ef", "-o", "name")
@@ -372,7 +372,7 @@ def test_a_change_of_mode_that_fails_leaves_the_old_revision_serving(skerry: Ske
     manifest = edge_function("modal", answering("backend"))
     url = deploy(skerry, manifest)
     filtering = edge_function("modal", "export default { response() {} }")  # a filter needs a fetch
-    skerry.kubectl("apply", "-f", "-", stdin=filtering.replace('"backend", "code"', '"filter", "code"'))
+    skerry.apply(filtering.replace('"backend", "code"', '"filter", "code"'))
     reason = '--for=jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed'
     skerry.kubectl("wait", reason, "ef/modal", "--timeout=60s")
     assert skerry.kubectl("get", "ef", "modal", "-o", "jsonpath={.spec.template.mode}") == "filter"

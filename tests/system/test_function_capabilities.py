@@ -26,8 +26,8 @@ READY = "--for=condition=Ready"
 
 def deploy(skerry: SkerryProcess, manifest: str) -> str:
     name = json.loads(manifest)["metadata"]["name"]
-    skerry.kubectl("apply", "-f", "-", stdin=manifest)
-    skerry.kubectl("wait", READY, f"edgefunction/{name}", "--timeout=60s")
+    skerry.apply(manifest)
+    skerry.until_ready(f"edgefunction/{name}")
     return f"http://{name}.functions.localhost"
 
 
@@ -59,13 +59,13 @@ def test_kv_is_one_for_all_workers_and_outlives_them(skerry: SkerryProcess):
 
 def test_the_counter_of_the_examples_counts(skerry: SkerryProcess, repository: Path):
     skerry.kubectl("apply", "-f", str(repository / "examples/counter/function.yaml"))
-    skerry.kubectl("wait", READY, "edgefunction/counter", "--timeout=60s")
+    skerry.until_ready("edgefunction/counter")
     assert [skerry.get("http://counter.functions.localhost/visits").text for _ in range(3)] == ["1\n", "2\n", "3\n"]
 
 
 def test_the_daily_counter_of_the_examples_counts_and_has_its_schedule(skerry: SkerryProcess, repository: Path):
     skerry.kubectl("apply", "-f", str(repository / "examples/schedule/function.yaml"))
-    skerry.kubectl("wait", READY, "edgefunction/daily", "--timeout=60s")
+    skerry.until_ready("edgefunction/daily")
     assert [skerry.get("http://daily.functions.localhost/").text for _ in range(2)] == ["1 today\n", "2 today\n"]
     skerry.kubectl("wait", "--for=jsonpath={.status.schedules[0].activeSince}", "ef/daily", "--timeout=30s")
 
@@ -121,7 +121,7 @@ def test_an_egress_policy_is_in_force_at_the_next_fetch_without_a_new_revision(s
                 "metadata": {"name": "probing"},
                 "spec": {"functions": ["egress-prober"], **spec},
             }
-            skerry.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+            skerry.apply(json.dumps(policy))
 
         assert "is not a public address" in skerry.get(url, params=to).text
         apply(allow=[{"cidrs": ["127.0.0.0/8"]}])
@@ -181,7 +181,7 @@ def test_a_program_that_knows_an_answer_alone_can_be_no_filter(skerry: SkerryPro
     (tmp_path / "f.wasm").write_bytes(greeter("an answer"))
     manifest = json.loads(wasm_function("no-filter", f"file://{tmp_path}/f.wasm"))
     manifest["spec"]["template"]["mode"] = "filter"
-    skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    skerry.apply(json.dumps(manifest))
     wait_for_message(skerry, "no-filter", "can't run in mode filter")
 
 
@@ -209,7 +209,7 @@ def test_a_binary_that_is_not_what_was_asked_for_or_can_not_run_says_so(
     }
     for number, (url, message) in enumerate(expected.items()):
         name = f"faulty-{number}"
-        skerry.kubectl("apply", "-f", "-", stdin=wasm_function(name, url))
+        skerry.apply(wasm_function(name, url))
         wait_for_message(skerry, name, message)
     refused = skerry.kubectl("apply", "-f", "-", stdin=wasm_function("f", "ftp://a.test/f.wasm"), fails=True)
     assert "spec.template.code.wasmSource.url" in refused

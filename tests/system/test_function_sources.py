@@ -84,7 +84,7 @@ def skerry(
         "stringData": {"username": "git", "password": "hunter2"},
     }
     with SkerryProcess.started(data_dir, cache_dir=cache_dir) as running:
-        running.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+        running.apply(json.dumps(secret))
         yield running
 
 
@@ -95,11 +95,11 @@ def apply(skerry: SkerryProcess, name: str, source: dict[str, Any], *, of: str =
         "metadata": {"name": name},
         "spec": {"template": {"code": {of: source}, **template}},
     }
-    skerry.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    skerry.apply(json.dumps(document))
 
 
 def wait(skerry: SkerryProcess, name: str) -> None:
-    skerry.kubectl("wait", "--for=condition=Ready", f"edgefunction/{name}", "--timeout=60s")
+    skerry.until_ready(f"edgefunction/{name}")
 
 
 def live(skerry: SkerryProcess, name: str) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
             hostile_function("hostile", isolation="request"),
             hostile_function("polluter", isolation="instance"),
         ]
-        running.kubectl("apply", "-f", "-", stdin="\n".join(manifests))
+        running.apply("\n---\n".join(manifests))
         names = [f"edgefunction/{json.loads(manifest)['metadata']['name']}" for manifest in manifests]
-        running.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
+        running.until_ready(*names)
         yield running
 
 

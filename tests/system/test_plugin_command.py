@@ -139,9 +139,9 @@ def test_the_chain_of_a_gateway_is_listed_in_the_order_that_requests_meet_it(
             "metadata": {"name": name},
             "spec": whole | spec,
         }
-        skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        skerry.apply(json.dumps(manifest))
     for name in ("last", "low", "high", "stats"):
-        skerry.kubectl("wait", "--for=condition=Ready", f"wasmplugin/{name}", "--timeout=60s")
+        skerry.until_ready(f"wasmplugin/{name}")
     skerry.kubectl("wait", "--for=condition=Programmed=false", "wasmplugin/refused", "--timeout=60s")
     issuer = {"issuer": "https://issuer.test", "jwksUri": "http://127.0.0.1:1/keys"}
     for kind, name, spec in (
@@ -149,8 +149,8 @@ def test_the_chain_of_a_gateway_is_listed_in_the_order_that_requests_meet_it(
         ("AuthorizationPolicy", "nobody", {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/no"]}}]}]}),
     ):
         policy = {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-        skerry.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
-        skerry.kubectl("wait", "--for=condition=Ready", f"{kind}/{name}", "--timeout=60s")
+        skerry.apply(json.dumps(policy))
+        skerry.until_ready(f"{kind}/{name}")
     heading, *rows = skerry.skerry("plugin", "ls", "--gateway", "default").splitlines()
     assert heading.split() == ["GATEWAY", "PLUGIN", "TYPE", "PHASE", "PRIORITY", "READY", "MESSAGE"]
     assert [row.split()[:6] for row in rows] == [

@@ -38,7 +38,7 @@ spec:
 @pytest.fixture(scope="module")
 def gateway(skerry: SkerryProcess) -> SkerryProcess:
     """A Skerry that answers at `URL`."""
-    skerry.kubectl("apply", "-f", "-", stdin=ROUTE)
+    skerry.apply(ROUTE)
     for _ in range(5000):
         if skerry.get(URL).status_code == 200:
             return skerry
@@ -70,7 +70,7 @@ def manifest(module: Path, name: str, config: dict[str, str] | None = None, **sp
 def applied(skerry: SkerryProcess, text: str) -> Iterator[str]:
     """Apply a plugin for the length of the block; yields its name for kubectl."""
     name = f"wasmplugin/{json.loads(text)['metadata']['name']}"
-    skerry.kubectl("apply", "-f", "-", stdin=text)
+    skerry.apply(text)
     try:
         yield name
     finally:
@@ -91,7 +91,7 @@ def wait_for_reason(skerry: SkerryProcess, name: str, condition_type: str, reaso
 
 def test_a_ready_plugin_is_met_by_the_next_request(gateway: SkerryProcess, probe: Path):
     with applied(gateway, manifest(probe, "first", {"header": "one"})) as name:
-        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        gateway.until_ready(name)
         assert gateway.get(URL).headers["x-probe"] == "one"
         table = gateway.kubectl("get", "wasmplugins", "-A").splitlines()
         assert table[0].split() == ["NAMESPACE", "NAME", "PHASE", "PRIORITY", "SOURCE", "READY", "GATEWAYS", "AGE"]
@@ -113,8 +113,8 @@ def test_a_ready_plugin_is_met_by_the_next_request(gateway: SkerryProcess, probe
 def test_the_example_adds_its_header(gateway: SkerryProcess, repository: Path):
     example = (repository / "examples" / "wasmplugin" / "add-header.yaml").read_text()
     with serving(built(repository, "add-header").parent) as address:
-        gateway.kubectl("apply", "-f", "-", stdin=example.replace("127.0.0.1:8000", address))
-        gateway.kubectl("wait", READY, "wasmplugin/add-header", "--timeout=60s")
+        gateway.apply(example.replace("127.0.0.1:8000", address))
+        gateway.until_ready("wasmplugin/add-header")
         assert gateway.get(URL).headers["x-greeting"] == "hello"
         gateway.kubectl("delete", "wasmplugin/add-header")
 
@@ -145,13 +145,13 @@ def test_what_the_module_refuses_is_told_in_its_own_words_and_the_last_good_one_
     gateway: SkerryProcess, probe: Path
 ):
     with applied(gateway, manifest(probe, "refusing", {"header": "good"})) as name:
-        gateway.kubectl("wait", READY, name, "--timeout=60s")
-        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "refusing", {"refuse": "no such key"}))
+        gateway.until_ready(name)
+        gateway.apply(manifest(probe, "refusing", {"refuse": "no such key"}))
         message = wait_for_reason(gateway, name, "Ready", "Invalid")
         assert "refused: no such key" in message
         assert gateway.get(URL).headers["x-probe"] == "good"
-        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "refusing", {"header": "again"}))
-        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        gateway.apply(manifest(probe, "refusing", {"header": "again"}))
+        gateway.until_ready(name)
         assert gateway.get(URL).headers["x-probe"] == "again"
 
 
@@ -163,12 +163,12 @@ def test_a_module_that_never_comes_back_from_its_configuration_hurts_no_other(ga
     ):
         assert gateway.get(URL).status_code == 200
         assert "did not come back" in wait_for_reason(gateway, name, "Ready", "Invalid")
-        gateway.kubectl("wait", READY, other, "--timeout=60s")
+        gateway.until_ready(other)
         assert gateway.get(URL).headers["x-probe"] == "unharmed"
-        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "looping", {"loop": "forever"}))
+        gateway.apply(manifest(probe, "looping", {"loop": "forever"}))
         wait_for(lambda: gateway.get(URL).status_code == 403)
-        gateway.kubectl("apply", "-f", "-", stdin=manifest(probe, "looping", {"header": "mended"}))
-        gateway.kubectl("wait", READY, name, "--timeout=60s")
+        gateway.apply(manifest(probe, "looping", {"header": "mended"}))
+        gateway.until_ready(name)
         assert sorted(gateway.get(URL).headers.get_list("x-probe")) == ["mended", "unharmed"]
 
 
@@ -195,7 +195,7 @@ def test_a_hundred_configurations_and_twenty_codes_under_load_lose_no_request_an
         gateway.api_client() as api,
         httpx.Client(trust_env=False, base_url=gateway.http, headers={"Host": "f.plugins.test"}) as asker,
     ):
-        gateway.kubectl("wait", READY, one, other, "--timeout=60s")
+        gateway.until_ready(one, other)
         with Load.running(gateway.http, host="f.plugins.test", headers=names) as load:
             for number in range(100):
                 change(api, ("load-a", "load-b")[number % 2], pluginConfig={"header": f"{number}"})
@@ -228,9 +228,9 @@ def variant(module: Path, directory: Path, number: int) -> Path:
 
 def test_a_restart_serves_the_plugin_from_the_first_request_on(tmp_path: Path, cache_dir: Path, probe: Path):
     with SkerryProcess.started(tmp_path / "data", cache_dir=cache_dir, settings=ANY_FILE) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=ROUTE)
-        skerry.kubectl("apply", "-f", "-", stdin=manifest(probe, "kept", {"header": "kept"}))
-        skerry.kubectl("wait", READY, "wasmplugin/kept", "--timeout=60s")
+        skerry.apply(ROUTE)
+        skerry.apply(manifest(probe, "kept", {"header": "kept"}))
+        skerry.until_ready("wasmplugin/kept")
         skerry.kill()
         skerry.start()
         answer = skerry.get(URL)

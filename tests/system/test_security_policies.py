@@ -11,7 +11,7 @@ KINDS = "requestauthentication,authorizationpolicy"
 def test_the_example_closes_the_gateway_to_requests_without_a_token(skerry: SkerryProcess, repository: Path) -> None:
     example = str(repository / "examples/security-policies/tokens.yaml")
     skerry.kubectl("apply", "-f", str(repository / "examples/hello/function.yaml"))
-    skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/hello", "--timeout=60s")
+    skerry.until_ready("edgefunction/hello")
     skerry.kubectl("apply", "-f", example)
     skerry.kubectl("wait", "--for=condition=Ready", "--all", KINDS, "--timeout=30s")
     refused = skerry.get(URL, headers={"connection": "close"})

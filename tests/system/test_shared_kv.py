@@ -20,7 +20,7 @@ def test_what_a_function_keeps_another_node_of_the_database_has(
     url, data_dir = postgres.create_schema(), tmp_path / "data"
     with SkerryProcess.started(data_dir, "--database", url, "--workers", "1", cache_dir=cache_dir) as skerry:
         skerry.kubectl("apply", "-f", str(repository / "examples" / "counter"))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/counter", "--timeout=90s")
+        skerry.until_ready("edgefunction/counter")
         with shared_kv(url, tmp_path / "kv.sock"):
             other = SharedKeyValues(tmp_path / "kv.sock", SystemClock())
             assert skerry.get("http://counter.functions.localhost/").text == "1\n"

@@ -33,8 +33,8 @@ def deploy(skerry: SkerryProcess, name: str, *texts: str) -> list[str]:
     """Apply one template after the other; return the names of their revisions."""
     names = []
     for text in texts:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function(name, answering(text)))
-        skerry.kubectl("wait", "--for=condition=Ready", f"ef/{name}", "--timeout=60s")
+        skerry.apply(edge_function(name, answering(text)))
+        skerry.until_ready(f"ef/{name}")
         names.append(skerry.kubectl("get", "ef", name, "-o", "jsonpath={.status.liveRevision}"))
     return names
 
@@ -79,7 +79,7 @@ def test_requests_are_shared_by_percent_and_by_the_weights_of_routes(skerry: Ske
             "rules": [{"backendRefs": refs}],
         },
     }
-    skerry.kubectl("apply", "-f", "-", stdin=json.dumps(route))
+    skerry.apply(json.dumps(route))
     until_answers(gateway, "both.example.com", "other")
     assert_about(drawn(gateway, "both.example.com"), one=105, two=45, other=150)
 
@@ -177,7 +177,7 @@ def test_a_rollback_holds_until_the_promotion(
     assert f"edgefunction/held: revision {one} gets all requests" in told
     assert "skerry promote held" in told
     assert gateway.get("/", headers={"Host": host}).text == "one"
-    skerry.kubectl("apply", "-f", "-", stdin=edge_function("held", answering("three")))
+    skerry.apply(edge_function("held", answering("three")))
     skerry.kubectl("wait", "--for=condition=Latest", "ef/held", "--timeout=60s")
     assert gateway.get("/", headers={"Host": host}).text == "one", "an apply does not end a rollback"
     listed = command("revisions", "held")

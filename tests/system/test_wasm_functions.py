@@ -74,9 +74,9 @@ def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, repository
         with SkerryProcess.started(tmp_path_factory.mktemp("skerry") / "data", cache_dir=cache_dir) as running:
             for language, module in MODULES.items():
                 path = built(repository, module)
-                running.kubectl("apply", "-f", "-", stdin=manifest(language, path))
+                running.apply(manifest(language, path))
                 brief = manifest(f"{language}-brief", path, limits={"cpuTime": COMPUTES_SECONDS}, timeout="3s")
-                running.kubectl("apply", "-f", "-", stdin=brief)
+                running.apply(brief)
             running.kubectl("wait", "--for=condition=Ready", "edgefunction", "--all", f"--timeout={READY_SECONDS}s")
             yield running
 
@@ -229,13 +229,13 @@ def test_a_function_that_may_not_fetch_is_told_so(skerry: SkerryProcess, get: Ge
     for language in COMPONENTS:
         refused = json.loads(manifest(f"{language}-alone", built(repository, MODULES[language])))
         refused["spec"]["template"]["runtime"]["capabilities"] = {"fetchAPI": False}
-        skerry.kubectl("apply", "-f", "-", stdin=json.dumps(refused))
-        skerry.kubectl("wait", "--for=condition=Ready", f"edgefunction/{language}-alone", "--timeout=60s")
+        skerry.apply(json.dumps(refused))
+        skerry.until_ready(f"edgefunction/{language}-alone")
         assert get(f"{language}-alone", "/fetch", params={"to": upstream}).status_code == 502
 
 
 def test_a_component_that_can_not_be_run_says_what_it_lacks(skerry: SkerryProcess, tmp_path: Path):
     (tmp_path / "f.wasm").write_bytes(wat2wasm('(component (import "acme:db/rows@1.0.0" (instance)))'))
-    skerry.kubectl("apply", "-f", "-", stdin=manifest("lacking", tmp_path / "f.wasm"))
+    skerry.apply(manifest("lacking", tmp_path / "f.wasm"))
     ready = "jsonpath={.status.conditions[?(@.type=='Ready')].message}"
     until(lambda: "exports nothing; accepted is" in skerry.kubectl("get", "ef", "lacking", "-o", ready))

@@ -59,7 +59,7 @@ class Edge:
                 **spec,
             },
         }
-        self.skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        self.skerry.apply(json.dumps(manifest))
 
     def wait(self, name: str, condition: str) -> None:
         self.skerry.kubectl("wait", f"--for={condition}", f"wasmplugin/{name}", "--timeout=60s")
@@ -97,7 +97,7 @@ def test_a_plugin_of_a_private_image_is_met_by_the_next_request(layout: Any, edg
     image = layout(edge.module)
     url = edge.push(f"{name}/app:v1", image)
     edge.apply(name, url)
-    edge.skerry.kubectl("wait", READY, f"wasmplugin/{name}", "--timeout=60s")
+    edge.skerry.until_ready(f"wasmplugin/{name}")
     assert edge.skerry.get(HOST).headers[f"x-{name}"] == "met"
     assert edge.get(name, ".status.code.url") == f"oci://{url}@sha256:{image.digest}"
     (row,) = edge.skerry.kubectl("get", "wasmplugins", "-n", "default", "--no-headers").splitlines()

@@ -31,31 +31,27 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def python_files() -> list[Path]:
-    return tracked("*.py")
-
-
 def rooms() -> list[Path]:
     return sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
 
 
-@pytest.mark.parametrize("path", python_files(), ids=name_of)
-def test_modules_stay_short(path: Path) -> None:
-    lines = len(path.read_text().splitlines())
-    assert lines <= MODULE_LINES_MAX, f"{name_of(path)} has {lines} lines: find the seam and make two modules of it"
+def test_modules_stay_short() -> None:
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in tracked("*.py")}
+    long = [f"{name} has {count} lines" for name, count in lines.items() if count > MODULE_LINES_MAX]
+    assert not long, f"{', '.join(long)}: find the seam and make two modules of it"
 
 
-@pytest.mark.parametrize("room", rooms(), ids=name_of)
-def test_every_room_has_a_page(room: Path) -> None:
-    readme = room / "README.md"
-    assert readme.is_file(), (
-        f"{name_of(readme)} is missing: ten lines on purpose, entry point, invariant, how to test it alone"
+def test_every_room_has_a_page() -> None:
+    missing = [name_of(readme) for room in rooms() if not (readme := room / "README.md").is_file()]
+    assert not missing, (
+        f"{', '.join(missing)} missing: ten lines on purpose, entry point, invariant, how to test it alone"
     )
 
 
-@pytest.mark.parametrize("path", tracked("src/**/__init__.py"), ids=name_of)
-def test_every_package_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{name_of(path)}: open it with a docstring of one sentence"
+def test_every_package_says_what_it_is_for() -> None:
+    packages = tracked("src/**/__init__.py")
+    silent = [name_of(path) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not silent, f"{', '.join(silent)}: open it with a docstring of one sentence"
 
 
 def test_no_test_sleeps() -> None:
@@ -78,12 +74,13 @@ def test_time_limits_hold_in_tasks_that_are_being_cancelled() -> None:
     assert not limited, f"{', '.join(limited)}: use `within` of kit.deadlines, which says why"
 
 
-@pytest.mark.parametrize("path", tracked("tests/**.py"), ids=name_of)
-def test_test_modules_lie_where_they_are_found(path: Path) -> None:
+def test_test_modules_lie_where_they_are_found() -> None:
     kinds = {"unit", "contract", "golden", "system", "wasm"}  # the last: programs that tests run
-    part = path.relative_to(ROOT / "tests").parts[0]
-    assert part in kinds | {"conftest.py"}, f"{name_of(path)}: move it into one of tests/{{{','.join(sorted(kinds))}}}"
-    assert path.name != "__init__.py", f"remove {name_of(path)}: tests are no packages (importmode=importlib)"
+    places = {path.relative_to(ROOT / "tests"): path for path in tracked("tests/**.py")}
+    lost = [name_of(path) for place, path in places.items() if place.parts[0] not in kinds | {"conftest.py"}]
+    assert not lost, f"{', '.join(lost)}: move into one of tests/{{{','.join(sorted(kinds))}}}"
+    packages = [name_of(path) for path in places.values() if path.name == "__init__.py"]
+    assert not packages, f"remove {', '.join(packages)}: tests are no packages (importmode=importlib)"
 
 
 @pytest.mark.parametrize("path", tracked("requirements*.lock", "*package-lock.json"), ids=name_of)
@@ -115,10 +112,14 @@ def test_every_dependency_is_locked() -> None:
     assert wanted <= locked, f"{', '.join(sorted(wanted - locked))} missing in requirements.lock: run `make lock`"
 
 
-@pytest.mark.parametrize("path", tracked("*.md"), ids=name_of)
-def test_links_in_documents_lead_somewhere(path: Path) -> None:
-    dead = [target for target in local_links(path.read_text()) if not (path.parent / target).exists()]
-    assert not dead, f"{name_of(path)} links to {', '.join(dead)}: no such file; correct or remove the link"
+def test_links_in_documents_lead_somewhere() -> None:
+    dead = [
+        f"{name_of(path)} links to {target}"
+        for path in tracked("*.md")
+        for target in local_links(path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert not dead, f"{', '.join(dead)}: no such file; correct or remove the link"
 
 
 def local_links(markdown: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it failed, one sentence on standard error says why; 2 a fl
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -75,8 +76,8 @@ app.add_typer(store, name="store")
 app.add_typer(pki, name="pki")
 app.add_typer(tokens, name="token")
 app.add_typer(certificates, name="certificate")
-for command in (init, dev, invoke, logs, revisions, rollback, promote):
-    app.command()(command)
+for each in (init, dev, invoke, logs, revisions, rollback, promote):
+    app.command()(each)
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of namespaced objects.")]
 FileFlag = Annotated[
@@ -84,10 +85,16 @@ FileFlag = Annotated[
 ]
 
 
+@cache
+def command() -> Any:
+    """Return all commands, put together."""
+    return command_of(app)
+
+
 def main() -> None:
     """Run the command line; every expected failure is one sentence and an exit code."""
     try:
-        command_of(app)()
+        command()()
     except SkerryError as error:
         _fail(error)
     except ExceptionGroup as group:  # a part died while others ran: its own error is what matters

@@ -14,6 +14,7 @@ from skerry.server.baetyl.openapi import OPENAPI_PATH, openapi_document
 from skerry.server.baetyl.rollouts import Rollouts
 from skerry.server.baetyl.secrets import Registries, Secrets
 from skerry.server.baetyl.usage import Usage
+from skerry.server.http import Response
 from skerry.server.operations import json
 from skerry.server.verbs.verbs import Verbs
 
@@ -32,4 +33,8 @@ def baetyl_door(verbs: Verbs, access: Access, fleet: Fleet, more: Iterable[Handl
         *more,
     )
     operations = [operation for each in handlers for operation in each.operations()]
-    return BaetylDoor(verbs, access, operations, {OPENAPI_PATH: json(openapi_document(operations))})
+
+    def openapi() -> Response:
+        return json(openapi_document(operations))
+
+    return BaetylDoor(verbs, access, operations, {OPENAPI_PATH: openapi})

@@ -103,12 +103,14 @@ def dispatch_operations(sources: Sources, behind: Dispatching) -> list[Operation
 def dispatch_door(verbs: Verbs, access: Access, sources: Sources, behind: Dispatching) -> DispatchDoor:
     """Return the front door of functions and all that begins their runs."""
     operations = dispatch_operations(sources, behind)
-    document = openapi_document(operations)
-    pages = {
-        OPENAPI_PATH: json(document),
-        DOCS_PATH: Response(docs_page(document), content_type="text/html; charset=utf-8"),
-    }
-    return DispatchDoor(verbs, access, operations, pages)
+
+    def openapi() -> Response:
+        return json(openapi_document(operations))
+
+    def docs() -> Response:
+        return Response(docs_page(openapi_document(operations)), content_type="text/html; charset=utf-8")
+
+    return DispatchDoor(verbs, access, operations, {OPENAPI_PATH: openapi, DOCS_PATH: docs})
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ Invariant: who may not is refused before anything is looked at, the request's ow
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -20,6 +21,9 @@ from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.objects import MODELS_REMEMBERED, Objects
 from skerry.server.readings import Readings
 from skerry.server.verbs.verbs import Verbs
+
+#: Makes a document that is the same for everybody.
+Page = Callable[[], Response]
 
 _NAME = re.compile(r"\{(\w+)\}")
 
@@ -91,7 +95,7 @@ class OperationTable(Generic[A]):
         verbs: what is done with objects.
         access: who may.
         operations: what handlers answer.
-        pages: what is the same for everybody, by path.
+        pages: what is the same for everybody, by path; each is made when it is first asked for, and kept.
         manager: who writes what comes through this door, for managedFields.
         asked: makes what handlers read; raises ApiError for a request that no handler of the door takes.
     """
@@ -101,7 +105,7 @@ class OperationTable(Generic[A]):
         verbs: Verbs,
         access: Access,
         operations: Iterable[Operation[A]],
-        pages: Mapping[str, Response],
+        pages: Mapping[str, Page],
         *,
         manager: str,
         asked: Callable[[Request, Objects, Mapping[str, str]], A],
@@ -112,7 +116,7 @@ class OperationTable(Generic[A]):
         self._operations = [(_pattern(operation.path), operation) for operation in operations]
         #: Those whose path has no names, which need no search.
         self._fixed = {(each.method, each.path): each for _, each in self._operations if not each.names}
-        self._pages = pages
+        self._pages = {path: cache(page) for path, page in pages.items()}
         self._manager = manager
         self._asked = asked
 
@@ -146,7 +150,8 @@ class OperationTable(Generic[A]):
         act = operation.act(namespace, names.get("name", "")) if operation else path_act(request.method, request.path)
         request.decision = require(self._access, request.user, act)
         if operation is None:
-            return self._pages.get(request.path) if request.method == "GET" else None
+            page = self._pages.get(request.path) if request.method == "GET" else None
+            return page and page()
         request.verb, request.resource = operation.verb, operation.kind.resource
         objects = Objects(self._verbs, self._access, namespace, request.user, self._models, self._manager)
         return await operation.handler(self._asked(request, objects, names))

@@ -138,15 +138,25 @@ def _become(environment: Mapping[str, str], folder: str, files: Sequence[int]) -
 def _prepare() -> None:
     """Import what any command needs, and make what each start would make anew from the code alone."""
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")  # noqa: TID251 - as `skerry up` does
+    import anyio._backends._asyncio  # noqa: F401 - what libraries import when it is first used
+    import httpcore  # noqa: F401 - likewise
+    import rich.markdown  # noqa: F401 - likewise
+    import uvicorn.lifespan.off  # noqa: F401 - likewise
+
     import skerry.cli.app
     import skerry.main.agent
     import skerry.main.process
     import skerry.main.serve
-    import skerry.main.up  # noqa: F401
-    from skerry.api.registry import DEFINED_KINDS
+    import skerry.main.up
+    from skerry.api.registry import DEFINED_KINDS, KINDS
+    from skerry.api.secret_fields import confidential_resources
     from skerry.server.kube.openapi.inline import structural_schemas
 
+    skerry.cli.app.command()
     structural_schemas(list(DEFINED_KINDS.values()))
+    confidential_resources(KINDS)
+    for kind in KINDS:
+        kind.model.model_rebuild()
     gc.collect()
     gc.freeze()
 

@@ -21,7 +21,7 @@ from skerry.server.access import Access
 from skerry.server.auth import User
 from skerry.server.baetyl import errors
 from skerry.server.http import JSON, Answer, Request, Response, Route
-from skerry.server.operations import OperationTable, json
+from skerry.server.operations import OperationTable, Page, json
 from skerry.server.verbs.limits import OBJECT_BYTES_MAX
 from skerry.server.verbs.verbs import Verbs
 
@@ -101,10 +101,10 @@ class BaetylDoor:
         verbs: what is done with objects.
         access: who may.
         given: everything that may be asked.
-        pages: what is the same for everybody, by path.
+        pages: what is the same for everybody, by path; see `OperationTable`.
     """
 
-    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Response]) -> None:
+    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Page]) -> None:
         self._table = OperationTable(verbs, access, given, pages, manager=_MANAGER, asked=Asked)
 
     @property

@@ -18,7 +18,7 @@ from skerry.server.access import Access
 from skerry.server.dispatch import errors
 from skerry.server.http import Answer, Request, Response, Route
 from skerry.server.objects import Objects
-from skerry.server.operations import OperationTable
+from skerry.server.operations import OperationTable, Page
 from skerry.server.verbs.verbs import Verbs
 
 #: The default organization, for who is asked for access before it is known whether one was given.
@@ -86,12 +86,12 @@ class DispatchDoor:
         verbs: what is done with objects.
         access: who may.
         given: everything that may be asked.
-        pages: what is the same for everybody, by path.
+        pages: what is the same for everybody, by path; see `OperationTable`.
     """
 
     prefixes = ("/v1", "/docs")
 
-    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Response]) -> None:
+    def __init__(self, verbs: Verbs, access: Access, given: Iterable[Operation], pages: Mapping[str, Page]) -> None:
         self._table = OperationTable(verbs, access, given, pages, manager=_MANAGER, asked=_asked)
 
     def routes(self) -> Iterable[Route]:
