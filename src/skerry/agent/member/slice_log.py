@@ -109,6 +109,10 @@ class SliceLog:
 
     async def take(self, changed: Mapping[str, Held], gone: Collection[str] = ()) -> None:
         """Move to the next slice; it is on disk when this returns. Raises OSError, and then nothing has changed."""
+        async with self._writing:
+            await self._take(changed, gone)
+
+    async def _take(self, changed: Mapping[str, Held], gone: Collection[str]) -> None:
         held = {key: each for key, each in {**self._held, **changed}.items() if key not in gone}
         statuses = {key: status for key, status in self._statuses.items() if key in held}
         for key, each in changed.items():
@@ -125,13 +129,13 @@ class SliceLog:
 
     async def keep(self) -> None:
         """Have the present statuses on disk, so that a restart begins with them. Raises OSError."""
-        await self._write(self._held, self._statuses)
+        async with self._writing:  # who waits for a slice to be written then writes that one, not the one before
+            await self._write(self._held, self._statuses)
 
     async def _write(self, held: Mapping[str, Held], statuses: Mapping[str, Document]) -> None:
         objects = {key: {"version": each.version, "object": each.document} for key, each in held.items()}
         content = orjson.dumps({"objects": objects, "statuses": statuses})
-        async with self._writing:
-            await run_blocking(self._executor, partial(write_private, self._path, content))
+        await run_blocking(self._executor, partial(write_private, self._path, content))
 
     def _show(self, keys: Collection[str]) -> None:
         """Have objects seen as they are now, as one revision; what was handed out before stays as it was."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -144,3 +145,16 @@ def test_a_file_that_is_no_replica_stops_the_start(tmp_path: Path, executor: Thr
     (tmp_path / "slice.json").write_text('{"objects": []}')
     with pytest.raises(StartError, match="remove it"):
         SliceLog(tmp_path / "slice.json", executor)
+
+
+async def test_statuses_kept_while_a_slice_is_written_leave_that_slice_on_disk(
+    tmp_path: Path, executor: ThreadPoolExecutor, log: SliceLog
+) -> None:
+    await log.take({GATEWAY_KEY: gateway("a")})
+    let_on = Event()
+    executor.submit(let_on.wait)  # so that both wait for the disk
+    async with asyncio.TaskGroup() as group:
+        group.create_task(log.take({GATEWAY_KEY: gateway("b", port=81)}))
+        group.create_task(log.keep())
+        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, let_on.set)
+    assert SliceLog(tmp_path / "slice.json", executor).known() == {GATEWAY_KEY: "b"}
