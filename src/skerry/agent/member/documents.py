@@ -4,10 +4,11 @@ The shapes are those of Baetyl's sync protocol: flat, with the names that its AP
 are passed over, since newer control planes send more. Pure.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from skerry.agent.member.errors import ApplicationError
@@ -22,6 +23,12 @@ SECRET: Final = "secret"  # noqa: S105 - the name of a kind
 
 #: Names and versions come as parts of paths on this node.
 SAFE_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?$"
+
+
+def require_safe_name(name: str) -> None:
+    """Raise ValueError for what can't be a part of a path."""
+    if not re.fullmatch(SAFE_NAME, name):
+        raise ValueError(f"{name[:128]!r} can't be a name")
 
 
 class _Told(BaseModel):
@@ -61,6 +68,14 @@ class Application(_Told):
     replica: int | None = None
     logins: tuple[RegistryLogin, ...] = Field(default=(), init=False)
     """Of the secrets that its registries name; not told with it."""
+
+    @field_validator("services", "init_services", "volumes")
+    @classmethod
+    def _require_names(cls, parts: list[Service] | list[Volume] | None) -> list[Service] | list[Volume] | None:
+        """Refuse services and volumes by whose names a path would lead elsewhere."""
+        for each in parts or ():
+            require_safe_name(each.name)
+        return parts
 
     @property
     def kind(self) -> str:

@@ -20,12 +20,13 @@ from skerry.agent.member.documents import (
     read_application,
     read_object,
     read_resource,
+    require_safe_name,
 )
 from skerry.agent.member.downloads import Downloads
 from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.registries import login_of
 from skerry.agent.member.replica import Reference, Replica
-from skerry.agent.member.volumes import OBJECT_PREFIX, Files, Volumes, contents
+from skerry.agent.member.volumes import OBJECT_PREFIX, Files, Volumes, contents, require_file_name
 from skerry.api.baetyl_application_services import Volume
 from skerry.api.model import Document
 from skerry.kit.tasks import run_blocking
@@ -116,6 +117,7 @@ class Stage:
         for key, text in (resource.data or {}).items():
             if key.startswith(OBJECT_PREFIX):
                 name = key.removeprefix(OBJECT_PREFIX)
+                require_file_name(name)
                 wanted = read_object(name, text)
                 fetched[name] = await self._downloads.bring(resource.name, resource.version, name, wanted)
         return fetched
@@ -133,4 +135,9 @@ def reference_of(volume: Volume) -> Reference | None:
         return None
     if not named.version:
         raise ApplicationError(f"volume {volume.name}: the version of its {kind} is not told")
+    try:
+        require_safe_name(named.name)
+        require_safe_name(named.version)
+    except ValueError as error:
+        raise ApplicationError(f"volume {volume.name}: {error}") from error
     return kind, named.name, named.version

@@ -65,7 +65,7 @@ def contents(volume: Volume, resource: Resource) -> dict[str, bytes]:
     for name, value in (resource.data or {}).items():
         if name.startswith(OBJECT_PREFIX):
             continue
-        _require_file_name(name)
+        require_file_name(name)
         try:
             texts[name] = base64.b64decode(value, validate=True) if volume.secret else value.encode()
         except binascii.Error as error:
@@ -73,7 +73,8 @@ def contents(volume: Volume, resource: Resource) -> dict[str, bytes]:
     return texts
 
 
-def _require_file_name(name: str) -> None:
+def require_file_name(name: str) -> None:
+    """Raise ApplicationError for what can't be a file of a folder."""
     if not name or "/" in name or "\0" in name or name in {".", ".."}:
         raise ApplicationError(f"{name!r} can't be the name of a file")
 
@@ -183,7 +184,7 @@ class Volumes:
                 raise ApplicationError(f"there is no volume {mount.name}")
             source = self._source(application, volume, root)
             if mount.sub_path:
-                source = _below(source, mount.sub_path)
+                source = _inside(source, mount.sub_path)
             is_told = volume.config is not None or volume.secret is not None
             found.append(Mounted(_relative(mount.mount_path), source, read_only=mount.read_only or is_told))
         return found
@@ -195,12 +196,10 @@ class Volumes:
     def _source(self, application: Application, volume: Volume, root: Path) -> Path:
         if volume.host_path is not None:
             path = Path(volume.host_path.path)
-            source = path if path.is_absolute() else _below(self._host, volume.host_path.path)
-            if not path.is_absolute():
-                make_private_directory(source)
-                if not source.resolve().is_relative_to(self._host.resolve()):  # a program has put a link there
-                    raise ApplicationError(f"hostPath {volume.host_path.path} leads out of the folder of this node")
-            return source
+            if path.is_absolute():
+                return path
+            make_private_directory(_below(self._host, volume.host_path.path))
+            return _inside(self._host, volume.host_path.path)
         if volume.empty_dir is not None:
             source = root / ".empty" / volume.name
             make_private_directory(source)
@@ -256,7 +255,7 @@ def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path])
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     for name, path in fetched.items():
-        _require_file_name(name)
+        require_file_name(name)
         if path.is_dir():  # what was unpacked is the volume itself, as with Baetyl's own agent
             shutil.copytree(path, folder, symlinks=True, dirs_exist_ok=True)
             folder.chmod(PRIVATE_DIRECTORY)
@@ -267,6 +266,14 @@ def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path])
 def _below(folder: Path, path: str) -> Path:
     """Return a place below a folder; raises ApplicationError for one that is not below it."""
     return folder / _relative(path)
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Return a place below a folder; raises ApplicationError where a program has put a link there that leads out."""
+    place = _below(folder, path)
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ApplicationError(f"{path!r} leads out of the folder that it is to be in")
+    return place
 
 
 def _relative(path: str) -> PurePosixPath:

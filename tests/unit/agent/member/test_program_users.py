@@ -83,7 +83,7 @@ async def test_programs_share_a_folder_of_the_machine_and_no_link_in_it_leads_ou
         node.add("led", "1", {"command": ["true"], "volumeMounts": mounts}, volumes=led)
         node.want(led="1")
         state = await node.until("led", lambda state: state.status == "Failed")
-        assert "hostPath shared/out leads out of the folder of this node" in state.cause
+        assert "'shared/out' leads out of the folder that it is to be in" in state.cause
 
 
 async def test_a_program_has_the_processors_the_memory_and_the_files_of_its_limits(passable: Path) -> None:
