@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -22,7 +24,7 @@ from skerry.agent.member.errors import ApplicationError
 from skerry.agent.member.instances import Instance, for_each_instance
 from skerry.agent.member.limits import bounds_of, memory_bytes
 from skerry.agent.member.probes import Probe, read_probe, watch
-from skerry.agent.member.processes import ProcessRunner
+from skerry.agent.member.processes import Place, ProcessRunner
 from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
 from skerry.api.baetyl_application_services import Service
@@ -92,6 +94,10 @@ class _Program:
 class Programs(ProcessRunner):
     """Runs applications of mode native, `MODE`."""
 
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._ports = _DynamicPorts()
+
     async def prepared(self, application: Application) -> AbstractAsyncContextManager[States]:
         """Lay out an application's instances, and see that it can run; return what runs it for the length of a block.
 
@@ -150,7 +156,7 @@ class Programs(ProcessRunner):
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}  # noqa: TID251 - handed on, not read
         if home is not None:
             inherited["HOME"] = str(home)
-        port = {"BAETYL_SERVICE_DYNAMIC_PORT": str(_free_port())}
+        port = {"BAETYL_SERVICE_DYNAMIC_PORT": str(self._ports.next_free())}
         return inherited | port | instance.environment(self._place.node, MODE)
 
 
@@ -189,12 +195,27 @@ def _executable(entry: str, folder: Path) -> str:
     raise ApplicationError(f"its program {entry} is not there")
 
 
-def _free_port() -> int:
-    for port in DYNAMIC_PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise ApplicationError("no port is left for another program")
+class _DynamicPorts:
+    """Ports for programs, in turn: one that was given a moment ago is free as long as its program does not listen."""
+
+    def __init__(self) -> None:
+        self._turn = cycle(DYNAMIC_PORTS)
+        self._lock = Lock()  # programs are laid out on several threads
+
+    def next_free(self) -> int:
+        """Return the next port that nothing listens on; raises ApplicationError."""
+        for _ in DYNAMIC_PORTS:
+            with self._lock:
+                port = next(self._turn)
+            if _is_free(port):
+                return port
+        raise ApplicationError("no port is left for another program")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
