@@ -47,7 +47,7 @@ class Remote:
         self._gateways = gateways
         self._send = send
         self._loops = Loops()
-        self._running: set[str] = set()
+        self._running: dict[str, AsyncGenerator[bytes, None]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -64,8 +64,7 @@ class Remote:
         self._end(token)
         if command != frames.DISCONNECT:
             refused = len(self._running) >= COMMANDS_MAX
-            self._running.add(token)
-            work = self._refuse(token) if refused else self._work(token, command, frame)
+            work = self._running[token] = self._refuse(token) if refused else self._work(token, command, frame)
             self._loops.start(token, partial(self._serve, token, work))
 
     def end_all(self) -> None:
@@ -74,7 +73,7 @@ class Remote:
             self._end(token)
 
     def _end(self, token: str) -> None:
-        self._running.discard(token)
+        self._running.pop(token, None)
         self._loops.stop(token)
 
     async def _serve(self, token: str, work: AsyncGenerator[bytes, None]) -> None:
@@ -89,11 +88,15 @@ class Remote:
                 raise
             except (SkerryError, OSError) as error:
                 reason = error.public if isinstance(error, SkerryError) else error.strerror or str(error)
+            except Exception:
+                log.exception("a command failed", token=token)
+                reason = "the command failed: the log of the agent tells more"
             await self._send(frames.ending_frame(token, reason))
         except LinkError as error:
             log.info("a command ended with the link", reason=error.public)
         finally:
-            self._end(token)
+            if self._running.get(token) is work:  # else another command has taken its place
+                self._end(token)
 
     async def _refuse(self, token: str) -> AsyncGenerator[bytes, None]:
         raise SkerryError(f"this node serves {COMMANDS_MAX} commands at once, and not {token} besides")
