@@ -80,7 +80,7 @@ class Replica:
             LinkError: it is not as a delta should be; nothing of it was taken.
             OSError: it was taken, and is not on disk; the next call tries that again.
         """
-        told: Document = {name: [_item(each) for each in delta[name]] for name in (APPS, SYSTEM_APPS) if name in delta}
+        told: Document = {name: _items(delta[name]) for name in (APPS, SYSTEM_APPS) if name in delta}
         if isinstance(delta.get(PROPERTIES), dict):
             told[PROPERTIES] = {key: value for key, value in delta[PROPERTIES].items() if value is not None}
         if isinstance(delta.get(GATEWAYS), list):
@@ -122,10 +122,17 @@ class Replica:
         return self._directory / kind / name / f"{version}.json"
 
 
+def _items(told: Any) -> list[dict[str, str]]:
+    """Read which applications are to run; none is an empty list, or, as control planes of Go may have it, null."""
+    if not isinstance(told, list | None):
+        raise LinkError("the control plane does not name applications by a list")
+    return [_item(each) for each in told or ()]
+
+
 def _item(told: Any) -> dict[str, str]:
     """Read name and version of an application: both become parts of paths."""
     if isinstance(told, dict):
         name, version = str(told.get("name", "")), str(told.get("version", ""))
-        if re.match(SAFE_NAME, name) and re.match(SAFE_NAME, version):
+        if re.fullmatch(SAFE_NAME, name) and re.fullmatch(SAFE_NAME, version):
             return {"name": name, "version": version}
     raise LinkError("the control plane names an application by what can't be a name and a version")
