@@ -242,6 +242,8 @@ class Applications:
                     return await self._staged(name, kept)
                 except SkerryError as error:  # what runs goes on; the next wake-up, or a minute, tries again
                     log.warning("a version was not brought", application=name, version=wanted, reason=error.public)
+                except Exception:
+                    log.exception("a version was not brought", application=name, version=wanted)
 
     async def _staged(self, name: str, kept: _Kept) -> _Staged | None:
         """Bring the version that is wanted; None where none is. Raises ApplicationError, LinkError."""
@@ -253,6 +255,9 @@ class Applications:
             return _Staged(application, await self._runner_of(application).prepared(application))
         except (ApplicationError, LinkError) as error:
             kept.failure = version, error.public
+            raise
+        except Exception as error:
+            kept.failure = version, f"it can't be brought: {error or type(error).__name__}"
             raise
 
     def _runner_of(self, application: Application) -> Runner:

@@ -6,7 +6,9 @@ read into memory beyond `INDEX_BYTES_MAX`: an archive of few bytes may say of it
 
 import gzip
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -21,6 +23,11 @@ BYTES_MAX = 4 * 1024**3
 INDEX_BYTES_MAX = 32 * 1024**2
 #: What each entry of a zip's index begins with; it has 46 bytes and more.
 _ZIP_ENTRY = b"PK\x01\x02"
+#: What the readers of archives raise for one that is damaged, encrypted, or of a form that they do not know.
+_UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OverflowError, RuntimeError, ValueError),
+)
 
 
 class _BoundedReader(io.BufferedReader):
@@ -59,7 +66,7 @@ def unpack(form: str, archive: Path, folder: Path) -> None:
             _unpack_tar(archive, folder, is_compressed=form == "tgz")
         else:
             raise ApplicationError(f"it can't be unpacked as {form!r}: zip, tar and tgz are known")
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise ApplicationError(f"it can't be unpacked: {error}") from error
 
 

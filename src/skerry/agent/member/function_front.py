@@ -170,6 +170,6 @@ async def _called(service: CalledService, context: Mapping[str, str], event: byt
 def _is_json(body: bytes) -> bool:
     try:
         json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

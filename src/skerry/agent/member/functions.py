@@ -195,7 +195,7 @@ def _event(body: bytes) -> dict[str, Any]:
     """Write an event as a function process reads it: JSON where the body is."""
     try:
         return {"json": json.loads(body)}
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for what is nested too deeply to be read
         return {"bytes": base64.b64encode(body).decode()}
 
 

@@ -112,7 +112,7 @@ async def failure(probe: Probe, program: Command) -> str:
             return await _command(probe.exec, program) if probe.exec else ""
     except TimeoutError:
         return f"no answer within {probe.timeout_seconds} s"
-    except (OSError, httpx.HTTPError) as error:
+    except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:  # of a host or a path that can't be one
         return str(error) or type(error).__name__
 
 

@@ -1,6 +1,7 @@
 """Applications of a node: real processes, and a control plane that the test speaks for."""
 
 import base64
+import gzip
 import json
 import os
 from pathlib import Path
@@ -175,3 +176,54 @@ async def test_a_program_of_a_configuration_is_fetched_unpacked_and_run(start: A
         await node.until("web", runs)
         told = node.instance("web", "1", "told")
         await until(lambda: told.exists() and told.read_text() == "started with one\n")
+
+
+async def test_every_instance_gets_a_dynamic_port_of_its_own_though_none_listens_yet(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        tells = {"command": ["sh", "-c", "echo $BAETYL_SERVICE_DYNAMIC_PORT > port; exec sleep 1000"]}
+        node.add("web", "1", {**tells, "replica": 3})
+        node.want(web="1")
+        await node.until("web", runs)
+        files = [node.data_dir / "run" / "web" / "1" / "main" / str(number) / "port" for number in range(3)]
+        await until(lambda: all(file.exists() and file.read_text().strip() for file in files))
+        assert len({int(file.read_text()) for file in files}) == 3
+
+
+async def test_a_probe_of_what_can_be_no_address_fails_and_harms_nobody_else(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        for number, way in enumerate(
+            ({"tcpSocket": {"host": "a" * 64, "port": 80}}, {"httpGet": {"path": "/\x00", "port": 80}})
+        ):
+            probe = {**way, "periodSeconds": 0.05, "failureThreshold": 1, "timeoutSeconds": 30}
+            node.add(f"web{number}", "1", {**STAYS, "livenessProbe": probe})
+        node.want(web0="1", web1="1")
+        for name in ("web0", "web1"):
+            state = await node.until(name, failed)
+            assert "its program was ended by signal 15" in state.instances[0].cause
+
+
+async def test_an_archive_that_cannot_be_read_leaves_the_old_version_running_and_says_why(start: Any) -> None:
+    damaged = bytearray(gzip.compress(os.urandom(4096)))
+    damaged[20:40] = bytes(20)
+    wanted = json.dumps({"url": "https://objects.example/code.tgz", "unpack": "tgz"})
+    cloud = FakeCloud({("configuration", "settings", "5"): {"data": {"_object_code": wanted}}})
+    served = httpx.MockTransport(lambda _: httpx.Response(200, content=bytes(damaged)))
+    async with start(cloud, served) as node:
+        node.add("web", "1", STAYS)
+        node.add("web", "2", {**STAYS, **MOUNTED}, volumes=[CONFIG_VOLUME])
+        node.want(web="1")
+        pid = (await node.until("web", runs)).instances[0].pid
+        node.want(web="2")
+        state = await node.until("web", failed)
+        assert "object code: it can't be unpacked" in state.cause
+        assert is_alive(pid)
+        assert node.applications.versions() == {"web": "1"}
+
+
+async def test_an_object_whose_name_would_lead_elsewhere_is_not_fetched(start: Any) -> None:
+    wanted = json.dumps({"url": "https://objects.example/file"})
+    cloud = FakeCloud({("configuration", "settings", "5"): {"data": {"_object_/etc/hostname": wanted}}})
+    async with start(cloud) as node:
+        node.add("web", "1", {**STAYS, **MOUNTED}, volumes=[CONFIG_VOLUME])
+        node.want(web="1")
+        assert (await node.until("web", failed)).cause == "'/etc/hostname' can't be the name of a file"

@@ -202,3 +202,13 @@ async def test_a_runtime_that_is_not_here_is_told(start: Any) -> None:
         add(node, "1", [{"name": "first", "handler": "a.b"}], {"a.sql": ""}, runtime="sql")
         node.want(web="1")
         assert "this node has no runtime sql" in (await node.until("web", failed)).cause
+
+
+async def test_an_event_that_is_nested_too_deeply_to_be_read_is_one_of_bytes(start: Any) -> None:
+    async with start(FakeCloud()) as node:
+        add(node, "1", [{"name": "first", "handler": "index.handler"}], {"index.py": PYTHON})
+        node.want(web="1")
+        await node.until("web", runs)
+        nested = b"[" * 100_000
+        answer = await call(node, "/main/first", nested)
+        assert (answer.status_code, answer.json()["event"]) == (200, nested.hex())
