@@ -113,7 +113,7 @@ def _first(error: Exception) -> SkerryError:
 
 def _fail(error: SkerryError) -> NoReturn:
     err.print(f"error: {error.public}", markup=False)
-    if error.detail:
+    if error.detail and error.detail not in error.public:
         err.print(error.detail, markup=False)
     sys.exit(2 if isinstance(error, ConfigurationError) else 1)
 

@@ -15,9 +15,11 @@ from skerry.kit.clock import SystemClock
 
 OUTPUTS = ("table", "wide", "yaml", "json", "name")
 
-#: In a pipe a table is as wide as it needs to be: nothing is cut off.
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 10_000)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+#: In a pipe a table is as wide as it needs to be: nothing is cut off. `:x:` in a text is no picture.
+out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+_FIRST = ("apiVersion", "kind", "metadata")
 
 
 def spoken(target: Target) -> str:
@@ -29,6 +31,7 @@ def spoken(target: Target) -> str:
 def print_objects(kind: Kind[Any], documents: list[Document], output: str, *, single: bool) -> None:
     """Print objects as one of `OUTPUTS`; `single` for the one that was asked for by name."""
     whole: Document | list[Document]
+    documents = [_in_order(document) for document in documents]
     whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
     match output:
         case "json":
@@ -42,3 +45,11 @@ def print_objects(kind: Kind[Any], documents: list[Document], output: str, *, si
             err.print(f"no {kind.plural} found")
         case _:
             out.print(table_of(kind, documents, clock=SystemClock(), wide=output == "wide"))
+
+
+def _in_order(document: Document) -> Document:
+    """Begin with what it is, and leave out who wrote which field, as kubectl does."""
+    first = {name: document[name] for name in _FIRST if name in document}
+    if "managedFields" in first.get("metadata", {}):
+        first["metadata"] = {name: value for name, value in first["metadata"].items() if name != "managedFields"}
+    return first | {name: value for name, value in document.items() if name not in _FIRST}

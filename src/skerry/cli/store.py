@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 store = typer.Typer(help="Copy, back up, restore and check the database.", no_args_is_help=True)
 
 DATABASE_HELP = (
-    "postgresql://USER@HOST/NAME or sqlite:///FILE. A password is better told by PGPASSWORD or a password file."
+    "postgresql://USER@HOST/NAME or sqlite:///FILE with its whole path. "
+    "A password is better told by PGPASSWORD or a password file."
 )
 DatabaseArgument = Annotated[str, typer.Argument(metavar="DATABASE", help=DATABASE_HELP)]
 BackupArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]

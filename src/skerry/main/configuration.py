@@ -7,6 +7,7 @@ environment's names are `SKERRY_` and the field name in capitals.
 """
 
 import dataclasses
+import difflib
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,9 @@ from skerry.main.setting_values import (
     read_boolean,
     read_database,
     read_list,
+    read_number,
     read_url,
+    read_whole,
 )
 from skerry.server.oidc import OidcSettings
 from skerry.store.postgres.session import redacted
@@ -299,8 +302,8 @@ def _problem(part: Callable[[Settings], object], settings: Settings) -> str:
 #: How a setting is read, by the type of its field; some are read in a way of their own.
 _READERS_BY_TYPE: dict[Any, Callable[[str], Any]] = {
     str: str,
-    int: int,
-    float: float,
+    int: read_whole,
+    float: read_number,
     bool: read_boolean,
     Path: Path,
     Path | None: Path,
@@ -339,12 +342,20 @@ def load_settings(
     path = file or Path(data_dir) / FILE_NAME
     from_file = {name: (f"{path}: {name}", text) for name, text in _read_file(path, required=file is not None).items()}
     values = {}
+    faults = []
     for name, (origin, text) in {**from_file, **from_environment, **given}.items():
         try:
             values[name] = _READERS[name](text)
         except ValueError as error:
-            raise ConfigurationError(f"{origin}: {text!r} does not fit: {error}") from error
+            faults.append(f"{origin}: {text!r} does not fit: {error}")
+    if faults:
+        raise ConfigurationError("; ".join(faults))
     return Settings(**values)
+
+
+def _with_likeness(name: str) -> str:
+    alike = difflib.get_close_matches(name, _READERS, n=1)
+    return f"{name} (do you mean {alike[0]}?)" if alike else name
 
 
 def _read_file(path: Path, *, required: bool) -> dict[str, str]:
@@ -359,7 +370,8 @@ def _read_file(path: Path, *, required: bool) -> dict[str, str]:
     unknown = content.keys() - _READERS.keys()
     if unknown:
         known = ", ".join(sorted(_READERS))
-        raise ConfigurationError(f"{path}: unknown settings {', '.join(sorted(unknown))}; known are {known}")
+        told = ", ".join(_with_likeness(name) for name in sorted(unknown))
+        raise ConfigurationError(f"{path}: unknown settings {told}; known are {known}")
     return {
         name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in content.items()
     }

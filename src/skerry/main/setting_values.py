@@ -103,8 +103,26 @@ def read_database(text: str) -> str:
     except ValueError:
         fits = False
     if not fits:
-        raise ConfigurationError("database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE")
+        raise ConfigurationError(
+            "database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE with its whole path"
+        )
     return text
+
+
+def read_whole(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError("must be a whole number") from error
+
+
+def read_number(text: str) -> float:
+    """Read a number."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError("must be a number, such as 10 or 0.5") from error
 
 
 def read_boolean(text: str) -> bool:

@@ -2,8 +2,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from skerry.api.core_v1 import CONFIG_MAP
 from skerry.cli import app
+from skerry.cli.printing import print_objects
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -36,6 +39,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["token", "revoke", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["plugin", "ls"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["plugin", "test", "absent.wasm"], 2, "absent.wasm can't be read: No such file or directory"),
+        (["agent", "status", "--config", "absent.json"], 2, "No such file or directory: the install command of a node"),
         (["plugin", "test", "/"], 2, "/ can't be read: Is a directory"),
         (["plugin", "test", "a.wasm", "--request", "GET"], 2, "--request: 'GET' must be like 'GET http://shop.test/"),
         (["plugin", "test", "a.wasm", "--request", "GET https://a.test/"], 2, "--request: 'GET https://a.test/' must"),
@@ -99,3 +103,18 @@ def test_help_names_arguments_in_capitals_and_flags_without_a_value(
     assert "skerry init [OPTIONS] [DIR]" in told["init"]
     assert "skerry delete [OPTIONS] [KIND] [NAME]..." in told["delete"]
     assert all("<bool>" not in text and "[[" not in text for text in told.values())
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+def test_objects_are_printed_as_they_are_and_begin_with_what_they_are(capsys: pytest.CaptureFixture[str], output: str):
+    document = {
+        "metadata": {"name": "c", "managedFields": [{"manager": "kubectl"}], "annotations": {"a": "b " * 200}},
+        "data": {"f:x": {"f:key:": ":smile: [bold]"}},
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+    }
+    print_objects(CONFIG_MAP, [document], output, single=True)
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert list(printed) == ["apiVersion", "kind", "metadata", "data"]
+    assert printed["data"] == document["data"]
+    assert printed["metadata"] == {"name": "c", "annotations": {"a": "b " * 200}}

@@ -77,7 +77,7 @@ def test_faults_are_printed_and_fail(database: Path):
 @pytest.mark.parametrize("address", ["skerry.db", "mysql://host/name", "sqlite://geheim/x"])
 def test_what_is_no_database_is_refused_without_a_word_of_it(address: str, tmp_path: Path):
     _, error = refused("store", "backup", address, tmp_path / "backup")
-    assert error == "database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE"
+    assert error == "database: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE with its whole path"
 
 
 def test_the_files_that_replicas_share_are_printed_and_their_key_is_changed_in_steps(database: Path):

@@ -23,7 +23,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
     [
         ({"api_address": "6443"}, {}, "--api-address: '6443' does not fit: must be HOST:PORT"),
         ({"api_address": "host:99999"}, {}, "--api-address"),
-        ({}, {"SKERRY_WORKERS": "many"}, "SKERRY_WORKERS: 'many'"),
+        ({}, {"SKERRY_WORKERS": "many"}, "SKERRY_WORKERS: 'many' does not fit: must be a whole number"),
         ({"workers": "0"}, {}, "workers: must be between 1 and 256, not 0"),
         ({}, {"SKERRY_FUNCTION_CONCURRENCY_MAX": "0"}, "function_concurrency_max: must be at least 1, not 0"),
         ({}, {"SKERRY_MAX_REQUESTS_INFLIGHT": "0"}, "max_requests_inflight: must be above 0, not 0"),
@@ -46,10 +46,22 @@ def test_a_list_is_written_with_commas_or_as_a_list(tmp_path: Path, written: str
     assert settings.egress_allow == ("db.internal", "10.0.0.0/8")
 
 
+def test_all_settings_that_do_not_fit_are_told_at_once():
+    environment = {"SKERRY_WORKERS": "many", "SKERRY_DRAIN_SECONDS": "long"}
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings({}, environment)
+    assert sorted(raised.value.public.split("; ")) == [
+        "SKERRY_DRAIN_SECONDS: 'long' does not fit: must be a number, such as 10 or 0.5",
+        "SKERRY_WORKERS: 'many' does not fit: must be a whole number",
+    ]
+
+
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path):
     file = tmp_path / "given.toml"
     file.write_text("wrokers = 3")
-    with pytest.raises(ConfigurationError, match="unknown settings wrokers; known are .*workers"):
+    with pytest.raises(
+        ConfigurationError, match=r"unknown settings wrokers \(do you mean workers\?\); known are .*workers"
+    ):
         load_settings({}, {}, file=file)
 
 

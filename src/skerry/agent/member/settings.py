@@ -146,7 +146,8 @@ def read_settings(path: Path) -> MemberSettings:
             raise ConfigurationError(f"{path} has more than {SETTINGS_BYTES_MAX} bytes")
         settings = MemberSettings.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+        hint = ": the install command of a node writes it" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}{hint}") from error
     except ValidationError as error:
         told = error.errors(include_input=False, include_url=False)
         wrong = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in told)
