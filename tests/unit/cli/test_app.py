@@ -39,7 +39,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["token", "revoke", "a"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["plugin", "ls"], 2, "there is no kubeconfig at .skerry/kubeconfig"),
         (["plugin", "test", "absent.wasm"], 2, "absent.wasm can't be read: No such file or directory"),
-        (["agent", "status", "--config", "absent.json"], 2, "No such file or directory: the install command of a node"),
+        (["agent", "--config", "absent.json", "status"], 2, "No such file or directory: the install command of a node"),
         (["plugin", "test", "/"], 2, "/ can't be read: Is a directory"),
         (["plugin", "test", "a.wasm", "--request", "GET"], 2, "--request: 'GET' must be like 'GET http://shop.test/"),
         (["plugin", "test", "a.wasm", "--request", "GET https://a.test/"], 2, "--request: 'GET https://a.test/' must"),
