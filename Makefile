@@ -26,9 +26,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
 ROOM ?=
 ARGS ?=
-# How many processes run the tests: most of a system test is waiting, so one more than there are cores. JOBS=0 for one
+# How many processes run the tests: most of a system test is waiting, so two more than there are cores. JOBS=0 for one
 # process, as a debugger wants it.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # Files of tests begin in the order that tests/conftest.py gives them.
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
@@ -69,6 +69,7 @@ $(STAMPS)/venv: scripts/python.sh scripts/python_build.py
 
 $(STAMPS)/run: $(STAMPS)/venv requirements.lock pyproject.toml
 	$(call say,Python packages: this takes a minute the first time)
+	@$(PIP) pip==25.3  # an older one takes a third of its time to compare what wheels are for
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps --editable .
 	@touch $@

@@ -17,25 +17,42 @@ settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=50
 settings.load_profile("tests")
 
 
-#: Files that take a minute and more by themselves, the longest first.
+#: Files that take twenty seconds and more by themselves, the longest first; those that mostly wait stand between those
+#: that compute, so that every core has work.
 LONGEST = tuple(
-    f"tests/system/{name}.py"
+    f"tests/{name}.py"
     for name in (
-        "test_crashes",
-        "test_edge_functions",
-        "test_dispatch_functions",
-        "test_secrets_at_rest",
-        "test_containers",
-        "test_replica_faults",
-        "test_running_plugins",
-        "test_dispatch_replicas",
-        "test_dispatch_events",
-        "test_developing",
-        "clients/test_openapi",
-        "test_event_drivers",
-        "test_plugin_command",
-        "test_wasm_plugins",
-        "kube/test_kubectl_writing",
+        "system/test_crashes",
+        "system/test_containers",
+        "system/test_edge_functions",
+        "system/test_fleet_agents",
+        "system/clients/test_openapi",
+        "system/test_running_plugins",
+        "system/test_replica_faults",
+        "system/test_dispatch_functions",
+        "system/test_secrets_at_rest",
+        "system/gateway/test_component_filters",
+        "system/test_dispatch_replicas",
+        "system/engine/test_workers",
+        "unit/server/test_hostile_requests",
+        "contract/artifacts/test_npm",
+        "system/test_fleet_joining",
+        "system/test_hostile_functions",
+        "system/test_event_drivers",
+        "system/test_developing",
+        "system/test_wasm_plugins",
+        "system/test_function_sources",
+        "system/test_native_functions",
+        "contract/store/test_model",
+        "system/test_fleet_gateways",
+        "system/test_wasm_functions",
+        "system/test_replicas",
+        "system/test_deleting",
+        "system/test_traffic",
+        "system/test_dispatch_events",
+        "contract/client/test_transport",
+        "contract/store/test_watch",
+        "unit/server/kube/test_any_input",
     )
 )
 
