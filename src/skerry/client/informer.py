@@ -100,15 +100,12 @@ class Informer(Generic[R]):
         backoff = Backoff(first_seconds=0.05)
         while True:
             try:
-                revision = await self._list()
-                backoff.reset()
-                await self._watch(revision)
+                await self._watch(await self._list(), backoff)
             except Expired:
                 log.info("watch expired, listing again", resource=self._kind.resource)
             except (ApiError, OSError) as error:
-                delay = backoff.next_seconds()
                 log.warning("informer lost its source", resource=self._kind.resource, error=str(error))
-                await asyncio.sleep(delay)
+            await asyncio.sleep(backoff.next_seconds())
 
     async def _list(self) -> str:
         RELISTS.labels(self._kind.resource).inc()
@@ -131,9 +128,10 @@ class Informer(Generic[R]):
             self._tell(changed)
         return revision
 
-    async def _watch(self, revision: str) -> None:
+    async def _watch(self, revision: str, backoff: Backoff) -> None:
         while True:
             async with self._client.transport.watch(self._target, resource_version=revision) as events:
+                backoff.reset()  # not after the list: one whose watch is refused would be read again and again
                 async for batch in events:
                     revision = batch[-1].document["metadata"]["resourceVersion"]
                     self._take(batch)

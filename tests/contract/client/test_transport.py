@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from skerry.api.core_v1 import CONFIG_MAP, NAMESPACE, ConfigMap
-from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Invalid, NotFound, Timeout
+from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Forbidden, Invalid, NotFound, Timeout
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.model import Document, ObjectMeta
 from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.informer import Informer
 from skerry.client.informers import Informers
 from skerry.client.transport import DeleteConditions, Target, Transport, WatchBatch, WatchEvent
+from skerry.kit.backoff import Backoff
+from skerry.kit.deadlines import within
 from skerry.kit.tasks import background
 
 CONFIGS = Target(CONFIG_MAP, "default")
@@ -289,10 +291,11 @@ async def test_metadata_alone_is_listed_and_watched(transport: Transport):
 
 
 class Expiring:
-    """The transport of another, whose first watch finds its history gone."""
+    """The transport of another, whose first watches are refused: one, for its history is gone, where not told else."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *refusals: ApiError) -> None:
         self._transport = transport
+        self._refusals = list(refusals) or [Expired("too old resource version")]
         self.lists = 0
         self.watches = 0
 
@@ -306,8 +309,8 @@ class Expiring:
 
     def watch(self, target: Target, *, resource_version: str) -> Any:
         self.watches += 1
-        if self.watches == 1:
-            raise Expired("too old resource version")
+        if self._refusals:
+            raise self._refusals.pop(0)
         return self._transport.watch(target, resource_version=resource_version)
 
 
@@ -322,3 +325,28 @@ async def test_an_informer_lists_again_when_its_history_is_gone(transport: Trans
         async with asyncio.timeout(60):
             await seen.wait()
     assert expiring.lists == 2
+
+
+@pytest.mark.parametrize("refusal", [Expired("too old resource version"), Forbidden("watch is not allowed")])
+async def test_an_informer_whose_watches_are_refused_lists_less_and_less_often(
+    transport: Transport, refusal: ApiError, monkeypatch: pytest.MonkeyPatch
+):
+    waits: list[float] = []
+
+    def told(backoff: Backoff) -> float:
+        waits.append(next_seconds(backoff))
+        return 0.0
+
+    next_seconds = Backoff.next_seconds
+    monkeypatch.setattr(Backoff, "next_seconds", told)
+    informer = Informer(Client(Expiring(transport, *[refusal] * 6)), ConfigMap)
+    seen = asyncio.Event()
+    informer.on_change(lambda _: seen.set())
+    async with background(("informer", informer.run)):
+        await informer.synced()
+        await transport.create(CONFIGS, config("a"))
+        with within(60):
+            await seen.wait()
+            while len(waits) < 6:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+    assert waits[5] > 4 * waits[0]
