@@ -204,7 +204,8 @@ class KeyedWorkers(Generic[K]):
     """Run `turn(key)` for every key that was added: one at a time a key, `concurrency` keys at once.
 
     A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff, which begins
-    with `first_retry_seconds`. Bound: one pending mark a key, so memory grows with the number of distinct keys only.
+    with `first_retry_seconds`, and anew after every turn that did not fail. Bound: one pending mark a key, so memory
+    grows with the number of distinct keys only.
     """
 
     def __init__(
@@ -249,6 +250,7 @@ class KeyedWorkers(Generic[K]):
                     continue
                 if self._stopped or not self._again[key]:
                     return
+                backoff.reset()
         finally:
             del self._again[key]
 

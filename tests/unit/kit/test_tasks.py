@@ -374,3 +374,32 @@ async def test_time_limits_hold_in_the_turns_after_one_in_which_a_group_failed()
         background(("test", partial(keep_running, "test", turn, wakeup=Wakeup(), resync_seconds=600))),
     ):
         await done.wait()
+
+
+async def test_a_key_that_is_added_again_and_again_waits_after_a_failure_as_after_its_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    turns, done = 0, asyncio.Event()
+
+    def told(backoff: Backoff) -> float:
+        waits.append(backoff._next_seconds)
+        return 0.0 * next_seconds(backoff)
+
+    async def turn(key: str) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 7:
+            done.set()
+            return
+        workers.add(key)
+        if turns % 2:
+            raise ValueError("every other turn fails")
+
+    next_seconds = Backoff.next_seconds
+    monkeypatch.setattr(Backoff, "next_seconds", told)
+    workers = KeyedWorkers("test", turn, concurrency=1)
+    workers.add("a")
+    await done.wait()
+    await workers.stop()
+    assert waits == [0.0, 0.0, 0.0]
