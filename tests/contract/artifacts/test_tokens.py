@@ -67,6 +67,16 @@ async def test_an_identity_token_is_exchanged(fetcher: CodeFetcher) -> None:
     assert "refresh_token=refresh" in request.body
 
 
+async def test_an_identity_token_does_not_follow_a_redirect_to_another_server(fetcher: CodeFetcher) -> None:
+    async with scripted_server() as elsewhere, scripted_server() as service, scripted_server() as registry:
+        service.scripts["/token"] = [reply(307, location=f"http://127.0.0.1:{elsewhere.port}/token")]
+        registry.scripts.update(registry_scripts(IMAGE, bearer(service.port)))
+        config = {"auths": {f"127.0.0.1:{registry.port}": {"identitytoken": "refresh"}}}
+        with pytest.raises(FetchError, match="redirects a form to another server"):
+            await fetcher.fetch(source(f"127.0.0.1:{registry.port}/app:v1", docker_config=orjson.dumps(config)))
+    assert elsewhere.seen == []
+
+
 async def test_basic_credentials_are_sent_to_a_registry_that_asks_for_them(fetcher: CodeFetcher) -> None:
     async with scripted_server() as registry:
         asked = reply(401, www_authenticate='Basic realm="Registry Realm"')

@@ -46,7 +46,7 @@ class Request:
         url: where to; credentials are never in it.
         bytes_max: limit of the body of the answer.
         headers: of the request. Authorization goes to no other origin.
-        form: sent as a POST where given.
+        form: sent as a POST where given, and to no other origin: it may hold credentials.
         content: likewise, as it is.
         into: an empty file that takes the body; without one the answer holds it, in memory.
         insecure: whether to accept any certificate, and redirects from https to http.
@@ -142,6 +142,7 @@ class HttpClient:
             url, before = urljoin(url, answer.headers["location"]), url
             _require_sound_redirect(before, url, insecure=request.insecure)
             if _origin(url) != _origin(before):
+                _require_no_secret(request, before)
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         raise FetchError(
             "DownloadFailed", f"{_place(request.url)} redirects more than {self._settings.redirects_max} times"
@@ -213,6 +214,12 @@ def _require_sound_redirect(before: str, after: str, *, insecure: bool) -> None:
         raise FetchError("DownloadFailed", f"{_place(before)} redirects to the scheme {scheme}, which is not followed")
     if urlsplit(before).scheme == "https" and scheme == "http" and not insecure:
         raise FetchError("DownloadFailed", f"{_place(before)} redirects from https to http, which is not followed")
+
+
+def _require_no_secret(request: Request, before: str) -> None:
+    """Refuse to send a form elsewhere: forms are what tokens are asked for with."""
+    if request.form is not None:
+        raise FetchError("DownloadFailed", f"{_place(before)} redirects a form to another server: it is not sent there")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
