@@ -193,5 +193,5 @@ def parsed(body: bytearray) -> Any:
             pass  # Python's reads more, and tells what is wrong
     try:
         return json.loads(body.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FunctionError(f"the output is no JSON: {error}") from error

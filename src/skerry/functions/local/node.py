@@ -49,7 +49,7 @@ class NodeRuntime:
         """
         try:
             is_object = isinstance(json.loads(manifest), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             is_object = False
         if not is_object:
             raise FunctionError("package.json must be a JSON object")

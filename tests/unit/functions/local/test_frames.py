@@ -19,7 +19,9 @@ def test_digits_in_texts_of_other_languages_are_no_numbers() -> None:
     assert parsed(bytearray('{"text":"٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣٣"}'.encode())) == {"text": "٣" * 21}
 
 
-@pytest.mark.parametrize("answer", [b"", b"{", b"nothing", b'{"a":1}}', b"\xff", b'"\xff' + b"9" * 19 + b'"'])
+@pytest.mark.parametrize(
+    "answer", [b"", b"{", b"nothing", b'{"a":1}}', b"\xff", b'"\xff' + b"9" * 19 + b'"', b"[" * 100_000]
+)
 def test_an_answer_that_is_no_json_is_the_functions_error(answer: bytes) -> None:
     with pytest.raises(FunctionError, match="no JSON"):
         parsed(bytearray(answer))

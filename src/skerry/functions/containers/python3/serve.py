@@ -127,6 +127,8 @@ class Worker:
             if length > MESSAGE_BYTES_MAX:
                 raise RunError("FunctionError", f"the output has {length} bytes, more than {MESSAGE_BYTES_MAX}")
             return json.loads(self._read(length))
+        except (ValueError, RecursionError) as error:
+            raise RunError("FunctionError", f"the output is no JSON: {error}") from error
         except TimeoutError as error:
             raise RunError("FunctionError", TIMED_OUT) from error
         except OSError as error:
@@ -226,7 +228,7 @@ def message_of(body: bytes) -> Any:
     """Read a request's body; raises RunError where it is no message."""
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError("InputError", f"Invalid Input: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("context") or {}, dict):
         raise RunError("InputError", 'Invalid Input: must be {"context": {}, "payload": any}')
