@@ -76,7 +76,7 @@ def _token_in(path: Path) -> str | None:
     try:
         document = yaml.safe_load(path.read_text())
         token = document["users"][0]["user"]["token"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, IndexError):
         return None
     return token if isinstance(token, str) else None
 

@@ -76,3 +76,10 @@ def test_the_kubeconfig_is_complete_private_and_follows_the_address(tmp_path: Pa
     write(tmp_path, "t", "https://127.0.0.1:2")
     assert path.stat().st_mtime_ns == before
     assert [p.name for p in tmp_path.iterdir()] == ["kubeconfig"]
+
+
+def test_a_kubeconfig_that_is_no_text_costs_a_new_token(tmp_path: Path) -> None:
+    tokens, kubeconfig = tmp_path / "tokens.json", tmp_path / "kubeconfig"
+    before = open_administrator(tokens, kubeconfig).token
+    kubeconfig.write_bytes(b"\xff\xfe\x00")
+    assert open_administrator(tokens, kubeconfig).token != before
