@@ -12,7 +12,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 from skerry.api.errors import Unauthorized
 from skerry.api.model import Document
@@ -73,7 +74,8 @@ class ClientCertificate:
     uri: str = ""
 
 
-class Credentials(NamedTuple):
+@dataclass(frozen=True)
+class Credentials:
     """What a request shows to tell who asks.
 
     Attributes:
@@ -84,15 +86,33 @@ class Credentials(NamedTuple):
     bearer: str = ""
     certificate: ClientCertificate | None = None
 
+    @cached_property
+    def digest(self) -> bytes:
+        """What is kept of such a token, where it is known."""
+        return digest_of(self.bearer)
 
+
+#: Where the listening server puts an empty dict of each connection into ASGI's `extensions`: whoever asked last asks
+#: next, nearly always, and what they show is read once. It goes with the connection.
+CREDENTIALS_READ = "skerry.credentials_read"
 #: Where the listening server puts the client's certificate into ASGI's `extensions`.
 CLIENT_CERTIFICATE = "skerry.client_certificate"
 
 
 def credentials_of(headers: Mapping[bytes, bytes], extensions: Mapping[str, Any]) -> Credentials:
     """Read the credentials of a request from its headers (names in lower case) and ASGI's extensions."""
-    certificate = extensions.get(CLIENT_CERTIFICATE)
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    given = headers.get(b"authorization", b"")
+    last: dict[bytes, Credentials] = extensions.get(CREDENTIALS_READ, {})
+    known = last.get(given)
+    if known is None:
+        known = _read_credentials(given, extensions.get(CLIENT_CERTIFICATE))
+        last.clear()
+        last[given] = known
+    return known
+
+
+def _read_credentials(given: bytes, certificate: ClientCertificate | None) -> Credentials:
+    scheme, _, token = given.partition(b" ")
     if scheme.lower() != b"bearer" or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
         return Credentials(certificate=certificate)
     return Credentials(token.strip().decode(), certificate)
@@ -132,7 +152,7 @@ class StaticTokens:
         """Return the user of the bearer token, if it is known; see `Authenticator`."""
         if not credentials.bearer:
             return None
-        digest = digest_of(credentials.bearer)
+        digest = credentials.digest
         found = None
         for record in self._records:
             if hmac.compare_digest(record.sha256, digest):

@@ -25,7 +25,7 @@ from skerry.kit.errors import ConfigurationError, StartError
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import background
 from skerry.server.app import App
-from skerry.server.auth import CLIENT_CERTIFICATE, ClientCertificate
+from skerry.server.auth import CLIENT_CERTIFICATE, CREDENTIALS_READ, ClientCertificate, Credentials
 from skerry.server.client_certificates import read_client_certificate
 from skerry.server.held_writes import HeldWrites
 from skerry.server.http import SEND_WHOLE, TAKE_BODY, Receive, Send
@@ -217,11 +217,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _in_message = False
     _is_handed_on = False
     _certificate: ClientCertificate | None = None
+    _credentials_read: dict[bytes, Credentials]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(cast("asyncio.Transport", HeldWrites(transport, self.loop)))
         self._certificate = _certificate_of(transport)
+        self._credentials_read = {}
         self._begin_head()
 
     def _should_upgrade_to_ws(self) -> bool:
@@ -281,7 +283,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._end_wait()
         super().on_headers_complete()
-        extensions: dict[str, Any] = {}
+        extensions: dict[str, Any] = {CREDENTIALS_READ: self._credentials_read}
         if self.cycle is not None:  # there is none for what goes on as another protocol
             # The cycle has the scope: a strong reference back would leave every request to the search for cycles.
             running = weakref.ref(self.cycle)

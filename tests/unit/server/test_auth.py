@@ -1,10 +1,13 @@
 """Bearer tokens, and who a request is from."""
 
+from typing import Any
+
 import pytest
 
 from skerry.api.errors import Unauthorized
 from skerry.server.auth import (
     AUTHENTICATED,
+    CREDENTIALS_READ,
     Credentials,
     StaticTokens,
     TokenRecord,
@@ -39,3 +42,14 @@ async def test_anything_else_is_unauthorized(value: str) -> None:
         await require_user([TOKENS], shown(value))
     with pytest.raises(Unauthorized):
         await require_user([], shown("Bearer one"))
+
+
+def test_who_asks_next_over_a_connection_is_known_by_what_they_show():
+    connection: dict[str, Any] = {CREDENTIALS_READ: {}}
+    one, other = ({b"authorization": b"Bearer " + token} for token in (b"one", b"two"))
+    first = credentials_of(one, connection)
+    assert credentials_of(one, connection) is first
+    assert credentials_of(other, connection).bearer == "two"
+    assert credentials_of({}, connection).bearer == ""
+    assert credentials_of(one, connection).bearer == "one"
+    assert len(connection[CREDENTIALS_READ]) == 1
