@@ -177,7 +177,7 @@ class OwnerIndex:
             return False
         if node.ending:
             return bool(node.propagation)
-        return any(self._looks_lost(tie) for tie in node.ties)
+        return any(map(self._looks_lost, node.ties))
 
     def _looks_lost(self, tie: Tie) -> bool:
         if tie.owner is None:

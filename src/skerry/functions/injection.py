@@ -96,7 +96,7 @@ class _SecretInjector:
                     ) from error
             return merged
 
-        return _injecting(SECRETS_KEY, values)
+        return _injecting(SECRETS_KEY, values if secrets else None)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _ServiceInjector:
         async def values() -> dict[str, Any]:
             return {name: dict(await self._values_of(name, cookie)) for name in services}
 
-        return _injecting(SERVICE_BINDINGS_KEY, values)
+        return _injecting(SERVICE_BINDINGS_KEY, values if services else None)
 
     async def _values_of(self, name: str, cookie: str) -> Mapping[str, Any]:
         failure = "error when retrieving bindings from service manager: failed to get service bindings"
@@ -120,12 +120,12 @@ class _ServiceInjector:
         return binding.values
 
 
-def _injecting(key: str, values: Callable[[], Awaitable[dict[str, Any]]]) -> Middleware:
-    """Set a key of the context for the function, and for nobody after it."""
+def _injecting(key: str, values: Callable[[], Awaitable[dict[str, Any]]] | None) -> Middleware:
+    """Set a key of the context for the function, and for nobody after it; `values` is None where there are none."""
 
     def injected(runnable: Runnable) -> Runnable:
         async def run(context: Context, payload: Any) -> Any:
-            context[key] = await values()
+            context[key] = await values() if values else {}
             try:
                 return await runnable(context, payload)
             finally:

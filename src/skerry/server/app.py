@@ -170,17 +170,18 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         try:
             with within(REQUEST_SECONDS):
+                beginnings = _beginnings(request.path)
+                door = self._door(beginnings)
                 if request.path in _ANONYMOUS_PATHS:
-                    return await self._dispatch(request)
-                if _beginnings(request.path)[1] not in JOINING_PREFIXES:
+                    return await self._dispatch(request, door)
+                if beginnings[1] not in JOINING_PREFIXES:
                     await self._identify(request)
                 with self._inflight.request(request.user, request.method):
-                    return await self._dispatch(request)
+                    return await self._dispatch(request, door)
         except TimeoutError as error:
             raise Timeout(f"the request took longer than {REQUEST_SECONDS:.0f}s; a write may still be done") from error
 
-    async def _dispatch(self, request: Request) -> Answer:
-        door = self._door(request.path)
+    async def _dispatch(self, request: Request, door: Door | None) -> Answer:
         if door is not None:
             return await door.answer(request)  # which asks for access itself: it knows what its paths mean
         request.decision = require(self._guards.access, request.user, path_act(request.method, request.path))
@@ -190,13 +191,13 @@ class App:
             return await exposition(self._measured)
         raise NotFound("the server could not find the requested resource")
 
-    def _door(self, path: str) -> Door | None:
+    def _door(self, beginnings: tuple[str, str]) -> Door | None:
         """Return the door of a path: the one with the longer prefix, of one segment or two."""
-        segment, two_segments = _beginnings(path)
+        segment, two_segments = beginnings
         return self._doors.get(two_segments) or self._doors.get(segment)
 
     def _refusal(self, request: Request, error: ApiError) -> Response:
-        door = self._door(request.path)
+        door = self._door(_beginnings(request.path))
         return refusal(error) if door is None else door.refusal(request, error)
 
     async def _identify(self, request: Request) -> None:
@@ -223,8 +224,8 @@ class App:
 
 def _beginnings(path: str) -> tuple[str, str]:
     """Return "/apis" and "/apis/x" of "/apis/x/y"; "/" of what is no path, such as the "*" of `OPTIONS *`."""
-    _, *segments = path.split("/", 3)
-    return "/" + "".join(segments[:1]), "/" + "/".join(segments[:2])
+    segments = path.split("/", 3)
+    return "/" + "".join(segments[1:2]), "/" + "/".join(segments[1:3])
 
 
 def _audit_id(headers: Mapping[bytes, bytes]) -> bytes:

@@ -64,8 +64,8 @@ class Watch:
     @property
     def position(self) -> int:
         """Every event of the scope up to this revision was handed out; never falls."""
-        if self._live and not self._behind:
-            self._position = max(self._position, self._hub.through)
+        if self._live and not self._behind and self._hub.through > self._position:
+            self._position = self._hub.through
         return self._position
 
     @property

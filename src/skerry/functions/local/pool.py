@@ -189,10 +189,18 @@ class InstancePool:
                 return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                await self._leave(turn.result())
+                await self._give_back(turn.result())
             raise
         finally:
             start.waited_seconds += time.monotonic() - since_seconds
+
+    async def _give_back(self, use: _Use | None) -> None:
+        """Let go of a place that was given to one who is gone."""
+        if use is None:
+            self._starting -= 1
+            self._hand_out()
+        elif self._leave(use):
+            await self._end(use)
 
     def _hand_out(self) -> None:
         """Give places to those who wait."""
@@ -251,25 +259,24 @@ class InstancePool:
             if isinstance(seconds := answer.context.get(SECONDS_KEY), float):
                 self._long_share += ((seconds > SHORT_SECONDS_MAX) - self._long_share) * _NEWEST_SHARE
         finally:
-            await self._leave(use)
+            if self._leave(use):
+                await self._end(use)
         return answer
 
-    async def _leave(self, use: _Use | None) -> None:
-        """Give back a place; an instance that is of no use is ended by the first who leaves it."""
-        if use is None:
-            self._starting -= 1
-        else:
-            use.calls -= 1
-            if use.instance.is_alive and (use.calls or not self._closed):
-                if not use.calls:
-                    del self._busy[use.instance]
-                    self._keep(use.instance)
-            elif not use.is_ending:
-                await self._end(use)
+    def _leave(self, use: _Use) -> bool:
+        """Give back a place; returns whether the instance is of no use, and to be ended by this first who leaves it."""
+        use.calls -= 1
+        ends = False
+        if use.instance.is_alive and (use.calls or not self._closed):
+            if not use.calls:
+                del self._busy[use.instance]
+                self._keep(use.instance)
+        elif not use.is_ending:
+            use.is_ending = ends = True
         self._hand_out()
+        return ends
 
     async def _end(self, use: _Use) -> None:
-        use.is_ending = True
         try:
             await use.instance.kill()
         finally:
