@@ -27,6 +27,7 @@ export default {
   async fetch(request: Request, env: { WHO: string }): Promise<Response> {
     console.log("asked for", new URL(request.url).pathname);
     if (request.url.endsWith("/boom")) explode();
+    if (request.url.endsWith("/unheard")) (async () => explode())();
     if (request.url.endsWith("/fetch")) return await fetch(await request.text());
     return new Response(`${word} ${env.WHO} ${await request.text()}`, { headers: { "x-made-by": "dev" } });
   },
@@ -168,6 +169,12 @@ def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(de
     assert "POST /some/path 200" in development.printed()
 
 
+def test_a_rejection_that_nobody_handles_is_in_the_terminal_with_its_place(development: Development):
+    assert development.get("/unheard").status_code == 200
+    development.until(lambda: "Uncaught (in promise) Error: oh dear\n" in development.printed())
+    development.until(lambda: "    at explode (src/index.ts:" in development.printed())
+
+
 def test_a_filter_stands_before_the_upstream_and_fails_as_a_function_does(development: Development):
     index, manifest = development.folder / "src" / "index.ts", development.folder / "edgefunction.yaml"
     before = index.read_text(), manifest.read_text() if manifest.exists() else None
@@ -217,12 +224,12 @@ def test_an_exception_is_told_in_the_authors_lines_to_browsers_as_a_page(develop
     development.until(lambda: development.get().status_code == 200)
     answer = development.get("/boom")
     assert (answer.status_code, answer.headers["x-skerry-error"]) == (500, "exception")
-    assert "at explode (src/index.ts:13:" in answer.text
-    assert '> 13 |   throw new Error("oh dear");' in answer.text
+    assert "at explode (src/index.ts:14:" in answer.text
+    assert '> 14 |   throw new Error("oh dear");' in answer.text
     page = development.get("/boom", headers={"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert "<h1>Error: oh dear</h1>" in page.text
-    development.until(lambda: "at explode (src/index.ts:13:" in development.printed())
+    development.until(lambda: "at explode (src/index.ts:14:" in development.printed())
 
 
 def go() -> str | None:
