@@ -11,7 +11,6 @@ DRIVERS = ("local", "docker", "openfaas", "knative", "openwhisk", "noop")
 _REMOTE = frozenset({"openfaas", "knative", "openwhisk"})
 #: Those whose credentials are a name and a password.
 _WITH_PASSWORD = frozenset({"openfaas", "openwhisk"})
-_URLS = ("faas_url", "faas_ingress_url")
 _SOCKET = "unix:///"
 #: Below this, no runtime starts.
 MEMORY_BYTES_LEAST = 32 << 20

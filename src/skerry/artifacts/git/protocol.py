@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from skerry.kit.errors import SkerryError
 
 SERVICE = "git-upload-pack"
-ADVERTISEMENT_TYPE = f"application/x-{SERVICE}-advertisement"
 REQUEST_TYPE = f"application/x-{SERVICE}-request"
 
 _OBJECT_ID_DIGITS = 40

@@ -169,7 +169,7 @@ class PackageInstaller:
         registry = await self._registry()
         budget = Budget(INSTALLED_FILES_MAX, INSTALLED_BYTES_MAX)
         downloads = asyncio.Semaphore(DOWNLOADS_MAX)
-        (folder / "node_modules").mkdir(parents=True)
+        await self._blocking(partial((folder / "node_modules").mkdir, parents=True))
 
         async def bring(package: Package) -> None:
             async with downloads:
@@ -194,10 +194,11 @@ class PackageInstaller:
         return self._client
 
     async def _trim(self) -> None:
-        for key in [key for key in self._kept if not self._used.get(key)]:
+        for key in tuple(self._kept):
             if len(self._kept) <= INSTALLATIONS_MAX:
                 break
-            await self._blocking(partial(shutil.rmtree, self._kept.pop(key), ignore_errors=True))
+            if key in self._kept and not self._used.get(key):  # looked at each time: builds go on while one is removed
+                await self._blocking(partial(shutil.rmtree, self._kept.pop(key), ignore_errors=True))
         for key in [key for key, users in self._used.items() if not users]:
             del self._used[key]
 
