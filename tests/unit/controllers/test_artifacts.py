@@ -14,6 +14,12 @@ from skerry.client.informer import Informer
 from skerry.controllers.artifacts import ArtifactCollector
 from skerry.kit.tasks import background
 from skerry.testing.clock import FakeClock
+from skerry.testing.informed import until
+
+
+async def changed(client: Client, name: str, code: WasmPluginCode) -> None:
+    plugin = await client.get(WasmPlugin, name, namespace="default")
+    await client.change_status(plugin, lambda found: setattr(found.status, "code", code))
 
 
 async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_its_grace(
@@ -28,7 +34,7 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
         code = WasmPluginCode(
             digest=str(named), size_bytes=5, url="u", source="s", pulled_for="p", resolved_at="2030-01-01T00:00:00Z"
         )
-        await client.change_status(plugin, lambda p: setattr(p.status, "code", code))
+        await changed(client, "a", code)
         revisions, plugins = Informer(client, EdgeFunctionRevision), Informer(client, WasmPlugin)
         functions, configurations = Informer(client, Function), Informer(client, Configuration)
         collector = ArtifactCollector(keep, revisions, plugins, functions, configurations)
@@ -41,6 +47,10 @@ async def test_code_that_a_plugin_names_stays_and_what_nothing_names_goes_after_
             await configurations.synced()
             await revisions.synced()
             await plugins.synced()
+            # By hand, as whoever may write statuses can: it names nothing, and keeps nothing from being collected.
+            await client.create(WasmPlugin(metadata=ObjectMeta(name="b", namespace="default"), spec=plugin.spec))
+            await changed(client, "b", WasmPluginCode(**{**code.model_dump(), "digest": "sha256:no digest"}))
+            await until(plugins, lambda found: any(each.name == "b" and each.status.code for each in found))
             await collector.collect()
             assert await keep.has(other)
             clock.advance(GRACE_SECONDS + 1)
