@@ -8,7 +8,7 @@ Invariant: once `synced`, the cache is the collection as it was at some revision
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
 from pydantic import ValidationError
@@ -25,6 +25,8 @@ from skerry.kit.immutable_map import ImmutableMap
 from skerry.kit.logs import get_logger
 
 log = get_logger(__name__)
+T = TypeVar("T")
+
 RELISTS = Counter("skerry_informer_lists_total", "Full lists that an informer made.", ["resource"])
 
 Key = tuple[str, str]
@@ -60,7 +62,7 @@ class Informer(Generic[R]):
 
         def tell(keys: Collection[Key]) -> None:
             for key in keys:
-                listener(key)
+                self._hand_on(listener, key)
 
         self.on_changes(tell)
 
@@ -163,7 +165,14 @@ class Informer(Generic[R]):
 
     def _tell(self, keys: Collection[Key]) -> None:
         for listener in self._listeners:
-            listener(keys)
+            self._hand_on(listener, keys)
+
+    def _hand_on(self, listener: Callable[[T], None], changed: T) -> None:
+        """Call a listener; what it can't make anything of hurts no other object, and no other listener."""
+        try:
+            listener(changed)
+        except Exception:
+            log.exception("a change could not be looked at", resource=self._kind.resource, changed=repr(changed)[:500])
 
 
 class ReadInformer(Informer[Any]):

@@ -126,15 +126,16 @@ class Follower(Generic[R]):
         if seen.type == "DELETED":
             self._remove(key)
             return
+        self._known.add(key)
+        # Closed by default: what can't be read or taken gives nothing, and hurts no other object.
         try:
-            obj = from_document(self.kind.model, seen.object.document)
+            self._take(from_document(self.kind.model, seen.object.document))
         except ValidationError as error:
-            # Closed by default: what can't be read gives nothing, and hurts no other object.
             log.warning("object does not fit its kind, ignored", resource=self.kind.resource, error=str(error))
             self._remove(key)
-            return
-        self._known.add(key)
-        self._take(obj)
+        except Exception:
+            log.exception("object can't be taken, ignored", resource=self.kind.resource, key=key)
+            self._remove(key)
 
     def _remove(self, key: Key) -> None:
         self._known.discard(key)

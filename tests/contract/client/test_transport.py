@@ -350,3 +350,23 @@ async def test_an_informer_whose_watches_are_refused_lists_less_and_less_often(
             while len(waits) < 6:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0)
     assert waits[5] > 4 * waits[0]
+
+
+async def test_a_listener_that_fails_of_one_object_is_told_of_the_others_as_all_others_are(transport: Transport):
+    informer = Informer(Client(transport), ConfigMap)
+    told, others = list[str](), asyncio.Queue[str]()
+
+    def fail(key: tuple[str, str]) -> None:
+        told.append(key[1])
+        if key[1] == "a":
+            raise ValueError("it can't be read")
+
+    informer.on_change(fail)
+    informer.on_change(lambda key: others.put_nowait(key[1]))
+    for name in ("a", "b"):
+        await transport.create(CONFIGS, config(name))
+    async with background(("informer", informer.run)):
+        assert {await others.get(), await others.get()} >= {"a", "b"}
+        await transport.create(CONFIGS, config("c"))
+        assert await others.get() == "c"
+    assert {"a", "b", "c"} <= set(told)

@@ -65,6 +65,8 @@ class Roles:
 
     def _take(self, role: ClusterRole) -> None:
         self.names.add(role.name)
+        if role.name == "defect":
+            raise KeyError(role.name)
 
     def _drop(self, key: Key) -> None:
         self.names.discard(key[1])
@@ -109,3 +111,10 @@ async def test_an_object_that_cannot_be_read_gives_nothing_and_hurts_no_other() 
     async with following(script) as roles:
         await roles.follower.reached(7)
         assert roles.names == {"b"}
+
+
+async def test_an_object_that_cannot_be_taken_gives_nothing_and_hurts_no_other() -> None:
+    script: Script = [[put("a", 1), put("defect", 2), whole(5)], [put("b", 7)]]
+    async with following(script) as roles:
+        await roles.follower.reached(7)
+        assert roles.names == {"a", "b"}
