@@ -257,7 +257,10 @@ class JavaScriptGuest(ConcurrentInstance):
             self._next.done()
 
     def _log_rejections(self) -> None:
-        """Have the guest say which promises the entry has left rejected, with nobody to handle them."""
+        """Have the guest say which promises the entry has left rejected, with nobody to handle them.
+
+        It looks at what the function gave for a reason: so this can take long, or trap, with the call answered.
+        """
         if self._rejected[0]:
             self._tell_rejections.call()
             self._take_answers(self._tell_rejections)

@@ -143,7 +143,9 @@ class Lease:
         self.end(keep=kind is None)
 
     def end(self, *, keep: bool) -> None:
-        """Give the instance back, unless the request goes on; without `keep` it is gone."""
+        """Give the instance back, unless the request goes on; without `keep`, or where it has died, it is gone."""
+        if isinstance(self.instance, ConcurrentInstance) and self.instance.is_dead:
+            keep = False  # after its answer, maybe
         if not keep or not self.goes_on:
             self._pool.give_back(self.revision, self.instance, keep=self._keep and keep)
 

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 if TYPE_CHECKING:
-    from tests.system.engine.conftest import Loader
+    from tests.system.engine.conftest import Loader, Node
 
 ERROR_LEVEL = 3
 
@@ -107,3 +108,11 @@ def test_thousands_of_rejections_leave_no_memory_behind(load: "Loader"):
     )
     for _ in range(5):  # 250 MB; the instance may have 128 MiB
         assert function.call().body == b"fine"
+
+
+async def test_a_reason_that_computes_without_end_costs_no_other_request_anything(node: "Node"):
+    loops = "Promise.reject({get a() { for (;;); }}); return new Response('fine');"
+    node.deploy("loops-1", loops, cpu_seconds_max=0.1)
+    for _ in range(3):
+        answer = await anyio.to_thread.run_sync(node.request, "loops-1")
+        assert (answer.status, answer.body) == (200, b"fine")
