@@ -9,7 +9,6 @@ every listener it was given by then is bound or was refused with a reason.
 import asyncio
 import importlib.metadata
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +25,7 @@ from skerry.kit.deadlines import within
 from skerry.kit.ending import to_its_end
 from skerry.kit.errors import StartError
 from skerry.kit.logs import get_logger
-from skerry.kit.processes import Command, Supervised, supervise
+from skerry.kit.processes import Command, Supervised, bound_output, supervise
 from skerry.kit.tasks import Wakeup, background, keep_running
 from skerry.kit.tls import no_trust
 
@@ -70,6 +69,8 @@ class Envoy:
         self._settings = settings
         self._process = process
         self._admin = admin
+        #: Whether it may still write to a log that was moved.
+        self._writes_to_moved = False
 
     @property
     def pid(self) -> int | None:
@@ -147,15 +148,15 @@ class Envoy:
 
         What its process prints (its plugins may, too) can't be begun anew: that file is copied and emptied.
         """
-        output = self._settings.output_file
-        if output.exists() and output.stat().st_size >= OUTPUT_BYTES_MAX:
-            shutil.copyfile(output, output.with_name(f"{output.name}.1"))
-            os.truncate(output, 0)
-        full = [path for path in (self._settings.log_file, self._settings.access_log) if self._is_full(path)]
-        for path in full:
-            path.replace(path.with_name(f"{path.name}.1"))
-        if full:
-            await self._admin.post("/reopen_logs")
+        if self._settings.output_file.exists():
+            bound_output(self._settings.output_file, OUTPUT_BYTES_MAX)
+        for path in (self._settings.log_file, self._settings.access_log):
+            if self._is_full(path):
+                path.replace(path.with_name(f"{path.name}.1"))
+                self._writes_to_moved = True
+        if self._writes_to_moved:
+            (await self._admin.post("/reopen_logs")).raise_for_status()
+            self._writes_to_moved = False
 
     def _is_full(self, path: Path) -> bool:
         return path.exists() and path.stat().st_size >= self._settings.log_bytes_max

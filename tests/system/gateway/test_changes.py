@@ -187,9 +187,9 @@ async def test_full_logs_are_moved_and_begun_anew(edge_with: Any, engine_with: A
             file.truncate(edge.settings.log_bytes_max)
         printed = edge.settings.output_file
         with printed.open("a") as file:
-            file.truncate(OUTPUT_BYTES_MAX)
+            file.truncate(OUTPUT_BYTES_MAX + 1)
         await edge.envoy.rotate_logs()
-        assert (printed.stat().st_size, printed.with_name("envoy.out.1").stat().st_size) == (0, OUTPUT_BYTES_MAX)
+        assert (printed.stat().st_size, printed.with_name("envoy.out.1").stat().st_size) == (0, OUTPUT_BYTES_MAX + 1)
         assert log.with_name("access.log.1").stat().st_size == edge.settings.log_bytes_max
         await edge.get("f.functions.localhost/")
         await until(lambda: log.exists() and log.stat().st_size)
