@@ -223,9 +223,9 @@ def mapped(error: Exception) -> Exception:
 
 
 def redacted(url: str) -> str:
-    """Return a URL without its password, as it may be shown and logged."""
+    """Return a URL without its passwords (`password`, `sslpassword`), as it may be shown and logged."""
     parts = urlsplit(url)
     user, at, place = parts.netloc.rpartition("@")
     netloc = user.partition(":")[0] + at + place
-    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "password"]
+    query = [(name, value) for name, value in parse_qsl(parts.query) if not name.endswith("password")]
     return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="/")))
