@@ -155,10 +155,13 @@ class Relay:
             return  # another took it, or who asked is gone
         except TimeoutError:
             log.info("who asked a node is silent", node="/".join(place))
-            await self._remove(key)
+            with suppress(ApiError):  # else it is removed as what a crash left
+                await self._remove(key)
         except ApiError as error:
             with suppress(ApiError):
                 await self._write(key, end=error.public)
+        except Exception:
+            log.exception("a command to a node failed", node="/".join(place))
         finally:
             self._serving.discard(key)
             self._loops.stop("/".join(key))

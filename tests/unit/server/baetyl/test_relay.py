@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from skerry.api.baetyl_node_commands import NodeCommand
+from skerry.api.errors import ServiceUnavailable
 from skerry.kit.clock import SystemClock
 from skerry.kit.ids import RandomIds
 from skerry.server.baetyl import relay as relay_module
@@ -131,3 +132,41 @@ async def test_what_a_crash_left_is_removed(served: ServedFleet, monkeypatch: py
     async with replica(served, parts.links).running(), asyncio.timeout(60):
         while not await no_command_is_left(served):  # noqa: ASYNC110 - the log has no event for it
             await asyncio.sleep(0.01)
+
+
+class Failing:
+    """The verbs of a replica, one of which fails."""
+
+    def __init__(self, served: ServedFleet, name: str, failure: Exception) -> None:
+        self._verbs = served.doors.verbs
+        self._name = name
+        self._failure = failure
+        self.failed = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name == self._name else getattr(self._verbs, name)
+
+    async def _fail(self, *_: object) -> None:
+        self.failed.set()
+        raise self._failure
+
+
+@pytest.mark.parametrize(
+    ("verb", "failure"), [("record", KeyError("a defect")), ("delete", ServiceUnavailable("away"))]
+)
+@pytest.mark.usefixtures("link")
+async def test_a_command_that_fails_ends_no_replica(
+    served: ServedFleet, verb: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs = Failing(served, verb, failure)
+    monkeypatch.setattr(relay_module, "TURN_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(relay_module, "TAKEN_SECONDS_MAX", 0.1)
+    serving = Relay(verbs, served.doors.parts.links, SystemClock(), RandomIds(), is_shared=True)  # type: ignore[arg-type]  # as much as is asked for
+    other = replica(served, Links(served.doors.parts.sync))
+    async with serving.running(), other.running():
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(other._asked(PLACE, LOGS))
+            await verbs.failed.wait()
+        await until(lambda: not serving._serving)
+        await other._remove(asking.result())
+    assert await no_command_is_left(served)
