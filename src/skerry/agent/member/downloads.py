@@ -94,8 +94,11 @@ class Downloads:
                 return
 
     async def _fetch_rest(self, wanted: RemoteObject, part: Path) -> None:
-        """Fetch what is missing of a file; a server that does not know ranges sends it whole."""
-        there = await self._run(lambda: part.stat().st_size if part.exists() else 0)
+        """Fetch what is missing of a file; a server that does not know ranges sends it whole.
+
+        One without an MD5 is begun anew: nothing would tell that its first part is of another file by now.
+        """
+        there = await self._run(lambda: part.stat().st_size if wanted.md5 and part.exists() else 0)
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
         if wanted.token:
             headers["x-bce-security-token"] = wanted.token

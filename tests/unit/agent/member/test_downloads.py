@@ -123,6 +123,23 @@ async def test_a_download_that_broke_off_goes_on_where_it_was(tmp_path: Path, ex
     assert len(asked) == 2
 
 
+async def test_a_download_without_an_md5_is_begun_anew(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    asked: list[httpx.Request] = []
+
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"of the file that was there before"
+            raise httpx.ReadError("the connection was cut")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, stream=Broken()) if len(asked) == 1 else httpx.Response(200, content=CONTENT)
+
+    path = await bring(answer, tmp_path, executor)
+    assert path.read_bytes() == CONTENT
+    assert ["range" in request.headers for request in asked] == [False, False]
+
+
 async def test_a_file_with_another_md5_is_refused_and_not_kept(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     with pytest.raises(ApplicationError, match="its MD5 is not the one"):
         await bring(always(CONTENT), tmp_path, executor, md5="0" * 32)
