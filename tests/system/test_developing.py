@@ -19,7 +19,7 @@ import pytest
 from skerry.cli.starting import write_template
 from skerry.kit.tls import no_trust
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 120.0
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 INDEX = """import { word } from "./word";
 
