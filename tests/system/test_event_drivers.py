@@ -27,7 +27,7 @@ def post(headers, body, method="POST"):
     except urllib.error.HTTPError as error:
         return error.code
 
-told = {"arguments": sys.argv[1:], "word": os.environ.get("word"), "pid": os.getpid(),
+told = {"arguments": sys.argv[1:], "environment": dict(os.environ), "pid": os.getpid(),
         "bad": post({"ce-specversion": "1.0"}, b"x"), "put": post({}, b"x", "PUT"), "get": post({}, None, "GET")}
 event = {"specversion": "1.0", "type": "program.started", "source": "/program", "id": str(os.getpid()), "data": told}
 status = post({"content-type": "application/cloudevents+json"}, json.dumps(event).encode())
@@ -63,7 +63,11 @@ def test_a_program_is_run_with_its_settings_and_secrets_and_again_when_it_ends(
     assert (made["status"], made["kind"]) == ("CREATING", "Driver")
     told = dispatch.finished("started")[0]["output"]
     assert told["arguments"] == ["--from-type", "--a=1", "--b=2"]
-    assert (told["word"], told["bad"], told["put"], told["get"]) == ("mellon", 400, 405, 200)
+    assert (told["bad"], told["put"], told["get"]) == (400, 405, 200)
+    environment = told["environment"]
+    assert environment["word"] == "mellon"
+    ours = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"}  # the rest of Skerry's own may be settings, and secrets
+    assert environment.keys() - ours - {"LC_CTYPE"} == {"word", "K_SINK"}  # Python adds LC_CTYPE by itself
     dispatch.until("/v1/event/drivers/my-driver", lambda found: found["status"] == "READY")
     os.kill(told["pid"], signal.SIGKILL)
     again = dispatch.finished("started", 2)

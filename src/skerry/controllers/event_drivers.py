@@ -28,7 +28,7 @@ from skerry.controllers.schedules import Schedules
 from skerry.kit.clock import Clock, rfc3339
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
-from skerry.kit.processes import Command, Supervised, bound_output, supervise
+from skerry.kit.processes import Command, Supervised, bound_output, plain_environment, supervise
 from skerry.kit.tasks import Loops, Wakeup, keep_running, run_blocking
 
 log = get_logger(__name__)
@@ -192,7 +192,8 @@ class EventDriverController:
             name=f"event-driver:{namespace}/{driver.name}",
             arguments=(*kind.spec.command, *(f"--{key}={value}" for key, value in settings.items())),
             output=self._log_dir / f"{namespace}.{driver.name}.log",
-            environment=tuple(environment.items()),
+            environment=tuple((plain_environment() | environment).items()),
+            inherits=False,
         )
 
     async def _tell_running(self, key: Key, process: Supervised) -> None:

@@ -41,6 +41,8 @@ HEALTHY_SECONDS = 10.0
 SHORT_LIVES_MAX = 3
 #: What is told of the last words of a process, in characters.
 LAST_WORDS_MAX = 2048
+#: What a program of others' has of this process's environment; the rest may be settings of ours, and secrets.
+_HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 #: A longer line of a process is passed on as several.
 LINE_BYTES_MAX = 16 * 1024
 _READ_BYTES = 2048
@@ -79,7 +81,7 @@ class Command:
         environment: variables.
         directory: where it runs; None for where this process does.
         bounds: what it may have.
-        inherits: whether it has the environment of this process, or that which is given here alone.
+        inherits: whether it has the environment of this process too, or that which is given here alone.
         restart: whether it is started again when it ends: always, when it failed, or never.
         whole_group: whether what it started itself ends with it.
         heard: whether what it prints comes through this process, which tells its last words; it must start no other
@@ -104,6 +106,11 @@ class Command:
         """All variables that it gets."""
         inherited = dict(os.environ) if self.inherits else {}  # noqa: TID251 - handed on, not read
         return inherited | dict(self.environment)
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the variables of this process's environment that a program of others' may have."""
+    return {name: os.environ[name] for name in _HANDED_ON if name in os.environ}  # noqa: TID251 - handed on, not read
 
 
 def bound_to_this(bounds: Bounds = UNBOUND) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from skerry.agent.member.states import InstanceState, States, Status
 from skerry.agent.member.usage import TreeUsage
 from skerry.api.baetyl_application_services import Service
 from skerry.kit.clock import rfc3339
-from skerry.kit.processes import Command, Supervised, bound_output, supervise
+from skerry.kit.processes import Command, Supervised, bound_output, plain_environment, supervise
 from skerry.kit.tasks import background, run_blocking
 
 #: Where a program configuration is mounted, below an instance's folder, and what in it names the program.
@@ -44,7 +44,6 @@ LOG_LOOK_SECONDS = 10.0
 DYNAMIC_PORTS = range(50200, 51001)
 #: What applications call it.
 MODE = "native"
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _RESTARTS = {"Never": "never", "OnFailure": "on-failure"}
 
 
@@ -153,7 +152,7 @@ class Programs(ProcessRunner):
         return _Program(instance, command, probe)
 
     def _environment(self, instance: Instance, home: Path | None) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}  # noqa: TID251 - handed on, not read
+        inherited = plain_environment()
         if home is not None:
             inherited["HOME"] = str(home)
         port = {"BAETYL_SERVICE_DYNAMIC_PORT": str(self._ports.next_free())}
