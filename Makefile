@@ -26,9 +26,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
 ROOM ?=
 ARGS ?=
-# How many processes run the tests: most of a system test is waiting, so two more than there are cores. JOBS=0 for one
+# How many processes run the tests: most of a system test is waiting, so one more than there are cores. JOBS=0 for one
 # process, as a debugger wants it.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Files of tests begin in the order that tests/conftest.py gives them.
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
