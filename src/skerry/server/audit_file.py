@@ -1,7 +1,7 @@
 """Lines on their way to a file with a bound, which is put aside when it is full. What is in them, `audit` decides.
 
-Invariant: `add` never waits. A line that does not fit into the queue, or that the disk does not take, is lost, counted
-and (by the disk) logged.
+Invariants: `add` never waits. A line that does not fit into the queue, or that the disk does not take, is lost, counted
+and (by the disk) logged. What is in the file are whole lines, also where the disk took a part.
 """
 
 import os
@@ -66,9 +66,7 @@ class AuditFile:
             self._make_room()
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
             try:
-                rest = memoryview(b"".join(lines))
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                _append(descriptor, b"".join(lines))
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -88,3 +86,15 @@ class AuditFile:
             if older.exists():
                 older.replace(path.with_name(f"{path.name}.{number + 1}"))
         path.replace(path.with_name(f"{path.name}.1"))
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    """Append all of it or, where that raises OSError, nothing."""
+    before = os.fstat(descriptor).st_size
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
