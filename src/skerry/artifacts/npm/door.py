@@ -65,7 +65,8 @@ class RegistryDoor:
         try:
             with within(_HEAD_SECONDS_MAX):
                 head = await reader.readuntil(b"\r\n\r\n")
-            status, body = await self._asked(*head.decode("latin-1").split(" ", 2)[:2])
+            method, target, _ = head.decode("latin-1").split(" ", 2)
+            status, body = await self._asked(method, target)
             writer.write(
                 f"HTTP/1.1 {status} npm\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
