@@ -1,7 +1,7 @@
 """What all tests share."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -62,13 +62,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: _turn(item.path.relative_to(config.rootpath).as_posix()))
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no cycles while a million objects of tests are made, of which none is garbage."""
     gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
     """Leave a million objects of collected tests out of every look for cycles that tests cause or ask for."""
-    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -18,8 +18,8 @@ import pytest
 
 from skerry.cli.starting import write_template
 from skerry.kit.tls import no_trust
+from skerry.testing.waiting import SECONDS_MAX
 
-SECONDS_MAX = 120.0
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 INDEX = """import { word } from "./word";
 

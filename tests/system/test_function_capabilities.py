@@ -21,8 +21,6 @@ from skerry.testing.skerry_process import SkerryProcess
 from skerry.testing.waiting import until
 from tests.system.conftest import greeter
 
-READY = "--for=condition=Ready"
-
 
 def deploy(skerry: SkerryProcess, manifest: str) -> str:
     name = json.loads(manifest)["metadata"]["name"]

@@ -16,7 +16,6 @@ from skerry.testing.load import Load
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
-READY = "--for=condition=Ready"
 URL = "http://f.plugins.test/"
 ROUTE = """
 apiVersion: extensions.apoxy.dev/v1alpha2

@@ -28,7 +28,7 @@ ROOTS = sorted({kind.root_path for kind in KINDS})
 CHECKS: Any = [status_code_conformance, content_type_conformance, response_schema_conformance]
 DEFAULT: Any = settings.default
 #: Of one operation; `make fuzz` raises the default that it is a part of.
-EXAMPLES = max(1, DEFAULT.max_examples // 50)
+EXAMPLES = max(1, DEFAULT.max_examples // 33)
 BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
