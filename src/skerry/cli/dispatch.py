@@ -71,8 +71,14 @@ def ask(
 
 
 def note_missing(kubeconfig: Path | None, data_dir: str | None, namespace: str, function: str) -> None:
-    """Tell where there is no function that something has been created for: it may come later."""
-    functions = listed(kubeconfig, data_dir, Target(FUNCTION, namespace))
+    """Tell where there is no function that something has been created for: it may come later.
+
+    Who may not list functions, or whose server has gone meanwhile, is told nothing: what was asked for is done.
+    """
+    try:
+        functions = listed(kubeconfig, data_dir, Target(FUNCTION, namespace))
+    except SkerryError:
+        return
     if not any(each["metadata"]["name"] == function for each in functions):
         err.print(f"note: there is no function {function} in namespace {namespace} yet", markup=False)
 
