@@ -161,7 +161,11 @@ class Instance(JavaScriptGuest):
             elif not call.is_over:
                 self._rest(call)
         finally:
-            self._give_way(call)
+            ended, self._ended = self._ended, deque()
+            self._give_way()
+            for other in ended:
+                if other is not call:
+                    other.wake()
         return call
 
     def advance(self, call: OpenCall) -> "Iterator[OpenCall]":
@@ -191,7 +195,7 @@ class Instance(JavaScriptGuest):
         try:
             call.send_now()
         finally:
-            self._inside.release()
+            self._give_way()
         return True
 
     def look(self, call: OpenCall) -> None:
@@ -200,17 +204,11 @@ class Instance(JavaScriptGuest):
             try:
                 call.look()
             finally:
-                self._inside.release()
+                self._give_way()
 
-    def _give_way(self, call: OpenCall) -> None:
-        """Give the right to enter back, and have the event loop take notice of what happened to other calls."""
-        ended = self._ended
-        if not self._happened and (not ended or (len(ended) == 1 and ended[0] is call)):  # nearly always
-            ended.clear()
-            self._inside.release()
-            return
-        others = {*ended, *self._happened} - {call}
-        ended.clear()
+    def _give_way(self) -> None:
+        """Give the right to enter back, and have those try again who have found it taken."""
         self._inside.release()
-        for other in others:
-            other.wake()
+        if self._happened:  # looked at after the release: who comes later finds it free
+            for call in {*self._happened}:
+                call.wake()

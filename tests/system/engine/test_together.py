@@ -70,6 +70,15 @@ class Together:
         return [each.held[0][1].decode() for call in ready for each in call.advance()]
 
 
+class HastyReadiness(Readiness[OpenCall]):
+    """As with a loop on another thread that goes on with a call before the one that began it has left the instance."""
+
+    def park(self, waiter: OpenCall) -> None:
+        super().park(waiter)
+        for call in self.ready(time.monotonic()):
+            assert list(call.advance()) == []
+
+
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream.running() as server:
@@ -116,6 +125,16 @@ def test_requests_that_wait_share_an_instance_and_each_gets_its_own_answer(toget
     assert [line for line in together.said if line[1] == "begins"] == [(path, "begins") for path in calls]
     assert sorted(line for line in together.said if line[1] == "ends") == [(path, "ends") for path in calls]
     assert {call.held[1] for call in calls.values()} == {1}  # subrequests
+
+
+def test_a_timer_that_is_due_before_its_request_has_left_the_instance_is_not_lost(together: Together):
+    together.readiness.close()
+    together.readiness = HastyReadiness()
+    instance = together.load(handler("await new Promise((done) => setTimeout(done, 0)); return new Response('done');"))
+    call = together.begin(instance, "a")
+    assert not call.is_answered
+    assert together.until_due(call) == ["a"]
+    assert result(call).body == b"done"
 
 
 def test_a_promise_that_several_requests_wait_for_answers_all_of_them(together: Together):
