@@ -31,8 +31,9 @@ ENGINE_FILTERS = "engine-filters"
 #: Tells the engine worker which revision shall answer; clients can't send it (the listener strips `x-skerry-*`).
 REVISION_HEADER = "x-skerry-revision"
 
-#: The worker's own 504, which says more, shall arrive before Envoy's.
-FUNCTION_TIMEOUT_MARGIN_SECONDS = 2.0
+#: The worker's own answer, which says more, shall arrive before Envoy's 504: a request may wait 10 s for an instance
+#: (engine.pool, PoolLimits) before its time counts.
+FUNCTION_TIMEOUT_MARGIN_SECONDS = 12.0
 
 #: Envoy's protocol for each of a Backend's.
 _PROTOCOLS: dict[str, ir.Protocol] = {"": "http1", "h2c": "h2c", "tls": "tls", "h2": "h2"}

@@ -17,6 +17,7 @@ from skerry.engine.javascript_guest import INSTANCE_BYTES
 from skerry.engine.leases import Lease
 from skerry.engine.manifest import FunctionManifest, read_manifest, remove_manifest, write_manifest
 from skerry.engine.pool import WAITING_PER_RUNNING, InstancePool, PoolLimits
+from skerry.gateway.backends import FUNCTION_TIMEOUT_MARGIN_SECONDS
 
 MIB = 1024 * 1024
 
@@ -331,3 +332,7 @@ def test_what_nobody_asks_for_is_dropped(make: Make):
         "requests_waiting": 0,
         "cold_starts_total": 1,
     }
+
+
+def test_the_gateway_gives_a_request_up_only_after_it_can_have_waited_for_an_instance():
+    assert PoolLimits().waiting_seconds_max < FUNCTION_TIMEOUT_MARGIN_SECONDS
