@@ -6,7 +6,7 @@ Invariant: what has a place in a chain keeps one until it is taken away: an unpr
 it never had a place.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
 from skerry.gateway import ir
@@ -98,10 +98,14 @@ def _with(model: ir.Ir, plugins: ImmutableMap[str, ir.Plugin]) -> ir.Ir:
 
 
 def _chain_with(chain: ir.Chain, names: Container[str]) -> ir.Chain:
+    """Return a chain without the places of others; those of routes stay: a route that lost one would be unguarded."""
     return replace(
         chain,
         network_plugins=tuple(use for use in chain.network_plugins if use.plugin in names),
-        http_filters=tuple(
-            each for each in chain.http_filters if not isinstance(each, ir.PluginUse) or each.plugin in names
-        ),
+        http_filters=_filters_with(chain.http_filters, names),
+        last_filters=_filters_with(chain.last_filters, names),
     )
+
+
+def _filters_with(filters: Iterable[ir.HttpFilter], names: Container[str]) -> tuple[ir.HttpFilter, ...]:
+    return tuple(each for each in filters if not isinstance(each, ir.PluginUse) or each.plugin in names)

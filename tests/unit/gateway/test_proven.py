@@ -1,6 +1,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from skerry.gateway import ir
 from skerry.gateway.proven import ON_TRIAL, Proven, ProvenPlugins
 
@@ -60,6 +62,21 @@ def test_a_new_plugin_is_in_no_chain_until_it_passed() -> None:
     assert (places(done), plugins_of(done)) == (["a"], (wasm("a"),))
     assert [(r.name, r.message) for r in done.rejections] == [("b", ON_TRIAL)]
     assert places(settle(plugins, (wasm("a"), wasm("b", "new")), {})) == ["a", "b"]
+
+
+USE = (ir.PluginUse("a", "deny"),)
+
+
+@pytest.mark.parametrize(
+    "chain", [ir.Chain("t", network_plugins=USE), ir.Chain("t", http_filters=USE), ir.Chain("t", last_filters=USE)]
+)
+def test_a_new_plugin_is_left_out_wherever_in_the_chain_its_place_is(chain: ir.Chain) -> None:
+    plugin = wasm("a", "new")
+    asked = ir.Ir((ir.Binding("b", "g", "127.0.0.1", 80, (chain,)),), plugins=ir.plugins_by_name([plugin]))
+    plugins = ProvenPlugins()
+    settle(plugins, (), {})
+    done = plugins.settle(asked, lambda _: None)
+    assert (done.model.bindings[0].chains[0].plugins, plugins_of(done)) == ((), ())
 
 
 def test_at_the_start_a_plugin_that_is_not_tried_yet_is_stood_in_for_until_it_is() -> None:
