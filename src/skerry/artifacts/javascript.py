@@ -175,7 +175,9 @@ class JavaScriptBuilder:
                 root = await self._run(lambda: stack.enter_context(sources.staged(files, parent)))
                 return _parsed(await self._bundlers.bundle(job(root, modules=modules)))
             except OSError as error:
-                raise BuilderError("the source files could not be staged", detail=str(error)) from error
+                raise BuilderError(
+                    f"the source files could not be staged: {error.strerror}", detail=str(error)
+                ) from error
             finally:
                 await self._run(stack.close)
 

@@ -20,7 +20,14 @@ from skerry.api.claims import Claim, claimed
 from skerry.api.dispatch_calls import adopt
 from skerry.api.dispatch_v1 import Function, Run, RunLogs, is_finished
 from skerry.api.durations import parse_seconds
-from skerry.api.errors import ApiError, Conflict, NotFound, TooManyRequests
+from skerry.api.errors import (
+    ApiError,
+    Conflict,
+    InsufficientStorage,
+    NotFound,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 from skerry.api.model import set_fields
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -28,6 +35,7 @@ from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, p
 from skerry.controllers.dispatch_queue import ALL_WAITING_RUNS_MAX, RETRY_AFTER_SECONDS, RecordRun, RunQueue
 from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
+from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock, from_rfc3339, rfc3339
 from skerry.kit.deadlines import Limit, within
 from skerry.kit.logs import get_logger
@@ -45,6 +53,8 @@ LEASE_SECONDS = 10.0
 TAKEOVERS_MAX = 3
 #: The longest wait between two attempts.
 BACKOFF_SECONDS_MAX = 3600.0
+#: The longest wait until an outcome that the log could not take is told again.
+UNTOLD_SECONDS_MAX = LEASE_SECONDS / 2
 #: How often the state of a run is told again because somebody else wrote it meanwhile.
 RACES_MAX = 10
 
@@ -304,7 +314,7 @@ class DispatchRunController:
             changed = _changeable(run)
             tell(changed)
             try:
-                return await self._record(changed)
+                return await self._record_in_the_end(changed)
             except NotFound:
                 return None
             except Conflict as conflict:
@@ -314,6 +324,16 @@ class DispatchRunController:
                 return None
             run = found
         raise last
+
+    async def _record_in_the_end(self, run: Run) -> Run:
+        """Write a run, as often as the log takes it: what was done is not to be done twice because a disk is full."""
+        backoff = Backoff(first_seconds=0.5, max_seconds=UNTOLD_SECONDS_MAX)
+        while True:
+            try:
+                return await self._record(run)
+            except (InsufficientStorage, ServiceUnavailable, TooManyRequests) as error:
+                log.warning("the outcome of a run could not be written", run=run.name, error=error.public)
+            await asyncio.sleep(backoff.next_seconds())
 
     async def run_now(self, function: Function, run: Run) -> Run:
         """Execute a run whose caller waits, and record it; where the caller goes away, so does the run.

@@ -5,13 +5,15 @@ has a log of its own.
 
     {"time": "2026-01-01T00:00:00.000Z", "function": …, "revision": …, "level": …, "requestId": …, "message": …}
 
-Several workers write to the same file: each line is one `write` to a descriptor opened with O_APPEND. A file that
+Several workers write to the same file: each line is one `write` to a descriptor opened with O_APPEND; one that a full
+disk takes a part of is lost whole. A file that
 has reached its size becomes `<name>.log.1` (replacing the one before it) under an exclusive lock, so a
 function's log takes two files of `FILE_BYTES_MAX` at most. A function that floods its log loses lines, and the log
 says how many: before the next line that is written, or when the worker sweeps.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -67,7 +69,16 @@ class _LogFile:
         """Write one line, into a new file where this one is full or was rotated by another process."""
         if not _is_still(self.descriptor, self.path) or os.fstat(self.descriptor).st_size > FILE_BYTES_MAX:
             self._reopen()
-        os.write(self.descriptor, line)
+        written = os.write(self.descriptor, line)
+        if written < len(line):
+            self._take_back(written)
+            raise OSError(errno.ENOSPC, "the disk took a part of a line")
+
+    def _take_back(self, written: int) -> None:
+        """Remove what a full disk took of a line, unless another process' line is behind it by now."""
+        end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+        if os.fstat(self.descriptor).st_size == end:
+            os.ftruncate(self.descriptor, end - written)
 
     def _reopen(self) -> None:
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # released by closing

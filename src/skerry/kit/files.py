@@ -1,5 +1,6 @@
 """Files that are there in full or not at all, and that only their owner can read."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -29,6 +30,11 @@ def write_private(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error is that of a disk, or of somebody's share of it, without room."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def sync_directory(path: Path) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from skerry.api.errors import ApiError, InternalError, NotFound, Timeout
+from skerry.api.errors import ApiError, InsufficientStorage, InternalError, NotFound, Timeout
 from skerry.kit.clock import Clock
 from skerry.kit.deadlines import within
+from skerry.kit.files import is_full
 from skerry.kit.ids import uuid_text
 from skerry.kit.logs import get_logger
 from skerry.server import health
@@ -137,11 +138,11 @@ class App:
             refused = self._refusal(request, error)
             code = refused.status
             await _send(refused, audit_id, request, reply)
-        except Exception:
+        except Exception as error:
             log.exception("request failed", method=request.method, path=request.path)
-            code = 500
-            failure = InternalError("an error on the server: see its log")
-            await _send(self._refusal(request, failure), audit_id, request, reply)
+            refused = self._refusal(request, _unforeseen(error))
+            code = refused.status
+            await _send(refused, audit_id, request, reply)
         self._record(request, Answered(audit_id.decode(), code, "ResponseComplete", received))
         verb, resource = request.verb or "other", request.resource
         answered(verb, resource, code).inc()
@@ -231,6 +232,13 @@ def _beginnings(path: str) -> tuple[str, str]:
 def _audit_id(headers: Mapping[bytes, bytes]) -> bytes:
     given = headers.get(_AUDIT_ID, b"")
     return given if _AUDIT_ID_FORM.fullmatch(given) else uuid_text(_random.getrandbits(122)).encode()
+
+
+def _unforeseen(error: Exception) -> ApiError:
+    """Return what is told of an error that nobody made into an answer; a full disk is no defect."""
+    if is_full(error):
+        return InsufficientStorage("a disk of the server is full: free space on it")
+    return InternalError("an error on the server: see its log")
 
 
 async def _send(response: Response, audit_id: bytes, request: Request, send: Send) -> None:

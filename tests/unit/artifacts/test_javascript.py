@@ -1,15 +1,17 @@
 """The builder with the real Node.js and esbuild; only the engine is played by a stand-in."""
 
 import asyncio
+import errno
 import json
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from skerry.artifacts import bundler
+from skerry.artifacts import bundler, sources
 from skerry.artifacts.errors import BuilderError, BuildError, BundleRefusedError, Diagnostic
 from skerry.artifacts.javascript import BuiltFunction, JavaScriptBuilder, JavaScriptSettings
 from skerry.artifacts.wasm_module import SOURCE_MAP_SECTION
@@ -280,6 +282,18 @@ async def test_a_bundle_beyond_the_limit_names_it(tmp_path: Path, engine: Engine
     async with JavaScriptBuilder(settings(tmp_path, bundle_bytes_max=1000), engine) as builder:
         with pytest.raises(BuilderError, match="limit of 1000 bytes"):
             await builder.build({"main.js": f"globalThis.x = '{'x' * 2000}';"}, "main.js")
+
+
+async def test_sources_that_find_no_room_are_told_with_the_reason(
+    builder: JavaScriptBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/place")
+
+    monkeypatch.setattr(sources, "staged", full)
+    with pytest.raises(BuilderError) as raised:
+        await builder.build({"main.js": "1"}, "main.js")
+    assert raised.value.public == "the source files could not be staged: No space left on device"
 
 
 async def test_unreadable_output_of_the_bundler_is_its_fault_not_the_authors(

@@ -15,11 +15,11 @@ from skerry.api.claims import Claim
 from skerry.api.dispatch_failures import FailureTarget
 from skerry.api.dispatch_traces import TraceContext
 from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunSpec
-from skerry.api.errors import AlreadyExists, TooManyRequests
+from skerry.api.errors import AlreadyExists, InsufficientStorage, TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
-from skerry.controllers import dispatch_attempts, dispatch_queue
+from skerry.controllers import dispatch_attempts, dispatch_queue, dispatch_runs
 from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
 from skerry.controllers.dispatch_queue import UNFINISHED, RunQueue
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
@@ -115,13 +115,41 @@ def new_run(payload: Any = None, name: str = "f", **spec: Any) -> Run:
     return Run(metadata=meta, spec=RunSpec(function_name=name, input=payload, **spec))
 
 
+@dataclass
+class FullDisk(RecordedRuns):
+    """Writes runs, but for so many outcomes that it first finds no room for.
+
+    Attributes:
+        verbs: what it writes by.
+        refusals: how many those are.
+    """
+
+    verbs: Verbs
+    refusals: int
+
+    def __post_init__(self) -> None:
+        super().__init__(self.verbs)
+
+    async def __call__(self, run: Run) -> Run:
+        if api.is_finished(run) and self.refusals:
+            self.refusals -= 1
+            raise InsufficientStorage("the disk is full")
+        return await super().__call__(run)
+
+
 @asynccontextmanager
 async def executing(
-    verbs: Verbs, client: Client, gate: Gate, *, clock: FakeClock | None = None, alone: bool = False
+    verbs: Verbs,
+    client: Client,
+    gate: Gate,
+    *,
+    clock: FakeClock | None = None,
+    alone: bool = False,
+    record: RecordedRuns | None = None,
 ) -> AsyncIterator[DispatchRunController]:
     clock = clock or FakeClock()
     runs, functions = Informer(client, Run, field_selector=UNFINISHED), Informer(client, Function)
-    record = RecordedRuns(verbs)
+    record = record or RecordedRuns(verbs)
     controller = DispatchRunController(
         client,
         RunQueue(client, runs, record, clock),
@@ -266,6 +294,19 @@ async def test_who_lost_a_claim_tells_no_outcome(verbs: Verbs, client: Client) -
         gate.let.set()
         await eventually(lambda: not controller.statistics()["ongoing"])
         assert (await client.get(Run, run.name, namespace="default")).status.claim == taken
+
+
+async def test_a_run_whose_outcome_finds_a_full_disk_is_told_of_later_and_not_executed_again(
+    verbs: Verbs, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_runs, "UNTOLD_SECONDS_MAX", 0.001)
+    gate = Gate()
+    gate.let.set()
+    async with executing(verbs, client, gate, record=FullDisk(verbs, refusals=3), alone=True) as controller:
+        run = await controller.queue.submit(new_run("x"))
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, ended.status.output, ended.status.attempts) == (api.READY, "x", 1)
+    assert gate.begun == ["x"]
 
 
 async def test_a_run_that_ends_every_process_is_given_up(verbs: Verbs, client: Client) -> None:

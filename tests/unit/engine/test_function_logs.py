@@ -51,6 +51,18 @@ async def messages(logs: FunctionLogs, **options: object) -> list[str]:
     return [json.loads(line)["message"] async for line in lines]
 
 
+def test_a_line_that_the_disk_takes_a_part_of_is_lost_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    writer, path = FunctionLogWriter(tmp_path, TickingClock()), tmp_path / "hello.log"
+    assert writer.write(HELLO, 1, b"first")
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[:10]))
+    assert not writer.write(HELLO, 1, b"second")
+    monkeypatch.undo()
+    assert writer.write(HELLO, 1, b"third")
+    assert [json.loads(line)["message"] for line in path.read_text().splitlines()] == ["first", "third"]
+    assert writer.dropped_lines == 1
+
+
 def test_a_line_says_when_who_and_how_bad(tmp_path: Path):
     FunctionLogWriter(tmp_path, TickingClock()).write(HELLO, 2, "grüß\ndich".encode())
     assert json.loads((tmp_path / "hello.log").read_bytes()) == {

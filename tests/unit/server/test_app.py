@@ -1,5 +1,6 @@
 """What all doors share: who is let in, errors as Status, headers, health, metrics."""
 
+import errno
 from typing import Any
 
 import httpx
@@ -96,6 +97,18 @@ async def test_an_unexpected_failure_is_told_without_its_details(
     answer = await http.get(f"{CONFIGS}/c")
     assert (answer.status_code, answer.json()["reason"]) == (500, "InternalError")
     assert "swordfish" not in answer.text
+
+
+async def test_a_disk_that_is_full_is_told_as_one(
+    http: httpx.AsyncClient, verbs: Verbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/place")
+
+    monkeypatch.setattr(verbs, "get", fail)
+    answer = await http.get(f"{CONFIGS}/c")
+    assert (answer.status_code, answer.json()["reason"]) == (507, "InsufficientStorage")
+    assert answer.json()["message"] == "a disk of the server is full: free space on it"
 
 
 @pytest.mark.parametrize("error", CLASSES, ids=lambda cls: cls.reason)

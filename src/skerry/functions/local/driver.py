@@ -86,7 +86,7 @@ class LocalDriver:
 
         Raises:
             FunctionError: the source cannot be unpacked, its packages not installed, its handler not loaded.
-            SystemError: there is no such runtime; the process cannot be started.
+            SystemError: there is no such runtime; the disk is full; the process cannot be started.
         """
         folder = self._folder(function.faas_id)
         runtime = self._runtime(exec_.image)
@@ -97,6 +97,8 @@ class LocalDriver:
             # Moved before it is tried: an environment knows its own place.
             await self.delete(function)
             new.rename(folder)
+        except OSError as error:
+            raise SystemError(f"the deployment cannot be written: {error.strerror}") from error
         finally:
             await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
         pool = self._open(function.faas_id)

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from skerry.functions.errors import FunctionError
+from skerry.kit.files import is_full
 from skerry.kit.tar import tarfile
 
 #: Of all files of a source together, unpacked.
@@ -26,6 +27,7 @@ def write_source(source: bytes, folder: Path, file_name: str) -> None:
 
     Raises:
         FunctionError: what is wrong with the archive, and with which file.
+        OSError: the disk is full, or can't be written.
     """
     if not source.startswith(_GZIP):
         _check_size(len(source))
@@ -41,6 +43,8 @@ def write_source(source: bytes, folder: Path, file_name: str) -> None:
         )
         raise FunctionError(f"the source cannot be unpacked: {error.tarinfo.name!r} {problem}") from error
     except (tarfile.TarError, EOFError, OSError) as error:
+        if is_full(error):
+            raise
         raise FunctionError(f"the source cannot be unpacked: {error}") from error
 
 
