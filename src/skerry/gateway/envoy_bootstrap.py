@@ -19,6 +19,8 @@ from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_con
 from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
+from skerry.gateway.checked_values import REGEX_INSTRUCTIONS_MAX
+
 _XDS = "xds"
 
 #: At this share of the heap limit Envoy gives memory back; at the next it refuses new requests with 503.
@@ -97,6 +99,9 @@ def bootstrap(settings: EnvoySettings) -> Bootstrap:
         admin=Admin(address=Address(pipe=Pipe(path=settings.admin_socket, mode=0o600))),
         overload_manager=_overload_manager(settings),
     )
+    # Without it Envoy takes 100 instructions: a count of 50 digits in an expression, or a host of 90 letters.
+    runtime = message.layered_runtime.layers.add(name="limits").static_layer
+    runtime.update({"re2.max_program_size.error_level": 2 * REGEX_INSTRUCTIONS_MAX})  # its RE2 is not quite ours
     message.stats_config.stats_tags.add(tag_name=PLUGIN_TAG, regex=_PLUGIN_STATISTIC)
     message.static_resources.clusters.append(_xds_cluster(settings.xds_socket))
     ads = message.dynamic_resources.ads_config

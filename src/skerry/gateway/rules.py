@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
-import re2
 
 from skerry.api.durations import parse_seconds
 from skerry.api.gateway_http_route_filters import (
+    HTTPHeader,
     HTTPHeaderFilter,
     HTTPPathModifier,
     HTTPRequestMirrorFilter,
@@ -25,26 +25,14 @@ from skerry.api.gateway_http_route_v1 import HTTPBackendRef, HTTPRoute, HTTPRout
 from skerry.api.gateway_references import LocalObjectReference
 from skerry.gateway import ir
 from skerry.gateway.backends import FUNCTION_KIND, RESPONSE_KIND, Catalog, Target
+from skerry.gateway.checked_values import Unsupported, checked_regex, checked_text
 from skerry.gateway.decisions import Decision, no, yes
 from skerry.gateway.route_filters import RuleFilter, joined
 
 #: How long an answer may take where neither route nor function says; Apoxy's default.
 TIMEOUT_SECONDS_DEFAULT = 100.0
 
-#: Envoy's default limit on a compiled RE2 program is off; this bounds memory and time of one expression.
-REGEX_MEMORY_BYTES_MAX = 1024 * 1024
-
 _REDIRECT_PORTS = {"http": 80, "https": 443}
-
-
-class Unsupported(Exception):
-    """A rule asks for something that this gateway does not do; the text says what.
-
-    Attributes:
-        answer: what the rule's requests are told.
-    """
-
-    answer = "this route asks for something that the gateway does not do"
 
 
 class FilterMissing(Unsupported):
@@ -271,29 +259,15 @@ def _path_match(kind: str, value: str) -> ir.PathMatch:
         case "Exact":
             return ir.PathMatch("exact", value)
         case "RegularExpression":
-            return ir.PathMatch("regex", _checked_regex(value))
+            return ir.PathMatch("regex", checked_regex(value))
         case _:
             return ir.PathMatch("prefix", value.rstrip("/"))
 
 
 def _value_match(kind: str, name: str, value: str) -> ir.ValueMatch:
     if kind == "RegularExpression":
-        return ir.ValueMatch(name, _checked_regex(value), regex=True)
+        return ir.ValueMatch(name, checked_regex(value), regex=True)
     return ir.ValueMatch(name, value)
-
-
-def _checked_regex(pattern: str) -> str:
-    """Compile an expression with the library that Envoy uses: one bad expression would cost the whole route table."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = REGEX_MEMORY_BYTES_MAX
-    try:
-        re2.compile(pattern, options)
-    except (re2.error, UnicodeError) as error:
-        told = error.args[0] if error.args else error
-        text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
-        raise Unsupported(f"{pattern!r} is not an RE2 expression: {text}") from error
-    return pattern
 
 
 def _changes(modifiers: Iterable[HTTPHeaderFilter | None]) -> ir.HeaderChanges:
@@ -302,8 +276,8 @@ def _changes(modifiers: Iterable[HTTPHeaderFilter | None]) -> ir.HeaderChanges:
         if modifier is None:
             continue
         given = ir.HeaderChanges(
-            set=tuple((header.name, header.value) for header in modifier.set or ()),
-            add=tuple((header.name, header.value) for header in modifier.add or ()),
+            set=tuple(map(_header, modifier.set or ())),
+            add=tuple(map(_header, modifier.add or ())),
             remove=tuple(modifier.remove or ()),
         )
         names = [name for name, _ in (*given.set, *given.add)] + list(given.remove)
@@ -311,6 +285,10 @@ def _changes(modifiers: Iterable[HTTPHeaderFilter | None]) -> ir.HeaderChanges:
             raise Unsupported("header Host can't be changed by a header modifier; use URLRewrite.hostname")
         changes = _joined(changes, given)
     return changes
+
+
+def _header(header: HTTPHeader) -> tuple[str, str]:
+    return header.name, checked_text(header.value, f"the value of header {header.name},")
 
 
 def _joined(one: ir.HeaderChanges, other: ir.HeaderChanges) -> ir.HeaderChanges:
@@ -354,8 +332,8 @@ def _per_million(mirror: HTTPRequestMirrorFilter) -> int:
 
 def _path_change(change: HTTPPathModifier) -> ir.PathChange:
     if change.type == "ReplaceFullPath":
-        return ir.PathChange("full", change.replace_full_path or "/")
-    return ir.PathChange("prefix", (change.replace_prefix_match or "").rstrip("/"))
+        return ir.PathChange("full", checked_text(change.replace_full_path or "/", "the path"))
+    return ir.PathChange("prefix", checked_text(change.replace_prefix_match or "", "the path").rstrip("/"))
 
 
 def _redirect(spec: HTTPRequestRedirectFilter) -> ir.Redirect:

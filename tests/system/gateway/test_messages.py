@@ -55,3 +55,41 @@ async def test_envoy_refuses_nothing_of_any_golden_case(
             assert await edge.xds.wait_until_applied(generation, timeout_seconds=10) == (), case.parent.name
     log = edge.settings.log_file.read_text()  # whole, now that Envoy ended
     assert "deprecated" not in log.lower(), log
+
+
+LONG = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: skerry, listeners: [{name: http, port: PORT, protocol: HTTP}]}
+---
+apiVersion: core.apoxy.dev/v1alpha2
+kind: Backend
+metadata: {name: b}
+spec: {endpoints: [{ip: 127.0.0.1}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: long, namespace: default}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: RegularExpression, value: "/users/[0-9]{1,50}"}}]
+    backendRefs: &backends [{group: core.apoxy.dev, kind: Backend, name: b, port: 80}]
+  - matches: [{path: {value: PREFIX}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: *backends
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: long, namespace: default}
+spec: {action: DENY, rules: [{to: [{operation: {hosts: [HOST]}}]}]}
+"""
+
+
+async def test_envoy_takes_expressions_of_more_than_a_hundred_instructions(edge_with: Any) -> None:
+    host = ".".join(["k" * 60] * 4)  # in any case: k is among the letters that have the most forms
+    text = (CLASS + LONG.lstrip()).replace("PREFIX", f"/{'x' * 1000}").replace("HOST", host)
+    async with edge_with(CLASS.rstrip("-\n")) as edge:
+        _, rejections = await edge.apply(text)
+        assert rejections == ()
