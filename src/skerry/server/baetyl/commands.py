@@ -60,7 +60,9 @@ class _Stream:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, frame: Frame) -> None:
-        """Take a frame of the node's; raises ReportRefused. See `Listener`."""
+        """Take a frame of the node's; after the end there would be a hole. Raises ReportRefused; see `Listener`."""
+        if self.end is not None:
+            return
         data = frames.read_data(frame.content) if frame.kind == frames.DATA else b""
         if self.waiting_bytes + len(data) > BUFFER_BYTES_MAX:
             self.finish(f"its reader was too slow: more than {BUFFER_BYTES_MAX} bytes waited")
