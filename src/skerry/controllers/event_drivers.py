@@ -4,28 +4,31 @@ Owns the drivers' processes and `EventDriver.status`. Does not own what becomes 
 address that programs post to: whoever has it gives each driver one of its own.
 
 Invariant: of all processes of Skerry, the one that holds a driver's claim runs its program. Each looks every few
-seconds, renews what it holds, and lets the program go where it lost the claim, or where another state is wanted.
+seconds, renews what it holds, and lets the program go where it lost the claim, or where another state is wanted. While
+the log can't be read, a program goes on for as long as its claim holds.
 """
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from skerry.api import dispatch_v1 as api
-from skerry.api.claims import claimed, is_taken
+from skerry.api.claims import Claim, claimed, is_taken
 from skerry.api.dispatch_calls import run_name
 from skerry.api.dispatch_drivers import CRON, CRON_EVENT_TYPE, EventDriver, EventDriverType, schedules_of
 from skerry.api.dispatch_events import Event, own_event
-from skerry.api.errors import ApiError, Conflict
+from skerry.api.errors import ApiError, Conflict, NotFound, ServiceUnavailable
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.controllers.dispatch_bindings import read_secret
 from skerry.controllers.schedules import Schedules
 from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.deadlines import within
 from skerry.kit.ids import Ids
 from skerry.kit.logs import get_logger
 from skerry.kit.processes import Command, Supervised, bound_output, plain_environment, supervise
@@ -35,8 +38,9 @@ log = get_logger(__name__)
 
 #: How often a driver is looked at: how soon a changed Secret is noticed, and a claim renewed.
 LOOK_SECONDS = 5.0
-#: How long a claim holds: so long a driver of a dead process is without its program.
-LEASE_SECONDS = 20.0
+#: How long a claim holds: so long a driver of a dead process is without its program. It is renewed when half of it is
+#: left, so a program goes on for a third of it at least while the log can't be read.
+LEASE_SECONDS = 30.0
 #: What is kept of a program's output; the same again is kept of what was before.
 LOG_BYTES_MAX = 1 << 20
 #: The variable that has the address for events, as Knative names it.
@@ -49,6 +53,14 @@ class Events(Protocol):
     async def deliver(self, namespace: str, event: Event) -> list[str]:
         """Begin, on disk, the run of each subscription; return their names. Raises TooManyRequests."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a driver wants to be run here, and the claim under which that may be."""
+
+    command: Command
+    claim: Claim
 
 
 class DriverError(Exception):
@@ -132,34 +144,61 @@ class EventDriverController:
 
     async def _live(self, key: Key, changed: Wakeup) -> None:
         """Run a driver's program as it is wanted now, until something else is."""
-        command = await self._wanted(key)
-        if command is None:
+        held = await self._wanted(key)
+        if held is None:
             return  # looked at again, soon
+        command = held.command
         async with supervise(command) as process:
-            while await self._wanted(key) == command:
-                await self._tell_running(key, process)
+            while True:
+                latest = await self._look_again(key, held, process)
+                if latest is None or latest.command != command:
+                    return
+                held = latest
                 await changed.wait(LOOK_SECONDS)
                 if command.output is not None:
                     await run_blocking(self._executor, partial(bound_output, command.output, LOG_BYTES_MAX))
 
-    async def _wanted(self, key: Key) -> Command | None:
+    async def _look_again(self, key: Key, held: _Wanted, process: Supervised) -> _Wanted | None:
+        """Tell how a program is, and return what is wanted by now; what was, where that can't be read for a while.
+
+        Raises:
+            ApiError: it can't, and the claim is over: another process may have the program by now.
+        """
+        left_seconds = held.claim.seconds_left(self._clock.now())
+        try:
+            with within(max(left_seconds, LOOK_SECONDS)):
+                wanted = await self._wanted(key)
+                if wanted is not None and wanted.command == held.command:
+                    await self._tell_running(key, process)
+                return wanted
+        except (ApiError, TimeoutError) as error:
+            reason = error.public if isinstance(error, ApiError) else "no answer in time"
+            if left_seconds <= LOOK_SECONDS:
+                raise ServiceUnavailable(f"a driver can't be looked at, and its claim is over: {reason}") from error
+            log.warning("a driver can't be looked at, its program goes on", driver="/".join(key), reason=reason)
+            return held
+
+    async def _wanted(self, key: Key) -> _Wanted | None:
         """Return what is to be run here; None where nothing is: it can't be, or another process of Skerry does it."""
         driver = await self._client.find(EventDriver, key[1], namespace=key[0])
-        if driver is None or driver.metadata.deletion_timestamp or not await self._claimed(driver):
+        if driver is None or driver.metadata.deletion_timestamp:
+            return None
+        claim = await self._claim(driver)
+        if claim is None:
             return None
         try:
-            return await self._command(driver)
+            return _Wanted(await self._command(driver), claim)
         except DriverError as error:
             await self._tell(driver, api.ERROR, [str(error)])
             return None
 
-    async def _claimed(self, driver: EventDriver) -> bool:
-        """Take or renew a driver's claim, by compare-and-swap; tell whether it is this process'."""
+    async def _claim(self, driver: EventDriver) -> Claim | None:
+        """Take or renew a driver's claim, by compare-and-swap; return it where it is this process'."""
         claim, now = driver.status.claim, self._clock.now()
         if is_taken(claim, self._holder, now):
-            return False
+            return None
         if claim and claim.holder == self._holder and claim.seconds_left(now) > LEASE_SECONDS / 2:
-            return True
+            return claim
         taken = claimed(self._holder, now, lease_seconds=LEASE_SECONDS)
 
         def take(found: EventDriver) -> None:
@@ -169,10 +208,10 @@ class EventDriverController:
 
         try:
             await self._client.change_status(driver, take)
-        except ApiError as error:
+        except (Conflict, NotFound) as error:
             log.info("a driver's claim was not taken", driver=driver.name, reason=error.public)
-            return False
-        return True
+            return None
+        return taken
 
     async def _command(self, driver: EventDriver) -> Command:
         spec, namespace = driver.spec, driver.namespace
