@@ -29,6 +29,8 @@ FAILURES = Counter("skerry_task_failures_total", "Failed turns of a supervised t
 RETRY_SECONDS_MAX = 60.0
 #: A wake-up cuts the backoff of a failed turn short, but not below this: a stream of wake-ups is no reason to spin.
 WOKEN_RETRY_SECONDS_MIN = 1.0
+#: A key that is asked for all the while, maybe by what its own turn writes, fails no more often than this.
+ASKED_RETRY_SECONDS_MAX = 15.0
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -47,6 +49,12 @@ class Wakeup:
     def set(self) -> None:
         """Ask the waiter to look again."""
         self._event.set()
+
+    def take(self) -> bool:
+        """Take a wake-up without waiting; returns False where there was none."""
+        was_set = self._event.is_set()
+        self._event.clear()
+        return was_set
 
     async def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait for a wake-up and take it; returns False where the time ran out first."""
@@ -204,8 +212,9 @@ class KeyedWorkers(Generic[K]):
     """Run `turn(key)` for every key that was added: one at a time a key, `concurrency` keys at once.
 
     A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff, which begins
-    with `first_retry_seconds`, and anew after every turn that did not fail. Bound: one pending mark a key, so memory
-    grows with the number of distinct keys only.
+    with `first_retry_seconds`, and anew after every turn that did not fail. A key that is added meanwhile is tried
+    after `WOKEN_RETRY_SECONDS_MIN`, since that may be what mends it; later and later where that goes on, until a wait
+    runs out without. Bound: one pending mark a key, so memory grows with the number of distinct keys only.
     """
 
     def __init__(
@@ -215,7 +224,7 @@ class KeyedWorkers(Generic[K]):
         self._turn = turn
         self._first_retry_seconds = first_retry_seconds
         self._slots = asyncio.Semaphore(concurrency)
-        self._again: dict[K, bool] = {}
+        self._asked: dict[K, Wakeup] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -223,20 +232,22 @@ class KeyedWorkers(Generic[K]):
         """Ask for a turn of `key`; call it from the event loop. Once they are stopped, there are no more turns."""
         if self._stopped:
             return  # of caches and timers that go on for a while, and whose turn nobody would wait for
-        if key in self._again:
-            self._again[key] = True
+        if key in self._asked:
+            self._asked[key].set()
             return
-        self._again[key] = False
+        self._asked[key] = Wakeup()
         task = asyncio.get_running_loop().create_task(self._work(key), name=f"{self._name}:{key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, key: K) -> None:
         backoff = Backoff(self._first_retry_seconds, max_seconds=RETRY_SECONDS_MAX)
+        patience = Backoff(WOKEN_RETRY_SECONDS_MIN, max_seconds=ASKED_RETRY_SECONDS_MAX)
+        asked = self._asked[key]
         turn: Callable[[], Awaitable[None]] = partial(self._turn, key)
         try:
             while True:
-                self._again[key] = False
+                asked.take()
                 try:
                     async with self._slots:
                         await turn()
@@ -245,14 +256,15 @@ class KeyedWorkers(Generic[K]):
                         return  # it is what the turn made of its cancellation
                     delay = backoff.next_seconds()
                     _tell_failure(error, delay, task=self._name, key=str(key))
-                    await asyncio.sleep(delay)
+                    await _wait_again(delay, asked, patience)
                     turn = partial(whole_turn, partial(self._turn, key))
                     continue
-                if self._stopped or not self._again[key]:
+                if self._stopped or not asked.take():
                     return
                 backoff.reset()
+                patience.reset()
         finally:
-            del self._again[key]
+            del self._asked[key]
 
     async def stop(self) -> None:
         """Cancel every turn and wait for their ends; what is added from now on has none."""
@@ -261,7 +273,15 @@ class KeyedWorkers(Generic[K]):
 
     def statistics(self) -> dict[str, int]:
         """Return how many keys are held: running, waiting for a slot, or in backoff."""
-        return {"keys": len(self._again)}
+        return {"keys": len(self._asked)}
+
+
+async def _wait_again(delay_seconds: float, asked: Wakeup, patience: Backoff) -> None:
+    """Wait after a failed turn; a wake-up cuts that short to what `patience` says, which grows while that happens."""
+    least = min(delay_seconds, patience.next_seconds())
+    await asyncio.sleep(least)
+    if delay_seconds <= least or not await asked.wait(delay_seconds - least):
+        patience.reset()
 
 
 @asynccontextmanager

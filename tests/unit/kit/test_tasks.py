@@ -383,7 +383,8 @@ async def test_a_key_that_is_added_again_and_again_waits_after_a_failure_as_afte
     turns, done = 0, asyncio.Event()
 
     def told(backoff: Backoff) -> float:
-        waits.append(backoff._next_seconds)
+        if backoff.first_seconds == first_retry_seconds:
+            waits.append(backoff._next_seconds)
         return 0.0 * next_seconds(backoff)
 
     async def turn(key: str) -> None:
@@ -396,10 +397,59 @@ async def test_a_key_that_is_added_again_and_again_waits_after_a_failure_as_afte
         if turns % 2:
             raise ValueError("every other turn fails")
 
-    next_seconds = Backoff.next_seconds
+    next_seconds, first_retry_seconds = Backoff.next_seconds, 0.125
     monkeypatch.setattr(Backoff, "next_seconds", told)
-    workers = KeyedWorkers("test", turn, concurrency=1)
+    workers = KeyedWorkers("test", turn, concurrency=1, first_retry_seconds=first_retry_seconds)
     workers.add("a")
     await done.wait()
     await workers.stop()
     assert waits == [0.0, 0.0, 0.0]
+
+
+async def test_a_key_that_is_added_while_it_waits_after_a_failure_is_tried_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "WOKEN_RETRY_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(tasks, "RETRY_SECONDS_MAX", 7200.0)
+    failed, mended = asyncio.Event(), asyncio.Event()
+
+    async def turn(_: str) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("broken")
+        mended.set()
+
+    workers = KeyedWorkers("test", turn, concurrency=1, first_retry_seconds=3600.0)
+    workers.add("a")
+    async with asyncio.timeout(60):
+        await failed.wait()
+        workers.add("a")
+        await mended.wait()
+    await workers.stop()
+
+
+async def test_a_failing_key_that_is_added_in_a_storm_is_tried_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "RETRY_SECONDS_MAX", 7200.0)
+    waits: list[float] = []
+    enough = asyncio.Event()
+
+    async def waited(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def turn(key: str) -> None:
+        workers.add(key)  # as what it writes may
+        if len(waits) == 6:
+            enough.set()
+            await asyncio.Event().wait()
+        raise ValueError("broken")
+
+    monkeypatch.setattr(asyncio, "sleep", waited)
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    workers = KeyedWorkers("test", turn, concurrency=1, first_retry_seconds=3600.0)
+    workers.add("a")
+    async with asyncio.timeout(60):
+        await enough.wait()
+    await workers.stop()
+    assert waits == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
