@@ -171,24 +171,25 @@ class Workers {
     for (let number = 0; number < count; number++) this.free.push(await this.#started())
   }
 
+  // Runs a message; throws a RunError where it was not begun.
   async run(message) {
     let worker = this.free.length ? this.free.pop() : await new Promise((resolve) => this.waiting.push(resolve))
-    let logs = { stdout: [], stderr: [] }
     try {
       worker ??= await this.#started()
       this.broken = false
+      const milliseconds = millisecondsLeft(message)
       worker.logs() // what the function printed between two runs is of neither
-      const answer = await worker.call(message, millisecondsLeft(message))
-      answer.context.logs = worker.logs()
-      return answer
-    } catch (error) {
-      if (!(error instanceof RunError)) throw error
-      if (worker) {
-        logs = worker.logs()
+      try {
+        const answer = await worker.call(message, milliseconds)
+        answer.context.logs = worker.logs()
+        return answer
+      } catch (error) {
+        if (!(error instanceof RunError)) throw error
+        const answer = failed(error, worker.logs())
         await worker.kill()
+        worker = await this.#restarted()
+        return answer
       }
-      worker = await this.#restarted()
-      return { context: { error: error.described, logs }, payload: null }
     } finally {
       const next = this.waiting.shift()
       if (next) next(worker)
@@ -226,6 +227,11 @@ function millisecondsLeft(message) {
   if (Number.isNaN(end)) throw new RunError('InputError', `Invalid Input: deadline ${deadline} is no time`)
   if (end <= Date.now()) throw new RunError('FunctionError', TOO_LATE)
   return end - Date.now()
+}
+
+// The answer to a run that failed without one of the function.
+function failed(error, logs = { stdout: [], stderr: [] }) {
+  return { context: { error: error.described, logs }, payload: null }
 }
 
 function messageOf(body) {
@@ -271,7 +277,7 @@ async function answer(workers, request, response) {
     send(response, 200, await workers.run(messageOf(body)))
   } catch (error) {
     if (!(error instanceof RunError)) throw error
-    send(response, 200, { context: { error: error.described, logs: { stdout: [], stderr: [] } }, payload: null })
+    send(response, 200, failed(error))
   }
 }
 

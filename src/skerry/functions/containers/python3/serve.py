@@ -1,6 +1,6 @@
 """The server within containers of Python functions: Dispatch's runtime protocol over HTTP.
 
-    python3 serve.py            serves $HANDLER of /function on $PORT, with $SERVERS processes
+    python3 serve.py            serves $HANDLER of the working directory on $PORT, with $SERVERS processes
     python3 serve.py --check    loads the function once, and tells by its exit code whether that went well
 
 `GET /healthz` answers 200 where runs would be answered; `POST` of `{"context": {}, "payload": any}` on any path answers
@@ -14,6 +14,7 @@ The functions run in processes of python_worker.py, one run at a time each; a ru
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import struct
@@ -32,12 +33,14 @@ from typing import Any, BinaryIO, cast
 MESSAGE_BYTES_MAX = 16 << 20
 #: What one run may print to each of stdout and stderr; what is over it is dropped, and a line tells so.
 OUTPUT_BYTES_MAX = 1 << 20
+#: How long a body is, as its head tells; what has more digits is none.
+LENGTH = re.compile(r"[0-9]{1,19}")
 LOAD_SECONDS_MAX = 60.0
 #: How long a connection may be idle.
 IDLE_SECONDS_MAX = 600.0
 #: Of each process; the container bounds memory and processor time.
 LIMITS = {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_CORE": 0}
-FOLDER = "/function"
+FOLDER = str(Path.cwd())
 
 TOO_LATE = "Did not invoke, already exceeded timeout"
 TIMED_OUT = "Function execution exceeded the timeout"
@@ -174,23 +177,26 @@ class Workers:
         return self._starter.submit(Worker, self._handler).result()
 
     def run(self, message: Any) -> Any:
-        """Run a message; return the answer, whose context has the logs."""
+        """Run a message; return the answer, whose context has the logs.
+
+        Raises:
+            RunError: it was not begun.
+        """
         worker = self._free.get()
         try:
             if worker is None:
                 worker = self._start()
                 self.broken = False
+            seconds = seconds_left(message)
             worker.logs()  # what a thread of the function printed between two runs is of neither
-            answer = worker.call(message, seconds_left(message))
-            del answer["context"]["seconds"]
-            answer["context"]["logs"] = worker.logs()
-        except RunError as error:
-            logs: dict[str, list[str]] = {"stdout": [], "stderr": []}
-            if worker is not None:
-                logs = worker.logs()
+            try:
+                answer = worker.call(message, seconds)
+                del answer["context"]["seconds"]
+                answer["context"]["logs"] = worker.logs()
+            except RunError as error:
+                answer = failed(error, worker.logs())
                 worker.kill()
-            worker = self._restarted()
-            return {"context": {"error": error.as_object(), "logs": logs}, "payload": None}
+                worker = self._restarted()
         finally:
             self._free.put(worker)
         return answer
@@ -218,10 +224,17 @@ def seconds_left(message: Any) -> "float | None":
         end = datetime.fromisoformat(str(deadline))
     except ValueError as error:
         raise RunError("InputError", f"Invalid Input: deadline {deadline!r} is no time") from error
+    if end.tzinfo is None:
+        raise RunError("InputError", f"Invalid Input: deadline {deadline!r} is in no time zone")
     left = (end - datetime.now(UTC)).total_seconds()
     if left <= 0:
         raise RunError("FunctionError", TOO_LATE)
     return left
+
+
+def failed(error: RunError, logs: "dict[str, list[str]] | None" = None) -> Any:
+    """Give the answer to a run that failed without one of the function."""
+    return {"context": {"error": error.as_object(), "logs": logs or {"stdout": [], "stderr": []}}, "payload": None}
 
 
 def message_of(body: bytes) -> Any:
@@ -253,17 +266,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Run the function."""
-        length = int(self.headers.get("content-length") or 0)
-        if length > MESSAGE_BYTES_MAX:
+        length = self._body_bytes()
+        if length is None or length > MESSAGE_BYTES_MAX:
             self.close_connection = True
-            self._answer(413, {})
+            self._answer(400 if length is None else 413, {})
             return
         try:
             answer = self.workers.run(message_of(self.rfile.read(length)))
         except RunError as error:
-            logs: dict[str, list[str]] = {"stdout": [], "stderr": []}
-            answer = {"context": {"error": error.as_object(), "logs": logs}, "payload": None}
+            answer = failed(error)
         self._answer(200, answer)
+
+    def _body_bytes(self) -> "int | None":
+        """Tell how long the body is; None where that is not told once, in digits."""
+        given = self.headers.get_all("content-length") or ["0"]
+        if len(given) > 1 or "transfer-encoding" in self.headers or not LENGTH.fullmatch(given[0].strip()):
+            return None
+        return int(given[0])
 
     def _answer(self, status: int, document: Any) -> None:
         body = json.dumps(document).encode()
