@@ -65,6 +65,8 @@ def _check_principal(text: str) -> str:
 
 
 def _check_block(text: str) -> str:
+    if "%" in text:
+        raise ValueError("must be an address without a zone: a request has none")
     ip_network(text, strict=False)  # its ValueError says what is wrong
     return text
 

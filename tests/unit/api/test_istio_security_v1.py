@@ -12,7 +12,7 @@ from skerry.api.istio_request_authentication_v1 import REQUEST_AUTHENTICATION, p
 from skerry.api.kinds import Kind
 from skerry.api.model import to_document
 
-JWKS = json.dumps({"keys": [{"kty": "RSA", "n": "x", "e": "AQAB"}]})
+JWKS = json.dumps({"keys": [{"kty": "RSA", "n": f"{'x' * 170}E", "e": "AQAB"}]})
 
 
 def made(kind: Kind[Any], **spec: Any) -> Any:
@@ -63,7 +63,20 @@ def test_inline_keys_must_be_a_set_of_public_keys(jwks: str) -> None:
     assert set(of_rule(jwks=jwks)) == {"spec.jwtRules[0].jwks"}
 
 
-@pytest.mark.parametrize("uri", ["", "keys", "ftp://a.test/", "https://", "https://a.test:0/", "https://u:p@a.test/"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "keys",
+        "ftp://a.test/",
+        "https://",
+        "https://a.test:0/",
+        "https://u:p@a.test/",
+        "http://a\n.test/",
+        "http://a.test/\n",
+        "http://a.test/ b",
+    ],
+)
 def test_keys_are_fetched_over_http_or_https_only(uri: str) -> None:
     assert set(errors_of(REQUEST_AUTHENTICATION, jwtRules=[{"issuer": "i", "jwksUri": uri}])) == {
         "spec.jwtRules[0].jwksUri"
@@ -77,6 +90,7 @@ def test_an_url_of_keys_names_host_and_port() -> None:
 
 def test_headers_and_times_of_a_token_rule_are_bounded() -> None:
     assert set(of_rule(fromHeaders=[{"name": "a b"}])) == {"spec.jwtRules[0].fromHeaders[0].name"}
+    assert set(of_rule(fromHeaders=[{"name": "a", "prefix": "b\r"}])) == {"spec.jwtRules[0].fromHeaders[0].prefix"}
     assert set(of_rule(timeout="2h")) == {"spec.jwtRules[0].timeout"}
     claims = [{"header": "Host", "claim": "sub"}]
     assert set(of_rule(outputClaimToHeaders=claims)) == {"spec.jwtRules[0].outputClaimToHeaders[0].header"}
@@ -97,6 +111,7 @@ def test_custom_is_refused_with_a_way_out() -> None:
 def test_what_would_match_nothing_is_refused() -> None:
     assert set(of_source()) == {"spec.rules[0].from[0].source"}
     assert set(of_operation()) == {"spec.rules[0].to[0].operation"}
+    assert set(of_source(notRemoteIpBlocks=["fe80::1%eth0"])) == {"spec.rules[0].from[0].source.notRemoteIpBlocks[0]"}
     assert set(of_source(ipBlocks=["10.0.0.0/33"])) == {"spec.rules[0].from[0].source.ipBlocks[0]"}
     assert set(of_source(requestPrincipals=["/" * 40])) == {"spec.rules[0].from[0].source.requestPrincipals[0]"}
     assert set(of_operation(ports=["0"])) == {"spec.rules[0].to[0].operation.ports[0]"}

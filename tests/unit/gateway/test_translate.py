@@ -177,7 +177,7 @@ TOKENS = optional(
             [
                 {"issuer": "a", "jwksUri": "https://a.test/keys"},
                 {"issuer": "b", "jwksUri": "http://[::1]:81/", "fromCookies": ["c"]},
-                {"issuer": "c", "jwks": '{"keys": [{"kty": "RSA"}]}'},
+                {"issuer": "c", "jwks": '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "%s"}]}' % ("A" * 43)},
             ]
         )
     ),
