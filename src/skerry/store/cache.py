@@ -69,6 +69,11 @@ class Replica:
         self._watch = watch
         self._changed_revision = watch.position
 
+    def give_up(self) -> None:
+        """End the watch, so that whoever keeps the copy lets go of it, though nothing of the resource changes."""
+        if self._watch:
+            self._watch.end()
+
     def is_at(self, revision: int) -> bool:
         """Tell whether the resource was at that revision what it is here."""
         return self._changed_revision <= revision <= self.position
@@ -229,6 +234,7 @@ class Cache:
         while sum([replica.held_bytes for replica in self._replicas.values()]) > self._settings.cache_bytes_max:
             largest = max(self._replicas.values(), key=lambda replica: replica.held_bytes)
             del self._replicas[largest.resource]
+            largest.give_up()
             self._refused[largest.resource] = self._clock.monotonic_seconds() + CACHE_REFUSAL_SECONDS
             log.warning(
                 "no room to keep a resource at hand, it is read from the database",

@@ -35,7 +35,7 @@ class Watch:
     """One watcher's place in the log: an async iterator, for one task at a time.
 
     It yields tuples of events (never empty), and `Progress`: once as soon as it has caught up with the log,
-    then every `progress_seconds` in which it is up to date. It ends when the log is closed.
+    then every `progress_seconds` in which it is up to date. It ends when the log is closed, or it is told to.
 
     Args:
         hub: tells it of what is new.
@@ -55,6 +55,7 @@ class Watch:
         #: Every event of the scope up to here was handed out.
         self._position = after_revision
         self._live = False
+        self._ended = False
         #: Whether the window holds (or held) events of the scope after `_position`; of live watches only.
         self._behind = False
         self._wakeup = Wakeup()
@@ -82,7 +83,7 @@ class Watch:
         Raises:
             Compacted: this watcher was away for so long that events it has not seen are gone.
         """
-        while not self._hub.closed:
+        while not (self._ended or self._hub.closed):
             if self.is_replaying and not self._join():
                 if events := await self._replay():
                     return events
@@ -136,6 +137,11 @@ class Watch:
             return self._wants is None or any(map(self._wants, events))
         except Exception:  # noqa: BLE001 - the watcher meets it, in its own task; nobody else is to lose the events
             return True
+
+    def end(self) -> None:
+        """Yield nothing more, whoever waits for it."""
+        self._ended = True
+        self._wakeup.set()
 
     def set_live(self, *, live: bool) -> None:
         """Take note of joining or leaving the hub."""

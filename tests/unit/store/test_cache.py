@@ -1,12 +1,13 @@
 """What is answered from a copy at hand, what from the database, and what happens when copies grow too large."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from skerry.store.cache import CACHE_REFUSAL_SECONDS
+from skerry.store.cache import CACHE_REFUSAL_SECONDS, Replica
 from skerry.store.driver import Wake
 from skerry.store.errors import Compacted, FutureRevision
 from skerry.store.log import Key, LogSettings, RevisionLog, open_log
@@ -247,6 +248,31 @@ async def test_beyond_the_limit_the_largest_copy_is_dropped_and_left_alone_for_a
         assert await log._at_hand("secrets", 0) is None
         clock.advance(CACHE_REFUSAL_SECONDS)
         await until(log, "secrets")
+
+
+def resources_in_memory() -> list[str]:
+    gc.collect()
+    return [copy.resource for copy in gc.get_objects() if isinstance(copy, Replica) and copy.entries_held]
+
+
+async def test_a_copy_that_is_dropped_is_let_go_of_though_its_resource_does_not_change() -> None:
+    clock = FakeClock()
+    settings = LogSettings(poll_seconds=3_600, cache_bytes_max=20_000)
+    async with open_log(CountingDriver(), settings, clock=clock) as log:
+        await log.put(Key("quiet", "", "0"), bytes(12_000), expected_revision=0)
+        await log.put(Key("pods", "", "0"), b"1", expected_revision=0)
+        for resource in ("quiet", "pods"):
+            await until(log, resource)
+        grown = await log.put(Key("pods", "", "1"), bytes(9_000), expected_revision=0)
+        await until_dropped(log, copies=1)
+        await until(log, "pods")
+        for _ in range(10):  # turns of the loop, in which the copy's own task ends
+            await asyncio.sleep(0)
+        assert resources_in_memory() == ["pods"]
+        await log.delete(Key("pods", "", "1"), expected_revision=grown)
+        await until(log, "pods")
+        clock.advance(CACHE_REFUSAL_SECONDS)
+        await until(log, "quiet")
 
 
 async def test_a_resource_too_large_from_the_start_is_not_read_to_its_end() -> None:
