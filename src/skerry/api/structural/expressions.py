@@ -4,8 +4,8 @@ The language is a library's (in Rust, linear regular expressions); ours are the 
 lacks, what `self` looks like (fields escaped, times and durations typed), and the bounds. A rule that uses what is not
 there is refused with its definition, never passed over. Nothing but reading objects can be done in a rule.
 
-Bound: a rule's steps are at most the longest list to the power of its nested loops; above `STEPS_MAX` the object is
-refused, as Kubernetes does by its cost budget.
+Bound: a rule's steps are at most the longest list to the power of its nested loops; above `STEPS_MAX`, or where all
+rules of an object come to more than `OBJECT_STEPS_MAX`, it is refused, as Kubernetes does by its cost budget.
 Source: k8s.io/apiserver, pkg/cel; k8s.io/apiextensions-apiserver, pkg/apiserver/schema/cel.
 """
 
@@ -14,12 +14,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from skerry.api.fields import FieldError, Reason, invalid, required
+from skerry.api.fields import FieldError, Reason, forbidden, invalid, required
 from skerry.api.model import Document
 from skerry.api.structural.functions import FUNCTIONS, NATIVE
 from skerry.api.structural.schema import MISSING, Node, Rule
+from skerry.api.structural.validation import ERRORS_MAX
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,6 +33,9 @@ RULES_MAX = 100
 #: Loops inside of loops in one rule, and steps of one evaluation (about a microsecond each).
 LOOPS_NESTED_MAX = 3
 STEPS_MAX = 500_000
+#: Steps of all evaluations of one object, each of which takes a few more to begin, and one for each value that it sees.
+OBJECT_STEPS_MAX = 1_000_000
+_BEGINNING_STEPS = 4
 #: Programs kept compiled; others are compiled again, at some 100 µs each.
 PROGRAMS_MAX = 4096
 
@@ -137,27 +142,59 @@ def _loops_nested(expression: str) -> int:
     return deepest
 
 
+class _TooCostlyError(Exception):
+    """All rules of an object take too many steps; the argument is where they ran out."""
+
+
+@dataclass(slots=True)
+class _Steps:
+    """What is left for the rules of one object."""
+
+    left: int = OBJECT_STEPS_MAX
+
+    def take(self, number: int, path: str) -> None:
+        self.left -= number
+        if self.left < 0:
+            raise _TooCostlyError(path)
+
+
 def expression_errors(node: Node, value: Any, old: Any = MISSING) -> Iterator[FieldError]:
-    """Yield the rules that an object breaks; `old` is the stored one, on updates."""
-    if node.has_rules:
-        yield from _errors(node, value, old, "")
+    """Yield the rules that an object breaks, at most `ERRORS_MAX`; `old` is the stored one, on updates."""
+    if not node.has_rules:
+        return
+    try:
+        yield from islice(_errors(node, (value, old), "", _Steps()), ERRORS_MAX)
+    except _TooCostlyError as error:
+        told = f"the rules of its schema cost too much for an object of this size (limit {OBJECT_STEPS_MAX} steps)"
+        yield forbidden(error.args[0], told)
 
 
-def _errors(node: Node, value: Any, old: Any, path: str) -> Iterator[FieldError]:
-    for rule in node.rules:
-        yield from _run(rule, node, (value, old), path)
+def _errors(node: Node, states: tuple[Any, Any], path: str, steps: _Steps) -> Iterator[FieldError]:
+    """Yield the broken rules of a value and its stored state, and of what is in it."""
+    value, old = states
+    if node.rules:
+        longest, count = _size(value)
+        for rule in node.rules:
+            shown = longest ** max(1, _loops_nested(rule.expression))
+            steps.take(min(shown, STEPS_MAX) + count + _BEGINNING_STEPS, path)
+            yield from _run(rule, node, states, path) if shown <= STEPS_MAX else [_costly(rule, shown, value, path)]
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for name, item in value.items():
             inner = node.properties.get(name, node.values)
             if inner is not None and inner.has_rules:
                 below = f"{path}.{name}" if path else name
-                yield from _errors(inner, item, before.get(name, MISSING), below)
+                yield from _errors(inner, (item, before.get(name, MISSING)), below, steps)
     elif isinstance(value, list) and node.items is not None and node.items.has_rules:
         keys = node.map_keys if node.list_type == "map" else ()
         stored = {_key(item, keys): item for item in old} if keys and isinstance(old, list) else {}
         for index, item in enumerate(value):
-            yield from _errors(node.items, item, stored.get(_key(item, keys), MISSING), f"{path}[{index}]")
+            yield from _errors(node.items, (item, stored.get(_key(item, keys), MISSING)), f"{path}[{index}]", steps)
+
+
+def _costly(rule: Rule, steps: int, value: Any, path: str) -> FieldError:
+    told = f"rule costs too much for an object of this size ({steps} steps, limit {STEPS_MAX}): {rule.expression}"
+    return invalid(path, _kind_of(value), told)
 
 
 def _key(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
@@ -170,11 +207,6 @@ def _run(rule: Rule, node: Node, states: tuple[Any, Any], path: str) -> Iterator
     expression = _compiled(rule.expression)
     about_change = "oldSelf" in expression.variables
     if about_change and old is MISSING and not rule.optional_old_self:
-        return
-    shown = _size(value) ** max(1, _loops_nested(rule.expression))
-    if shown > STEPS_MAX:
-        told = f"rule costs too much for an object of this size ({shown} steps, limit {STEPS_MAX}): {rule.expression}"
-        yield invalid(path, _kind_of(value), told)
         return
     variables = {"self": _typed(node, value)}
     if about_change:
@@ -218,17 +250,18 @@ def _kind_of(value: Any) -> str:
             return str(value)[:200]
 
 
-def _size(value: Any) -> int:
-    """Return the length of the longest list or object in a value, at least 1."""
-    longest, level = 1, [value]
+def _size(value: Any) -> tuple[int, int]:
+    """Return the length of the longest list or object in a value, at least 1, and how many values are in it."""
+    longest, count, level = 1, 0, [value]
     while level:
         inner: list[Any] = []
         for one in level:
             if isinstance(one, dict | list):
                 longest = max(longest, len(one))
+                count += len(one)
                 inner += one.values() if isinstance(one, dict) else one
         level = inner
-    return longest
+    return longest, count
 
 
 def _typed(node: Node, value: Any) -> Any:

@@ -98,3 +98,20 @@ def test_a_rule_that_would_take_too_long_refuses_the_object():
     assert "rule costs too much for an object of this size (4000000 steps, limit 500000)" in told
     assert broken(ruled("self.l.all(x, x >= 0)"), value) == []
     assert len(broken(ruled("self.s.replace('a', self.s).size() > 0"), {"s": "a" * 10_000})) == 1
+
+
+def items_ruled(*rules: str) -> dict[str, Any]:
+    items = {"type": "integer", "x-kubernetes-validations": [{"rule": rule} for rule in rules]}
+    return {"type": "object", "properties": {"l": {"type": "array", "items": items}}}
+
+
+def test_rules_that_take_too_long_together_refuse_the_object():
+    schema = items_ruled(*(f"self != {number}" for number in range(-100, 0)))
+    assert broken(schema, {"l": list(range(1_000))}) == []
+    [told] = broken(schema, {"l": list(range(3_000))})
+    assert told.endswith("the rules of its schema cost too much for an object of this size (limit 1000000 steps)")
+    assert told.startswith("l[")
+
+
+def test_of_an_object_that_breaks_thousands_of_rules_the_first_hundred_are_told():
+    assert len(broken(items_ruled("self < 0"), {"l": list(range(5_000))})) == 100
