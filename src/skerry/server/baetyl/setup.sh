@@ -104,7 +104,7 @@ stop_before() {
     [ -f "$home/agent.pid" ] || return 0
     before=$(cat "$home/agent.pid")
     # A process of that number that is not ours is left alone.
-    if tr '\0' ' ' <"/proc/$before/cmdline" 2>/dev/null | grep -qF "$home/agent.json"; then
+    if cat "/proc/$before/cmdline" 2>/dev/null | tr '\0' ' ' | grep -qF "$home/agent.json"; then
         kill "$before"
         seconds=30 # to end its applications
         while kill -0 "$before" 2>/dev/null && [ "$seconds" -gt 0 ]; do
@@ -120,6 +120,13 @@ start_in_background() {
     stop_before
     nohup "$home/bin/skerry" agent --config "$home/agent.json" >>"$home/agent.log" 2>&1 </dev/null &
     echo $! >"$home/agent.pid"
+}
+
+# What ran before has ended: its program is a few hundred megabytes.
+remove_other_programs() {
+    for other in "$home/runtime"/*; do
+        [ "$other" = "$program" ] || rm -rf "$other"
+    done
 }
 
 [ "$(id -u)" = 0 ] && home=/var/lib/skerry-agent || home=$HOME/.skerry-agent
@@ -141,3 +148,4 @@ else
     start_in_background
     say "the agent runs: its log is $home/agent.log, its process id in $home/agent.pid"
 fi
+remove_other_programs
