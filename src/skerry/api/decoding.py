@@ -10,6 +10,7 @@ rules need a sound structure, so they follow as the second and last round.
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from skerry.api.errors import Invalid
 from skerry.api.fields import (
     REDACTED,
     FieldError,
+    forbidden,
     invalid,
     not_supported,
     path_of,
@@ -34,6 +36,11 @@ from skerry.api.structural.pruning import complete as complete_by_schema
 from skerry.api.structural.pruning import prune
 from skerry.api.structural.schema import MISSING, Schema
 from skerry.api.structural.validation import validate
+
+#: Problems of one object that are looked at one by one.
+PROBLEMS_MAX = 10_000
+#: Of an object that has more: the members of each list and object of which they are told, fewer where it is deep.
+_BEGINNING_ITEMS = (50, 5, 1)
 
 _OF_RESOURCES = frozenset({"apiVersion", "kind", "metadata"})
 #: What pydantic calls a value of the wrong type, and the type that JSON has for what was wanted.
@@ -113,6 +120,8 @@ def _decode_by_model(kind: Kind[R], given: Document) -> Decoded[R]:
     try:
         return Decoded(from_document(kind.model, given), ())
     except ValidationError as error:
+        if error.error_count() > PROBLEMS_MAX:
+            raise _too_many_problems(kind, given, error.error_count()) from error
         problems = error.errors(include_url=False, include_context=True)
     unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
     wrong = [problem for problem in problems if problem["type"] != "extra_forbidden"]
@@ -121,6 +130,33 @@ def _decode_by_model(kind: Kind[R], given: Document) -> Decoded[R]:
     for location in unknown:
         _remove(given, location)
     return Decoded(from_document(kind.model, given), tuple(path_of(location) for location in unknown))
+
+
+def _too_many_problems(kind: Kind[Any], given: Document, count: int) -> Invalid:
+    """Return the error of an object with very many problems: those of its beginning, and their number.
+
+    Each problem that is looked at takes some microseconds and a kilobyte, and a body has room for millions.
+    """
+    errors = [forbidden("", f"{count} fields are wrong or not known: {PROBLEMS_MAX} are looked at")]
+    for items in _BEGINNING_ITEMS:
+        try:
+            from_document(kind.model, _beginning(given, items))
+        except ValidationError as error:
+            if error.error_count() <= PROBLEMS_MAX:
+                problems = error.errors(include_url=False, include_context=True)
+                errors += [_field_error(kind, problem) for problem in problems]
+                break
+    return Invalid.of(kind.kind, kind.group, _name_of(given), errors)
+
+
+def _beginning(value: Any, items: int) -> Any:
+    match value:
+        case dict():
+            return {name: _beginning(item, items) for name, item in islice(value.items(), items)}
+        case list():
+            return [_beginning(item, items) for item in value[:items]]
+        case _:
+            return value
 
 
 def complete(kind: Kind[R], obj: R, old: R | None, more: Iterable[FieldError] = ()) -> None:
@@ -138,7 +174,7 @@ def complete(kind: Kind[R], obj: R, old: R | None, more: Iterable[FieldError] = 
     if old is not None:
         kind.keep_withheld(obj, old)
     kind.default(obj)
-    errors = [*more, *kind.validate(obj, old)]
+    errors = [*more, *islice(kind.validate(obj, old), PROBLEMS_MAX)]
     if errors:
         raise Invalid.of(kind.kind, kind.group, obj.name, errors)
 

@@ -18,6 +18,9 @@ from skerry.kit.errors import SkerryError
 
 Status = dict[str, Any]
 
+#: Errors of one object that are told; each is told twice, in the message and as a cause.
+FIELD_ERRORS_MAX = 1_000
+
 
 class ApiError(SkerryError):
     """An answer with `code` >= 400.
@@ -142,7 +145,9 @@ class Invalid(ApiError):
 
     @classmethod
     def of(cls, kind: str, group: str, name: str, errors: Sequence[FieldError]) -> "Invalid":
-        """Build the error from every field error of one object, in their order."""
+        """Build the error from every field error of one object, in their order; of very many, from the first ones."""
+        if len(errors) > FIELD_ERRORS_MAX:
+            errors = [*errors[:FIELD_ERRORS_MAX], FieldError("FieldValueTooMany", "", "further errors are not told")]
         joined = str(errors[0]) if len(errors) == 1 else "[" + ", ".join(map(str, errors)) + "]"
         qualified = f"{kind}.{group}" if group else kind
         causes = [{"reason": e.reason, "message": e.message, "field": e.path} for e in errors]

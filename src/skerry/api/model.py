@@ -81,6 +81,8 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1, json_schema_extra={"form
 Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})]
 
 
+#: Owners of one object, and components that hold it or set fields of it.
+METADATA_ITEMS_MAX = 1_000
 #: The finalizer of an owner whose dependents go before it.
 FOREGROUND_FINALIZER = "foregroundDeletion"
 #: The finalizer of an owner whose dependents are to stay.
@@ -133,11 +135,13 @@ class ObjectMeta(Model):
     """Map of keys and values to organise and select objects."""
     annotations: dict[str, str] | None = None
     """Map of keys and values that tools keep beside an object; not queryable."""
-    owner_references: Annotated[list[OwnerReference] | None, list_map("uid")] = None
+    owner_references: Annotated[list[OwnerReference] | None, Field(max_length=METADATA_ITEMS_MAX), list_map("uid")] = (
+        None
+    )
     """The objects that this one depends on."""
-    finalizers: Annotated[list[str] | None, LIST_SET] = None
+    finalizers: Annotated[list[str] | None, Field(max_length=METADATA_ITEMS_MAX), LIST_SET] = None
     """Must be empty before the object is removed; each names a component that still has work to do."""
-    managed_fields: Annotated[list[FreeForm] | None, LIST_ATOMIC] = None
+    managed_fields: Annotated[list[FreeForm] | None, Field(max_length=METADATA_ITEMS_MAX), LIST_ATOMIC] = None
     """Which manager set which fields; kept by the server."""
 
 
