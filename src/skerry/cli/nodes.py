@@ -8,6 +8,7 @@ import typer
 
 from skerry.cli.connection import CONNECT_SECONDS, Access, connected
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
+from skerry.client.http import read_refusal
 from skerry.kit.errors import SkerryError
 
 nodes = typer.Typer(help="Nodes of a fleet: what runs there prints, how it is, and counts.", no_args_is_help=True)
@@ -91,7 +92,7 @@ async def _print(access: Access, namespace: str, path: str, query: dict[str, str
             http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer,
         ):
             if answer.is_error:
-                told = orjson.loads(await answer.aread())
+                told = orjson.loads(await read_refusal(answer))
                 raise SkerryError(f"{told.get('code')}: {told.get('message')}")
             async for text in answer.aiter_text():
                 typer.echo(text, nl=False)

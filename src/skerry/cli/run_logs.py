@@ -10,6 +10,7 @@ import typer
 from skerry.api.model import Document
 from skerry.cli.connection import connected
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
+from skerry.client.http import read_refusal
 from skerry.kit.errors import SkerryError
 
 #: The server says every 15 seconds that a silent run goes on.
@@ -37,7 +38,7 @@ async def _follow(http: httpx.AsyncClient, namespace: str, name: str) -> None:
         path, query = f"/v1/runs/{name}/logs", {"follow": "true"}
         async with http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
             if answer.is_error:
-                raise _refused(json.loads(await answer.aread()))
+                raise _refused(json.loads(await read_refusal(answer)))
             async for event in _events(answer.aiter_lines()):
                 place = event.get("id", place)
                 if event.get("event") == "end":

@@ -1,11 +1,11 @@
 """The transport over the wire: Kubernetes' HTTP API on httpx.
 
-Owns paths, query parameters and the reading of Status errors. Every answer is bounded in time; a watch is bounded by
-the server, which ends it cleanly, and by a silence limit.
+Owns paths, query parameters and the reading of Status errors. Every answer is bounded in time, and what is no success
+in length; a watch is bounded by the server, which ends it cleanly, and by a silence limit.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -14,10 +14,13 @@ import orjson
 from skerry.api.errors import ApiError, ServiceUnavailable, from_status
 from skerry.api.model import Document
 from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchBatch, WatchEvent
+from skerry.kit.deadlines import within
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
 WATCH_SILENCE_SECONDS_MAX = 150.0
+#: What is read of an answer that is no success: a Status with every error of a large object.
+REFUSAL_BYTES_MAX = 1024 * 1024
 MERGE_PATCH = "application/merge-patch+json"
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 #: A field that the server does not know is a mistake of whoever wrote it.
@@ -81,7 +84,7 @@ class HttpTransport:
                 "GET", _path(target), params=query, timeout=timeout, headers=_accepting(target)
             ) as response:
                 if response.status_code >= httpx.codes.BAD_REQUEST:
-                    raise error_of(response.status_code, await response.aread())
+                    raise error_of(response.status_code, await read_refusal(response))
                 yield _events(response)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
@@ -93,7 +96,7 @@ class HttpTransport:
         try:
             async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
                 if response.status_code >= httpx.codes.BAD_REQUEST:
-                    raise error_of(response.status_code, await response.aread())
+                    raise error_of(response.status_code, await read_refusal(response))
                 yield response.aiter_lines()
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
@@ -125,13 +128,29 @@ class HttpTransport:
 
     async def _answer(self, request: httpx.Request) -> Document:
         try:
-            response = await self._http.send(request)
+            response = await self._http.send(request, stream=True)
+            async with aclosing(response):
+                if response.status_code >= httpx.codes.BAD_REQUEST:
+                    raise error_of(response.status_code, await read_refusal(response))
+                answer: Document = orjson.loads(await response.aread())
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
-        if response.status_code >= httpx.codes.BAD_REQUEST:
-            raise error_of(response.status_code, response.content)
-        answer: Document = orjson.loads(response.content)
         return answer
+
+
+async def read_refusal(response: httpx.Response) -> bytes:
+    """Return the body of a streamed answer that is no success: what comes of it within its bounds.
+
+    Raises:
+        httpx.HTTPError: it broke off.
+    """
+    body = bytearray()
+    with suppress(TimeoutError), within(REQUEST_TIMEOUT_SECONDS):
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) >= REFUSAL_BYTES_MAX:
+                break
+    return bytes(body[:REFUSAL_BYTES_MAX])
 
 
 def error_of(code: int, body: bytes) -> ApiError:

@@ -19,6 +19,7 @@ import orjson
 from skerry.agent.member.errors import LinkError, RefusedError
 from skerry.agent.member.settings import Identity, MemberSettings
 from skerry.api.model import Document
+from skerry.client.http import read_refusal
 from skerry.fleet.frames import REPORT_SECONDS
 from skerry.kit.deadlines import within
 from skerry.kit.files import write_private
@@ -28,8 +29,8 @@ CONNECT_SECONDS_MAX = 5.0
 #: An answer with some hundred applications and their configurations.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
-#: What of a refusal is told.
-_REFUSAL_BYTES_MAX = 1000
+#: What of a refusal is told, in characters.
+_TOLD_MAX = 1000
 
 SYNC_PATH, ACTIVE_PATH = "/v1/sync", "/v1/active"
 REPORT_PATH, DESIRE_PATH, CERTIFICATE_PATH = f"{SYNC_PATH}/report", f"{SYNC_PATH}/desire", f"{SYNC_PATH}/certificate"
@@ -148,6 +149,8 @@ async def _answer(
 ) -> tuple[httpx.Response, bytes]:
     with within(REQUEST_SECONDS_MAX):
         async with client.stream("POST", path, content=body, headers=headers) as response:
+            if response.status_code != httpx.codes.OK:
+                return response, await read_refusal(response)
             content = bytearray()
             async for chunk in response.aiter_bytes():
                 content += chunk
@@ -159,8 +162,8 @@ async def _answer(
 async def _read_on(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     try:
         if response.status_code != httpx.codes.OK:
-            told = (await response.aread())[:_REFUSAL_BYTES_MAX].decode(errors="replace")
-            raise RefusedError(f"the control plane answered {response.status_code}: {told}")
+            told = (await read_refusal(response)).decode(errors="replace")
+            raise RefusedError(f"the control plane answered {response.status_code}: {told[:_TOLD_MAX]}")
         async for piece in response.aiter_bytes():
             yield piece
     except (httpx.HTTPError, OSError) as error:
@@ -176,7 +179,7 @@ def _read(status: int, content: bytes) -> Document:
         answer = None
     if status != httpx.codes.OK:
         told = answer.get("message") if isinstance(answer, dict) else None
-        raise LinkError(f"the control plane answered {status}: {told or 'no message'}")
+        raise LinkError(f"the control plane answered {status}: {str(told or 'no message')[:_TOLD_MAX]}")
     if answer is None:  # Baetyl answers so a node that decides by itself
         return {}
     if not isinstance(answer, dict):
