@@ -4,19 +4,27 @@ Owns: reading a body up to its limit, header and query access, the shapes of an 
 authentication or what an error becomes (`app` does).
 """
 
-import asyncio
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
+from skerry.api.errors import (
+    ApiError,
+    BadRequest,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+    Timeout,
+    UnsupportedMediaType,
+)
 from skerry.kit.deadlines import Limit, within
 from skerry.kit.logs import get_logger
+from skerry.kit.tasks import background
 from skerry.server.access import Act, Decision
 from skerry.server.auth import User
 from skerry.server.conversations import Conversation
@@ -43,6 +51,8 @@ TAKE_BODY = "skerry.take_body"
 DRAINED_BYTES_MAX = 16 * 1024 * 1024
 #: How long a body may take to arrive: less than a request may take in all, so that its sender is told which it was.
 BODY_SECONDS = 30.0
+#: How long a streaming answer may take to begin: as long as another one in all.
+OPENING_SECONDS = 60.0
 #: Fields of one query string.
 QUERY_FIELDS_MAX = 100
 #: Queries whose fields are at hand, and how long they may be: clients ask the same again and again.
@@ -215,7 +225,8 @@ class Streaming:
     """An answer that goes on.
 
     Attributes:
-        parts: opened before the answer's first byte, so what it raises on entry is answered as an error.
+        parts: opened before the answer's first byte, within `OPENING_SECONDS`, so what it raises on entry is answered
+            as an error.
         seconds: after which the answer ends, cleanly.
     """
 
@@ -287,6 +298,27 @@ def retry_after(error: ApiError) -> tuple[tuple[bytes, bytes], ...]:
     return () if seconds is None else ((b"retry-after", str(seconds).encode()),)
 
 
+class _Stream:
+    """A streaming answer that is opened or sent; it can be told to end."""
+
+    def __init__(self) -> None:
+        #: Whether it was told to, or its client went.
+        self.is_over = False
+        self._limit = within(None)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[Limit]:
+        """Bound what is done now: ended, it raises TimeoutError as at its limit."""
+        self._limit = within(seconds)
+        with self._limit as limit:
+            yield limit
+
+    def end(self) -> None:
+        """Have what is done now expire, and have nothing sent after it."""
+        self.is_over = True
+        self._limit.expire()
+
+
 @dataclass(slots=True)
 class Streams:
     """The streaming answers that are open now, so that a stopping server can end them.
@@ -294,48 +326,65 @@ class Streams:
     Ending one is having its deadline expire: the same clean end that its time limit brings.
     """
 
-    _deadlines: set[Limit] = field(default_factory=set)
+    _open: set[_Stream] = field(default_factory=set)
     _ending: bool = False
 
     async def send(
         self, streaming: Streaming, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send
     ) -> None:
-        """Send a streaming answer until it ends, its time is up, the client goes, or `end_all`."""
-        async with streaming.parts as parts:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            deadline = within(0.0 if self._ending else streaming.seconds)
-            self._deadlines.add(deadline)
-            try:
-                await self._pump(parts, deadline, receive, send)
-            except Exception:
-                # The head is sent, so all that can be told is that it ends here.
-                log.exception("a streaming answer failed")
-            finally:
-                self._deadlines.discard(deadline)
+        """Send a streaming answer until it ends, its time is up, the client goes, or `end_all`.
+
+        Raises:
+            ApiError: it could not be opened; nothing is sent.
+        """
+        stream = _Stream()
+        self._open.add(stream)
+        try:
+            async with (
+                background(("stream-client", partial(_end_when_client_goes, stream, receive))),
+                AsyncExitStack() as stack,
+            ):
+                parts = await self._opened(streaming, stream, stack)
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await self._pump(parts, stream, streaming.seconds, send)
+        finally:
+            self._open.discard(stream)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _pump(self, parts: AsyncIterator[bytes], deadline: Limit, receive: Receive, send: Send) -> None:
-        async def end_when_client_goes() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            deadline.expire()
-
+    async def _opened(self, streaming: Streaming, stream: _Stream, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+        limit = None
         try:
-            with deadline:
-                async with asyncio.TaskGroup() as group:
-                    listener = group.create_task(end_when_client_goes())
-                    async for part in parts:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                    listener.cancel()
-        except TimeoutError:
-            if not deadline.expired():
+            with stream.within(OPENING_SECONDS) as limit:
+                return await stack.enter_async_context(streaming.parts)
+        except TimeoutError as error:
+            if limit is None or not limit.expired():
                 raise
+            if not stream.is_over:
+                raise Timeout(f"the answer did not begin within {OPENING_SECONDS:.0f}s") from error
+            raise ServiceUnavailable("the server is stopping, or the client went away") from error
+
+    async def _pump(self, parts: AsyncIterator[bytes], stream: _Stream, seconds: float, send: Send) -> None:
+        limit = None
+        try:
+            with stream.within(0.0 if self._ending or stream.is_over else seconds) as limit:
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        except Exception as error:
+            # The head is sent, so all that can be told is that it ends here.
+            if not (isinstance(error, TimeoutError) and limit is not None and limit.expired()):
+                log.exception("a streaming answer failed")
 
     def end_all(self) -> None:
         """End every open stream now, and every later one at its start."""
         self._ending = True
-        for deadline in tuple(self._deadlines):
-            deadline.expire()
+        for stream in tuple(self._open):
+            stream.end()
 
     def __len__(self) -> int:
-        return len(self._deadlines)
+        return len(self._open)
+
+
+async def _end_when_client_goes(stream: _Stream, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.end()
