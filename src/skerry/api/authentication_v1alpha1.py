@@ -12,10 +12,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from skerry.api.fields import FieldError, forbidden, invalid
+from skerry.api.fields import FieldError, forbidden
 from skerry.api.kinds import Column, Kind, value_at
 from skerry.api.model import LIST_SET, Model, Resource, Time
-from skerry.kit.clock import from_rfc3339
 
 #: Begins every token of this kind, so that programs that look for leaked secrets know one when they see it.
 TOKEN_PREFIX = "skerry"  # noqa: S105 - a mark, not a token
@@ -63,11 +62,6 @@ def token_sha256(text: str) -> str:
 
 
 def _validate(token: Token, old: Token | None) -> Iterator[FieldError]:
-    try:
-        from_rfc3339(token.spec.expiration_timestamp)
-    except ValueError:
-        given = token.spec.expiration_timestamp
-        yield invalid("spec.expirationTimestamp", given, "must be a time such as 2030-01-01T00:00:00Z")
     if old is not None and token.spec != old.spec:
         yield forbidden("spec", "field is immutable: make a new token, and delete this one")
 

@@ -36,6 +36,7 @@ from skerry.api.structural.pruning import complete as complete_by_schema
 from skerry.api.structural.pruning import prune
 from skerry.api.structural.schema import MISSING, Schema
 from skerry.api.structural.validation import validate
+from skerry.api.times import time_errors
 
 #: Problems of one object that are looked at one by one.
 PROBLEMS_MAX = 10_000
@@ -89,7 +90,7 @@ def decode(kind: Kind[R], document: Document, old: Document | None = None) -> De
     for part, name in kind.verbatim:
         if isinstance(whole := document.get(part), dict) and whole.get(name) is not None:
             given[part][name] = whole[name]
-    return _decode_by_model(kind, given)
+    return _decode_by_model(kind, given, old)
 
 
 def _decode_by_schema(kind: Kind[R], schema: Schema, document: Document, old: Document | None) -> Decoded[R]:
@@ -104,7 +105,7 @@ def _decode_by_schema(kind: Kind[R], schema: Schema, document: Document, old: Do
     resource = {name: without_nulls(item) for name, item in document.items() if name in _OF_RESOURCES}
     errors: list[FieldError] = []
     try:
-        read = _decode_by_model(kind, resource)
+        read = _decode_by_model(kind, resource, old)
     except Invalid as error:
         errors = [FieldError(c["reason"], c["field"], c["message"]) for c in error.details["causes"]]
     whole = resource | content
@@ -116,20 +117,23 @@ def _decode_by_schema(kind: Kind[R], schema: Schema, document: Document, old: Do
     return Decoded(from_document(kind.model, whole), (*read.unknown, *unknown))
 
 
-def _decode_by_model(kind: Kind[R], given: Document) -> Decoded[R]:
+def _decode_by_model(kind: Kind[R], given: Document, old: Document | None) -> Decoded[R]:
+    problems: list[Any] = []
+    read = None
     try:
-        return Decoded(from_document(kind.model, given), ())
+        read = from_document(kind.model, given)
     except ValidationError as error:
         if error.error_count() > PROBLEMS_MAX:
             raise _too_many_problems(kind, given, error.error_count()) from error
-        problems = error.errors(include_url=False, include_context=True)
+        problems = list(error.errors(include_url=False, include_context=True))
     unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
-    wrong = [problem for problem in problems if problem["type"] != "extra_forbidden"]
+    wrong = [_field_error(kind, problem) for problem in problems if problem["type"] != "extra_forbidden"]
+    wrong += time_errors(kind.model, given, old)
     if wrong:
-        raise Invalid.of(kind.kind, kind.group, _name_of(given), [_field_error(kind, problem) for problem in wrong])
+        raise Invalid.of(kind.kind, kind.group, _name_of(given), wrong)
     for location in unknown:
         _remove(given, location)
-    return Decoded(from_document(kind.model, given), tuple(path_of(location) for location in unknown))
+    return Decoded(read or from_document(kind.model, given), tuple(path_of(location) for location in unknown))
 
 
 def _too_many_problems(kind: Kind[Any], given: Document, count: int) -> Invalid:

@@ -73,8 +73,14 @@ WRITE_ONLY = WriteOnlyField()
 #: A JSON object whose content is the user's own affair.
 FreeForm = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 
-#: A moment, RFC 3339 in UTC.
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+@dataclass(frozen=True, slots=True)
+class TimeField:
+    """Marks a moment, which is checked where it is written (`api.times`)."""
+
+
+#: A moment, RFC 3339; what we write is in UTC.
+Time = Annotated[str, TimeField(), Field(json_schema_extra={"format": "date-time"})]
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1, json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1, json_schema_extra={"format": "int64"})]

@@ -4,29 +4,22 @@ A kind with secret fields is sealed at rest as a whole (`store.sealing`), and er
 fields (`decoding`).
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Sequence
+from typing import Any
 
 from skerry.api.kinds import Kind
-from skerry.api.model import SECRET_FIELD, WRITE_ONLY, Model, SecretField, WriteOnlyField
-
-#: Stands for any item of a list, and any name in an object with free names.
-ANY = "*"
-
-FieldPath = tuple[str, ...]
-Mark = SecretField | WriteOnlyField
+from skerry.api.marked_fields import ANY, FieldPath, marked
+from skerry.api.model import SECRET_FIELD, WRITE_ONLY
 
 
 def secret_fields(kind: Kind[Any]) -> tuple[FieldPath, ...]:
     """Return the paths of the fields of a kind that are marked `SECRET_FIELD`, by their names on the wire."""
-    return _marked(kind.model, SECRET_FIELD)
+    return marked(kind.model, SECRET_FIELD)
 
 
 def write_only_fields(kind: Kind[Any]) -> tuple[FieldPath, ...]:
     """Return the paths of the fields of a kind that are marked `WRITE_ONLY`, likewise."""
-    return _marked(kind.model, WRITE_ONLY)
+    return marked(kind.model, WRITE_ONLY)
 
 
 def may_show(kind: Kind[Any], location: Sequence[str | int]) -> bool:
@@ -39,37 +32,3 @@ def may_show(kind: Kind[Any], location: Sequence[str | int]) -> bool:
 def confidential_resources(kinds: Sequence[Kind[Any]]) -> frozenset[str]:
     """Return the resources of the kinds that have secret fields."""
     return frozenset(kind.resource for kind in kinds if secret_fields(kind))
-
-
-def _marked(model: type[Model], mark: Mark) -> tuple[FieldPath, ...]:
-    return _found_once(model, mark)
-
-
-@cache
-def _found_once(model: type[Model], mark: Mark) -> tuple[FieldPath, ...]:
-    return tuple(_paths(model, mark, ()))
-
-
-def _paths(model: type[Model], mark: Mark, above: tuple[type[Model], ...]) -> Iterator[FieldPath]:
-    if model in above:
-        return  # a model that contains itself, such as a JSON schema
-    for name, info in model.model_fields.items():
-        wire = info.alias or name
-        if any(found == mark for found in info.metadata):
-            yield (wire,)
-        else:
-            yield from ((wire, *path) for path in _in_annotation(info.annotation, mark, (*above, model)))
-
-
-def _in_annotation(annotation: Any, mark: Mark, above: tuple[type[Model], ...]) -> Iterator[FieldPath]:
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        yield from _paths(annotation, mark, above)
-        return
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        yield from _in_annotation(arguments[0], mark, above)
-    elif origin in {Union, UnionType}:
-        for argument in arguments:
-            yield from _in_annotation(argument, mark, above)
-    elif origin in {list, dict}:
-        yield from ((ANY, *path) for path in _in_annotation(arguments[-1], mark, above))

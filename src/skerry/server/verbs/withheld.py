@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from skerry.api.kinds import Kind
+from skerry.api.marked_fields import ANY, FieldPath
 from skerry.api.model import Document
-from skerry.api.secret_fields import ANY, FieldPath, write_only_fields
+from skerry.api.secret_fields import write_only_fields
 from skerry.server.verbs.stored import Stored, encode
 from skerry.server.verbs.versions import shown
 
