@@ -7,11 +7,12 @@ in length; a watch is bounded by the server, which ends it cleanly, and by a sil
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
 
-from skerry.api.errors import ApiError, ServiceUnavailable, from_status
+from skerry.api.errors import ApiError, BadRequest, ServiceUnavailable, from_status
 from skerry.api.model import Document
 from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchBatch, WatchEvent
 from skerry.kit.deadlines import within
@@ -22,6 +23,8 @@ WATCH_SILENCE_SECONDS_MAX = 150.0
 #: What is read of an answer that is no success: a Status with every error of a large object.
 REFUSAL_BYTES_MAX = 1024 * 1024
 MERGE_PATCH = "application/merge-patch+json"
+#: What stands for itself within a part of a path (RFC 3986, pchar).
+_IN_PATHS = "!$&'()*+,;=:@"
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 #: A field that the server does not know is a mistake of whoever wrote it.
 _STRICT = {"fieldValidation": "Strict"}
@@ -39,7 +42,7 @@ class HttpTransport:
 
     async def get(self, target: Target) -> Document:
         """Return one object."""
-        return await self._send("GET", target)
+        return await self._send("GET", _named(target))
 
     async def list(self, target: Target, *, label_selector: str, limit: int, continue_token: str) -> Document:
         """Return one page: a List document."""
@@ -57,11 +60,11 @@ class HttpTransport:
 
     async def replace(self, target: Target, document: Document) -> Document:
         """Replace an object (or its subresource) and return it as stored."""
-        return await self._send("PUT", target, document, query=_STRICT)
+        return await self._send("PUT", _named(target), document, query=_STRICT)
 
     async def merge_patch(self, target: Target, patch: Document) -> Document:
         """Apply a JSON merge patch (RFC 7386) and return the object as stored."""
-        return await self._send("PATCH", target, patch, content_type=MERGE_PATCH)
+        return await self._send("PATCH", _named(target), patch, content_type=MERGE_PATCH)
 
     async def delete(self, target: Target, conditions: DeleteConditions = ANY_STATE) -> None:
         """Ask for an object's deletion; raises Conflict where it is not as the conditions say."""
@@ -70,7 +73,7 @@ class HttpTransport:
         options["preconditions"] = {key: value for key, value in given.items() if value}
         if conditions.propagation:
             options["propagationPolicy"] = conditions.propagation
-        await self._send("DELETE", target, options)
+        await self._send("DELETE", _named(target), options)
 
     @asynccontextmanager
     async def watch(self, target: Target, *, resource_version: str) -> AsyncIterator[AsyncIterator[WatchBatch]]:
@@ -178,8 +181,16 @@ def _accepting(target: Target) -> dict[str, str]:
     return _METADATA_ONLY if target.metadata_only else {}
 
 
+def _named(target: Target) -> Target:
+    """Insist on a name: without one, a path is that of the collection, and so would be what is done."""
+    if not target.name:
+        raise BadRequest(f"a name must be given, of one of the {target.kind.plural}")
+    return target
+
+
 def _path(target: Target) -> str:
-    return target.kind.path(target.namespace, target.name, target.subresource)
+    namespace, name = quote(target.namespace, safe=_IN_PATHS), quote(target.name, safe=_IN_PATHS)
+    return target.kind.path(namespace, name, target.subresource)
 
 
 def _unreachable(error: httpx.HTTPError) -> ServiceUnavailable:

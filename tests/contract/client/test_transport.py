@@ -8,6 +8,7 @@ from skerry.api.core_v1 import CONFIG_MAP, NAMESPACE, ConfigMap
 from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Forbidden, Invalid, NotFound, Timeout
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.model import Document, ObjectMeta
+from skerry.api.rbac_v1 import CLUSTER_ROLE
 from skerry.client.client import PAGE_OBJECTS, Client
 from skerry.client.informer import Informer
 from skerry.client.informers import Informers
@@ -37,6 +38,30 @@ async def test_what_was_created_can_be_read_replaced_patched_and_deleted(transpo
     await transport.delete(named("a"))
     with pytest.raises(NotFound):
         await transport.get(named("a"))
+
+
+async def test_without_a_name_nothing_of_a_collection_is_touched(transport: Transport):
+    created = await transport.create(CONFIGS, config("a", key="1"))
+    for touch in (
+        transport.delete(CONFIGS),
+        transport.replace(CONFIGS, created),
+        transport.merge_patch(CONFIGS, {"data": {"key": "2"}}),
+        transport.get(CONFIGS),
+    ):
+        with pytest.raises(ApiError):
+            await touch
+    assert await transport.get(named("a")) == created
+
+
+async def test_names_are_taken_as_they_are(transport: Transport):
+    for name in ("a", "a?x", "a b#c", "a;b=c,(d)"):
+        document = {"metadata": {"name": name}, "rules": []}
+        created = await transport.create(Target(CLUSTER_ROLE), document)
+        assert await transport.get(Target(CLUSTER_ROLE, name=name)) == created
+    await transport.delete(Target(CLUSTER_ROLE, name="a?x"))
+    assert (await transport.get(Target(CLUSTER_ROLE, name="a")))["metadata"]["name"] == "a"
+    with pytest.raises(NotFound):
+        await transport.get(Target(CLUSTER_ROLE, name="a?x"))
 
 
 @pytest.mark.parametrize(
