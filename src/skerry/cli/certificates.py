@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli import run_notes
 from skerry.cli.printing import err
 from skerry.cli.session import DataDirFlag, access_of, data_dir_of
-from skerry.cli.tokens import ExpiresFlag, GroupFlag, UserArgument, check_writable, write_kubeconfig
+from skerry.cli.tokens import ExpiresFlag, GroupFlag, UserArgument, check_writable, end_of, write_kubeconfig
 from skerry.kit.clock import SystemClock, rfc3339
 from skerry.kit.errors import ConfigurationError
 
@@ -37,7 +36,7 @@ def create(
     root = data_dir_of(data_dir)
     access = access_of(root / "kubeconfig", None)
     check_writable(kubeconfig_out)
-    ends = SystemClock().now() + dt.timedelta(seconds=run_notes.seconds(expires))
+    ends = end_of(expires)
     certificate, key = _issue(root / "pki", user, group or [], ends)
     credential = {
         "client-certificate-data": base64.b64encode(certificate).decode(),

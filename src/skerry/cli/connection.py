@@ -50,19 +50,34 @@ def find_kubeconfig(given: Path | None, data_dir: str | None, environment: Mappi
 def read_access(path: Path) -> Access:
     """Read the current context of a kubeconfig; raises ConfigurationError that names what it lacks."""
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(_text_of(path))
         context = _named(config, "contexts", config["current-context"])["context"]
         cluster = _named(config, "clusters", context["cluster"])["cluster"]
         user = _named(config, "users", context["user"])["user"]
         return Access(
             server=cluster["server"],
             ca_pem=base64.b64decode(cluster["certificate-authority-data"]).decode(),
-            token=user["token"],
+            token=_header(user["token"]),
             namespace=context.get("namespace", "default"),
         )
+    except UnicodeDecodeError as error:  # which would tell all of the file
+        raise ConfigurationError(f"{path}: not a kubeconfig that skerry reads: not UTF-8") from error
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         wanted = "a current-context with a server, certificate-authority-data and a token"
         raise ConfigurationError(f"{path}: not a kubeconfig that skerry reads ({wanted}): {error!r}") from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _header(token: str) -> str:
+    if not (isinstance(token, str) and token.isascii() and token.isprintable()):
+        raise ValueError("the token is none that a header can have")
+    return token
 
 
 def _named(config: Any, section: str, name: str) -> Any:
@@ -75,9 +90,13 @@ def _named(config: Any, section: str, name: str) -> Any:
 @asynccontextmanager
 async def connected(access: Access) -> AsyncIterator[httpx.AsyncClient]:
     """Yield an HTTP client for the server, closed on exit."""
-    trust = ssl.create_default_context(cadata=access.ca_pem)
+    try:
+        trust = ssl.create_default_context(cadata=access.ca_pem)
+        base_url = httpx.URL(access.server)
+    except (ssl.SSLError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"the kubeconfig's authority or server can't be used: {error}") from error
     async with httpx.AsyncClient(
-        base_url=access.server,
+        base_url=base_url,
         verify=trust,
         trust_env=False,
         headers={"Authorization": f"Bearer {access.token}", "User-Agent": "skerry-cli"},

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -14,7 +15,7 @@ from skerry.cli.printing import err
 from skerry.cli.session import access_of, list_all, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import ConfigurationError, SkerryError
 
 #: How long `exec --wait` and `create` wait: what the server takes for one request.
 WAIT_SECONDS_MAX = 50
@@ -25,6 +26,13 @@ NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="The names
 #: What the commands that create replace with --update, by the path of its collection.
 _UPDATED = frozenset({"baseimage", "function", "image", "secret"})
 _UPDATE_HINT = "; --update replaces it"
+
+
+def path_of(*parts: str) -> str:
+    """Return a path below /v1/; raises ConfigurationError where a part, such as a name, is empty."""
+    if not all(parts):
+        raise ConfigurationError("a name is empty")
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 class Door:
@@ -41,7 +49,7 @@ class Door:
         try:
             answer = await self._http.request(
                 method,
-                f"/v1/{path}",
+                path_of(*path.split("/")),
                 params=query,
                 json=body,
                 headers=self._organization | headers,

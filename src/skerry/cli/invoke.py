@@ -43,9 +43,13 @@ def invoke(
     if not path.startswith("/"):
         raise ConfigurationError(f"--path: {path!r} must begin with /")
     content = _content(data)
-    request = httpx.Request(
-        (method or ("GET" if content is None else "POST")).upper(), "http://gateway" + path, content=content
-    )
+    method = (method or ("GET" if content is None else "POST")).upper()
+    if not (method.isascii() and method.isalpha()):
+        raise ConfigurationError(f"--method: {method!r} is none of HTTP's")
+    try:
+        request = httpx.Request(method, "http://gateway" + path, content=content)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"--path: {path!r}: {error}") from error
     for text in header or ():
         name, colon, value = text.partition(":")
         if not colon or not name.strip():

@@ -5,7 +5,8 @@ what the server has, except for what the server itself owns (status, uid, finali
 that `kubectl apply` leaves, so that the two can take turns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -44,35 +45,69 @@ def read_manifests(path: str, standard_input: Any) -> list[Manifest]:
         ConfigurationError: naming the file, the document in it, and what is wrong.
     """
     if path == "-":
-        return list(_parse(standard_input.read(FILE_BYTES_MAX), "standard input"))
+        with _read_errors("standard input"):
+            return list(_parse(standard_input.read(FILE_BYTES_MAX), "standard input"))
     place = Path(path)
     if not place.exists():
         raise ConfigurationError(f"there is no file or folder {path}")
-    files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES) if place.is_dir() else [place]
+    with _read_errors(path):
+        files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES) if place.is_dir() else [place]
     if not files:
         raise ConfigurationError(f"{path}: no file ends with {', '.join(sorted(SUFFIXES))}")
     manifests: list[Manifest] = []
     for file in files:
-        if file.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigurationError(f"{file}: larger than {FILE_BYTES_MAX} bytes")
-        manifests += _parse(file.read_text(), str(file))
+        with _read_errors(str(file)):
+            if file.stat().st_size > FILE_BYTES_MAX:
+                raise ConfigurationError(f"{file}: larger than {FILE_BYTES_MAX} bytes")
+            text = file.read_text()
+        manifests += _parse(text, str(file))
     return manifests
+
+
+@contextmanager
+def _read_errors(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{origin} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{origin}: not UTF-8, from byte {error.start} on") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as what JSON can say, as kubectl does: keys are text, and so are times."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the library's
+        first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found = super().construct_mapping(node, deep=deep)
+        return {key if isinstance(key, str) else orjson.dumps(key).decode(): item for key, item in found.items()}
 
 
 def _parse(text: str, origin: str) -> Iterator[Manifest]:
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
+        # As safe as `safe_load_all`, whose loader this is.
+        documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
+    except (yaml.YAMLError, orjson.JSONEncodeError) as error:
         raise ConfigurationError(f"{origin}: not valid YAML or JSON: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{origin}: nested too deep") from error
     for number, document in enumerate(documents, 1):
         at = f"{origin} (document {number})"
-        if not isinstance(document, dict):
-            raise ConfigurationError(f"{at}: must be an object with apiVersion, kind and metadata")
-        items = document["items"] if document.get("kind") == "List" else [document]
+        items: Any = [document]
+        if isinstance(document, dict) and document.get("kind") == "List":
+            items = document.get("items")
+            if not isinstance(items, list):
+                raise ConfigurationError(f"{at}: items: must be a list")
         yield from (_manifest(item, at) for item in items)
 
 
-def _manifest(document: Document, origin: str) -> Manifest:
+def _manifest(document: Any, origin: str) -> Manifest:
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{origin}: must be an object with apiVersion, kind and metadata")
     kind = find_kind(str(document.get("apiVersion", "")), str(document.get("kind", "")))
     if kind is None:
         named = f"{document.get('kind')} in version {document.get('apiVersion')}"
@@ -81,6 +116,9 @@ def _manifest(document: Document, origin: str) -> Manifest:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not metadata.get("name"):
         raise ConfigurationError(f"{origin}: metadata.name: Required value")
+    for name, wanted, word in (("name", str, "text"), ("namespace", str, "text"), ("annotations", dict, "an object")):
+        if not isinstance(metadata.get(name) or wanted(), wanted):
+            raise ConfigurationError(f"{origin}: metadata.{name}: must be {word}")
     return Manifest(kind, document, origin)
 
 

@@ -7,6 +7,7 @@ import orjson
 import typer
 
 from skerry.cli.connection import CONNECT_SECONDS, Access, connected
+from skerry.cli.dispatch import path_of
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import read_refusal
 from skerry.kit.errors import SkerryError
@@ -41,7 +42,7 @@ def logs(
         **({"tailLines": str(tail)} if tail is not None else {}),
     }
     access = access_of(kubeconfig, data_dir)
-    run(_print(access, namespace, f"/v1/nodes/{node}/apps/{application}/logs", _with(query, instance)))
+    run(_print(access, namespace, path_of("nodes", node, "apps", application, "logs"), _with(query, instance)))
 
 
 @nodes.command("describe")
@@ -56,7 +57,7 @@ def describe(
 ) -> None:
     """Print how an application is on a node, as the node itself says it."""
     access = access_of(kubeconfig, data_dir)
-    run(_print(access, namespace, f"/v1/nodes/{node}/apps/{application}/describe", _with({}, instance)))
+    run(_print(access, namespace, path_of("nodes", node, "apps", application, "describe"), _with({}, instance)))
 
 
 @nodes.command("metrics")
@@ -68,7 +69,7 @@ def metrics(
     kubeconfig: KubeconfigFlag = None,
 ) -> None:
     """Print what the functions count that a node's Gateways serve, as text for Prometheus."""
-    run(_print(access_of(kubeconfig, data_dir), namespace, f"/v1/nodes/{node}/metrics", {}))
+    run(_print(access_of(kubeconfig, data_dir), namespace, path_of("nodes", node, "metrics"), {}))
 
 
 def _with(query: dict[str, str], instance: str) -> dict[str, str]:

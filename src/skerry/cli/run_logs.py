@@ -9,6 +9,7 @@ import typer
 
 from skerry.api.model import Document
 from skerry.cli.connection import connected
+from skerry.cli.dispatch import path_of
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import read_refusal
 from skerry.kit.errors import SkerryError
@@ -35,7 +36,7 @@ async def _follow(http: httpx.AsyncClient, namespace: str, name: str) -> None:
     while True:
         headers = {"X-Dispatch-Org": namespace, **({"Last-Event-ID": place} if place else {})}
         timeout = httpx.Timeout(_SILENCE_SECONDS_MAX)
-        path, query = f"/v1/runs/{name}/logs", {"follow": "true"}
+        path, query = path_of("runs", name, "logs"), {"follow": "true"}
         async with http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
             if answer.is_error:
                 raise _refused(json.loads(await read_refusal(answer)))
@@ -55,7 +56,7 @@ def _refused(document: Document) -> SkerryError:
 
 
 async def _printed(http: httpx.AsyncClient, namespace: str, name: str) -> Document:
-    answer = await http.get(f"/v1/runs/{name}/logs", headers={"X-Dispatch-Org": namespace})
+    answer = await http.get(path_of("runs", name, "logs"), headers={"X-Dispatch-Org": namespace})
     document: Document = answer.json()
     if answer.is_error:
         raise _refused(document)

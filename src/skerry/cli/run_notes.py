@@ -14,12 +14,12 @@ from skerry.kit.errors import ConfigurationError, SkerryError
 POLL_SECONDS = 0.1
 
 
-def seconds(text: str) -> float:
-    """Read a `--timeout`; raises ConfigurationError."""
+def seconds(text: str, flag: str = "--timeout") -> float:
+    """Read a flag that is a time; raises ConfigurationError."""
     try:
         return parse_seconds(text)
     except ValueError as error:
-        raise ConfigurationError(f"--timeout: {text!r} {error}") from error
+        raise ConfigurationError(f"{flag}: {text!r} {error}") from error
 
 
 async def wait_for_note(root: Path, *, timeout_seconds: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from skerry.api.durations import humanize
 from skerry.api.kinds import Kind, age_of
@@ -24,7 +25,7 @@ def table_of(kind: Kind[Any], documents: list[Document], *, clock: Clock, wide: 
         for column in columns:
             value = column.value(document)
             cells.append(_age(value, clock) if column.type == "date" else _cell(value))
-        table.add_row(*cells, _age(age_of(document), clock))
+        table.add_row(*map(Text, cells), _age(age_of(document), clock))  # as they are: a name may have brackets
     return table
 
 

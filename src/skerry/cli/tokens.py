@@ -51,7 +51,7 @@ def create(
     access, name = access_of(kubeconfig, data_dir), RandomIds().suffix(NAME_CHARACTERS)
     check_writable(kubeconfig_out)
     text = token_text(name, secrets.token_urlsafe(SECRET_BYTES))
-    ends = SystemClock().now() + dt.timedelta(seconds=run_notes.seconds(expires))
+    ends = end_of(expires)
     spec = TokenSpec(username=user, groups=group or [], expiration_timestamp=rfc3339(ends), sha256=token_sha256(text))
     token = Token(api_version=TOKEN.api_version, kind=TOKEN.kind, metadata=ObjectMeta(name=name), spec=spec)
 
@@ -92,6 +92,14 @@ def revoke(
 
     run(send())
     out.print(f"token {token} revoked", markup=False)
+
+
+def end_of(expires: str) -> dt.datetime:
+    """Return when something ends that begins now; raises ConfigurationError."""
+    try:
+        return SystemClock().now() + dt.timedelta(seconds=run_notes.seconds(expires, "--expires"))
+    except OverflowError as error:
+        raise ConfigurationError(f"--expires: {expires!r} is longer than calendars go") from error
 
 
 def check_writable(path: Path | None) -> None:

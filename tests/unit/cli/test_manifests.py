@@ -36,3 +36,9 @@ def test_bad_manifests_name_their_place_and_the_fix(text: str, message: str):
 def test_a_missing_file_is_named():
     with pytest.raises(ConfigurationError, match="there is no file or folder absent.yaml"):
         read_manifests("absent.yaml", io.StringIO())
+
+
+def test_yaml_is_read_as_json_so_keys_and_times_are_text():
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {7: a, true: b, day: 2030-01-01T00:00:00Z}"
+    [manifest] = read_manifests("-", io.StringIO(text))
+    assert manifest.document["data"] == {"7": "a", "true": "b", "day": "2030-01-01T00:00:00Z"}
