@@ -26,7 +26,7 @@ from prometheus_client import Counter
 from skerry.api.claims import Claim, claimed, is_taken
 from skerry.api.errors import ApiError, NotFound
 from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionRevision
-from skerry.api.function_schedules import Result, ScheduleStatus, adopted, last_due, next_due
+from skerry.api.function_schedules import Result, ScheduleStatus, adopted, are_adopted, last_due, next_due
 from skerry.client.client import Client
 from skerry.client.events import EventRecorder
 from skerry.client.informer import Informer
@@ -181,8 +181,8 @@ class Scheduler:
             if revision is None or not (revision.spec.schedules or function.status.schedules):
                 continue
             wanted = [schedule.key for schedule in revision.spec.schedules or ()]
-            if wanted != [status.key for status in function.status.schedules or ()]:
-                await self._write(function, partial(_adopt, wanted, rfc3339(self._clock.now())))
+            if not are_adopted(wanted, function.status.schedules or (), self._clock.now()):
+                await self._write(function, partial(_adopt, wanted, self._clock.now()))
                 continue
             for status in function.status.schedules or ():
                 run = _Run(function.name, *status.key)
@@ -284,7 +284,7 @@ def _status_of(function: EdgeFunction, run: _Run) -> ScheduleStatus | None:
     return next((status for status in function.status.schedules or () if status.key == key), None)
 
 
-def _adopt(wanted: Sequence[tuple[str, str]], now: str, function: EdgeFunction) -> bool:
+def _adopt(wanted: Sequence[tuple[str, str]], now: dt.datetime, function: EdgeFunction) -> bool:
     """Tell of exactly the schedules that the live revision has."""
     function.status.schedules = adopted(wanted, function.status.schedules or (), now)
     return True

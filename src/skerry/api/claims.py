@@ -9,6 +9,9 @@ import datetime as dt
 from skerry.api.model import Model, Time
 from skerry.kit.clock import from_rfc3339, rfc3339
 
+#: Far beyond every lease. A claim that would hold for longer was written by a clock that has been set back since.
+CLAIM_SECONDS_MAX = 600.0
+
 
 class Claim(Model):
     """Who is at work."""
@@ -19,8 +22,9 @@ class Claim(Model):
     """When another one may take over, unless it is renewed."""
 
     def seconds_left(self, now: dt.datetime) -> float:
-        """Return how much of the lease is left; 0 or less where it has ended."""
-        return (from_rfc3339(self.until) - now).total_seconds()
+        """Return how much of the lease is left; 0 or less where it has ended, or is of a clock that was set back."""
+        seconds = (from_rfc3339(self.until) - now).total_seconds()
+        return seconds if seconds <= CLAIM_SECONDS_MAX else 0.0
 
 
 def claimed(holder: str, now: dt.datetime, *, lease_seconds: float) -> Claim:

@@ -18,7 +18,7 @@ from cronsim import CronSim, CronSimError
 from skerry.api.claims import Claim
 from skerry.api.fields import FieldError, duplicate, invalid, required, too_many
 from skerry.api.model import LIST_ATOMIC, Model, Time
-from skerry.kit.clock import from_rfc3339
+from skerry.kit.clock import from_rfc3339, rfc3339
 
 #: Of one function.
 SCHEDULES_MAX = 10
@@ -90,8 +90,17 @@ def next_due(key: tuple[str, str], after: dt.datetime) -> dt.datetime | None:
     return found.astimezone(dt.UTC) if found else None
 
 
-def adopted(wanted: Sequence[tuple[str, str]], told: Sequence[ScheduleStatus], now: str) -> list[ScheduleStatus] | None:
+def are_adopted(wanted: Sequence[tuple[str, str]], told: Sequence[ScheduleStatus], now: dt.datetime) -> bool:
+    """Tell whether what is told is what `adopted` would tell."""
+    return list(wanted) == [status.key for status in told] and not any(_is_of_future(status, now) for status in told)
+
+
+def adopted(
+    wanted: Sequence[tuple[str, str]], told: Sequence[ScheduleStatus], now: dt.datetime
+) -> list[ScheduleStatus] | None:
     """Return what is to be told of exactly the schedules that are wanted; those that stay keep what was told of them.
+
+    One that has fired in the future begins anew: the clock was set back, and it would wait until that is there again.
 
     Args:
         wanted: the schedules' keys.
@@ -99,7 +108,17 @@ def adopted(wanted: Sequence[tuple[str, str]], told: Sequence[ScheduleStatus], n
         now: when those that are new come into force.
     """
     known = {status.key: status for status in told}
-    return [known.get(key) or ScheduleStatus(cron=key[0], time_zone=key[1], active_since=now) for key in wanted] or None
+    found = []
+    for key in wanted:
+        status = known.get(key) or ScheduleStatus(cron=key[0], time_zone=key[1], active_since=rfc3339(now))
+        if _is_of_future(status, now):
+            status = status.model_copy(update={"active_since": rfc3339(now), "last_schedule_time": None})
+        found.append(status)
+    return found or None
+
+
+def _is_of_future(status: ScheduleStatus, now: dt.datetime) -> bool:
+    return (from_rfc3339(status.fired_until) - now).total_seconds() > CATCH_UP_SECONDS_MAX
 
 
 def last_due(status: ScheduleStatus, now: dt.datetime) -> dt.datetime | None:

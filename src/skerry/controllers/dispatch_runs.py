@@ -184,10 +184,11 @@ class DispatchRunController:
 
     def _seconds_to_wait(self, run: Run) -> float:
         """Tell how long another one's claim holds, or how long it is until the next attempt."""
-        claim = run.status.claim
-        held = claim and claim.until if claim and not (self._alone and claim.holder != self._holder) else None
-        until = max((from_rfc3339(time) for time in (held, run.status.not_before) if time), default=self._clock.now())
-        return (until - self._clock.now()).total_seconds()
+        now, claim, due = self._clock.now(), run.status.claim, run.status.not_before
+        is_void = claim is None or (self._alone and claim.holder != self._holder)
+        held_seconds = 0.0 if claim is None or is_void else claim.seconds_left(now)
+        due_seconds = (from_rfc3339(due) - now).total_seconds() if due else 0.0
+        return max(held_seconds, min(due_seconds, BACKOFF_SECONDS_MAX))  # a clock may have been set back
 
     async def _callable(self, run: Run) -> Function | None:
         """Return a run's function if it can be called now; a run that never can be is ended."""

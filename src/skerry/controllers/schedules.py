@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol
 from prometheus_client import Counter
 
 from skerry.api.errors import ApiError, NotFound
-from skerry.api.function_schedules import Result, Schedule, ScheduleStatus, adopted, last_due, next_due
+from skerry.api.function_schedules import Result, Schedule, ScheduleStatus, adopted, are_adopted, last_due, next_due
 from skerry.api.model import R
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -81,8 +81,8 @@ class Schedules(Generic[R]):
             status: Scheduled = obj.status  # type: ignore[attr-defined]  # every kind that is scheduled has one
             if not (schedules or status.schedules) or obj.metadata.deletion_timestamp:
                 continue
-            if list(schedules) != [told.key for told in status.schedules or ()]:
-                await self._write(obj, partial(_adopt, list(schedules), rfc3339(self._clock.now())))
+            if not are_adopted(list(schedules), status.schedules or (), self._clock.now()):
+                await self._write(obj, partial(_adopt, list(schedules), self._clock.now()))
                 continue
             for told in status.schedules or ():
                 seen.add((key, told.key))
@@ -121,7 +121,7 @@ class Schedules(Generic[R]):
             log.warning("schedule not written, will be looked at again", name=obj.name, error=error.public)
 
 
-def _adopt(wanted: Sequence[tuple[str, str]], now: str, obj: Any) -> None:
+def _adopt(wanted: Sequence[tuple[str, str]], now: dt.datetime, obj: Any) -> None:
     obj.status.schedules = adopted(wanted, obj.status.schedules or (), now)
 
 

@@ -147,6 +147,20 @@ async def test_what_was_missed_while_nothing_ran_is_made_up_for_once():
             assert runner.dues == [40 * 60], "the last of many; and what is too old is not made up for"
 
 
+async def test_a_schedule_goes_on_when_the_clock_was_set_back():
+    async with scheduling() as world:
+        world.clock.advance(7200)
+        await world.deploy(EVERY_MINUTE)
+        world.clock.advance(60)
+        await world.turn_until(done)
+        world.clock.advance(-7200)
+        await world.turn_until(lambda found: found[0].last_schedule_time is None)
+        world.clock.advance(60)
+        [status] = await world.turn_until(lambda found: found[0].last_schedule_time is not None and done(found))
+        assert status.last_schedule_time == "2030-01-01T00:02:00Z"
+        assert world.runner.dues == [7260, 120]
+
+
 async def test_a_run_that_a_restart_cut_short_is_told_and_not_repeated():
     clock, runner = FakeClock(), FakeRunner(gate=asyncio.Event())
     async with memory_control_plane() as client:

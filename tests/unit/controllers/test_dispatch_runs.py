@@ -259,6 +259,19 @@ async def test_a_run_whose_process_died_is_taken_over_when_its_lease_is_over(ver
     assert (ended.status.state, ended.status.attempts, gate.begun) == (api.READY, 2, ["x", "x"])
 
 
+async def test_a_claim_of_a_clock_that_was_set_back_is_void(verbs: Verbs, client: Client) -> None:
+    clock, gate = FakeClock(), Gate()
+    clock.advance(7200)
+    async with executing(verbs, client, gate, clock=clock) as dying:
+        run = await dying.queue.submit(new_run("x"))
+        await until_begun(gate, 1)
+    gate.let.set()
+    clock.advance(-7200)
+    async with executing(verbs, client, gate, clock=clock):
+        ended = await until(client, run, is_over)
+    assert (ended.status.state, ended.status.attempts) == (api.READY, 2)
+
+
 async def test_who_is_alone_need_not_wait_for_a_lease_of_a_life_before(verbs: Verbs, client: Client) -> None:
     gate = Gate()
     async with executing(verbs, client, gate) as dying:
@@ -288,7 +301,7 @@ async def test_who_lost_a_claim_tells_no_outcome(verbs: Verbs, client: Client) -
     async with executing(verbs, client, gate) as controller:
         run = await controller.queue.submit(new_run())
         await until_begun(gate, 1)
-        taken = Claim(holder="other", until="2031-01-01T00:00:00Z")
+        taken = Claim(holder="other", until="2030-01-01T00:05:00Z")
         found = await client.get(Run, run.name, namespace="default")
         await client.change_status(found, lambda other: setattr(other.status, "claim", taken))
         gate.let.set()

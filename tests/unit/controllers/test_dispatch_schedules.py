@@ -64,6 +64,23 @@ async def test_each_due_time_is_one_run_also_where_what_was_told_of_it_is_lost(
     assert len(await turn(again, client, functions)) == 2
 
 
+async def test_a_schedule_goes_on_when_the_clock_was_set_back_and_fires_no_time_twice(
+    client: Client, functions: Informer[Function]
+) -> None:
+    clock = FakeClock()
+    schedules = function_schedules(client, functions, client.create, clock)
+    await scheduled(client, functions)
+    await turn(schedules, client, functions)
+    clock.advance(7200)
+    assert len(await turn(schedules, client, functions)) == 1
+    clock.advance(-7200)
+    assert len(await turn(schedules, client, functions)) == 1
+    clock.advance(300)
+    assert len(await turn(schedules, client, functions)) == 2
+    clock.advance(6900)
+    assert len(await turn(schedules, client, functions)) == 2, "the time that it had fired before"
+
+
 async def test_a_time_that_could_not_be_run_is_told_of(client: Client, functions: Informer[Function]) -> None:
     async def full(_: Run) -> Run:
         raise TooManyRequests("10000 runs wait already")
