@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from skerry.agent.member.documents import Application, Resource
 from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.held_places import give, held
 from skerry.agent.member.instances import Instance
 from skerry.agent.member.users import ProgramUsers, User
 from skerry.api.baetyl_application_services import Volume
@@ -158,12 +159,15 @@ class Volumes:
         for above in (self._volumes / version, root.parent):
             _let_pass(above, self._volumes.parent)
         for path in (root, self._volumes / version):
-            _give(path, user)
+            give(path, user)
         for mount in mounts:
             if mount.source.is_relative_to(self._host):  # for all programs, of which each has a user of its own
-                _let_pass(mount.source.parent, self._volumes.parent)
-                os.chown(mount.source, *user)
-                mount.source.chmod(stat.S_ISGID | stat.S_IRWXU | stat.S_IRWXG)
+                _let_pass(self._host, self._volumes.parent)
+                with held(self._host, PurePosixPath(mount.source.relative_to(self._host))) as parts:
+                    for above in parts[:-1]:
+                        _let_through(above)
+                    os.chown(parts[-1], *user)
+                    parts[-1].chmod(stat.S_ISGID | stat.S_IRWXU | stat.S_IRWXG)
 
     def mounts(self, instance: Instance, *, anew: bool = True) -> list[Mounted]:
         """Return what an instance mounts; raises ApplicationError, OSError.
@@ -198,8 +202,10 @@ class Volumes:
             path = Path(volume.host_path.path)
             if path.is_absolute():
                 return path
-            make_private_directory(_below(self._host, volume.host_path.path))
-            return _inside(self._host, volume.host_path.path)
+            make_private_directory(self._host)
+            source = _inside(self._host, volume.host_path.path)
+            with held(self._host, PurePosixPath(source.relative_to(self._host)), make=True):
+                return source
         if volume.empty_dir is not None:
             source = root / ".empty" / volume.name
             make_private_directory(source)
@@ -238,15 +244,12 @@ def _let_pass(folder: Path, root: Path) -> None:
     """Let others pass through a folder, and those above it below a root; they can't see what is in them."""
     while folder != root:
         if folder.is_dir():
-            folder.chmod(folder.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
+            _let_through(folder)
         folder = folder.parent
 
 
-def _give(folder: Path, user: User) -> None:
-    """Make a folder and all that is in it a user's, but not what its links lead to."""
-    for parent, _, names in os.walk(folder):
-        for path in (Path(parent), *(Path(parent, name) for name in names)):
-            os.chown(path, *user, follow_symlinks=False)
+def _let_through(folder: Path) -> None:
+    folder.chmod(folder.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
 
 
 def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path]) -> None:
@@ -263,17 +266,16 @@ def _fill(folder: Path, texts: Mapping[str, bytes], fetched: Mapping[str, Path])
             shutil.copy2(path, folder / name)
 
 
-def _below(folder: Path, path: str) -> Path:
-    """Return a place below a folder; raises ApplicationError for one that is not below it."""
-    return folder / _relative(path)
-
-
 def _inside(folder: Path, path: str) -> Path:
-    """Return a place below a folder; raises ApplicationError where a program has put a link there that leads out."""
-    place = _below(folder, path)
-    if not place.resolve().is_relative_to(folder.resolve()):
+    """Return a place below a folder, without links; raises ApplicationError where one leads out of it.
+
+    A program may put another link there at any time. What this agent does to the place it does to what it holds
+    (`held_places`), and a program reaches no more by its link than it does anyhow; a container's engine looks again.
+    """
+    place, root = (folder / _relative(path)).resolve(), folder.resolve()
+    if not place.is_relative_to(root):
         raise ApplicationError(f"{path!r} leads out of the folder that it is to be in")
-    return place
+    return folder / place.relative_to(root)
 
 
 def _relative(path: str) -> PurePosixPath:

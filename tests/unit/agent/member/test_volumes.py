@@ -1,15 +1,19 @@
 """Files that applications mount: made anew, but for containers, which may go on while the agent is away."""
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skerry.agent.member.documents import Application, read_application
 from skerry.agent.member.errors import ApplicationError
+from skerry.agent.member.held_places import give
 from skerry.agent.member.instances import Instance
 from skerry.agent.member.staging import reference_of
-from skerry.agent.member.users import ProgramUsers
-from skerry.agent.member.volumes import Files, Volumes
+from skerry.agent.member.users import ProgramUsers, User
+from skerry.agent.member.volumes import Files, Mounted, Volumes
 from skerry.api.baetyl_application_services import Volume
 
 VOLUMES = [{"name": "conf", "config": {"name": "settings", "version": "5"}}]
@@ -71,6 +75,72 @@ def test_a_link_that_a_program_put_into_a_shared_folder_leads_nobody_out_of_it(
     app = mounting({"subPath": sub_path}, {"hostPath": {"path": path.format(tmp=tmp_path)}})
     with pytest.raises(ApplicationError, match="leads out of the folder"):
         opened(tmp_path).mounts(Instance(app, app.services[0], 0))
+
+
+class OneUser(ProgramUsers):
+    """Gives every application the user of this process, so that anybody may run the test."""
+
+    def of(self, _: str) -> User:
+        return os.getuid(), os.getgid()
+
+
+@pytest.mark.parametrize("part", ["shared", "shared/out", "shared/out/below"])
+def test_a_link_that_is_put_there_between_look_and_use_changes_nothing_outside(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "secret"
+    for folder in (outside, outside / "out", outside / "out" / "below", tmp_path / "node"):
+        folder.mkdir(mode=0o700)
+    app = mounting({}, {"hostPath": {"path": "shared/out/below"}})
+    volumes = Volumes(tmp_path / "node", OneUser(tmp_path / "node", None))
+    volumes.lay_out(app, Files({}, {}))
+    looked = volumes.mounts
+
+    def looked_at_and_replaced(instance: Instance) -> list[Mounted]:
+        found = looked(instance)
+        place = tmp_path / "node" / "host" / part
+        shutil.rmtree(place)
+        place.symlink_to(outside / place.relative_to(tmp_path / "node" / "host" / "shared"))
+        return found
+
+    monkeypatch.setattr(volumes, "mounts", looked_at_and_replaced)
+    with pytest.raises(ApplicationError, match="has become a link"):
+        volumes.instance_folder(Instance(app, app.services[0], 0))
+    assert {folder.stat().st_mode & 0o7777 for folder in (outside, *outside.rglob("*"))} == {0o700}
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_given_away_gives_nothing_else_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "mine" / "folder", tmp_path / "secret"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("")
+    given: list[int] = []
+    chown = os.chown
+
+    def changed(path: str | int, *user: int, **how: Any) -> None:
+        given.append(os.stat(path, **how).st_ino)  # noqa: PTH116 - it may be a descriptor
+        chown(path, *user, **how)
+        if given[-1] == number:
+            inside.rename(tmp_path / "away")
+            inside.symlink_to(outside)
+
+    number = inside.stat().st_ino
+    monkeypatch.setattr(os, "chown", changed)
+    give(tmp_path / "mine", (os.getuid(), os.getgid()))
+    assert (tmp_path / "away" / "file").stat().st_ino in given
+    assert (outside / "file").stat().st_ino not in given
+
+
+def test_a_folder_of_the_machine_is_made_with_those_above_it_and_a_link_within_it_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "host" / "shared" / "v1").mkdir(parents=True)
+    (tmp_path / "host" / "shared" / "current").symlink_to("v1")
+    for path, place in (("new/below", "new/below"), ("shared/current/logs", "shared/v1/logs")):
+        app = mounting({}, {"hostPath": {"path": path}})
+        [mounted] = opened(tmp_path).mounts(Instance(app, app.services[0], 0))
+        assert mounted.source == tmp_path / "host" / place
+        assert mounted.source.is_dir()
 
 
 @pytest.mark.parametrize("name", ["../../out", "/out", "a/b", ".."])
