@@ -26,6 +26,7 @@ from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import ArtifactCorruptError, ArtifactMissingError, BadDigestError, KeepFullError
 from skerry.artifacts.keep import GRACE_SECONDS, KEEP_BYTES_MAX
 from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.files import make_private_directory
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import run_blocking
 
@@ -163,7 +164,7 @@ class FolderKeep:
 
     def _open(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(parents=True, mode=0o700)
+        make_private_directory(self._incoming)
         sizes = [path.stat().st_size for _, path in kept_files(self._directory)]
         self._artifacts, self._bytes = len(sizes), sum(sizes)
 
@@ -195,7 +196,7 @@ class FolderKeep:
         """Give a synced file its name, durably, in the place of a damaged one."""
         path = self.path(digest)
         before_bytes = path.stat().st_size if path.is_file() else None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         aside.replace(path)
         self._touch(path)
         for folder in (path.parent, path.parent.parent, self._directory):

@@ -25,6 +25,7 @@ from skerry.engine.key_values import (
 )
 from skerry.kit.clock import Clock
 from skerry.kit.errors import StartError
+from skerry.kit.files import make_private_directory, make_private_file
 
 T = TypeVar("T")
 
@@ -83,7 +84,8 @@ class KeyValueStore(KeyValues):
         super().__init__(clock)
         self._writing, self._reading = threading.Lock(), threading.Lock()
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(path.parent)
+            make_private_file(path)  # SQLite gives -wal and -shm the same mode
             self._writer = _connect(path)
             _when_free(lambda: self._writer.executescript(_SCHEMA))
             self._reader = _connect(path)

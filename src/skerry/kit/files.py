@@ -3,14 +3,30 @@
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
 
 
 def make_private_directory(path: Path) -> None:
-    """Create a directory, with its parents, that only its owner may enter; it may exist."""
-    path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    """Create a directory, with its parents, that only its owner may enter; what exists is left as it is."""
+    for folder in reversed((path, *path.parents)):  # `parents=True` would give those above another mode
+        if not folder.is_dir():
+            folder.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+
+
+def make_private_file(path: Path) -> None:
+    """Create an empty file that only its owner may read; one that exists is left as it is."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE))
+
+
+def close_to_others(path: Path) -> None:
+    """Take from everyone but its owner what they may do with a file or a directory; raises OSError."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    others = stat.S_IRWXG | stat.S_IRWXO
+    if mode & others:
+        path.chmod(mode & ~others)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -16,6 +16,10 @@ from pathlib import Path
 import orjson
 
 from skerry.kit.errors import StartError
+from skerry.kit.files import close_to_others
+from skerry.kit.logs import get_logger
+
+log = get_logger(__name__)
 
 #: A Unix socket's address holds 108 bytes with its final NUL; our longest socket name below the run folder takes 20.
 SOCKET_DIR_BYTES_MAX = 85
@@ -133,9 +137,20 @@ def opened(root: Path) -> Iterator[DataDir]:
             raise StartError(f"another skerry runs on the data directory {root}; stop it or use --data-dir") from error
         data_dir = DataDir(root)
         data_dir.run_note.unlink(missing_ok=True)  # left by one that was killed
+        _close_to_others(data_dir)
         yield data_dir
     finally:
         os.close(lock)
+
+
+def _close_to_others(data_dir: DataDir) -> None:
+    """Let nobody else have what another version, or another hand, left open; what is made anew is closed anyhow."""
+    for kept in (data_dir.pki, data_dir.artifacts, data_dir.key_values.parent, data_dir.deployments, data_dir.database):
+        if kept.exists():
+            try:
+                close_to_others(kept)
+            except OSError as error:  # it is another user's, who lets us write there
+                log.warning("what is kept may be open to others", path=str(kept), reason=error.strerror)
 
 
 @contextmanager

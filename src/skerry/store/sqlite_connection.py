@@ -4,7 +4,6 @@ Owns the pragmas, on which durability rests: WAL with synchronous=FULL syncs the
 acknowledged transaction survives the loss of power; readers work on a snapshot and never wait for the writer.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skerry.kit.errors import StartError
+from skerry.kit.files import make_private_file
 from skerry.store.queries import Query, timed
 from skerry.store.settings import require_positive
 from skerry.store.sqlite_queries import ADDITIONS
@@ -152,7 +152,7 @@ def open_connections(path: Path, settings: SqliteSettings) -> Connections:
 
 def create_private(path: Path) -> None:
     """Make the file where it is absent. Values may be confidential; SQLite gives -wal and -shm the same mode."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    make_private_file(path)
 
 
 def connect(path: Path, settings: SqliteSettings) -> sqlite3.Connection:

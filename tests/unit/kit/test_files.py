@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.kit.files import make_private_directory, write_private
+from skerry.kit.files import close_to_others, make_private_directory, write_private
 
 
 def mode_of(path: Path) -> int:
@@ -37,6 +37,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path, mon
 
 
 def test_a_directory_is_private_and_may_exist(tmp_path: Path) -> None:
-    make_private_directory(tmp_path / "a" / "b")
-    make_private_directory(tmp_path / "a" / "b")
-    assert mode_of(tmp_path / "a" / "b") == 0o700
+    before = os.umask(0)
+    try:
+        make_private_directory(tmp_path / "a" / "b")
+        make_private_directory(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert {mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")} == {0o700}
+
+
+@pytest.mark.parametrize(("mode", "closed"), [(0o755, 0o700), (0o2770, 0o2700), (0o600, 0o600)])
+def test_what_is_open_is_closed_to_others(tmp_path: Path, mode: int, closed: int) -> None:
+    tmp_path.chmod(mode)
+    close_to_others(tmp_path)
+    assert mode_of(tmp_path) == closed

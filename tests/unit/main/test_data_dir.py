@@ -1,10 +1,18 @@
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from skerry.artifacts.folder import FolderKeep
+from skerry.engine.key_value_file import KeyValueStore
+from skerry.functions.local.driver import LocalDriver
+from skerry.functions.local.images import LocalImages
+from skerry.kit.clock import SystemClock
 from skerry.kit.errors import StartError
 from skerry.main import data_dir, ports
+from skerry.main.data_dir import DataDir
 from skerry.main.setting_values import Address
 
 
@@ -23,6 +31,51 @@ def test_a_note_left_by_a_killed_process_is_removed(tmp_path: Path):
     (tmp_path / "run.json").write_text("{}")
     with data_dir.opened(tmp_path) as opened:
         assert not opened.run_note.exists()
+
+
+@pytest.fixture
+def open_place(tmp_path: Path) -> Iterator[Path]:
+    """A data directory that everybody may enter, and a process whose files everybody may read."""
+    before = os.umask(0)
+    tmp_path.chmod(0o777)
+    try:
+        yield tmp_path
+    finally:
+        os.umask(before)
+
+
+def may_be_had_by_others(root: Path) -> list[str]:
+    """Return what others can come to, and do something with, below a folder that they may enter."""
+    found = []
+    for path in sorted(root.iterdir()):
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            found += [path.name]
+        if path.is_dir() and mode & 0o011:
+            found += may_be_had_by_others(path)
+    return found
+
+
+async def test_what_is_kept_in_a_data_directory_that_is_open_is_for_nobody_else(open_place: Path):
+    kept = DataDir(open_place)
+    KeyValueStore(kept.key_values, SystemClock()).close()
+    async with FolderKeep(kept.artifacts) as keep, LocalDriver(kept.deployments):
+        await keep.put(b"code")
+        LocalImages(kept.images)
+        assert may_be_had_by_others(open_place) == []
+    kept.key_values.unlink()
+    kept.key_values.parent.chmod(0o777)
+    KeyValueStore(kept.key_values, SystemClock()).close()
+    assert may_be_had_by_others(open_place) == ["kv"]
+
+
+def test_what_was_left_open_is_closed_when_the_data_directory_is_opened(open_place: Path):
+    kept = DataDir(open_place)
+    for folder in (kept.pki, kept.artifacts, kept.key_values.parent, kept.deployments):
+        folder.mkdir(mode=0o755)
+    kept.database.touch(mode=0o644)
+    with data_dir.opened(open_place):
+        assert may_be_had_by_others(open_place) == []
 
 
 def test_a_data_directory_that_cannot_be_made_is_a_start_error(tmp_path: Path):

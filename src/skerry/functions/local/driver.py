@@ -19,6 +19,7 @@ from skerry.functions.local.runtimes import Runtime, default_runtimes
 from skerry.functions.local.source import ENVIRONMENT, write_source
 from skerry.functions.local.warm import WarmInstances, WarmSettings
 from skerry.functions.messages import Context, Runnable
+from skerry.kit.files import make_private_directory
 
 _DEPLOYMENT = re.compile(r"[\w-]{1,128}")
 _UNFINISHED = ".new"
@@ -65,7 +66,7 @@ class LocalDriver:
         self._pools: dict[str, InstancePool] = {}
         #: Deployments that are being removed: their runs end, and no other begins.
         self._leaving: set[str] = set()
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(directory)
         for unfinished in directory.glob(f"*{_UNFINISHED}"):
             shutil.rmtree(unfinished)
 

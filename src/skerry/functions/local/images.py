@@ -14,6 +14,7 @@ from pathlib import Path
 from skerry.functions.errors import FunctionError
 from skerry.functions.images import Recipe
 from skerry.functions.local.runtimes import Runtime, default_runtimes
+from skerry.kit.files import make_private_directory
 from skerry.kit.tasks import SharedCalls
 
 _BUILT = re.compile(r"([a-z0-9.+-]+)@sha256:([0-9a-f]{64})")
@@ -44,7 +45,7 @@ class LocalImages:
         self._directory = directory
         self._runtimes = runtimes or default_runtimes()
         self._installs = SharedCalls[str, None]("local-images")
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(directory)
         for unfinished in directory.glob(f"*{_UNFINISHED}"):
             shutil.rmtree(unfinished)
 
