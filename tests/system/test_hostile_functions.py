@@ -152,7 +152,13 @@ def test_a_flooded_log_is_bounded_and_says_how_much_it_lost(skerry: SkerryProces
     assert 0 < sum(path.stat().st_size for path in directory.glob("hostile.*.log*")) < 20 << 20
 
 
-def test_what_functions_use_is_on_metrics_and_ends_with_them(skerry: SkerryProcess):
+def test_what_functions_use_is_on_metrics_and_ends_with_them(skerry: SkerryProcess, http: httpx.Client):
+    skerry.apply(edge_function("measured", NEIGHBOUR))
+    skerry.until_ready("edgefunction/measured")
+    asked = [
+        ask(http, function, path) for function, path in (("measured", "/"), ("neighbour", "/"), ("hostile", "/loop"))
+    ]
+    assert [answer.is_success for answer in asked] == [True, True, False]
     text = skerry.kubectl("get", "--raw", "/metrics")
     assert re.search(
         r'skerry_function_requests_total\{code_class="2xx",function="neighbour",revision="neighbour-\S+"\} ', text
@@ -160,9 +166,9 @@ def test_what_functions_use_is_on_metrics_and_ends_with_them(skerry: SkerryProce
     assert re.search(r'skerry_function_limit_hits_total\{function="hostile",limit="cpuTime"\} [1-9]', text)
     assert re.search(r'skerry_function_request_duration_seconds_bucket\{function="neighbour",le="\+Inf"\} [1-9]', text)
     for metric in ("cpu_seconds_total", "cold_starts_total", "subrequests_total", "instances", "memory_bytes"):
-        assert f'skerry_function_{metric}{{function="fetcher"}} ' in text
-    skerry.kubectl("delete", "ef", "fetcher")
-    assert 'function="fetcher"' not in skerry.kubectl("get", "--raw", "/metrics")
+        assert f'skerry_function_{metric}{{function="measured"}} ' in text
+    skerry.kubectl("delete", "ef", "measured")
+    assert 'function="measured"' not in skerry.kubectl("get", "--raw", "/metrics")
 
 
 def test_limits_that_do_not_fit_are_all_named_and_change_nothing(skerry: SkerryProcess):

@@ -77,18 +77,23 @@ async def test_a_new_version_takes_the_place_of_the_old_one_whose_files_go(start
         await until(lambda: [path.name for path in (node.data_dir / "replica").rglob("*.json")].count("1.json") == 0)
 
 
+async def cause_of_a_failed_update(node: Any) -> str:
+    """Want a version that mounts a configuration, in place of one that runs, and goes on when the new one fails."""
+    node.add("web", "1", STAYS)
+    node.add("web", "2", {**STAYS, **MOUNTED}, volumes=[CONFIG_VOLUME])
+    node.want(web="1")
+    pid = (await node.until("web", runs)).instances[0].pid
+    node.want(web="2")
+    state = await node.until("web", failed)
+    assert state.version == "2"
+    assert is_alive(pid)
+    assert node.applications.versions() == {"web": "1"}
+    return str(state.cause)
+
+
 async def test_a_version_that_cannot_be_brought_leaves_the_old_one_running_and_says_why(start: Any) -> None:
     async with start(FakeCloud()) as node:
-        node.add("web", "1", STAYS)
-        node.add("web", "2", {**STAYS, **MOUNTED}, volumes=[CONFIG_VOLUME])
-        node.want(web="1")
-        pid = (await node.until("web", runs)).instances[0].pid
-        node.want(web="2")
-        state = await node.until("web", failed)
-        assert "settings is not found" in state.cause
-        assert state.version == "2"
-        assert is_alive(pid)
-        assert node.applications.versions() == {"web": "1"}
+        assert "settings is not found" in await cause_of_a_failed_update(node)
 
 
 async def test_a_program_that_is_not_there_is_told_as_the_cause(start: Any) -> None:
@@ -209,15 +214,7 @@ async def test_an_archive_that_cannot_be_read_leaves_the_old_version_running_and
     cloud = FakeCloud({("configuration", "settings", "5"): {"data": {"_object_code": wanted}}})
     served = httpx.MockTransport(lambda _: httpx.Response(200, content=bytes(damaged)))
     async with start(cloud, served) as node:
-        node.add("web", "1", STAYS)
-        node.add("web", "2", {**STAYS, **MOUNTED}, volumes=[CONFIG_VOLUME])
-        node.want(web="1")
-        pid = (await node.until("web", runs)).instances[0].pid
-        node.want(web="2")
-        state = await node.until("web", failed)
-        assert "object code: it can't be unpacked" in state.cause
-        assert is_alive(pid)
-        assert node.applications.versions() == {"web": "1"}
+        assert "object code: it can't be unpacked" in await cause_of_a_failed_update(node)
 
 
 async def test_an_object_whose_name_would_lead_elsewhere_is_not_fetched(start: Any) -> None:
