@@ -32,6 +32,7 @@ from skerry.kit.errors import StartError
 from skerry.kit.files import make_private_directory, write_private
 from skerry.kit.logs import get_logger
 from skerry.kit.tasks import Wakeup, keep_running
+from skerry.server.plain_http import AnsweringContext
 
 log = get_logger(__name__)
 
@@ -155,7 +156,7 @@ class ServerIdentity:
         self._authority = authority
         self._names = tuple(dict.fromkeys((*LOCAL_NAMES, *names)))
         self._clock = clock
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = AnsweringContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A client may show a certificate of ours; one that is not, or has ended, does not get through the handshake.
         self.context.verify_mode = ssl.CERT_OPTIONAL

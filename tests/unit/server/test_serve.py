@@ -197,10 +197,22 @@ async def test_a_request_head_that_never_ends_is_cut_off(tmp_path: Path, monkeyp
         assert await reader.read() == b""
 
 
-async def test_no_plain_http(server: ApiServer) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
+async def test_plain_http_is_told_to_be_so_and_nothing_else(server: ApiServer, method: str) -> None:
     async with httpx.AsyncClient() as http:
-        with pytest.raises(httpx.HTTPError):
-            await http.get(f"http://127.0.0.1:{server.at.port}/healthz")
+        answer = await http.request(method, f"http://127.0.0.1:{server.at.port}/healthz")
+    assert answer.status_code == 400
+    told = "" if method == "HEAD" else "Client sent an HTTP request to an HTTPS server.\n"
+    assert answer.text == told
+
+
+async def test_what_a_client_of_plain_http_says_after_that_ends_its_connection(server: ApiServer) -> None:
+    reader, writer = await asyncio.open_connection(server.at.host, server.at.port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.read()).endswith(b"to an HTTPS server.\n")
+    writer.close()
 
 
 async def test_a_watcher_that_never_reads_is_cut(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
