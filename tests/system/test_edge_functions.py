@@ -364,8 +364,9 @@ def test_invoke_asks_through_the_gateway_and_its_exit_code_tells_the_status(sker
     assert "must begin with /" in skerry.skerry("invoke", "echo", "--path", "x", fails=True)
 
 
-def test_readiness_tells_of_the_node(skerry: SkerryProcess):
-    assert "[+]node ok" in skerry.kubectl("get", "--raw", "/readyz?verbose")
+def test_readiness_tells_of_each_part(skerry: SkerryProcess):
+    told = skerry.kubectl("get", "--raw", "/readyz?verbose").splitlines()
+    assert told == ["[+]database ok", "[+]envoy ok", "[+]workers ok", "readyz check passed"]
 
 
 def test_a_change_of_mode_that_fails_leaves_the_old_revision_serving(skerry: SkerryProcess):

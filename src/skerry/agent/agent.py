@@ -170,10 +170,12 @@ class Agent:
         self._files = asyncio.Lock()
         self.applied = asyncio.Event()
 
-    async def missing(self) -> str:
-        """Return "" where a request would be answered, else what keeps it."""
-        if not await self._parts.envoy.is_live():
-            return "Envoy is not live"
+    async def envoy_missing(self) -> str:
+        """Return "" where Envoy takes requests, else why it does not."""
+        return "" if await self._parts.envoy.is_live() else "Envoy is not live"
+
+    async def workers_missing(self) -> str:
+        """Return "" where an engine worker answers, else why none does."""
         return await self._parts.workers.missing()
 
     async def turn(self) -> None:

@@ -1,8 +1,9 @@
 """Where one room's Protocol meets another room's thing: each adapter is a few lines, and decides nothing."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from skerry.engine.function_logs import FunctionLogs, LineFilter, time_of
 from skerry.engine.manifest import log_name
 from skerry.kit.clock import Clock
 from skerry.kit.deadlines import within
+from skerry.server.health import ReadinessCheck
 from skerry.server.kube.logs import LogLine, LogQuery
 from skerry.server.verbs.requests import Target
 from skerry.server.verbs.verbs import Verbs
@@ -154,17 +156,19 @@ class LocalFunctionLogs:
                 await lines.aclose()
 
 
-class NodeReadiness:
-    """The node of this machine as the server sees it (`server.health.ReadinessCheck`); `agent` is set once it runs."""
-
-    name = "node"
+class LocalNode:
+    """The node of this machine, as the server asks it; `agent` is set once it runs."""
 
     def __init__(self) -> None:
         self.agent: Agent | None = None
 
-    async def ready(self) -> str:
-        """Return "" where a request would be answered, else what is missing."""
-        return await self.agent.missing() if self.agent else "the node is starting"
+    @property
+    def checks(self) -> Sequence[ReadinessCheck]:
+        """What must be well there for a request to be answered."""
+        return (
+            NodePart("envoy", self, lambda agent: agent.envoy_missing()),
+            NodePart("workers", self, lambda agent: agent.workers_missing()),
+        )
 
     async def refresh(self) -> None:
         """Ask the node what its functions' metrics are now (`server.metrics.Measured`)."""
@@ -172,8 +176,21 @@ class NodeReadiness:
             await self.agent.metrics.refresh()
 
 
+@dataclass(frozen=True)
+class NodePart:
+    """A part of the node of this machine (`server.health.ReadinessCheck`)."""
+
+    name: str
+    node: LocalNode
+    missing: "Callable[[Agent], Awaitable[str]]"
+
+    async def ready(self) -> str:
+        """Return "" where it does its work, else what is missing."""
+        return await self.missing(self.node.agent) if self.node.agent else "the node is starting"
+
+
 class DatabaseReadiness:
-    """The database as the server sees it (`server.health.ReadinessCheck`), for a replica without a node."""
+    """The database as the server sees it (`server.health.ReadinessCheck`)."""
 
     name = "database"
 
@@ -188,6 +205,3 @@ class DatabaseReadiness:
         except (StoreError, TimeoutError) as error:
             return f"the database does not answer: {error}"
         return ""
-
-    async def refresh(self) -> None:
-        """Do nothing: what is measured is measured here (`server.metrics.Measured`)."""

@@ -49,7 +49,7 @@ from skerry.kit.tasks import background
 from skerry.main.adapters import (
     DatabaseReadiness,
     LocalFunctionLogs,
-    NodeReadiness,
+    LocalNode,
 )
 from skerry.main.artifacts import open_keep
 from skerry.main.builders import Builders, code_builders
@@ -143,9 +143,17 @@ async def laid_ground(settings: Settings, data_dir: DataDir) -> AsyncIterator[Gr
 
 @asynccontextmanager
 async def api_server(
-    settings: Settings, data_dir: DataDir, ground: Ground, address: Address, health: NodeReadiness | DatabaseReadiness
+    settings: Settings, data_dir: DataDir, ground: Ground, address: Address, node: LocalNode | None = None
 ) -> AsyncIterator[str]:
-    """Serve the API; yields its URL, with the administrator's kubeconfig written."""
+    """Serve the API; yields its URL, with the administrator's kubeconfig written.
+
+    Args:
+        settings: of this process.
+        data_dir: its data directory.
+        ground: what all parts have in common.
+        address: where to listen.
+        node: that of this machine, where there is one.
+    """
     clock, verbs, access = SystemClock(), ground.verbs, ground.access
     authority = open_authority(data_dir.pki, clock)
     identity = ServerIdentity(data_dir.pki, authority, [*LOCAL_NAMES, address.host, *settings.api_names], clock)
@@ -178,7 +186,8 @@ async def api_server(
             devices = joining(verbs, ground.fleet, trusted, kept, about)
             joined = await stack.enter_async_context(devices)
             doors = front_doors(ground, reader, clock, Tokens(verbs, clock, accounts, known), joined)
-            app = App(doors, Guards(known, access, limits), Health([health]), clock, audit, health)
+            health = Health((DatabaseReadiness(ground.revision_log), *(node.checks if node else ())))
+            app = App(doors, Guards(known, access, limits), health, clock, audit, node)
             await stack.enter_async_context(audit.running())
             at = await stack.enter_async_context(serve(app, serving, identity))
             write_kubeconfig(data_dir.kubeconfig, url=at.url, authority_pem=authority.pem, token=administrator.token)

@@ -13,7 +13,6 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.ids import RandomIds
 from skerry.main import data_dir as directories
-from skerry.main.adapters import DatabaseReadiness
 from skerry.main.bootstrap import ensure_class
 from skerry.main.building import component_of
 from skerry.main.configuration import Settings
@@ -32,8 +31,7 @@ async def replica(settings: Settings, data_dir: DataDir) -> AsyncIterator[Runnin
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
         await ensure_class(ground.client)
-        health = DatabaseReadiness(ground.revision_log)
-        api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, address, health))
+        api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, address))
         sockets = stack.enter_context(directories.run_dir(data_dir))
         lead = partial(duties, settings, data_dir, ground, sockets, api_port=address.port)
         alone = not ground.is_shared

@@ -19,7 +19,7 @@ from skerry.kit.cycles import look_for_cycles_rarely
 from skerry.kit.ids import RandomIds
 from skerry.kit.logs import get_logger
 from skerry.main import data_dir as directories
-from skerry.main.adapters import LocalArtifacts, NodeReadiness
+from skerry.main.adapters import LocalArtifacts, LocalNode
 from skerry.main.bootstrap import ensure_default_gateway, require_default_gateway
 from skerry.main.building import component_of, engine_cache_of
 from skerry.main.configuration import Settings, function_limits_max
@@ -50,7 +50,7 @@ async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Run
     clock, ids = SystemClock(), RandomIds()
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
-        client, node = ground.client, NodeReadiness()
+        client, node = ground.client, LocalNode()
         await ensure_default_gateway(client, http_address)
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, api_address, node))
         sockets = stack.enter_context(directories.run_dir(data_dir))
