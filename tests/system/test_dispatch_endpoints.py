@@ -54,6 +54,17 @@ def test_a_get_is_its_query_and_has_an_http_context(skerry: SkerryProcess) -> No
     assert not [name for name in told if name.startswith(("x-skerry-", "x-envoy-"))]
 
 
+def test_an_endpoint_tells_that_its_function_is_not_there_until_it_is(
+    skerry: SkerryProcess, dispatch: DispatchClient
+) -> None:
+    endpoint(dispatch, "early", "late", uris=["/early"])
+    told = dispatch.until("/v1/api/early", lambda found: found["reason"])
+    assert (told["status"], told["reason"]) == ("READY", ["function late not found"])
+    assert ask(skerry, "GET", "/default/early").status_code == 404
+    dispatch.create_function("late", FAIL)
+    assert dispatch.until("/v1/api/early", lambda found: not found["reason"])["status"] == "READY"
+
+
 @pytest.mark.usefixtures("dispatch")
 @pytest.mark.parametrize(
     ("sent", "payload"),

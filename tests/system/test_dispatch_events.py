@@ -153,6 +153,8 @@ def test_a_dead_letter_goes_to_a_subscription_or_says_why_it_can_not(dispatch: D
 
 def test_an_event_for_a_function_that_is_not_there_is_a_run_that_says_so(dispatch: DispatchClient) -> None:
     subscribe(dispatch, "absent", "nowhere", eventType="for.nobody", onFailure={"function": "echo"})
+    told = dispatch.until("/v1/event/subscriptions/absent", lambda found: found.get("reason"))
+    assert (told["status"], told["reason"]) == ("READY", ["function nowhere not found"])
     (run,) = emit(dispatch, type="for.nobody")
     failed = dispatch.until(f"/v1/runs/{run}", lambda found: "deadLetter" in found)
     assert failed["reason"] == ["Error getting function from store: 'nowhere': not found"]

@@ -14,7 +14,7 @@ from skerry.api.dispatch_events import validate_name, validate_tags
 from skerry.api.dispatch_v1 import GROUP, VERSION, State, Tag
 from skerry.api.fields import FieldError, invalid, not_supported, required, too_many
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, Document, Model, Resource, list_map
+from skerry.api.model import LIST_ATOMIC, Conditions, Document, Model, Resource, list_map
 from skerry.api.names import is_subdomain
 
 #: How long a caller waits for the function, and the gateway for the answer.
@@ -65,6 +65,8 @@ class EndpointStatus(Model):
     """Why it does not."""
     urls: Texts = None
     """Where it answers."""
+    conditions: Conditions = None
+    """ResolvedRefs: whether the function is there, without which its requests fail."""
 
 
 class Endpoint(Resource):

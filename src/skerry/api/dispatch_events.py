@@ -30,7 +30,7 @@ from skerry.api.dispatch_v1 import (
 )
 from skerry.api.fields import FieldError, invalid, required, too_long, too_many
 from skerry.api.kinds import Column, Kind, value_at
-from skerry.api.model import LIST_ATOMIC, Document, Model, Resource, list_map
+from skerry.api.model import LIST_ATOMIC, Conditions, Document, Model, Resource, list_map
 
 #: The label of a run that names the subscription which it was begun for.
 SUBSCRIPTION_LABEL = f"{GROUP}/subscription"
@@ -84,6 +84,8 @@ class SubscriptionStatus(Model):
 
     state: State | None = None
     """READY: it gets events."""
+    conditions: Conditions = None
+    """ResolvedRefs: whether the function is there, without which its runs fail."""
 
 
 class Subscription(Resource):

@@ -35,6 +35,10 @@ UPDATING: Final = "UPDATING"
 ERROR: Final = "ERROR"
 DELETING: Final = "DELETING"
 
+#: The condition of who calls a function, and its reason where that is not there.
+RESOLVED_REFS: Final = "ResolvedRefs"
+FUNCTION_NOT_FOUND: Final = "FunctionNotFound"
+
 #: Characters of a source that is given as text; an archive is an artifact, and may be larger.
 SOURCE_CHARACTERS_MAX = 256 << 10
 #: Names of secrets, and of services, of one function or run.

@@ -15,6 +15,7 @@ from skerry.client.client import Client
 from skerry.client.informers import Informers
 from skerry.controllers.dispatch_attempts import Attempts, Given, read_function
 from skerry.controllers.dispatch_bindings import read_binding
+from skerry.controllers.dispatch_callers import CallerController
 from skerry.controllers.dispatch_calls import FunctionCalls
 from skerry.controllers.dispatch_events import EventDeliveries
 from skerry.controllers.dispatch_failures import DeadLetterController
@@ -168,6 +169,7 @@ async def dispatch_controllers(  # noqa: PLR0913 - what it wires
             schedules.running(),
             ServiceBrokerController(client, informers.of(ServiceBroker)).running(),
             services.running(),
+            CallerController(client, informers, clock).running(),
             informers.running(),
             background(("dispatch-runs:trim", retention.run)),
         ):

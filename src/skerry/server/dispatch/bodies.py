@@ -8,15 +8,25 @@ right: a run's `services`, and its `finishedTime` when it failed.
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skerry.api.core_v1 import Secret
-from skerry.api.dispatch_v1 import DELETING, INITIALIZED, Function, FunctionSchema, FunctionSpec, Run, Tag
+from skerry.api.dispatch_v1 import (
+    DELETING,
+    INITIALIZED,
+    RESOLVED_REFS,
+    Function,
+    FunctionSchema,
+    FunctionSpec,
+    Run,
+    Tag,
+)
 from skerry.api.errors import BadRequest
-from skerry.api.model import Document, Model, to_document
+from skerry.api.model import Conditions, Document, Model, condition_of, to_document
 from skerry.functions import SchemaError, check_schema
 from skerry.kit.clock import from_rfc3339
 from skerry.server.dispatch.errors import PATTERN, RequestRefused, of_model
@@ -284,6 +294,13 @@ def secret_json(secret: Secret, *, values: bool) -> Document:
         for key, value in (secret.data or {}).items()
     }
     return {"kind": "Secret", "id": secret.uid, "name": secret.name, "secrets": plain, "tags": None}
+
+
+def reason_of(reason: Sequence[str] | None, conditions: Conditions) -> list[str] | None:
+    """Return why something is not as it should be, with what its conditions say of the function that it calls."""
+    refs = condition_of(conditions, RESOLVED_REFS)
+    missing = [refs.message] if refs is not None and refs.status == "False" else []
+    return [*(reason or ()), *missing] or None
 
 
 @lru_cache(_TIMES_REMEMBERED)

@@ -6,7 +6,7 @@ from skerry.api.dispatch_endpoints import ENDPOINT, PUBLIC, Endpoint, EndpointSp
 from skerry.api.dispatch_v1 import DELETING, UPDATING
 from skerry.api.errors import AlreadyExists
 from skerry.api.model import Document, ObjectMeta
-from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
+from skerry.server.dispatch.bodies import Body, TagBody, reason_of, seconds_of, spec_of, tags_document, tags_json
 from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.selecting import has_application, wanted_applications
 from skerry.server.http import Response
@@ -107,7 +107,7 @@ def _json(endpoint: Endpoint) -> Document:
         "tls": spec.tls,
         "tags": tags_json(spec.tags),
         "urls": status.urls,
-        "reason": status.reason,
+        "reason": reason_of(status.reason, status.conditions),
         "status": DELETING if endpoint.metadata.deletion_timestamp else status.state,
         "createdTime": seconds_of(endpoint.metadata.creation_timestamp),
     }

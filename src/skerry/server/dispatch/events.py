@@ -20,7 +20,7 @@ from skerry.api.dispatch_events import (
 from skerry.api.dispatch_v1 import DELETING, RUN
 from skerry.api.errors import AlreadyExists
 from skerry.api.model import Document, ObjectMeta, to_document
-from skerry.server.dispatch.bodies import Body, TagBody, seconds_of, spec_of, tags_document, tags_json
+from skerry.server.dispatch.bodies import Body, TagBody, reason_of, seconds_of, spec_of, tags_document, tags_json
 from skerry.server.dispatch.cloud_events import is_emission, read_events
 from skerry.server.dispatch.door import Asked, Operation
 from skerry.server.dispatch.errors import PATTERN, TOO_LONG, RequestRefused
@@ -164,6 +164,7 @@ def _json(subscription: Subscription) -> Document:
         "function": spec.function,
         "filters": [to_document(each) for each in spec.filters] if spec.filters else None,
         "onFailure": to_document(spec.on_failure) if spec.on_failure else None,
+        "reason": reason_of(None, subscription.status.conditions),
         "createdTime": seconds_of(metadata.creation_timestamp),
     }
     return {key: value for key, value in document.items() if value is not None} | {
