@@ -20,6 +20,10 @@ const EVENT_WORDS = 4;
 const FAILED = 5; // the kind of an event
 const EVENT_ROOM_BYTES = 8 * 1024; // platform_calls.EVENT_ROOM_BYTES
 const NO_ANSWER = 1; // a status that none has
+const FAILURE = 0; // likewise statuses
+const SETTLED = 4;
+const STATUS_BITS = 0xffff;
+const WORK_LEFT = 0x10000; // added to the status
 const MORE_ANSWERS = 0x80000; // added to the status: `next` tells another one
 const HAS_KV = 1; // of what is granted
 const REJECTED_WORD_AT = 24; // rejections.mjs
@@ -89,6 +93,24 @@ function answer(call, status, head, body) {
   words[1] = call;
   put(body, 4, put(head, 2, 0));
   words[0] = status;
+}
+
+// Adds to an answer that the host has not seen yet that work was left; false where there is none of the call, or a failure.
+function keepOpen(call) {
+  if (words[0] !== NO_ANSWER && words[1] === call) {
+    if (!hasSucceeded(words[0])) return false;
+    words[0] |= WORK_LEFT;
+    return true;
+  }
+  const told = untold.find(([number, status]) => number === call && hasSucceeded(status));
+  if (told === undefined) return false;
+  told[1] |= WORK_LEFT;
+  return true;
+}
+
+function hasSucceeded(status) {
+  const code = status & STATUS_BITS;
+  return code !== FAILURE && code !== SETTLED;
 }
 
 // Hands bytes over for the length of a call of the host. Not through the exchange: it may hold an answer already.
@@ -226,6 +248,7 @@ defineBuiltinModule("host", {
   answer,
   cancelFetch,
   computeCrypto,
+  keepOpen,
   keepValue,
   log,
   readFetch,

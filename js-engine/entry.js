@@ -4,7 +4,7 @@
 import { answer } from "host";
 import { Body, Passing, isPassing, readAll } from "./web/body.js";
 import { stackOf, write } from "./web/console.js";
-import { begin, end, enter, keep, presentCall } from "./web/calls.js";
+import { begin, end, enter, keep, linger, mayLinger, onTakenBack, presentCall } from "./web/calls.js";
 import { deliver as deliverEvent, forgetFetches } from "./web/fetch.js";
 import { install } from "./web/globals.js";
 import { Headers } from "./web/headers.js";
@@ -32,6 +32,7 @@ const NO_HANDLER =
 
 install();
 listenForRejections();
+onTakenBack(settle);
 
 let handler = null; // (request, env, context) => Response or a promise of one; a filter's also gives Request or nothing
 let responseHook = null; // (response, request, env, context) => Response, or nothing, or a promise of one
@@ -279,7 +280,7 @@ function readThen(call, stream, use) {
 
 function tell(call, status, head, body) {
   call.isAnswered = true;
-  if (call.work === null) {
+  if (call.work === null && !mayLinger(call)) {
     answer(call.number, status, head, body);
     return finish(call);
   }
@@ -303,10 +304,11 @@ function finish(call) {
 }
 
 async function settle(call) {
-  while (call.work !== null) {
+  while (call.work !== null || mayLinger(call)) {
     const batch = call.work;
     call.work = null;
-    for (const [{ status, reason }] of await Promise.all(batch)) {
+    if (batch === null) await linger(call);
+    else for (const [{ status, reason }] of await Promise.all(batch)) {
       if (status === "rejected") write("error", ["Uncaught (in waitUntil)", reason]);
     }
   }

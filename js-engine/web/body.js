@@ -134,6 +134,7 @@ export class Body {
 
   clone() {
     if (this.isUsed || this.source?.locked) throw new TypeError("the body was read already");
+    if (this.source instanceof Uint8Array) return new Body(this.source.slice(), this.type); // who reads it may change it
     if (!(this.source instanceof ReadableStream)) return new Body(this.source, this.type);
     const [mine, theirs] = this.source.tee();
     this.source = mine;

@@ -3,7 +3,7 @@
 
 import { cancelFetch, readFetch, startFetch } from "host";
 import { Body } from "./body.js";
-import { presentCall } from "./calls.js";
+import { presentCall, takeBack } from "./calls.js";
 import { Headers } from "./headers.js";
 import { Request, requestParts, requestUrl } from "./request.js";
 import { NULL_BODY_STATUS, REDIRECT_STATUS, receivedResponse, statusOf } from "./response.js";
@@ -20,6 +20,7 @@ const waiting = new Map(); // id -> the handlers of the next event: { call, even
 
 function awaitEvent(id, handlers) {
   handlers.call = presentCall();
+  if (handlers.call.isOver) takeBack(handlers.call);
   handlers.call.fetches++;
   waiting.set(id, handlers);
 }

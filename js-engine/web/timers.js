@@ -3,7 +3,7 @@
 
 import { refuseTimer, setTimer } from "host";
 import { describeError, write } from "./console.js";
-import { presentCall } from "./calls.js";
+import { presentCall, takeBack } from "./calls.js";
 
 const DELAY_MS_MAX = 2 ** 30; // 12 days, longer than any request
 const TIMERS_MAX = 10_000; // of one call: the host ends it that asks for more
@@ -43,7 +43,7 @@ function start(callback, delay, values, repeats) {
   const milliseconds = Math.min(Math.max(Number(delay) || 0, 0), DELAY_MS_MAX);
   const call = presentCall();
   const timer = { id: ++lastId, call, due: clock() + milliseconds, every: repeats ? milliseconds : null, callback, values };
-  if (call.isOver) return timer.id; // nobody waits for what it would do
+  if (call.isOver && !takeBack(call)) return timer.id; // nobody waits for what it would do
   call.timers ??= [];
   if (call.timers.length >= TIMERS_MAX) refuseTimer();
   timersById.set(timer.id, timer);
@@ -56,7 +56,7 @@ function remove(timer) {
   const at = placeOf(timer, among);
   if (among[at] === timer) among.splice(at, 1);
   timersById.delete(timer.id);
-  if (at === 0) tellFirst(timer.call);
+  if (at === 0 && timer.call === presentCall()) tellFirst(timer.call); // the host is told of those of the present call
 }
 
 export function setTimeout(callback, delay, ...values) {

@@ -11,7 +11,7 @@ from skerry.kit.errors import StartError
 #: What the host and the engine component say to each other, as the component's last section has it: the start of the
 #: sha256 of world.wit, bindings.js, stop_checks.mjs and rejections.mjs. One of other sources is refused, since it would
 #: fail in ways that tell nothing.
-ENGINE_CONTRACT = "c7e215d4bf9be4fa"
+ENGINE_CONTRACT = "f17ac43c2091d58c"
 _MARK = f"skerry:contract{ENGINE_CONTRACT}".encode()
 
 

@@ -619,3 +619,13 @@ def test_an_instance_that_is_dropped_is_freed_at_once_however_its_call_ended(loa
         assert instance() is None
     finally:
         gc.enable()
+
+
+def test_a_clone_of_a_body_has_bytes_of_its_own(load: "Loader"):
+    function = load.handler(
+        """const clone = request.clone(); const own = await request.bytes(); own[0] = 65;
+           const given = new Response(new Uint8Array([1, 2])); const copy = given.clone();
+           (await given.bytes())[0] = 9;
+           return Response.json([await clone.text(), ...await copy.bytes()]);"""
+    )
+    assert json.loads(function.call("POST", body=b"hello").body) == ["hello", 1, 2]

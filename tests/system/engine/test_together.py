@@ -149,7 +149,7 @@ def test_a_promise_that_several_requests_wait_for_answers_all_of_them(together: 
     )
     waiting = [together.begin(instance, path) for path in ("a", "b", "c")]
     assert result(together.begin(instance, "open")).body == b"done"
-    assert sorted(together.go_on()) == ["a", "b", "c"]
+    assert set(together.go_on()) == {"a", "b", "c"}
     assert [result(call).body for call in waiting] == [f"{path} opened by open".encode() for path in ("a", "b", "c")]
 
 
@@ -297,3 +297,76 @@ def test_a_bundle_may_set_timers_while_it_loads_and_they_never_fire(together: To
     call = together.begin(instance, "a")
     together.until_due(call)
     assert json.loads(result(call).body) == 0
+
+
+def test_a_request_that_clears_the_timer_of_another_keeps_its_own(together: Together):
+    instance = together.load(
+        handler(
+            f"""{PATH}
+                if (path === 'other') {{
+                  globalThis.theirs = setTimeout(() => {{}}, 1e6);
+                  await new Promise((done) => {{ globalThis.release = done; }});
+                  return new Response('released');
+                }}
+                const slept = new Promise((done) => setTimeout(done, 10));
+                clearTimeout(globalThis.theirs); await slept; globalThis.release();
+                return new Response('slept');"""
+        )
+    )
+    other, own = together.begin(instance, "other"), together.begin(instance, "own")
+    together.until_due(own, other)
+    assert (result(own).body, result(other).body) == (b"slept", b"released")
+
+
+SLEEP = "await new Promise((done) => setTimeout(done, 1));"
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        SLEEP,
+        "await fetch(url);",
+        "for (let i = 0; i < 20; i++) await null;" + SLEEP,  # the first is answered by then
+        "for (let i = 0; i < 20; i++) await null; await fetch(url);",
+        SLEEP * 5 + "await fetch(url);" + SLEEP * 5,
+    ],
+)
+@pytest.mark.parametrize("first", ["", SLEEP, "for (let i = 0; i < 30; i++) await null;"])
+def test_a_request_goes_on_with_what_it_does_after_the_promise_of_another(
+    first: str, then: str, together: Together, upstream: Upstream
+):
+    instance = together.load(
+        handler(
+            f"""{PATH} const url = '{upstream.url}/echo';
+                globalThis.settings ??= fetch(url).then((answer) => answer.json());
+                await globalThis.settings;
+                if (path === 'first') {{ {first} return new Response('first'); }}
+                {then} return new Response(path);"""
+        )
+    )
+    calls = [together.begin(instance, path) for path in ("first", "second", "third")]
+    together.until_due(*calls)
+    assert [result(call).body for call in calls] == [b"first", b"second", b"third"]
+    for call in calls:
+        if not call.is_over:
+            call.extend(30)
+    together.until_due(*calls)
+    assert all(call.is_over for call in calls)
+
+
+def test_what_a_request_leaves_does_not_outlast_those_beside_it(together: Together):
+    instance = together.load(
+        handler(
+            f"""{PATH} setTimeout(() => {{}}, 1e6);
+                if (path === 'other') await new Promise((done) => setTimeout(done, 5));
+                else await null;
+                return new Response(path);"""
+        )
+    )
+    other, one = together.begin(instance, "other"), together.begin(instance, "one")
+    assert (result(one).body, one.is_over) == (b"one", False)
+    one.extend(30)
+    together.until_due(other, one)
+    assert other.is_over
+    alone = together.begin(instance, "alone")
+    assert (result(alone).body, alone.is_over) == (b"alone", True)
