@@ -11,7 +11,7 @@ from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
 from skerry.api.extensions_v1alpha2 import EdgeFunction
 from skerry.api.function_template import FILTER
-from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget
+from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, scaled
 from skerry.api.gateway_references import BackendObjectReference
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
@@ -147,7 +147,7 @@ class Catalog:
 
     def function_target(self, function: EdgeFunction) -> Target:
         """Return the target of a function that has a live revision."""
-        return self._target_of(function, [target for target in function.status.targets if target.percent])
+        return self._target_of(function, _whole(function))
 
     def tag_targets(self, function: EdgeFunction) -> dict[str, Target]:
         """Return the targets of a function's tags."""
@@ -178,6 +178,17 @@ class Catalog:
         if backend.spec.dynamic_proxy is not None:
             return _problem("UnsupportedValue", f"Backend {name}: dynamicProxy is not supported; give it endpoints")
         return Target(_network_cluster(backend, port))
+
+
+def _whole(function: EdgeFunction) -> list[TrafficTarget]:
+    """Return the shares of a function that has a live revision as a whole, whatever its status says."""
+    shares = [target for target in function.status.targets if target.percent]
+    if not shares:
+        return [TrafficTarget(revision=function.status.live_revision or "", percent=WHOLE_PERCENT)]
+    percents = [target.percent or 0 for target in shares]
+    if sum(percents) != WHOLE_PERCENT:
+        percents = scaled(percents, WHOLE_PERCENT)
+    return [share.model_copy(update={"percent": n}) for share, n in zip(shares, percents, strict=True) if n > 0]
 
 
 def _network_cluster(backend: Backend, port: int) -> ir.NetworkCluster:

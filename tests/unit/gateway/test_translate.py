@@ -209,6 +209,11 @@ def objects_of(kind: Kind[Any], spec: st.SearchStrategy[Any], **more: st.SearchS
     return document.map(lambda d: decode(kind, d).object)
 
 
+SHARES = lists(
+    optional(percent=st.integers(0, 100), tag=st.sampled_from(["a", "b"])).map(lambda s: {"revision": "a-1", **s})
+)
+STATUSES = optional(traffic=SHARES).map(lambda status: {"liveRevision": "a-4", **status})
+
 CLASSES = tuple(
     decode(GATEWAY_CLASS, {"metadata": {"name": name}, "spec": {"controllerName": controller}}).object
     for name, controller in (("ours", CONTROLLER_NAME), ("theirs", "example.com/theirs"))
@@ -220,7 +225,7 @@ RESOURCES = st.builds(
     http_routes=objects(HTTP_ROUTE, ROUTE),
     backends=objects(BACKEND, BACKENDS),
     direct_responses=objects(DIRECT_RESPONSE, st.just({})),
-    functions=objects(EDGE_FUNCTION, FUNCTIONS, status=st.just({"liveRevision": "a-4"})),
+    functions=objects(EDGE_FUNCTION, FUNCTIONS, status=STATUSES),
     plugins=held_plugins(),
     authentications=objects(REQUEST_AUTHENTICATION, TOKENS),
     policies=objects(AUTHORIZATION_POLICY, POLICIES),
