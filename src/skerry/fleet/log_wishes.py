@@ -13,6 +13,8 @@ from skerry.fleet.reports import ReportRefused
 #: Lines that are told at most before following, and bytes where nothing else is said.
 TAIL_LINES_MAX = 100_000
 LIMIT_BYTES_DEFAULT = 64 * 1024 * 1024
+#: No log is older, and no calendar goes on for ever.
+SINCE_SECONDS_MAX = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def read_log_wish(content: Any) -> LogWish:
         previous=bool(given.get("Previous")),
         timestamps=bool(given.get("Timestamps")),
         tail_lines=None if (lines := _number(given, "TailLines")) is None else min(lines, TAIL_LINES_MAX),
-        since_seconds=_number(given, "SinceSeconds"),
+        since_seconds=None if (since := _number(given, "SinceSeconds")) is None else min(since, SINCE_SECONDS_MAX),
         limit_bytes=min(_number(given, "LimitBytes") or LIMIT_BYTES_DEFAULT, LIMIT_BYTES_DEFAULT),
     )
 

@@ -12,9 +12,6 @@ from skerry.client.transport import Target
 from skerry.fleet.log_wishes import LogWish
 from skerry.kit.clock import Clock
 
-#: Further back than any log is kept; a bound, because dates have one.
-SINCE_SECONDS_MAX = 10 * 365 * 86400
-
 
 class SliceFunctionLogs:
     """The logs of the functions of this node's slice.
@@ -48,7 +45,7 @@ class SliceFunctionLogs:
             raise ApplicationError(f"no Gateway of this node leads to the function {function[:64]!r}") from error
         since = None
         if wish.since_seconds is not None:
-            since = self._clock.now() - dt.timedelta(seconds=min(wish.since_seconds, SINCE_SECONDS_MAX))
+            since = self._clock.now() - dt.timedelta(seconds=wish.since_seconds)
         logs = FunctionLogs(self._directory)
         try:
             lines = logs.read(

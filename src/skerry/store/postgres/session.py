@@ -223,8 +223,13 @@ def mapped(error: Exception) -> Exception:
 
 
 def redacted(url: str) -> str:
-    """Return a URL without its passwords (`password`, `sslpassword`), as it may be shown and logged."""
+    """Return a URL without its passwords (`password`, `sslpassword`), as it may be shown and logged.
+
+    Of one whose password has an unescaped `/`, `?` or `#`, which ends the host for whoever reads it, nothing is shown.
+    """
     parts = urlsplit(url)
+    if "@" not in parts.netloc and "@" in url:
+        return f"{parts.scheme}://..."
     user, at, place = parts.netloc.rpartition("@")
     netloc = user.partition(":")[0] + at + place
     query = [(name, value) for name, value in parse_qsl(parts.query) if not name.endswith("password")]

@@ -89,6 +89,9 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password(u
         ("postgresql://a:b@h:5/d?sslmode=require", "postgresql://a@h:5/d?sslmode=require"),
         ("postgresql://h/d?user=a&password=b", "postgresql://h/d?user=a"),
         ("postgresql://a:p@ss:w@h/d", "postgresql://a@h/d"),
+        ("postgresql://a:p/ss@h/d", "postgresql://..."),
+        ("postgresql://a:p?ss@h/d", "postgresql://..."),
+        ("postgresql://a:p#ss@h/d", "postgresql://..."),
         ("postgresql://h/d?sslkey=/k&sslpassword=b", "postgresql://h/d?sslkey=/k"),
     ],
 )
