@@ -87,6 +87,7 @@ async def _prepare(url: str, settings: PostgresSettings) -> None:
                     f"the database {redacted(url)} is the half of a copy: run again the command that was filling it"
                 )
             await use.share(Connection(raw))
+            await Connection(raw).rows(queries.FORGET_WRITERS)
         finally:
             await raw.close(timeout=settings.connect_seconds_max)
     except Unavailable as error:

@@ -27,6 +27,9 @@ APPEND_GROUP = Query(
     "append_group", "SELECT * FROM append_group($1, $2, $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bytea[])"
 )
 
+# Each start of a replica is another writer; one that was not heard of for so long has nothing under way any more.
+FORGET_WRITERS = Query("forget_writers", "DELETE FROM writers WHERE seen < now() - interval '7 days'")
+
 # Scopes of a list, over a table called `row`: $1 resource, $2 namespace, $3 and $4 the last pair that was seen. The
 # pair is checked in one namespace, too, as it may be of another.
 _IN_ALL = "row.resource = $1 AND $2::text IS NULL AND (row.namespace, row.name) > ($3, $4)"

@@ -45,6 +45,17 @@ async def test_a_version_adds_before_and_takes_away_one_version_later(postgres: 
     await raw.close()
 
 
+async def test_writers_that_were_not_heard_of_for_long_are_forgotten_at_a_start(postgres: PostgresProcess):
+    url = postgres.create_schema()
+    async with open_postgres(url) as driver:
+        await driver.append(Write(Key("secrets", "", "a"), b"1", 0))
+    raw = await asyncpg.connect(url)
+    await raw.execute("INSERT INTO writers VALUES (gen_random_uuid(), 1, '{1}', now() - interval '8 days')")
+    async with open_postgres(url):
+        assert await raw.fetchval("SELECT count(*) FROM writers") == 1
+    await raw.close()
+
+
 async def test_a_migration_that_fails_leaves_nothing(postgres: PostgresProcess):
     raw = await asyncpg.connect(postgres.create_schema())
     broken = Migration(NEXT, "broken", pre=("CREATE TABLE half (a text)", "SELECT 1 / 0"))
