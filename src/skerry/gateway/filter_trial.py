@@ -99,7 +99,7 @@ def verdict_on(code: int | None, words: str) -> str:
     if code is None:
         return f"Envoy did not come back from loading the code within {TRIAL_SECONDS_MAX:g} s"
     if code < 0:
-        return f"Envoy crashed as it loaded the code ({signal.Signals(-code).name})"
+        return f"Envoy crashed as it loaded the code ({_signal_name(-code)})"
     if refusal := _REFUSAL.search(words):
         if _NO_GO_FILTER in refusal[1]:
             return "this Envoy has no Go filter, which is one of its contrib extensions: build a dynamic module instead"
@@ -108,6 +108,13 @@ def verdict_on(code: int | None, words: str) -> str:
         return f"Envoy ended with exit code {code} as it loaded the code, and gave no reason"
     version = _ABI_LINE.search(words)
     return _abi_problem(version[1]) if version else PASSED
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals most have no name
+        return f"signal {number}"
 
 
 def _abi_problem(version: str) -> str:
