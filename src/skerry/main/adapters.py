@@ -202,6 +202,8 @@ class DatabaseReadiness:
         try:
             with within(READY_SECONDS_MAX):
                 await self._log.revision()
-        except (StoreError, TimeoutError) as error:
+        except TimeoutError:
+            return f"the database does not answer within {READY_SECONDS_MAX:.0f} s"
+        except StoreError as error:
             return f"the database does not answer: {error}"
         return ""
