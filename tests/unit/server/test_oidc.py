@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey
+from structlog.testing import capture_logs
 
 from skerry.kit.errors import ConfigurationError
 from skerry.server import issuer_keys
@@ -225,7 +226,7 @@ async def test_tokens_of_others_are_none_of_its_business(tokens: OidcTokens, iss
     assert issuer.fetches() == 1
 
 
-EMAIL = {"oidc_username_claim": "email", "oidc_username_prefix": ""}
+EMAIL: dict[str, Any] = {"oidc_username_claim": "email", "oidc_username_prefix": ""}
 GROUPS = {"oidc_groups_claim": "roles", "oidc_groups_prefix": "sso:"}
 
 
@@ -255,6 +256,23 @@ async def test_claims_become_names(
     found = await named.authenticate(Credentials(issuer.token(**claims)))
     expected = User(name.replace("URL", issuer.url), groups=(*groups, AUTHENTICATED)) if name else None
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({}, "there is no claim email"),
+        ({"email": 7}, "the claim email is no text"),
+        ({"email": "a@b.c"}, "the claim email_verified is not true"),
+    ],
+)
+async def test_what_is_wrong_with_a_claim_is_told_in_the_log(
+    tokens: OidcTokens, issuer: OidcIssuer, claims: Any, reason: str
+) -> None:
+    named = replace(tokens, settings=replace(tokens.settings, **EMAIL))
+    with capture_logs() as told:
+        await named.authenticate(Credentials(issuer.token(**claims)))
+    assert [each["reason"] for each in told] == [reason]
 
 
 @pytest.mark.parametrize(

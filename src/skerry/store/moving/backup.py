@@ -69,8 +69,18 @@ class BackupFile:
         if self.replace:
             draft.replace(self.path)
         else:
-            os.link(draft, self.path)
+            self._link(draft)
         sync_directory(self.path.parent)
+
+    def _link(self, draft: Path) -> None:
+        try:
+            os.link(draft, self.path)  # never over a file that came meanwhile
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links, as shares and sticks have
+            if self.path.exists():
+                raise
+            draft.replace(self.path)
 
 
 class _Thread:
