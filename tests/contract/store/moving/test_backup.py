@@ -176,3 +176,21 @@ async def test_a_restore_that_was_cut_off_goes_on(place: Place, tmp_path: Path):
         await restored(cut, place)
     moved, _ = await restored(file, place)
     assert moved.resumed_after == 3
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_a_backup_is_put_on_a_file_system_without_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    await backed_up(OneSnapshot(), tmp_path / "backup")
+    await read_whole(tmp_path / "backup")
+    with pytest.raises(MovingError, match="already"):
+        await backed_up(OneSnapshot(), tmp_path / "backup")
+    assert names_in(tmp_path) == ["backup"]
