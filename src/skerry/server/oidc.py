@@ -153,9 +153,9 @@ class OidcTokens:
 
     def _user(self, claims: Mapping[str, Any]) -> User:
         claim = self.settings.oidc_username_claim
+        name = _name(self.settings.username_prefix(), claims.get(claim), claim)
         if claim == "email" and claims.get("email_verified") is not True:
             raise TokenRefused("the claim email_verified is not true")
-        name = _name(self.settings.username_prefix(), claims.get(claim), claim)
         extra = {}
         if isinstance(number := claims.get("jti"), str) and 0 < len(number) <= NAME_CHARACTERS_MAX:
             extra = {CREDENTIAL_ID: (f"JTI={number}",)}
@@ -179,6 +179,8 @@ def _peek(segment: str) -> dict[str, Any]:
 
 def _name(prefix: str, value: object, claim: str) -> str:
     """Return the name of a user or group; raises TokenRefused."""
+    if value is None:
+        raise TokenRefused(f"there is no claim {claim}")
     if not isinstance(value, str) or not value:
         raise TokenRefused(f"the claim {claim} is no text")
     name = prefix + value
