@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from skerry.api.decoding import JSON_TYPES
 from skerry.api.errors import (
     AlreadyExists,
     ApiError,
@@ -131,5 +133,13 @@ def _message_of(error: ApiError) -> str:
 def of_model(error: ValidationError) -> BaetylError:
     """Tell what is wrong with a body, field by field."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = "; ".join(f"{'.'.join(str(step) for step in each['loc']) or 'body'}: {each['msg']}" for each in found[:10])
-    return invalid(told)
+    return invalid("; ".join(_told(each) for each in found[:10]))
+
+
+def _told(problem: ErrorDetails) -> str:
+    place = ".".join(str(step) for step in problem["loc"]) or "body"
+    if wanted := JSON_TYPES.get(problem["type"]):
+        return f"{place}: must be of type {wanted}"
+    if problem["type"] == "missing":
+        return f"{place}: is required"
+    return f"{place}: {problem['msg'].removeprefix('Value error, ')}"

@@ -36,6 +36,17 @@ async def report(door: Door, name: str, document: dict[str, Any], *, ready: bool
     await door.verbs.record(Target(NODE_REPORT, "default", name), new)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ([], "body: must be of type object"),
+        ({"name": 7, "labels": []}, "name: must be of type string; labels: must be of type object"),
+    ],
+)
+async def test_a_body_of_the_wrong_form_is_told_by_its_fields_and_types(door: Door, body: Any, told: str) -> None:
+    assert await door.refused("POST", "/v1/nodes", body) == (INVALID, f"The request parameter is invalid. ({told})")
+
+
 async def test_a_node_is_made_shown_changed_and_deleted(door: Door) -> None:
     made = await make(door, labels={"site": "lyon"}, annotations={"brand": "acme"}, description="a box")
     assert made["labels"] == {"site": "lyon", "baetyl-node-name": "edge-1"}
