@@ -10,9 +10,6 @@ from skerry.gateway.snapshot import LISTENER_TYPE
 from skerry.gateway.status import as_condition
 from skerry.gateway.xds_stream import Rejection
 
-#: The bound of a message, as for plugins.
-MESSAGE_CHARACTERS_MAX = 4096
-
 
 def refusals_of(report: PolicyReport, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
     """Return what Envoy refused of a policy: listeners that hold it."""
@@ -44,6 +41,6 @@ def _programmed(report: PolicyReport, refusals: Sequence[Rejection]) -> Decision
         return report.obstacle
     if refusals:
         told = "; ".join(dict.fromkeys(f"{refused.name}: {refused.message}" for refused in refusals))
-        return no("Programmed", "Invalid", told[:MESSAGE_CHARACTERS_MAX])
+        return no("Programmed", "Invalid", told)
     named = ", ".join("/".join(key) for key in sorted(report.gateways))
-    return yes("Programmed", message=f"in force on {named}"[:MESSAGE_CHARACTERS_MAX])
+    return yes("Programmed", message=f"in force on {named}")

@@ -50,6 +50,9 @@ SUPPORTED_FEATURES = (
     "HTTPRouteSchemeRedirect",
 )
 
+#: The bound of a message: a sentence for each of many rules, or what Envoy says, may be any number of pages.
+MESSAGE_CHARACTERS_MAX = 4096
+
 #: What a listener consists of in Envoy; their names can't be the same, since a binding's holds an address.
 _PROGRAMS = frozenset({LISTENER_TYPE, ROUTE_TYPE})
 
@@ -189,7 +192,7 @@ def as_condition(decision: Decision, generation: int | None, now: str) -> Condit
         type=decision.type,
         status=decision.status,
         reason=decision.reason,
-        message=decision.message,
+        message=decision.message[:MESSAGE_CHARACTERS_MAX],
         observed_generation=generation,
         last_transition_time=now,
     )

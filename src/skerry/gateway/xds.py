@@ -21,7 +21,7 @@ from prometheus_client import Counter
 
 from skerry.gateway.errors import NotApplied
 from skerry.gateway.snapshot import EMPTY, Snapshot
-from skerry.gateway.xds_stream import Rejection, Stream
+from skerry.gateway.xds_stream import Rejection, Stream, told
 from skerry.kit.deadlines import within
 from skerry.kit.ending import to_its_end
 from skerry.kit.errors import StartError
@@ -144,7 +144,7 @@ class XdsServer:
         if after != before:
             self._on_refusals()
         if len(after) > len(before):
-            log.warning("envoy refused a resource", type=request.type_url, error=request.error_detail.message)
+            log.warning("envoy refused a resource", type=request.type_url, error=told(request.error_detail.message))
 
     async def _note_progress(self, stream: Stream) -> None:
         if stream is self._stream and self._applied_generation < self._generation and stream.is_settled(self._snapshot):

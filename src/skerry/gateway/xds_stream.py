@@ -7,6 +7,7 @@ Source: Envoy's "xDS REST and gRPC protocol", sections on the incremental varian
 """
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from skerry.gateway.snapshot import LISTENER_TYPE, PUSH_ORDER, WILDCARD_TYPES, S
 from skerry.kit.immutable_map import ImmutableMap
 
 _Key = tuple[str, str]
+
+#: What of Envoy's words is kept.
+MESSAGE_CHARACTERS_MAX = 4096
+#: A message as text, between what was done and what is wrong with it; a line break in it is written otherwise.
+_DUMP = re.compile(r"goo\.gle/debug.*\n: ", re.DOTALL)
 
 #: The version of a resource that does not exist.
 _ABSENT = ""
@@ -39,6 +45,11 @@ class Rejection:
     version: str
     message: str
     pending: bool = False
+
+
+def told(message: str) -> str:
+    """Return what Envoy says of a refusal, without the message that it refused: headers and keys may be secret."""
+    return _DUMP.sub("", message).strip()[:MESSAGE_CHARACTERS_MAX]
 
 
 class Stream:
@@ -78,7 +89,7 @@ class Stream:
             return
         key, version = self._flying.pop(request.response_nonce)
         if request.HasField("error_detail"):
-            self._refused[key] = Rejection(*key, version, request.error_detail.message)
+            self._refused[key] = Rejection(*key, version, told(request.error_detail.message))
             return
         self._refused.pop(key, None)
         type_url, name = key

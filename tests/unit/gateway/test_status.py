@@ -5,7 +5,7 @@ from skerry.api.gateway_v1 import CONTROLLER_NAME, GATEWAY, GATEWAY_CLASS
 from skerry.api.model import Condition, condition_of, from_document
 from skerry.gateway.resources import Resources
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE
-from skerry.gateway.status import class_status, gateway_status, route_status
+from skerry.gateway.status import MESSAGE_CHARACTERS_MAX, class_status, gateway_status, route_status
 from skerry.gateway.translate import Translation, translate
 from skerry.gateway.xds_stream import Rejection
 
@@ -115,3 +115,13 @@ def test_an_accepted_class_tells_its_features() -> None:
     assert found(status.conditions, "Accepted").status == "True"
     names = [feature.name for feature in status.supported_features or ()]
     assert names == sorted(names)
+
+
+def test_a_route_that_is_wrong_on_many_pages_has_a_status_that_begins_with_them() -> None:
+    change = {"set": [{"name": "a", "value": "\n" * 4096}]}
+    rule = {"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": change}]}
+    long = route(rules=[rule] * 16)
+    [report] = translated(long).conditions.routes["default", "r"]
+    [parent] = route_status(long, [report], FIRST).parents or []
+    accepted = found(parent.conditions, "Accepted")
+    assert (accepted.status, len(accepted.message)) == ("False", MESSAGE_CHARACTERS_MAX)

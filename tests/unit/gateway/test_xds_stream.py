@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.gateway.snapshot import CLUSTER_TYPE, LISTENER_TYPE, Snapshot, pack
-from skerry.gateway.xds_stream import Stream
+from skerry.gateway.xds_stream import MESSAGE_CHARACTERS_MAX, Stream, told
 
 
 def clusters(**stats: str) -> Snapshot:
@@ -79,3 +79,15 @@ def test_what_is_as_it_was_before_a_refusal_is_offered_again() -> None:
         stream.receive(answer)
         assert stream.is_settled(snapshot)
     assert stream.rejections() == ()
+
+
+def test_of_a_refusal_envoys_reason_is_told_and_not_all_of_what_it_refused() -> None:
+    words = (
+        'Error adding/updating listener(s) a/b: goo.gle/debugproto   \nname: "a"\nvalue: "secret\\n: x"\n'
+        ": Proto constraint validation failed (Value: value does not match)\n"
+    )
+    assert told(words) == (
+        "Error adding/updating listener(s) a/b: Proto constraint validation failed (Value: value does not match)"
+    )
+    assert told("Invalid path: /nope.wasm\n") == "Invalid path: /nope.wasm"
+    assert len(told("x" * 100_000)) == MESSAGE_CHARACTERS_MAX
