@@ -120,11 +120,19 @@ class XdsServer:
                 self._stream = None
 
     async def _write(self, stream: Stream, wakeup: Wakeup, context: Any) -> None:
+        clock = asyncio.get_running_loop().time
+        retry_at: float | None = None
         while True:
             await self._push(stream, context)
-            refused = stream.rejections()
-            if not await wakeup.wait(REFUSED_RETRY_SECONDS if refused else None):
+            if not stream.rejections():
+                retry_at = None
+            elif retry_at is None:
+                retry_at = clock() + REFUSED_RETRY_SECONDS
+            elif clock() >= retry_at:  # however often there was something else to send
+                retry_at = None
                 stream.retry()
+                continue
+            await wakeup.wait(None if retry_at is None else max(0.0, retry_at - clock()))
 
     async def _push(self, stream: Stream, context: Any) -> None:
         while self._generation:  # before the first snapshot there is nothing to say, not even that there is nothing

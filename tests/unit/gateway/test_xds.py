@@ -1,6 +1,7 @@
 """The xDS server against a real gRPC client that plays Envoy."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -181,6 +182,23 @@ async def test_a_refused_listener_is_offered_again_after_a_while_and_nothing_els
         assert (await client.take())[0] == "RouteConfiguration"
         [rejection] = await xds.wait_until_applied(generation, timeout_seconds=SECONDS)
         assert rejection.name == "c"
+
+
+async def test_a_refused_listener_is_offered_again_however_often_something_else_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skerry.gateway.xds.REFUSED_RETRY_SECONDS", 0.1)
+    listener = pack("l", Listener(name="l"))
+    async with server(tmp_path) as (xds, path), connect(path) as client:
+        xds.set_snapshot(Snapshot.of([listener]))
+        await client.subscribe(LISTENER_TYPE)
+        await client.answer(await client.read(), error="port taken")
+        await client.subscribe(CLUSTER_TYPE)
+        async with asyncio.timeout(SECONDS):
+            changes = itertools.count()
+            while (await client.take())[0] != "Listener":
+                cluster = Cluster(name="c", alt_stat_name=str(next(changes)))
+                xds.set_snapshot(Snapshot.of([listener, pack("c", cluster)]))
 
 
 async def test_whoever_reports_hears_of_a_refusal_and_of_its_end_and_of_no_repetition(
