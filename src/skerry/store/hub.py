@@ -145,6 +145,7 @@ class Watch:
 
     def set_live(self, *, live: bool) -> None:
         """Take note of joining or leaving the hub."""
+        self._position = self.position  # as far as it is while it was live, or a quiet one would go back to long ago
         self._behind = live and self._hub.through > self._position
         self._live = live
         if not live:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from skerry.store.driver import Wake
-from skerry.store.errors import Overloaded
+from skerry.store.errors import Overloaded, Undecryptable
 from skerry.store.log import Event, Key, LogSettings, Progress, RevisionLog, Watch, open_log
 from skerry.store.memory import MemoryDriver
 from skerry.store.records import Batch, Scope
@@ -232,3 +232,37 @@ async def test_what_another_process_committed_between_two_commits_that_are_told_
         revision = await put(log, 3)
         async with asyncio.timeout(60):
             assert await events_until(watch, revision) == [1, 2, 3]
+
+
+class DamagedDriver(MemoryDriver):
+    """Tells of no commit by itself, and can't decrypt what `damaged` names where somebody asks for all."""
+
+    damaged: str | None = None
+
+    def call_after_commit(self, wake: Wake) -> None:
+        super().call_after_commit(lambda _: wake(()))
+
+    async def events_after(self, revision: int, scope: Scope, *, limit: int) -> Batch:
+        batch = await super().events_after(revision, scope, limit=limit)
+        if self.damaged is not None and scope.covers(Key(self.damaged, "", "a")):
+            raise Undecryptable(Key(self.damaged, "", "a"), "it is damaged")
+        return batch
+
+
+async def test_a_quiet_watcher_does_not_go_back_to_what_is_compacted_where_a_value_is_damaged() -> None:
+    driver = DamagedDriver()
+    settings = LogSettings(poll_seconds=3_600, progress_seconds=3_600)
+    async with open_log(driver, settings) as log, log.watch("quiet", after_revision=0) as quiet:
+        assert await anext(quiet) == Progress(0)
+        async with asyncio.TaskGroup() as group:
+            change = group.create_task(anext(quiet))
+            last = await put(log, 10)
+            while log.statistics()["delivered_revision"] < last:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+            await log.compact(last)
+            driver.damaged = "damaged"
+            await log.put(Key("damaged", "", "a"), b"v", expected_revision=0)
+            await log.put(Key("quiet", "", "a"), b"v", expected_revision=0)
+        seen = change.result()
+        assert not isinstance(seen, Progress)
+        assert [event.key.resource for event in seen] == ["quiet"]
