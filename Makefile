@@ -17,6 +17,7 @@ C_MODULES := .cache/wasm/sentry.wasm
 FUNCTIONS := tests/wasm/functions
 FUNCTION_MODULES := $(addprefix .cache/wasm/,command-c.wasm command-go.wasm function-python.wasm filter-python.wasm \
 	http-js.wasm)
+HOST := $(wildcard src/skerry/engine/*.py src/skerry/engine/upstream/*.py)
 WORLD := docs/reference/wit/skerry-function.wit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -55,6 +56,9 @@ help:  ## list the targets
 .PHONY: setup
 setup: $(STAMPS)/run $(ENGINE)  ## prepare .venv with the `skerry` command, and the engine component
 
+.PHONY: compiled
+compiled: $(STAMPS)/compiled  ## compile what each request goes through, where there is a C compiler
+
 .PHONY: setup-dev
 setup-dev: setup $(STAMPS)/dev $(STAMPS)/kubectl $(STAMPS)/registry $(STAMPS)/wrk $(STAMPS)/gcc $(STAMPS)/podman $(STAMPS)/postgres $(STAMPS)/s3 \
 		$(ASC_MODULES) $(C_MODULES) $(FUNCTION_MODULES)  ## setup, and what the tests need
@@ -77,6 +81,13 @@ $(STAMPS)/run: $(STAMPS)/venv requirements.lock pyproject.toml
 $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 	$(call say,Python packages of the tests)
 	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+# What is edited after this is interpreted until it is compiled again: `run`, `test` and `bench` do so, `unit` does not.
+$(STAMPS)/compiled: $(STAMPS)/run requirements-compile.lock scripts/compile_host.py $(HOST)
+	$(call say,Host of functions: this takes most of a minute)
+	@$(PIP) -r requirements-compile.lock
+	@$(BIN)/python scripts/compile_host.py
 	@touch $@
 
 $(STAMPS)/node: $(STAMPS)/run scripts/node.sh requirements-node.lock
@@ -182,13 +193,13 @@ $(STAMPS)/podman: $(STAMPS)/venv scripts/podman.sh scripts/debian.sh
 # ---- run -------------------------------------------------------------------------------------------------
 
 .PHONY: run
-run: setup  ## start Skerry, apply examples/hello, print the URLs, stay in the foreground
+run: setup compiled  ## start Skerry, apply examples/hello, print the URLs, stay in the foreground
 	@exec $(BIN)/skerry up --apply examples/hello
 
 # ---- check -----------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint setup-dev  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
+test: lint setup-dev compiled  ## everything: lint, then all tests, with real Envoy, Wasm and kubectl
 	$(call say,tests)
 	@$(PYTEST) $(ARGS)
 
@@ -220,7 +231,7 @@ fuzz: setup-dev  ## whatever input, for long: schemathesis and hypothesis with 5
 		tests/unit/server/kube tests/unit/server/verbs tests/unit/api $(ARGS)
 
 .PHONY: bench
-bench: setup-dev $(STAMPS)/etcd  ## measure, and print the figures (bench/README.md)
+bench: setup-dev compiled $(STAMPS)/etcd  ## measure, and print the figures (bench/README.md)
 	@$(BIN)/python bench $(ARGS)
 
 # ---- keep ------------------------------------------------------------------------------------------------
@@ -232,6 +243,8 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header \
 		--group bench --output-file requirements-bench.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header \
+		--group compile --constraints requirements-dev.lock --output-file requirements-compile.lock
 	@$(COMPILE) --extra node --constraints requirements.lock --output-file requirements-node.lock
 	@cd js-engine && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	@$(BIN)/python scripts/complete_package_lock.py js-engine/package-lock.json
@@ -241,4 +254,4 @@ lock: $(STAMPS)/node  ## make the lock files again from pyproject.toml and packa
 .PHONY: clean
 clean:  ## remove everything that was built or installed; data in .skerry stays
 	rm -rf $(VENV) $(PLUGINS)/node_modules $(PLUGINS)/build tests/wasm/node_modules tests/s3/node_modules js-engine/node_modules js-engine/dist .cache \
-		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/skerry/_compiled

@@ -117,8 +117,8 @@ def problem_of(body: bytes) -> Problem:
         told = None
     if not isinstance(told, dict) or "message" not in told:
         return {"name": "", "message": NO_ANSWER_MESSAGE, "stack": "", "line": None, "column": None}
-    name, message, stack = (str(told.get(each) or "") for each in ("name", "message", "stack"))
-    line, column = (each if isinstance(each, int) else None for each in (told.get("line"), told.get("column")))
+    name, message, stack = [str(told.get(each) or "") for each in ("name", "message", "stack")]
+    line, column = [each if isinstance(each, int) else None for each in (told.get("line"), told.get("column"))]
     return {"name": name, "message": message, "stack": stack, "line": line, "column": column}
 
 

@@ -9,13 +9,12 @@ Reading a processor clock is a system call, which would cost a small function 3 
 first look or wait, and what came before is charged by the clock on the wall: a few hundredths of a second at most.
 """
 
-import threading
 import time
-import weakref
 from typing import Protocol
 
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.interruption import LOOK_TICKS, TICK_SECONDS, Interruption
+from skerry.engine.present_thread import present_thread
 
 _UNSEEN_NS_MAX = int((LOOK_TICKS + 1) * TICK_SECONDS * 1e9)
 
@@ -27,26 +26,11 @@ class Looked(Protocol):
         """Look at a call besides its time, while it computes; it may be stopped. On any thread, while it is inside."""
 
 
-class _Thread(threading.local):
-    """Attributes of the present thread.
-
-    Attributes:
-        clock: its processor clock, which other threads may read, too.
-    """
-
-    def __init__(self) -> None:
-        self.clock = time.pthread_getcpuclockid(threading.get_ident())
-
-
-_thread = _Thread()
-
-
 class CallTime:
     """The time of one instance's calls, one after the other.
 
     Args:
         interruption: of the instance's guest.
-        looked: is asked to look every `LOOK_TICKS`, too. It is not kept alive: it may own this one.
 
     Attributes:
         deadline_ns: when the present call ends, of the monotonic clock.
@@ -58,28 +42,32 @@ class CallTime:
         *("_timeout_seconds", "deadline_ns", "stopped"),
     )
 
-    def __init__(self, interruption: Interruption, looked: Looked) -> None:
+    def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
-        self._looked = weakref.ref(looked)
+        self._looked: Looked | None = None  # only while a call lasts: it may own this one
         self._clock = self._began_ns = self._seen_ns = self._earlier_ns = self.deadline_ns = 0
         self._base: tuple[int, int] | None = None  # what was charged so far, and the thread's clock then
         self._timeout_seconds = self._cpu_seconds_max = 0.0
         self.stopped: CallError | None = None
 
-    def begin(self, timeout_seconds: float, cpu_seconds_max: float) -> None:
-        """Begin a call on this thread, which is inside of it until its `end`."""
-        self.go_on(time.monotonic_ns() + int(timeout_seconds * 1e9), timeout_seconds, cpu_seconds_max, 0)
+    def begin(self, looked: Looked, timeout_seconds: float, cpu_seconds_max: float) -> None:
+        """Begin a call on this thread, which is inside of it until its `end`; see `go_on`."""
+        self.go_on(looked, time.monotonic_ns() + int(timeout_seconds * 1e9), timeout_seconds, cpu_seconds_max, 0)
 
-    def go_on(self, deadline_ns: int, timeout_seconds: float, cpu_seconds_max: float, earlier_ns: int) -> None:
+    def go_on(
+        self, looked: Looked, deadline_ns: int, timeout_seconds: float, cpu_seconds_max: float, earlier_ns: int
+    ) -> None:
         """Go on with a call that had ended, on this thread.
 
         Args:
+            looked: is asked to look every `LOOK_TICKS`, too.
             deadline_ns: when it ends, of the monotonic clock.
             timeout_seconds: how long it may last in all.
             cpu_seconds_max: how long it may compute in all.
             earlier_ns: for so long it has computed before.
         """
-        self._clock = _thread.clock
+        self._looked = looked
+        self._clock = present_thread.clock
         self._began_ns = time.monotonic_ns()
         self._earlier_ns = earlier_ns
         self._timeout_seconds = timeout_seconds
@@ -93,6 +81,7 @@ class CallTime:
     def end(self) -> int:
         """End the call; return for how many nanoseconds it has computed."""
         self._interruption.end()
+        self._looked = None
         return self._earlier_ns + time.monotonic_ns() - self._began_ns if self._base is None else self.cpu_ns
 
     def before_wait(self) -> None:
@@ -136,8 +125,8 @@ class CallTime:
         elif self._seen_ns >= self._cpu_seconds_max * 1e9:
             message = f"the function computed beyond its limit of {self._cpu_seconds_max:g} s (runtime.limits.cpuTime)"
             self.stop(CallError(FailureKind.CPU_TIME, message))
-        elif self._seen_ns > before_ns and (looked := self._looked()):
-            looked.on_look()
+        elif self._seen_ns > before_ns and self._looked is not None:
+            self._looked.on_look()
 
 
 def late(timeout_seconds: float) -> CallError:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from skerry.engine.http1 import Request, RequestReader
 from skerry.engine.http2 import PREFACE, StreamMessage, StreamReader
@@ -24,14 +24,31 @@ from skerry.engine.http2 import PREFACE, StreamMessage, StreamReader
 READ_BYTES = 64 * 1024
 #: Of a request that did not come as a whole: large bodies take fewer turns of the loop.
 MIDWAY_READ_BYTES = 256 * 1024
-#: From a request's first byte to its last.
-REQUEST_SECONDS_MAX: Final = 60.0
-#: A peer that takes no bytes for so long is gone.
-SEND_SECONDS_MAX: Final = 30.0
-#: After a refused request: how long its remaining bytes are read, so that the peer reads our answer before a reset.
-LINGER_SECONDS_MAX: Final = 1.0
 
-_NEVER = sys.float_info.max
+_NEVER: Final = sys.float_info.max
+
+
+class ConnectionLimits(NamedTuple):
+    """How many peers a worker has at once, and how long it waits for them.
+
+    Attributes:
+        connections_max: further ones wait in the backlog. Half of the descriptors that a process may have by default;
+            log files and artifacts take some.
+        idle_seconds_max: between two requests of HTTP/1. Envoy keeps an idle connection for an hour by default: we
+            close first.
+        request_seconds_max: from a request's first byte to its last.
+        send_seconds_max: a peer that takes no bytes for so long is gone.
+        linger_seconds_max: after a refused request: how long its remaining bytes are read, so that the peer reads our
+            answer before a reset.
+        exact_seconds: how exact all of these are.
+    """
+
+    connections_max: int = 512
+    idle_seconds_max: float = 120.0
+    request_seconds_max: float = 60.0
+    send_seconds_max: float = 30.0
+    linger_seconds_max: float = 1.0
+    exact_seconds: float = 1.0
 
 
 Asked: TypeAlias = Request | StreamMessage
@@ -54,16 +71,25 @@ class Connection:
     """
 
     __slots__ = (
-        *("_events", "_is_new", "_lingers", "_selector", "_sending", "_socket", "_unsent"),
+        *("_events", "_is_new", "_limits", "_lingers", "_selector", "_sending", "_socket", "_unsent"),
         *("deadline", "ends", "is_midway", "reader", "waits"),
     )
 
-    def __init__(self, sock: socket.socket, selector: BaseSelector, reader: RequestReader, *, now: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        selector: BaseSelector,
+        reader: RequestReader,
+        limits: ConnectionLimits,
+        *,
+        now: float,
+    ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
         self._selector = selector
+        self._limits = limits
         self._events = 0
         self._unsent = memoryview(b"")
         self._sending = threading.Lock()  # `step_aside` may be called on a thread that does not have the connection
@@ -98,7 +124,7 @@ class Connection:
             self.deadline = now + reader.idle_seconds_max
         elif not self.is_midway:
             self.is_midway = True
-            self.deadline = now + REQUEST_SECONDS_MAX
+            self.deadline = now + self._limits.request_seconds_max
         return False
 
     def receive(self) -> None:
@@ -179,7 +205,7 @@ class Connection:
         before = len(self._unsent)
         done = self.flush_now()
         if len(self._unsent) < before:
-            self.deadline = now + SEND_SECONDS_MAX
+            self.deadline = now + self._limits.send_seconds_max
         return done
 
     def flush_now(self) -> bool:
@@ -187,7 +213,8 @@ class Connection:
         with self._sending:
             if self._unsent:
                 with contextlib.suppress(BlockingIOError):
-                    self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                    sent = self._socket.send(self._unsent)  # no call in a slice: mypyc makes it twice
+                    self._unsent = self._unsent[sent:]
             return not self._unsent
 
     def settle(self, now: float) -> bool:
@@ -198,7 +225,7 @@ class Connection:
         if self.reader.may_prompt and not self.ends:
             self._say_prompt()
         if self._unsent:
-            self.deadline = now + SEND_SECONDS_MAX
+            self.deadline = now + self._limits.send_seconds_max
             self._attach(EVENT_WRITE)
         elif not self.ends:
             self.is_midway = False
@@ -209,7 +236,7 @@ class Connection:
             # Closing with unread bytes would reset the connection, and the peer might never see the answer.
             self._lingers = True
             self._socket.shutdown(socket.SHUT_WR)
-            self.deadline = now + LINGER_SECONDS_MAX
+            self.deadline = now + self._limits.linger_seconds_max
             self._attach(EVENT_READ)
         else:
             return False

@@ -20,9 +20,6 @@ import orjson
 
 from skerry.engine.errors import CallError, FailureKind
 
-#: Between two requests. Envoy keeps an idle connection for an hour by default: we close first.
-IDLE_SECONDS_MAX: Final = 120.0
-
 HEADERS_MAX = 200
 HEADER_BYTES_MAX = 64 * 1024
 TARGET_BYTES_MAX = 16 * 1024
@@ -154,16 +151,17 @@ class RequestReader:
     Args:
         body_bytes_max: of a request.
         streams: tells whether a revision's requests are answered while their bodies arrive.
+        idle_seconds_max: of the reader's.
     """
 
     is_midway = True
     is_engaged = False
-    idle_seconds_max = IDLE_SECONDS_MAX
 
-    def __init__(self, *, body_bytes_max: BodyLimit, streams: Callable[[str], bool]) -> None:
+    def __init__(self, body_bytes_max: BodyLimit, streams: Callable[[str], bool], *, idle_seconds_max: float) -> None:
         self.requests: deque[Request] = deque()
         self.error: RequestError | None = None
         self.may_prompt = False
+        self.idle_seconds_max = idle_seconds_max
         self._limit_of = body_bytes_max
         self._streams = streams
         self._is_chunked = False

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
+from skerry.engine.concurrent_instance import ConcurrentInstance
 from skerry.engine.errors import CallError
 from skerry.engine.exchange import Exchange
 from skerry.engine.fetching import FunctionFetcher
-from skerry.engine.invocation import HeldInvocation, Invocation
+from skerry.engine.invocation import Invocation
 from skerry.engine.kv_operations import FunctionKeyValues
 from skerry.engine.manifest import FunctionManifest
 
@@ -196,52 +197,6 @@ class StreamingInstance(ABC):
             CallError: the call failed, maybe with the answer begun; this instance is dead.
             PeerGoneError: nobody is left to take the answer.
         """
-
-
-class ConcurrentInstance:
-    """What answers many requests at once; a `FunctionInstance` to be derived from.
-
-    No `ABC`, though it is one: each request is asked whether it is for such an instance, which takes those longer.
-
-    Attributes:
-        is_dead: it has failed in one of its calls, and so all have.
-    """
-
-    counted_bytes: int
-    cpu_ns: int
-    invocation: Invocation
-    is_dead: bool
-
-    @property
-    def filter(self) -> Filter | None:
-        """As `PooledInstance` has it."""
-        raise NotImplementedError
-
-    @property
-    def memory_bytes(self) -> int:
-        """As `PooledInstance` has it."""
-        raise NotImplementedError
-
-    def stop(self, error: CallError) -> None:
-        """As `PooledInstance` has it."""
-        raise NotImplementedError
-
-    def handle(self, head: bytes, body: bytes, timeout_seconds: float) -> Reply:
-        """As `FunctionInstance` has it; nobody else may have the instance."""
-        raise NotImplementedError
-
-    def settle(self, timeout_seconds: float) -> None:
-        """As `FunctionInstance` has it, after `handle`."""
-        raise NotImplementedError
-
-    @property
-    def may_be_joined(self) -> bool:
-        """Whether it takes another request now, beside those that it has."""
-        raise NotImplementedError
-
-    def begin(self, request: HeldInvocation, message: tuple[bytes, bytes], timeout_seconds: float) -> "OpenCall":
-        """Have a request answered, at once or later; otherwise as `handle`, with head and body of the message."""
-        raise NotImplementedError
 
 
 @runtime_checkable

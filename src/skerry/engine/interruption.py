@@ -1,7 +1,7 @@
 """How a call that computes is looked at, and how its guest is interrupted: two ways, for two kinds of code.
 
 Code that others have compiled asks by itself: Wasmtime puts a check at each of its functions and loops, which calls the
-host, on the guest's thread, when its store's epoch deadline has come (`EpochInterruption`).
+host, on the guest's thread, when its store's epoch deadline has come (`epoch_interruption`).
 
 The JavaScript engine only looks at a word of its memory, and traps where that is set (js-engine/stop_checks.mjs), which
 takes a fraction of the time. So somebody else has to look at its calls: `RunningCalls`, on a thread of the host.
@@ -10,14 +10,10 @@ Invariant: a look at a call, and what follows of it, is over before that call's 
 meets the next one of the same instance.
 """
 
-import itertools
 import threading
-import weakref
 from typing import Final, Protocol
 
-from wasmtime import Store
-
-from skerry.engine.calls import EpochDeadline, GuestMemory, deadline_callback
+from skerry.engine.calls import GuestMemory
 from skerry.engine.errors import CallError, FailureKind
 from skerry.kit.records import Records
 
@@ -62,53 +58,6 @@ class Interruption(Protocol):
 
     def stop(self) -> None:
         """Have the guest end as soon as it goes on; may be said again."""
-
-
-class EpochInterruption:
-    """By the epoch deadline of a store, which is ours."""
-
-    __slots__ = ("__weakref__", "_call", "_set_deadline")
-
-    def __init__(self, store: Store) -> None:
-        number = next(_numbers)
-        _asking[number] = self
-        self._call: Call | None = None
-        self._set_deadline = EpochDeadline(store, _CALLBACK, number)
-
-    def begin(self, call: Call) -> None:
-        """As `Interruption` has it."""
-        self._call = call
-        self._set_deadline(LOOK_TICKS)
-
-    def end(self) -> None:
-        """As `Interruption` has it."""
-        self._call = None
-
-    def stop(self) -> None:
-        """As `Interruption` has it, on the guest's thread."""
-        self._set_deadline(0)
-
-    def may_go_on(self) -> bool:
-        """Look at the call, and tell whether its guest may go on."""
-        call = self._call
-        if call is None:
-            return True
-        if call.stopped is None:
-            call.look()
-        return call.stopped is None
-
-
-_numbers = itertools.count(1)
-_asking: weakref.WeakValueDictionary[int, EpochInterruption] = weakref.WeakValueDictionary()
-
-
-def _asked(number: int) -> int | None:
-    """Return for how many ticks a guest may go on; None ends it."""
-    asking = _asking.get(number)
-    return LOOK_TICKS if asking is None or asking.may_go_on() else None
-
-
-_CALLBACK = deadline_callback(_asked)
 
 
 class WordInterruption:

@@ -26,14 +26,16 @@ from skerry.engine.answers import (
 )
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import RawFunction, exported_function, exported_memory
+from skerry.engine.concurrent_instance import ConcurrentInstance
 from skerry.engine.errors import CallError, FailureKind, LoadError
 from skerry.engine.fetching import Event
-from skerry.engine.instances import ConcurrentInstance, Surroundings
+from skerry.engine.instances import Surroundings
 from skerry.engine.interruption import PAGE_BYTES, PAGES_WORD_AT, RunningCalls
 from skerry.engine.manifest import FunctionManifest
 from skerry.engine.open_calls import Fetching, OpenCall
 from skerry.engine.out_of_memory import is_nearly_full, memory_failure, tells_of_memory
-from skerry.engine.platform_calls import EVENT_ROOM_BYTES, entered, given
+from skerry.engine.platform_calls import EVENT_ROOM_BYTES, given
+from skerry.engine.present_thread import present_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,7 @@ class JavaScriptGuest(ConcurrentInstance):
         sees_responses: whether the bundle has a hook for responses; see `Filter`.
     """
 
+    __deletable__ = ("present",)  # told to the compiler (scripts/compile_host.py)
     present: OpenCall
 
     def __init__(
@@ -91,7 +94,7 @@ class JavaScriptGuest(ConcurrentInstance):
         store, instance = instantiated
         self.cpu_ns = 0
         self.memory = exported_memory(store, instance)
-        self.time = CallTime(running.of(self.memory), self)
+        self.time = CallTime(running.of(self.memory))
         self.allocate = exported_function(store, instance, "cabi_realloc", 4)
         self.diagnostics = bytearray()
         self.log = surroundings.log
@@ -235,14 +238,14 @@ class JavaScriptGuest(ConcurrentInstance):
 
     def _enter(self, call: OpenCall, cpu_seconds_max: float) -> None:
         self.present = call
-        entered.guest = self
+        present_thread.guest = self
         self.invocation.headers, self.invocation.subrequests = call.held
-        self.time.go_on(call.deadline_ns, call.timeout_seconds, cpu_seconds_max, call.cpu_ns)
+        self.time.go_on(self, call.deadline_ns, call.timeout_seconds, cpu_seconds_max, call.cpu_ns)
 
     def _leave(self, call: OpenCall) -> None:
         call.cpu_ns = self.time.end()
         call.held = self.invocation.headers, self.invocation.subrequests
-        del self.present, entered.guest  # a thread that has nothing to do must not keep an instance alive
+        del self.present, present_thread.guest  # a thread that has nothing to do must not keep an instance alive
 
     def _take_answers(self, export: Export) -> None:
         """Take the answers that an entry has brought: of its call, and of others that waited for what it did."""

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from skerry.engine.code import Code
-from skerry.engine.instances import ConcurrentInstance, RevisionInstance
+from skerry.engine.concurrent_instance import ConcurrentInstance
+from skerry.engine.instances import RevisionInstance
 from skerry.engine.invocation import request_id_of
 from skerry.engine.manifest import FunctionManifest, ManifestVersion
 

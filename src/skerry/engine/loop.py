@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from skerry.engine.connection import REQUEST_SECONDS_MAX, Asked, Connection
+from skerry.engine.connection import Asked, Connection, ConnectionLimits
 from skerry.engine.exchange import Peer
 from skerry.engine.http1 import RequestError, RequestReader
 from skerry.engine.leadership import Leadership
@@ -32,20 +32,14 @@ from skerry.kit.records import Records
 
 records = Records(__name__)
 
-#: Further connections wait in the backlog. Half of the descriptors that a process may have by default; log files
-#: and artifacts take some.
-CONNECTIONS_MAX = 512
 #: Connections that are read before their requests are answered.
 READ_TOGETHER_MAX: Final = 64
 #: Answers are held back, to be sent together, for so long, and for the turn in which this time ends.
 SENT_TOGETHER_SECONDS: Final = 0.001
 #: After this time what another thread was inside of is tried again.
 RETRY_SECONDS: Final = 0.001
-#: How exact the deadlines of connections are.
-SWEEP_SECONDS: Final = 1.0
 #: After this time a loop that could not accept tries again.
 ACCEPT_RETRY_SECONDS: Final = 0.1
-
 #: Who has accepted a connection leaves the next one so long to other workers on the same socket: one that is quicker to
 #: wake would have them all, and the others nothing to do.
 ACCEPT_TURN_SECONDS: Final = 0.0005
@@ -73,20 +67,25 @@ class Loop:
     """The connections of one worker; `lead` runs on whichever thread leads."""
 
     def __init__(
-        self, listener: socket.socket, server: Server, leadership: Leadership, readiness: Readiness[OpenCall]
+        self,
+        listener: socket.socket,
+        server: Server,
+        leadership: Leadership,
+        readiness: Readiness[OpenCall],
+        limits: ConnectionLimits,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._server = server
         self._leadership = leadership
         self._readiness = readiness
+        self._limits = limits
         self._selector = selectors.DefaultSelector()
-        self._selector.register(listener, selectors.EVENT_READ)
-        self._selector.register(readiness, selectors.EVENT_READ)
         self._accepts = True
         self._may_share_listener = listener.family != socket.AF_UNIX  # each worker of a node has a path of its own
         self._woken, self._waker = os.pipe()
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        for told in (listener, readiness, self._woken):
+            self._selector.register(told, selectors.EVENT_READ)
         self._connections: set[Connection] = set()
         self._asking: deque[Connection | OpenCall] = deque()  # with a request that was read; to whom something happened
         self._reported: list[OpenCall] = []  # what they wait for has come
@@ -278,7 +277,7 @@ class Loop:
             connection.ends = True
             return Answer((self._server.refuse(reader.error),))
         request = reader.requests.popleft()
-        if self._stopping or len(self._connections) >= CONNECTIONS_MAX:
+        if self._stopping or len(self._connections) >= self._limits.connections_max:
             request.keep_alive = False  # said in the response: the peer opens a new connection, others get a turn
         answer = self._server.answer(request, connection)
         connection.ends = connection.ends or not request.keep_alive or not request.is_whole
@@ -337,12 +336,13 @@ class Loop:
             records.warning("a connection could not be accepted", reason=str(error))
             self._pause(now)
             return
-        reader = RequestReader(body_bytes_max=self._server.body_bytes_max, streams=self._server.streams)
-        connection = Connection(sock, self._selector, reader, now=now)
+        server, limits = self._server, self._limits
+        reader = RequestReader(server.body_bytes_max, server.streams, idle_seconds_max=limits.idle_seconds_max)
+        connection = Connection(sock, self._selector, reader, limits, now=now)
         with self._ended:
             self._connections.add(connection)
         self._settle(connection, now)
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= self._limits.connections_max:
             self._pause(now)
         elif self._may_share_listener:
             self._pause(now, ACCEPT_TURN_SECONDS)
@@ -361,13 +361,13 @@ class Loop:
                 self._give_up(connection)
         if self._stopping and self._accepts:
             self._pause(now)
-        elif not self._stopping and not self._accepts and len(self._connections) < CONNECTIONS_MAX:
+        elif not self._stopping and not self._accepts and len(self._connections) < self._limits.connections_max:
             self._selector.register(self._listener, selectors.EVENT_READ)
             self._accepts = True
-        self._tidies_at = now + (SWEEP_SECONDS if self._accepts else ACCEPT_RETRY_SECONDS)
+        self._tidies_at = now + (self._limits.exact_seconds if self._accepts else ACCEPT_RETRY_SECONDS)
 
     def _give_up(self, connection: Connection) -> None:
-        late = connection.reader.late(REQUEST_SECONDS_MAX)
+        late = connection.reader.late(self._limits.request_seconds_max)
         if connection.is_midway and not connection.ends and late is not None:
             connection.reader.error = late
             connection.ends = True

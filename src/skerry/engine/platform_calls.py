@@ -12,7 +12,6 @@ for what they raise, since what they are told comes from code that a function ma
 
 import os
 import struct
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +28,7 @@ from skerry.engine.invocation import Invocation
 from skerry.engine.key_values import KeyValueError
 from skerry.engine.kv_operations import FunctionKeyValues, KvAnswer, KvQuestion
 from skerry.engine.open_calls import OpenCall
+from skerry.engine.present_thread import present_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +68,6 @@ class Guest(Protocol):
 
     def memory_failure(self) -> CallError:
         """Return what a call ends with that is over the limit of the instance's memory."""
-
-
-class _Entered(threading.local):
-    guest: Guest
-
-
-entered = _Entered()
 
 
 def bind(linker: Linker, module: Module) -> list[object]:
@@ -122,16 +115,16 @@ def bind(linker: Linker, module: Module) -> list[object]:
 
 
 def _refuse(error: Exception) -> None:
-    _stop(entered.guest, f"the host refused what the engine asked: {error!r}")
+    _stop(present_thread.guest, f"the host refused what the engine asked: {error!r}")
 
 
 def _log(level: int, address: int, length: int) -> None:
-    guest = entered.guest
+    guest = present_thread.guest
     guest.log(level, guest.memory.read(address & 0xFFFFFFFF, length & 0xFFFFFFFF))
 
 
 def _start_fetch(address: int, head_length: int, body_length: int) -> int:
-    guest = entered.guest
+    guest = present_thread.guest
     message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
     head, body = message[:head_length], message[head_length:]
     guest.invocation.subrequests += 1
@@ -141,7 +134,7 @@ def _start_fetch(address: int, head_length: int, body_length: int) -> int:
 
 
 def _read_fetch(number: int) -> None:
-    guest = entered.guest
+    guest = present_thread.guest
     owner = guest.owner_of(number)
     owner.subrequests.read(number)
     if owner is not guest.present:
@@ -149,15 +142,15 @@ def _read_fetch(number: int) -> None:
 
 
 def _cancel_fetch(number: int) -> None:
-    entered.guest.owner_of(number).subrequests.cancel(number)
+    present_thread.guest.owner_of(number).subrequests.cancel(number)
 
 
 def _set_timer(milliseconds: int) -> None:
-    entered.guest.present.set_timer(milliseconds)
+    present_thread.guest.present.set_timer(milliseconds)
 
 
 def _refuse_timer() -> None:
-    entered.guest.time.stop(CallError(FailureKind.TIMERS, f"the function has over {TIMERS_MAX} timers at once"))
+    present_thread.guest.time.stop(CallError(FailureKind.TIMERS, f"the function has over {TIMERS_MAX} timers at once"))
 
 
 def _tell(guest: Guest, event: Event) -> None:
@@ -175,7 +168,7 @@ def given(guest: Guest, event: Event) -> int:
 
 
 def _keep_value(address: int, head_length: int, body_length: int) -> None:
-    guest = entered.guest
+    guest = present_thread.guest
     message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
     try:
         answer = _key_value_answer(guest, message[:head_length], message[head_length:])
@@ -196,7 +189,7 @@ def _key_value_answer(guest: Guest, head: bytes, data: bytes) -> KvAnswer:
 
 
 def _take_body() -> None:
-    guest = entered.guest
+    guest = present_thread.guest
     bring = guest.present.passing_body or _bring_nothing
     guest.time.before_wait()  # for the client, and not `guest.before_wait`: whoever brings it says how it waits
     try:
@@ -214,7 +207,7 @@ def _bring_nothing(_deadline_ns: int) -> bytes:
 
 
 def _compute_crypto(address: int, head_length: int, body_length: int) -> None:
-    guest = entered.guest
+    guest = present_thread.guest
     try:
         check_lengths(head_length, body_length)
         message = guest.memory.read(address & 0xFFFFFFFF, head_length + body_length)
@@ -252,9 +245,9 @@ def _stop(guest: Guest, reason: str) -> None:
 
 def _random_bytes(length: int, result_at: int) -> None:
     if not 0 <= length <= RANDOM_BYTES_MAX:
-        _stop(entered.guest, "too many random bytes asked for at once")
+        _stop(present_thread.guest, "too many random bytes asked for at once")
     else:
-        _give_list(entered.guest, os.urandom(length), length, result_at)
+        _give_list(present_thread.guest, os.urandom(length), length, result_at)
 
 
 def _random_u64() -> int:
@@ -262,9 +255,9 @@ def _random_u64() -> int:
 
 
 def _fd_write(_fd: int, vectors_at: int, count: int, written_at: int) -> int:
-    guest = entered.guest
+    guest = present_thread.guest
     vectors = memoryview(guest.memory.read(vectors_at, 8 * count)).cast("I")
-    data = b"".join(guest.memory.read(vectors[i], vectors[i + 1]) for i in range(0, 2 * count, 2))
+    data = b"".join([guest.memory.read(vectors[i], vectors[i + 1]) for i in range(0, 2 * count, 2)])
     _note(guest, data)
     guest.memory.write(written_at, len(data).to_bytes(4, "little"))
     return 0

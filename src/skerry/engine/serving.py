@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from skerry.engine.code import Code, read_code
+from skerry.engine.concurrent_instance import ConcurrentInstance
 from skerry.engine.errors import CallError, EngineError, FailureKind, LoadError
 from skerry.engine.exchange import Exchange, Peer, PeerGoneError
 from skerry.engine.fetching import Fetcher
 from skerry.engine.host import JavaScriptEngine
 from skerry.engine.http1 import Request, RequestError, error_bytes, reply_parts
 from skerry.engine.instances import (
-    ConcurrentInstance,
     FunctionInstance,
     FunctionLog,
     PooledInstance,
@@ -327,7 +327,7 @@ class FunctionServer:
     def _settled(self, lease: Lease, before: tuple[int, int], error: CallError | None = None) -> CallError | None:
         """Note what was used since; returns the error."""
         use = Use(lease.manifest.revision, lease.manifest.function)
-        use.cpu_ns, use.subrequests = (now - then for now, then in zip(lease.used, before, strict=True))
+        use.cpu_ns, use.subrequests = [now - then for now, then in zip(lease.used, before, strict=True)]
         if error is not None:
             self._tell(lease.manifest, error, lease.request_id, within="in ctx.waitUntil: ")
             self.measures.failed(error.kind, use.function)

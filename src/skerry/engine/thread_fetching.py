@@ -110,7 +110,7 @@ class ThreadSubrequests(Subrequests):
 
     def _have_waker(self) -> None:
         if self._waker is None:
-            waits = (running.wait for running in self._open.values())
+            waits = [running.wait for running in self._open.values()]
             if any(wait.may_be_woken or wait.descriptor == WOKEN for wait in waits):
                 self._waker = Waker()
                 self._poll.register(self._waker.descriptor, select.POLLIN)

@@ -21,10 +21,10 @@ from wasmtime import _ffi as ffi
 
 from skerry.engine.call_time import CallTime
 from skerry.engine.calls import GuestMemory, exported_function, exported_memory
+from skerry.engine.epoch_interruption import EpochInterruption
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.exchange import response_too_large
 from skerry.engine.instances import LogSink, Reply, Surroundings
-from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LogLines
 from skerry.engine.manifest import FunctionManifest
@@ -160,7 +160,7 @@ class _Run:
         self._memory: GuestMemory | None = None
         self._prepared = command.prepared
         self._store = Store(command.engine)
-        self.time = CallTime(EpochInterruption(self._store), instance)
+        self.time = CallTime(EpochInterruption(self._store))
 
     @property
     def memory_bytes(self) -> int:
@@ -178,7 +178,7 @@ class _Run:
             memories=1,
         )
         store.set_wasi(self._configuration(environment, body))
-        self.time.begin(timeout_seconds, self._manifest.cpu_seconds_max)
+        self.time.begin(self._instance, timeout_seconds, self._manifest.cpu_seconds_max)
         try:
             instance = self._prepared.instantiate(store)
             self._memory = exported_memory(store, instance)

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry.engine.connection import ConnectionLimits
 from skerry.engine.egress import EgressPolicy
 from skerry.engine.egress_file import EgressPolicies
 from skerry.engine.fetching import Fetcher
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace, codec: FilterCodec) -> bool:
         parts = WorkerParts(engine, arguments.engine_cache, logs, fetcher, key_values, leadership, readiness)
         server = FunctionServer(parts, arguments.functions_dir, limits=limits)
         filtered = FilteredServer(server, codec, partial(leadership.hand_over, listens=True))
-        loop = Loop(listener, filtered, leadership, readiness)
+        loop = Loop(listener, filtered, leadership, readiness, ConnectionLimits())
         stop = threading.Event()
         threading.Thread(target=_sweep_forever, args=(server, fetcher, key_values, stop), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,11 +1,12 @@
 """The real engine, built once, and functions written in a line or two."""
 
+import gc
 import http.client
 import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,22 @@ Headers = list[tuple[str, str]]
 def bundled(body: str) -> str:
     """Return what esbuild makes of a module whose members `body` returns."""
     return f'"use strict";\nvar skerryModule = (() => {{\n{body}\n}})();\nskerryModule;'
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Have cycles of references stay."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def count_of(kind: type) -> int:
+    """Return how many objects of a class there are; compiled ones have no weak references, which would tell."""
+    return sum(type(each) is kind for each in gc.get_objects())
 
 
 def handler(body: str) -> str:

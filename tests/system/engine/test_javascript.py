@@ -2,9 +2,7 @@
 
 import base64
 import contextlib
-import gc
 import json
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from skerry.engine.errors import CallError, FailureKind, LoadError
+from skerry.engine.javascript import Instance
 from skerry.engine.scheduled import ScheduledCall
+from tests.system.engine.conftest import count_of, without_collection
 
 if TYPE_CHECKING:
     from skerry.engine.instances import PooledInstance
@@ -610,15 +610,12 @@ def test_a_signal_aborts_after_its_time(load: "Loader"):
 @pytest.mark.parametrize("body", ["for (;;) {}", "throw new Error('x')", "return new Response('fine');"])
 def test_an_instance_that_is_dropped_is_freed_at_once_however_its_call_ended(load: "Loader", body: str):
     loaded = load.handler(body)
-    instance = weakref.ref(loaded.instance)
-    gc.disable()  # it takes its memory with it, which can't wait for a look at cycles
-    try:
+    with without_collection():  # it takes its memory with it, which can't wait for a look at cycles
+        there = count_of(Instance)
         with contextlib.suppress(CallError):
             loaded.call(timeout_seconds=0.1)
         del loaded
-        assert instance() is None
-    finally:
-        gc.enable()
+        assert count_of(Instance) == there - 1
 
 
 def test_a_clone_of_a_body_has_bytes_of_its_own(load: "Loader"):

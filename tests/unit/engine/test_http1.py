@@ -26,7 +26,7 @@ from skerry.engine.http1 import (
 
 @pytest.fixture
 def reader() -> RequestReader:
-    return RequestReader(body_bytes_max=lambda _revision: 1000, streams=lambda revision: revision == "streaming-1")
+    return RequestReader(lambda _revision: 1000, lambda revision: revision == "streaming-1", idle_seconds_max=1.0)
 
 
 def received(reader: RequestReader, data: bytes, *, step: int | None = None) -> Request:

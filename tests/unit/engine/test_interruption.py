@@ -17,7 +17,7 @@ class Code:
     def __init__(self, running: RunningCalls) -> None:
         store = Store(Engine())
         self.memory = GuestMemory(store, Memory(store, MemoryType(Limits(1, 1))))
-        self.time = CallTime(running.of(self.memory), self)
+        self.time = CallTime(running.of(self.memory))
         self.looks = 0
         self.defect: Exception | None = None
 
@@ -46,7 +46,7 @@ def code(running: RunningCalls) -> Code:
 
 
 def test_a_call_within_its_limits_goes_on(running: RunningCalls, code: Code):
-    code.time.begin(LONG, LONG)
+    code.time.begin(code, LONG, LONG)
     running.look()
     assert (code.looks, code.is_interrupted, code.ended_by) == (1, False, None)
 
@@ -58,29 +58,29 @@ def test_a_call_within_its_limits_goes_on(running: RunningCalls, code: Code):
 def test_a_call_over_a_limit_is_interrupted(
     running: RunningCalls, code: Code, timeout_seconds: float, cpu_seconds_max: float, kind: FailureKind
 ):
-    code.time.begin(timeout_seconds, cpu_seconds_max)
+    code.time.begin(code, timeout_seconds, cpu_seconds_max)
     running.look()
     assert (code.is_interrupted, code.ended_by) == (True, kind)
 
 
 def test_what_ends_one_call_does_not_meet_the_next_one(running: RunningCalls, code: Code):
-    code.time.begin(0.0, LONG)
+    code.time.begin(code, 0.0, LONG)
     running.look()
     code.time.end()
-    code.time.begin(LONG, LONG)
+    code.time.begin(code, LONG, LONG)
     running.look()
     assert (code.is_interrupted, code.ended_by) == (False, None)
 
 
 def test_a_call_that_is_over_is_not_looked_at(running: RunningCalls, code: Code):
-    code.time.begin(0.0, LONG)
+    code.time.begin(code, 0.0, LONG)
     code.time.end()
     running.look()
     assert not code.is_interrupted
 
 
 def test_a_guest_that_clears_the_word_is_interrupted_again(running: RunningCalls, code: Code):
-    code.time.begin(LONG, LONG)
+    code.time.begin(code, LONG, LONG)
     code.time.stop(CallError(FailureKind.EXCEPTION, "for a reason"))
     code.memory.write(STOP_WORD_AT, bytes(4))
     running.look()
@@ -90,7 +90,7 @@ def test_a_guest_that_clears_the_word_is_interrupted_again(running: RunningCalls
 def test_a_look_that_fails_ends_that_call_alone(running: RunningCalls, code: Code, capsys: pytest.CaptureFixture[str]):
     other = Code(running)
     for each in (code, other):
-        each.time.begin(LONG, LONG)
+        each.time.begin(each, LONG, LONG)
     code.defect = RuntimeError("a defect")
     running.look()
     assert (code.ended_by, other.ended_by, other.looks) == (FailureKind.TRAP, None, 1)
@@ -102,7 +102,7 @@ def test_a_call_that_waits_is_charged_nothing_and_not_bothered(
 ):
     processor_ns = 0
     monkeypatch.setattr("skerry.engine.call_time.time.clock_gettime_ns", lambda _clock: processor_ns)
-    code.time.begin(LONG, LONG)
+    code.time.begin(code, LONG, LONG)
     running.look()
     charged_ns = code.time.cpu_ns
     running.look()

@@ -8,12 +8,10 @@ from contextlib import suppress
 
 import pytest
 
-from skerry.engine import connection as connections
-from skerry.engine import loop as loops
-from skerry.engine.connection import Asked
+from skerry.engine.connection import Asked, ConnectionLimits
 from skerry.engine.errors import FailureKind
 from skerry.engine.exchange import Peer
-from skerry.engine.http1 import Request, RequestError, RequestReader, error_bytes, response_bytes, response_parts
+from skerry.engine.http1 import Request, RequestError, error_bytes, response_bytes, response_parts
 from skerry.engine.leadership import Leadership
 from skerry.engine.loop import Loop
 from skerry.engine.readiness import Readiness
@@ -22,6 +20,7 @@ from skerry.engine.serving import Answer
 SECONDS_MAX = 60
 THREADS_MAX = 128
 LARGE_BYTES = 8 * 1024 * 1024
+LIMITS = ConnectionLimits(exact_seconds=0.01)
 
 
 class Server:
@@ -68,11 +67,11 @@ class Server:
 
 
 class Running:
-    def __init__(self, threads_max: int) -> None:
+    def __init__(self, threads_max: int, limits: ConnectionLimits) -> None:
         self.leadership = Leadership(threads_max=threads_max)
         self.server = Server(self.leadership)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.loop = Loop(self.listener, self.server, self.leadership, Readiness())
+        self.loop = Loop(self.listener, self.server, self.leadership, Readiness(), limits)
         self.clients: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
@@ -119,9 +118,13 @@ def threads_max() -> int:
 
 
 @pytest.fixture
-def running(threads_max: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(loops, "SWEEP_SECONDS", 0.01)
-    running = Running(threads_max)
+def limits() -> ConnectionLimits:
+    return LIMITS
+
+
+@pytest.fixture
+def running(threads_max: int, limits: ConnectionLimits) -> Iterator[Running]:
+    running = Running(threads_max, limits)
     running.leadership.start(running.loop.lead)
     try:
         yield running
@@ -255,8 +258,8 @@ def test_a_peer_that_reads_slowly_holds_no_thread_and_gets_everything(running: R
     assert asked(slow, "/again") == b"/again"
 
 
-def test_a_peer_that_takes_nothing_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connections, "SEND_SECONDS_MAX", 0)
+@pytest.mark.parametrize("limits", [LIMITS._replace(send_seconds_max=0)])
+def test_a_peer_that_takes_nothing_is_cut_off(running: Running):
     slow = running.connect()
     slow.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
     assert running.server.begun.acquire(timeout=SECONDS_MAX)
@@ -272,14 +275,15 @@ def test_the_body_follows_when_its_sender_was_told_to_go_on(running: Running):
     assert read_body(sock) == b"/abc"
 
 
-def test_a_request_that_does_not_end_is_408_and_an_idle_connection_ends(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(connections, "REQUEST_SECONDS_MAX", 0)
+@pytest.mark.parametrize("limits", [LIMITS._replace(request_seconds_max=0)])
+def test_a_request_that_does_not_end_is_408(running: Running):
     sock = running.connect()
     sock.sendall(b"GET / HTTP/1.1\r\nhost:")
     assert sock.makefile("rb").read().startswith(b"HTTP/1.1 408 ")
-    monkeypatch.setattr(RequestReader, "idle_seconds_max", 0)
+
+
+@pytest.mark.parametrize("limits", [LIMITS._replace(idle_seconds_max=0)])
+def test_an_idle_connection_ends(running: Running):
     assert running.connect().recv(1) == b""
 
 
@@ -323,10 +327,8 @@ def test_a_connection_is_free_while_what_its_answer_left_goes_on(running: Runnin
     assert not running.loop.wait_until_drained(0)
 
 
-def test_an_idle_connection_ends_while_another_has_requests_all_the_time(
-    running: Running, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(RequestReader, "idle_seconds_max", 0.05)
+@pytest.mark.parametrize("limits", [LIMITS._replace(idle_seconds_max=0.05)])
+def test_an_idle_connection_ends_while_another_has_requests_all_the_time(running: Running, threads: ThreadPoolExecutor):
     idle, busy = running.connect(), running.connect()
     assert asked(idle, "/first") == b"/first"
 
@@ -347,8 +349,8 @@ def test_an_idle_connection_ends_while_another_has_requests_all_the_time(
         each.result(SECONDS_MAX)
 
 
-def test_a_full_worker_gives_each_connection_a_turn(running: Running, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loops, "CONNECTIONS_MAX", 1)
+@pytest.mark.parametrize("limits", [LIMITS._replace(connections_max=1)])
+def test_a_full_worker_gives_each_connection_a_turn(running: Running):
     first, second = running.connect(), running.connect()
     assert asked(first, "/1") == b"/1"
     assert first.recv(1) == b""  # told to close, so that the second gets in

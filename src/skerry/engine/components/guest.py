@@ -17,10 +17,10 @@ from wasmtime import Store
 
 from skerry.engine.call_time import CallTime
 from skerry.engine.components.values import CrossingError
+from skerry.engine.epoch_interruption import EpochInterruption
 from skerry.engine.errors import CallError
 from skerry.engine.fetching import Event
 from skerry.engine.instances import BodySource, PooledInstance, Surroundings
-from skerry.engine.interruption import EpochInterruption
 from skerry.engine.invocation import abandoned
 from skerry.engine.log_lines import LogLines
 from skerry.engine.manifest import FunctionManifest
@@ -137,7 +137,7 @@ class Guest:
         self.resources = Resources(ctypes.cast(context, ctypes.c_void_p).value or 0)
         self.env = manifest.env
         self.surroundings = surroundings
-        self.time = CallTime(EpochInterruption(self.store), self)
+        self.time = CallTime(EpochInterruption(self.store))
         self.has_exited = False
         self.before_poll: Callable[[], None] = _do_nothing
         self.subrequests = ThreadSubrequests(surroundings.fetcher, subrequests_max=manifest.subrequests_max)
@@ -151,7 +151,7 @@ class Guest:
         entered.guest = self
         self._instance = instance
         self.has_exited = False
-        self.time.begin(timeout_seconds, self._manifest.cpu_seconds_max)
+        self.time.begin(self, timeout_seconds, self._manifest.cpu_seconds_max)
         self.output = LogLines(self.surroundings.log, self.before_wait)
         self.errors = LogLines(self.surroundings.log, self.before_wait)
 
