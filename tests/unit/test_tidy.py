@@ -35,6 +35,25 @@ def rooms() -> list[Path]:
     return sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
 
 
+def compiled_sources() -> list[Path]:
+    """Return the modules that scripts/compile_host.py lists."""
+    listed = ast.parse((ROOT / "scripts" / "compile_host.py").read_text())
+    names = [each.value for each in ast.walk(listed) if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return [PACKAGE / f"{name}.py" for name in names if name.startswith("engine/")]
+
+
+def test_no_slice_of_a_compiled_module_holds_a_call() -> None:
+    """The compiler has it made twice (docs/adr/0048-the-host-is-compiled-ahead-of-time.md): name its result before."""
+    sources = compiled_sources()
+    slices = (
+        f"{name_of(source)}:{node.lineno} {ast.unparse(node)}"
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Slice) and any(isinstance(part, ast.Call) for part in ast.walk(node))
+    )
+    assert (list(slices), len(sources) > 20) == ([], True)
+
+
 def test_modules_stay_short() -> None:
     lines = {name_of(path): len(path.read_text().splitlines()) for path in tracked("*.py")}
     long = [f"{name} has {count} lines" for name, count in lines.items() if count > MODULE_LINES_MAX]

@@ -26,9 +26,9 @@ def digests(sources: Iterable[Path]) -> dict[str, str]:
 def are_current() -> bool:
     """Tell whether there are compiled modules, of the sources as they are."""
     try:
-        listed: dict[str, str] = json.loads((FOLDER / LIST).read_bytes())
-        return digests(FOLDER.parent / source for source in listed) == listed
-    except OSError:  # never compiled, or a source is gone
+        listed = json.loads((FOLDER / LIST).read_bytes())
+        return isinstance(listed, dict) and digests(FOLDER.parent / source for source in listed) == listed
+    except (OSError, ValueError):  # never compiled, cut off, or a source is gone
         return False
 
 
