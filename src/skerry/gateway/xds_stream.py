@@ -22,7 +22,9 @@ _Key = tuple[str, str]
 #: What of Envoy's words is kept.
 MESSAGE_CHARACTERS_MAX = 4096
 #: A message as text, between what was done and what is wrong with it; a line break in it is written otherwise.
-_DUMP = re.compile(r"goo\.gle/debug.*\n: ", re.DOTALL)
+_DUMP = re.compile(r"goo\.gle/debug(?:.*(?P<end>\n: )|.*)", re.DOTALL)
+#: Where Envoy has cut off the end of a long one, and with it what is wrong.
+_CUT = "the proxy refuses it, and its answer is too long to tell why: see envoy.log"
 
 #: The version of a resource that does not exist.
 _ABSENT = ""
@@ -49,7 +51,8 @@ class Rejection:
 
 def told(message: str) -> str:
     """Return what Envoy says of a refusal, without the message that it refused: headers and keys may be secret."""
-    return _DUMP.sub("", message).strip()[:MESSAGE_CHARACTERS_MAX]
+    short = _DUMP.sub(lambda dump: "" if dump["end"] else _CUT, message)
+    return short.strip()[:MESSAGE_CHARACTERS_MAX] or _CUT
 
 
 class Stream:

@@ -89,5 +89,7 @@ def test_of_a_refusal_envoys_reason_is_told_and_not_all_of_what_it_refused() -> 
     assert told(words) == (
         "Error adding/updating listener(s) a/b: Proto constraint validation failed (Value: value does not match)"
     )
+    assert told('Listener a: goo.gle/debugproto  \nname: "a"\nvalue: "secret') == f"Listener a: {told('')}"
+    assert "see envoy.log" in told("")
     assert told("Invalid path: /nope.wasm\n") == "Invalid path: /nope.wasm"
     assert len(told("x" * 100_000)) == MESSAGE_CHARACTERS_MAX
