@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from skerry.api.apoxy_core_v1alpha2 import Backend
 from skerry.api.apoxy_extensions_direct_response import DirectResponse
-from skerry.api.extensions_v1alpha2 import EdgeFunction
+from skerry.api.extensions_v1alpha2 import EdgeFunction, EdgeFunctionStatus
 from skerry.api.function_template import FILTER
 from skerry.api.function_traffic import WHOLE_PERCENT, TrafficTarget, scaled
 from skerry.api.gateway_references import BackendObjectReference
+from skerry.api.names import is_label, is_subdomain
 from skerry.gateway import ir
 from skerry.gateway.decisions import Decision, no
 from skerry.gateway.resources import Resources
@@ -91,7 +92,7 @@ class Catalog:
 
     def __init__(self, resources: Resources) -> None:
         self._backends = {backend.name: backend for backend in resources.backends}
-        self._functions = {function.name: function for function in resources.functions}
+        self._functions = {function.name: _sound(function) for function in resources.functions}
         self._revisions = resources.revisions
         self._responses = {response.name: response for response in resources.direct_responses}
         self._filters = {each.name: each for each in resources.filters}
@@ -178,6 +179,16 @@ class Catalog:
         if backend.spec.dynamic_proxy is not None:
             return _problem("UnsupportedValue", f"Backend {name}: dynamicProxy is not supported; give it endpoints")
         return Target(_network_cluster(backend, port))
+
+
+def _sound(function: EdgeFunction) -> EdgeFunction:
+    """Return a function, without a status that names what no revision is called: Envoy would refuse the table."""
+    status = function.status
+    revisions = {status.live_revision, *(target.revision for target in status.targets)} - {None}
+    tags = {target.tag for target in status.targets} - {None}
+    if all(map(is_subdomain, filter(None, revisions))) and all(map(is_label, filter(None, tags))):
+        return function
+    return function.model_copy(update={"status": EdgeFunctionStatus()})
 
 
 def _whole(function: EdgeFunction) -> list[TrafficTarget]:

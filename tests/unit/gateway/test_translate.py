@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -331,3 +332,27 @@ def test_a_changed_plugin_leaves_everything_else_the_very_same() -> None:
     assert changed == ["default.a"]
     assert two.users is one.users
     assert sum(len(found) for found in two.resources.values()) == 5
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"liveRevision": "a\n"},
+        {"liveRevision": "a-1", "traffic": [{"revision": "\r", "percent": 100}]},
+        {"liveRevision": "a-1", "traffic": [{"revision": "a-1", "percent": 100, "tag": "\0"}]},
+    ],
+)
+def test_a_function_whose_status_names_what_has_no_name_is_one_without_a_status(status: dict[str, Any]) -> None:
+    spec = {"template": {"mode": "backend", "code": {"wasmSource": {"url": "https://a.test/f.wasm"}}}}
+    gateway = {
+        "metadata": {"name": "edge", "namespace": "default", "labels": {DEFAULT_FUNCTIONS_LABEL: "true"}},
+        "spec": {"gatewayClassName": "ours", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+
+    def translated(told: dict[str, Any]) -> Any:
+        function = decode(EDGE_FUNCTION, {"metadata": {"name": "a"}, "spec": spec, "status": told}).object
+        gateways = (decode(GATEWAY, gateway).object,)
+        return translate(Resources(gateway_classes=CLASSES, gateways=gateways, functions=(function,)))
+
+    assert translated(status) == translated({})
+    assert translated({"liveRevision": "a-1"}) != translated({})
