@@ -1,6 +1,7 @@
 """Events, subscriptions, schedules and dead letters, end to end."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -159,6 +160,19 @@ def test_an_event_for_a_function_that_is_not_there_is_a_run_that_says_so(dispatc
     failed = dispatch.until(f"/v1/runs/{run}", lambda found: "deadLetter" in found)
     assert failed["reason"] == ["Error getting function from store: 'nowhere': not found"]
     assert ended(dispatch, failed["deadLetter"]["run"])["output"]["payload"]["run"] == run
+
+
+def test_a_replacement_is_refused_for_no_write_that_came_between(dispatch: DispatchClient) -> None:
+    subscribe(dispatch, "contended", "echo", eventType="contended.new")
+    with ThreadPoolExecutor(3) as writers:
+        answers = writers.map(
+            lambda number: dispatch.http.put(
+                "/v1/event/subscriptions/contended",
+                json={"name": "contended", "function": "echo", "eventType": f"contended.n{number}"},
+            ),
+            range(30),
+        )
+        assert {answer.status_code for answer in answers} == {200}
 
 
 def test_subscriptions_are_listed_replaced_and_ended(dispatch: DispatchClient, skerry: SkerryProcess) -> None:

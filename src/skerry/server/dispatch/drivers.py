@@ -87,9 +87,11 @@ class Drivers:
     async def replace(self, asked: Asked) -> Response:
         """Replace a driver; its program is started again."""
         body = await asked.body(DriverBody)
-        driver = await asked.objects.get(EventDriver, asked.name)
-        driver.spec = _spec(body)
-        return json(_json(await asked.objects.replace(driver)) | {"status": UPDATING})
+
+        def change(driver: EventDriver) -> None:
+            driver.spec = _spec(body)
+
+        return json(_json(await asked.objects.change(EventDriver, asked.name, change)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """End a driver."""

@@ -76,9 +76,11 @@ class Endpoints:
     async def replace(self, asked: Asked) -> Response:
         """Replace an endpoint."""
         body = await asked.body(EndpointBody)
-        endpoint = await asked.objects.get(Endpoint, asked.name)
-        endpoint.spec = _spec(body)
-        return json(_json(await asked.objects.replace(endpoint)) | {"status": UPDATING})
+
+        def change(endpoint: Endpoint) -> None:
+            endpoint.spec = _spec(body)
+
+        return json(_json(await asked.objects.change(Endpoint, asked.name, change)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete an endpoint."""

@@ -120,9 +120,11 @@ class Subscriptions:
     async def replace(self, asked: Asked) -> Response:
         """Replace a subscription; the next event is its."""
         body = await asked.body(SubscriptionBody)
-        subscription = await asked.objects.get(Subscription, asked.name)
-        subscription.spec = _spec(body)
-        return json(_json(await asked.objects.replace(subscription)))
+
+        def change(subscription: Subscription) -> None:
+            subscription.spec = _spec(body)
+
+        return json(_json(await asked.objects.change(Subscription, asked.name, change)))
 
     async def delete(self, asked: Asked) -> Response:
         """End a subscription; runs that were begun go on."""

@@ -64,9 +64,13 @@ class Functions:
     async def replace(self, asked: Asked) -> Response:
         """Replace a function; what runs now serves until the new state is deployed."""
         body = await asked.body(FunctionBody)
-        function = await asked.objects.get(Function, asked.name)
-        function.spec = await self._spec(body)
-        return json(function_json(await asked.objects.replace(function)) | {"status": UPDATING})
+        await asked.objects.get(Function, asked.name)  # before a source is kept for one that is not there
+        spec = await self._spec(body)
+
+        def change(function: Function) -> None:
+            function.spec = spec
+
+        return json(function_json(await asked.objects.change(Function, asked.name, change)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a function, with its deployments and runs."""

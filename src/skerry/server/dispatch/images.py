@@ -60,9 +60,11 @@ class BaseImages:
     async def replace(self, asked: Asked) -> Response:
         """Replace a base image; the images made from it are made again."""
         body = await asked.body(BaseImageBody)
-        base = await asked.objects.get(BaseImage, asked.name)
-        base.spec = _base_spec(body)
-        return json(base_image_json(await asked.objects.replace(base)) | {"status": UPDATING})
+
+        def change(base: BaseImage) -> None:
+            base.spec = _base_spec(body)
+
+        return json(base_image_json(await asked.objects.change(BaseImage, asked.name, change)) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a base image; the images made from it stay, and can't be made again."""
@@ -114,9 +116,11 @@ class Images:
         """Replace an image; the functions made from it are made again, and serve meanwhile."""
         body = await asked.body(ImageBody)
         language = await _language(asked, body)
-        image = await asked.objects.get(Image, asked.name)
-        image.spec = _image_spec(body)
-        return json(image_json(await asked.objects.replace(image), language) | {"status": UPDATING})
+
+        def change(image: Image) -> None:
+            image.spec = _image_spec(body)
+
+        return json(image_json(await asked.objects.change(Image, asked.name, change), language) | {"status": UPDATING})
 
     async def delete(self, asked: Asked) -> Response:
         """Delete an image; functions made from it go on, and can't be made again."""

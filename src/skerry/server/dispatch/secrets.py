@@ -51,9 +51,11 @@ class Secrets:
     async def replace(self, asked: Asked) -> Response:
         """Replace all values of a secret."""
         body = await asked.body(SecretBody)
-        secret = await asked.objects.get(Secret, asked.name)
-        secret.data = _encoded(body)
-        return json(secret_json(await asked.objects.replace(secret), values=True), 201)
+
+        def change(secret: Secret) -> None:
+            secret.data = _encoded(body)
+
+        return json(secret_json(await asked.objects.change(Secret, asked.name, change), values=True), 201)
 
     async def delete(self, asked: Asked) -> Response:
         """Delete a secret."""
