@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import yaml
 
-from skerry.api.errors import NotFound
+from skerry.api.errors import Conflict, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.api.registry import KINDS, find_kind
+from skerry.client.client import CONFLICT_TRIES_MAX
 from skerry.client.transport import Target, Transport
 from skerry.kit.errors import ConfigurationError
 
@@ -139,8 +140,17 @@ def _with_last_applied(document: Document, namespace: str) -> Document:
 
 
 async def apply_document(transport: Transport, target: Target, document: Document) -> Outcome:
-    """Create or replace one object; raises ApiError."""
+    """Create or replace one object, whoever writes its status meanwhile; raises ApiError."""
     document = _with_last_applied(document, target.namespace)
+    for _ in range(CONFLICT_TRIES_MAX - 1):
+        try:
+            return await _apply_once(transport, target, document)
+        except Conflict:
+            continue
+    return await _apply_once(transport, target, document)
+
+
+async def _apply_once(transport: Transport, target: Target, document: Document) -> Outcome:
     try:
         stored = await transport.get(target)
     except NotFound:

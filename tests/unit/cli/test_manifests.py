@@ -1,9 +1,13 @@
 import io
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from skerry.cli.manifests import read_manifests
+from skerry.api.errors import Conflict
+from skerry.api.model import Document
+from skerry.cli.manifests import apply_document, read_manifests, target_of
+from skerry.client.transport import Target, Transport
 from skerry.kit.errors import ConfigurationError
 
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n"
@@ -42,3 +46,28 @@ def test_yaml_is_read_as_json_so_keys_and_times_are_text():
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {7: a, true: b, day: 2030-01-01T00:00:00Z}"
     [manifest] = read_manifests("-", io.StringIO(text))
     assert manifest.document["data"] == {"7": "a", "true": "b", "day": "2030-01-01T00:00:00Z"}
+
+
+class Contended:
+    """Of a transport what an apply uses: another writes the object's status after each of the first reads."""
+
+    def __init__(self, writes: int) -> None:
+        self.version, self.writes = 1, writes
+
+    async def get(self, _target: Target) -> Document:
+        return {"metadata": {"name": "a", "resourceVersion": str(self.version)}, "status": {"written": self.version}}
+
+    async def replace(self, target: Target, document: Document) -> Document:
+        if self.writes:
+            self.writes -= 1
+            self.version += 1
+        if document["metadata"]["resourceVersion"] != str(self.version):
+            raise Conflict(f"{target.name} has been modified")
+        self.version += 1
+        return {**document, "metadata": {**document["metadata"], "resourceVersion": str(self.version)}}
+
+
+async def test_an_apply_goes_through_whoever_writes_the_status_meanwhile():
+    (manifest,) = read_manifests("-", io.StringIO("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"))
+    transport = cast("Transport", Contended(writes=2))
+    assert await apply_document(transport, target_of(manifest, "default"), manifest.document) == "configured"
