@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from skerry.kit.compiled_modules import FOLDER, LIST, are_current, digests, look
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of a package with two modules that were compiled."""
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the folder of a package with two modules that were compiled."""
     folder = tmp_path / "engine"
     folder.mkdir()
     monkeypatch.setattr(compiled_modules, "FOLDER", tmp_path / "_compiled")
@@ -23,10 +24,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         source.write_text("A = 1")
     (tmp_path / "_compiled").mkdir()
     (tmp_path / "_compiled" / LIST).write_text(json.dumps(digests(sources)))
-    return folder
+    yield folder
+    are_current.cache_clear()
 
 
 def places(package: Path) -> list[str]:
+    are_current.cache_clear()  # as in a process that starts now
     path = [str(package)]
     look_there_first("skerry.engine", path)
     return path
