@@ -1,6 +1,6 @@
 """The verbs, as the handlers of doors beside Kubernetes' call them: models in, models out, in one namespace.
 
-Owns typing, paging and the retry of read-modify-write, for one request. Does not own who may: the door asks first.
+Owns typing and paging, for one request. Does not own who may: the door asks first.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -8,19 +8,18 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from skerry.api.dispatch_services import ServiceInstance
-from skerry.api.errors import Conflict
 from skerry.api.model import Document, R, from_document, to_document
 from skerry.api.registry import kind_of
 from skerry.server.access import Access, Act, require
 from skerry.server.auth import User
 from skerry.server.readings import Readings
 from skerry.server.verbs.patches.merge_patch import MergePatch
+from skerry.server.verbs.patches.model_patch import ModelPatch
+from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
 
 _PAGE_OBJECTS = 500
-#: How often a read-modify-write meets another writer before it gives up.
-RACES_MAX = 10
 #: Objects whose models are at hand.
 MODELS_REMEMBERED = 1024
 
@@ -94,27 +93,16 @@ class Objects(NamedTuple):
         written = await self.verbs.create(self._target(type(obj)), to_document(obj), self._options)
         return from_document(type(obj), written.object.document)
 
-    async def replace(self, obj: R) -> R:
-        """Put an object in place of the stored one; raises NotFound, Conflict, Invalid."""
-        written = await self.verbs.replace(self._target(type(obj), obj.name), to_document(obj), self._options)
-        return from_document(type(obj), written.object.document)
-
     async def change(self, model: type[R], name: str, mutate: Callable[[R], None]) -> R:
-        """Read-modify-write an object until no other writer comes between; raises NotFound, Invalid."""
-        for _ in range(RACES_MAX - 1):
-            obj = await self.get(model, name)
-            mutate(obj)
-            try:
-                return await self.replace(obj)
-            except Conflict:
-                continue
-        obj = await self.get(model, name)
-        mutate(obj)
-        return await self.replace(obj)
+        """Change an object, again where another writer was quicker; raises NotFound, Conflict, Invalid."""
+        return await self._patch(model, name, ModelPatch(mutate))
 
     async def patch(self, model: type[R], name: str, patch: Document) -> R:
         """Change a part of an object; raises NotFound, Invalid."""
-        written = await self.verbs.patch(self._target(model, name), MergePatch(patch), self._options)
+        return await self._patch(model, name, MergePatch(patch))
+
+    async def _patch(self, model: type[R], name: str, patch: Patch) -> R:
+        written = await self.verbs.patch(self._target(model, name), patch, self._options)
         return from_document(model, written.object.document)
 
     async def delete(self, model: type[R], name: str) -> R:

@@ -156,12 +156,15 @@ class Products:
         await _require_callback(asked, body.callback_name or "")
         product = await self._product(asked)
         given = _given(body, ("description", "quota_num", "callback_name"))
-        before = product.spec.model_dump(by_alias=True)
-        fingerprint = {**before["fingerprint"], **_fingerprint(body.fingerprint)}
-        product.spec = _checked({**before, **given, "fingerprint": fingerprint})
-        if body.labels is not None:
-            product.metadata.labels = body.labels
-        return json(product_json(await asked.objects.replace(product)))
+
+        def change(product: Product) -> None:
+            before = product.spec.model_dump(by_alias=True)
+            fingerprint = {**before["fingerprint"], **_fingerprint(body.fingerprint)}
+            product.spec = _checked({**before, **given, "fingerprint": fingerprint})
+            if body.labels is not None:
+                product.metadata.labels = body.labels
+
+        return json(product_json(await asked.objects.change(Product, product.name, change)))
 
     async def delete(self, asked: Asked) -> Response:
         """Remove a product that has no records."""
@@ -209,8 +212,11 @@ class Products:
         """Change the node that a device becomes."""
         body = await asked.body(RecordChange)
         record = await self._record(asked)
-        record.spec.node_name = body.node_name or record.spec.node_name
-        return json(record_json(await asked.objects.replace(record)))
+
+        def change(record: Record) -> None:
+            record.spec.node_name = body.node_name or record.spec.node_name
+
+        return json(record_json(await asked.objects.change(Record, record.name, change)))
 
     async def remove(self, asked: Asked) -> Response:
         """Remove a record of a device that has not joined."""

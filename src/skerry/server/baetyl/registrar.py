@@ -8,26 +8,21 @@ gives back. That a fingerprint is registered once, the names of records see to.
 
 import asyncio
 from collections.abc import Sequence
-from weakref import WeakValueDictionary
 
 from skerry.api.baetyl_registration import PRODUCT, PRODUCT_LABEL, RECORD, Product, Record, record_object_name
-from skerry.api.errors import ApiError, Conflict, NotFound
+from skerry.api.errors import ApiError, NotFound
 from skerry.api.model import from_document, to_document
 from skerry.api.selectors import parse_label_selector
 from skerry.fleet.record_counts import RecordCounts
 from skerry.server.baetyl import errors
+from skerry.server.verbs.patches.model_patch import ModelPatch
 from skerry.server.verbs.requests import DeleteOptions, ListOptions, Selection, Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
 
-#: Tries of one change of a product's count against other replicas.
-RACES_MAX = 20
 #: Records that are written at once: the log commits those together.
 TOGETHER_MAX = 64
 #: Written for nobody in particular, as the room is taken: see `Fleet.check`.
 _OPTIONS = WriteOptions(field_validation="Strict", manager="baetyl")
-
-Key = tuple[str, str]
-"""Namespace and name of a product."""
 
 
 class Registrar:
@@ -41,8 +36,6 @@ class Registrar:
     def __init__(self, verbs: Verbs, counts: RecordCounts) -> None:
         self._verbs = verbs
         self._counts = counts
-        #: One change of a count at a time in this process, so that only other replicas are raced with.
-        self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def product(self, namespace: str, name: str) -> Product:
         """Return a product; raises BaetylError where there is none."""
@@ -139,27 +132,15 @@ class Registrar:
     async def _count(self, product: Product, more: int) -> None:
         """Change the count of a product's records; raises BaetylError where the quota has no room for more."""
         key = (product.namespace, product.name)
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        async with turn:
-            for _ in range(RACES_MAX):
-                present = await self._present(key)
-                if present is None:
-                    return  # there is nothing left to count
-                count = max(present.status.records, self._counts.count_of(key) if more > 0 else 0) + more
-                if more > 0 and count > present.spec.quota_num:
-                    limit = present.spec.quota_num
-                    raise errors.BaetylError("ErrRegisterQuotaNumOut", f"Number reached the upper limit ({limit})")
-                present.status.records = max(0, count)
-                try:
-                    await self._verbs.replace(Target(PRODUCT, *key, "status"), to_document(present), _OPTIONS)
-                except Conflict as conflict:
-                    last = conflict
-                else:
-                    return
-            raise last
 
-    async def _present(self, key: Key) -> Product | None:
+        def count(present: Product) -> None:
+            taken = max(present.status.records, self._counts.count_of(key) if more > 0 else 0) + more
+            if more > 0 and taken > present.spec.quota_num:
+                limit = present.spec.quota_num
+                raise errors.BaetylError("ErrRegisterQuotaNumOut", f"Number reached the upper limit ({limit})")
+            present.status.records = max(0, taken)
+
         try:
-            return await self.product(*key)
-        except errors.BaetylError:
-            return None
+            await self._verbs.patch(Target(PRODUCT, *key, "status"), ModelPatch(count), _OPTIONS)
+        except NotFound:
+            return  # there is nothing left to count

@@ -19,7 +19,7 @@ from skerry.server.kube.logs import LogReader, log_parts, log_query
 from skerry.server.kube.negotiation import Form, form_of
 from skerry.server.kube.paths import ResourcePath
 from skerry.server.kube.rendering import Renderer, error_event
-from skerry.server.kube.scale import patch_scale, rendered, replace_scale
+from skerry.server.kube.scale import ScalePatch, rendered, replace_scale
 from skerry.server.kube.tokens import Tokens
 from skerry.server.metrics import WATCHERS
 from skerry.server.verbs.apply.configuration import Configuration
@@ -138,7 +138,7 @@ class Resources:
             if isinstance(patch, Configuration):
                 raise UnsupportedMediaType("a Scale is not applied: send a JSON patch or a merge patch")
             wanted = _write_options(request, duplicates, patch=True)
-            written = await patch_scale(self._verbs, target, paths, patch, wanted)
+            written = await self._verbs.patch(target, ScalePatch(paths, patch), wanted)
         return Response(rendered(paths, written.object), headers=_warnings(written.warnings))
 
     async def _delete(self, request: Request, target: Target) -> Response:

@@ -4,20 +4,20 @@ A Scale is a view: reading it reads the object, writing it writes the number at 
 write is a merge patch of the object, so it passes what every other write passes.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from skerry.api.errors import BadRequest, Conflict, Invalid
+from skerry.api.errors import BadRequest, Invalid
 from skerry.api.fields import invalid, type_invalid
-from skerry.api.kinds import ScalePaths
+from skerry.api.kinds import Kind, ScalePaths
 from skerry.api.model import Document
 from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
 from skerry.server.verbs.stored import Stored
 from skerry.server.verbs.verbs import Verbs
-from skerry.server.verbs.writing import RACES_MAX
 
 GROUP, VERSION, KIND = "autoscaling", "v1", "Scale"
 REPLICAS_MAX = 2**31 - 1
@@ -25,9 +25,8 @@ REPLICAS_MAX = 2**31 - 1
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(paths: ScalePaths, stored: Stored) -> Document:
+def scale_of(paths: ScalePaths, document: Document) -> Document:
     """Return the Scale of an object; a number that is not there is 0."""
-    document = stored.document
     status: Document = {"replicas": paths.present(document) or 0}
     if paths.selector is not None and (selector := paths.selector(document)):
         status["selector"] = selector
@@ -42,7 +41,7 @@ def scale_of(paths: ScalePaths, stored: Stored) -> Document:
 
 def rendered(paths: ScalePaths, stored: Stored) -> bytes:
     """Return the Scale of an object as it is sent."""
-    return orjson.dumps(scale_of(paths, stored))
+    return orjson.dumps(scale_of(paths, stored.document))
 
 
 async def replace_scale(
@@ -52,18 +51,21 @@ async def replace_scale(
     return await verbs.patch(target, _as_patch(paths, scale), options)
 
 
-async def patch_scale(verbs: Verbs, target: Target, paths: ScalePaths, patch: Patch, options: WriteOptions) -> Written:
-    """Change a Scale by a patch; tried again where another writer was quicker and the patch names no version."""
-    for _ in range(RACES_MAX):
-        before = scale_of(paths, await verbs.get(target))
-        scale = patch.apply(before, target.kind)
-        try:
-            return await replace_scale(verbs, target, paths, scale, options)
-        except Conflict as conflict:
-            if (scale.get("metadata") or {}).get("resourceVersion") != before["metadata"]["resourceVersion"]:
-                raise
-            last = conflict
-    raise last
+@dataclass(frozen=True, slots=True)
+class ScalePatch:
+    """A patch of the Scale of an object, as a patch of the object.
+
+    Attributes:
+        paths: where the numbers are.
+        patch: of the Scale.
+    """
+
+    paths: ScalePaths
+    patch: Patch
+
+    def apply(self, live: Document, kind: Kind[Any]) -> Document:
+        """Return the object with the number of the patched Scale; see `Patch`."""
+        return _as_patch(self.paths, self.patch.apply(scale_of(self.paths, live), kind)).apply(live, kind)
 
 
 def _as_patch(paths: ScalePaths, scale: Document) -> MergePatch:

@@ -13,7 +13,7 @@ from skerry.server.verbs.admission import Policy, refuse_built_in, refuse_undele
 from skerry.server.verbs.finalizers import is_held_back, with_propagation
 from skerry.server.verbs.requests import Deleted, DeleteOptions, Target
 from skerry.server.verbs.stored import Stored, encode
-from skerry.server.verbs.writing import RACES_MAX
+from skerry.server.verbs.turns import RACES_MAX, Turns
 from skerry.store import errors as store
 from skerry.store.log import RevisionLog
 from skerry.store.records import Entry
@@ -26,27 +26,30 @@ class Deleter:
         log: the log.
         clock: for deletionTimestamp.
         policy: what stored objects say about what must stay.
+        turns: shared with the other writers.
     """
 
-    def __init__(self, log: RevisionLog, clock: Clock, policy: Policy) -> None:
+    def __init__(self, log: RevisionLog, clock: Clock, policy: Policy, turns: Turns) -> None:
         self._log = log
         self._clock = clock
         self._policy = policy
+        self._turns = turns
 
     async def delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Delete an object; see `Verbs.delete`."""
         refuse_undeletable(target)
         refuse_built_in(target)
-        entry = await self._log.get(target.key)
-        for _ in range(RACES_MAX):
-            if entry is None:
-                raise answers.not_found(target)
-            _check_preconditions(target, entry, options)
-            self._policy.check_delete(target)
-            try:
-                return await self._delete_once(target, entry, options)
-            except store.Conflict as error:
-                entry = error.current
+        async with self._turns.of(target):
+            entry = await self._log.get(target.key)
+            for _ in range(RACES_MAX):
+                if entry is None:
+                    raise answers.not_found(target)
+                _check_preconditions(target, entry, options)
+                self._policy.check_delete(target)
+                try:
+                    return await self._delete_once(target, entry, options)
+                except store.Conflict as error:
+                    entry = error.current
         raise answers.modified(target)
 
     async def _delete_once(self, target: Target, entry: Entry, options: DeleteOptions) -> Deleted:

@@ -34,6 +34,7 @@ from skerry.server.verbs.requests import (
     Written,
 )
 from skerry.server.verbs.stored import Stored
+from skerry.server.verbs.turns import Turns
 from skerry.server.verbs.watching import Seen, Watcher
 from skerry.server.verbs.writing import Writer
 from skerry.store.errors import StoreError
@@ -67,10 +68,11 @@ class Verbs:
         self.definitions = Definitions(log, self.kinds)
         self._namespaces = next(kind for kind in kinds if kind.resource == "namespaces")
         self._policy = policy or NoPolicy()
-        self._writer = Writer(log, Surroundings(log, clock, ids, self._policy))
+        turns = Turns()
+        self._writer = Writer(log, Surroundings(log, clock, ids, self._policy), turns)
         self._reader = Reader(log)
         self._watcher = Watcher(log, self._reader)
-        self._deleter = Deleter(log, clock, self._policy)
+        self._deleter = Deleter(log, clock, self._policy, turns)
 
     async def bootstrap(self) -> None:
         """Make what must exist before the first request."""

@@ -2,7 +2,8 @@
 
 One loop serves every update: read the object, make its new state, admit it, write it if the object is still
 what was read. A caller that names a resourceVersion gets Conflict where another writer was quicker; for others
-the loop takes the newer state and tries again, up to `RACES_MAX` times.
+the loop takes the newer state and tries again, up to `RACES_MAX` times. Writers of one process go in turn (`Turns`), so
+who is beaten was beaten by another process.
 
 managedFields are taken off a stored state before anything looks at it, and put on the new state last: neither models
 nor rules see them.
@@ -31,22 +32,21 @@ from skerry.server.verbs.limits import OBJECT_BYTES_MAX, too_large
 from skerry.server.verbs.patches.patch import Patch
 from skerry.server.verbs.requests import Target, WriteOptions, Written
 from skerry.server.verbs.stored import Stored, encode, encode_model
+from skerry.server.verbs.turns import RACES_MAX, Turns
 from skerry.server.verbs.versions import is_kept, kept, shown
 from skerry.server.verbs.withheld import told, without_withheld
 from skerry.store import errors as store
 from skerry.store.log import RevisionLog
 from skerry.store.records import Entry
 
-#: Tries of one write against other writers; Kubernetes' own number for patches.
-RACES_MAX = 5
-
 
 class Writer:
     """Writes objects of every kind."""
 
-    def __init__(self, log: RevisionLog, surroundings: Surroundings) -> None:
+    def __init__(self, log: RevisionLog, surroundings: Surroundings, turns: Turns) -> None:
         self._log = log
         self._surroundings = surroundings
+        self._turns = turns
 
     async def create(self, target: Target, document: Document, options: WriteOptions) -> Written:
         """Store a new object; see `Verbs.create`."""
@@ -137,20 +137,21 @@ class Writer:
         told = _tell(target.kind, options, unknown)
         options = replace(options, duplicates=())  # those have been told now
         edit = applying(document, force=options.force)
-        entry = await self._log.get(target.key)
-        for _ in range(RACES_MAX):
-            try:
-                if entry is None:
-                    before_create()
-                    written = await self._create_applied(target, document, options)
+        async with self._turns.of(target):
+            entry = await self._log.get(target.key)
+            for _ in range(RACES_MAX):
+                try:
+                    if entry is None:
+                        before_create()
+                        written = await self._create_applied(target, document, options)
+                    else:
+                        written = await self._update_once(target, entry, edit, options)
+                except store.Conflict as error:
+                    entry = error.current
+                except AlreadyExists:
+                    entry = await self._log.get(target.key)
                 else:
-                    written = await self._update_once(target, entry, edit, options)
-            except store.Conflict as error:
-                entry = error.current
-            except AlreadyExists:
-                entry = await self._log.get(target.key)
-            else:
-                return replace(written, warnings=(*told, *written.warnings))
+                    return replace(written, warnings=(*told, *written.warnings))
         raise answers.modified(target)
 
     async def _create_applied(self, target: Target, config: Document, options: WriteOptions) -> Written:
@@ -167,14 +168,15 @@ class Writer:
         return await self._create_once(target, merged, options, owners)
 
     async def _update(self, target: Target, edit: Edit, options: WriteOptions) -> Written:
-        entry = await self._log.get(target.key)
-        for _ in range(RACES_MAX):
-            if entry is None:
-                raise answers.not_found(target)
-            try:
-                return await self._update_once(target, entry, edit, options)
-            except store.Conflict as error:
-                entry = error.current
+        async with self._turns.of(target):
+            entry = await self._log.get(target.key)
+            for _ in range(RACES_MAX):
+                if entry is None:
+                    raise answers.not_found(target)
+                try:
+                    return await self._update_once(target, entry, edit, options)
+                except store.Conflict as error:
+                    entry = error.current
         raise answers.modified(target)
 
     async def _update_once(self, target: Target, entry: Entry, edit: Edit, options: WriteOptions) -> Written:

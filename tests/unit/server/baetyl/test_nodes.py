@@ -1,18 +1,19 @@
 """Nodes through the front door of fleets: what `facts` says of one request holds over many, and beside others."""
 
 import itertools
+import json
 from typing import Any, Literal
 
 import pytest
 
 from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_rollouts import Rollout
-from skerry.api.baetyl_v1alpha1 import NODE_REPORT, Node, NodeReport
+from skerry.api.baetyl_v1alpha1 import NODE, NODE_REPORT, Node, NodeReport
 from skerry.api.model import Condition, ObjectMeta, from_document
-from skerry.server.objects import RACES_MAX
-from skerry.server.verbs.patches.merge_patch import MergePatch
-from skerry.server.verbs.requests import Target, WriteOptions
-from skerry.server.verbs.verbs import Verbs
+from skerry.server.verbs.requests import Target
+from skerry.server.verbs.turns import RACES_MAX
+from skerry.store.log import RevisionLog
+from skerry.store.records import Key
 from tests.unit.server.baetyl.conftest import Door
 
 INVALID, NOT_FOUND = "ErrRequestParamInvalid", "ErrResourceNotFound"
@@ -225,14 +226,18 @@ async def test_the_agent_of_a_node_is_configured_within_bounds(door: Door) -> No
 
 async def test_who_is_overtaken_again_and_again_is_told(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     await make(door)
-    replace, numbers = Verbs.replace, itertools.count()
+    target, numbers, put = Target(NODE, "default", "edge-1"), itertools.count(), RevisionLog.put
 
-    async def overtaken(verbs: Verbs, target: Target, document: Any, options: Any) -> Any:
-        quicker = MergePatch({"spec": {"description": f"another's {next(numbers)}"}})
-        await verbs.patch(target, quicker, WriteOptions())
-        return await replace(verbs, target, document, options)
+    async def overtaken(log: RevisionLog, key: Key, value: bytes, *, expected_revision: int) -> int:
+        if key == target.key:  # another process writes first
+            document = json.loads(value)
+            document["spec"]["description"] = f"another's {next(numbers)}"
+            await put(
+                log, key, json.dumps(document, separators=(",", ":")).encode(), expected_revision=expected_revision
+            )
+        return await put(log, key, value, expected_revision=expected_revision)
 
-    monkeypatch.setattr(Verbs, "replace", overtaken)
+    monkeypatch.setattr(RevisionLog, "put", overtaken)
     told = await door.refused("PUT", "/v1/nodes/edge-1", {"description": "mine"})
     assert told[0] == "ErrResourceConflict"
     assert next(numbers) == RACES_MAX
