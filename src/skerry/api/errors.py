@@ -219,5 +219,6 @@ _BY_CODE = {cls.code: cls for cls in reversed(CLASSES)}
 
 def from_status(status: Mapping[str, Any]) -> ApiError:
     """Return the error that a Status object tells; an unknown reason falls back to its code, then to 500."""
-    cls = _BY_REASON.get(status.get("reason", "")) or _BY_CODE.get(status.get("code", 500)) or InternalError
-    return cls(status.get("message") or cls.reason, details=status.get("details"))
+    reason, code, message, details = (status.get(name) for name in ("reason", "code", "message", "details"))
+    cls = _BY_REASON.get(str(reason)) or (_BY_CODE.get(code) if isinstance(code, int) else None) or InternalError
+    return cls(str(message or cls.reason), details=details if isinstance(details, dict) else None)

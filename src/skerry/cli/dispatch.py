@@ -1,5 +1,6 @@
 """Dispatch's front door, as the commands of functions and of what belongs to them reach it."""
 
+from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from skerry.api.model import Document
 from skerry.cli.connection import connected
 from skerry.cli.printing import err
 from skerry.cli.session import access_of, list_all, run
+from skerry.client.answers import LIST_BYTES_MAX, parsed, read_answer, refusal
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
@@ -46,23 +48,28 @@ class Door:
         self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, **headers: str
     ) -> Any:
         """Send a request; return the answer's document. Raises SkerryError with the server's sentence."""
+        request = self._http.build_request(
+            method,
+            path_of(*path.split("/")),
+            params=query,
+            json=body,
+            headers=self._organization | headers,
+            timeout=httpx.Timeout(WAIT_SECONDS_MAX + 15.0),
+        )
         try:
-            answer = await self._http.request(
-                method,
-                path_of(*path.split("/")),
-                params=query,
-                json=body,
-                headers=self._organization | headers,
-                timeout=httpx.Timeout(WAIT_SECONDS_MAX + 15.0),
-            )
+            answer = await self._http.send(request, stream=True)
+            async with aclosing(answer):
+                content = await read_answer(answer, LIST_BYTES_MAX)
         except httpx.HTTPError as error:
             raise SkerryError(f"the server can't be reached: {error}") from error
-        document = answer.json() if answer.content else {}
-        if answer.is_error and "name" not in document:
-            code, message = document.get("code", answer.status_code), document.get("message", "")
-            hint = _UPDATE_HINT if answer.status_code == HTTPStatus.CONFLICT and path in _UPDATED else ""
-            raise SkerryError(f"[Code: {code}] {message}{hint}")
-        return document
+        if not answer.is_error:
+            return parsed(content) if content else {}
+        document = refusal(answer.status_code, content)
+        if "name" in document:  # a run that failed
+            return document
+        code, message = document.get("code", answer.status_code), document.get("message", "")
+        hint = _UPDATE_HINT if answer.status_code == HTTPStatus.CONFLICT and path in _UPDATED else ""
+        raise SkerryError(f"[Code: {code}] {message}{hint}")
 
 
 def ask(

@@ -3,13 +3,12 @@
 from typing import Annotated
 
 import httpx
-import orjson
 import typer
 
 from skerry.cli.connection import CONNECT_SECONDS, Access, connected
 from skerry.cli.dispatch import path_of
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
-from skerry.client.http import read_refusal
+from skerry.client.answers import read_refusal, refusal
 from skerry.kit.errors import SkerryError
 
 nodes = typer.Typer(help="Nodes of a fleet: what runs there prints, how it is, and counts.", no_args_is_help=True)
@@ -93,8 +92,8 @@ async def _print(access: Access, namespace: str, path: str, query: dict[str, str
             http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer,
         ):
             if answer.is_error:
-                told = orjson.loads(await read_refusal(answer))
-                raise SkerryError(f"{told.get('code')}: {told.get('message')}")
+                told = refusal(answer.status_code, await read_refusal(answer))
+                raise SkerryError(f"{told.get('code', answer.status_code)}: {told.get('message', '')}")
             async for text in answer.aiter_text():
                 typer.echo(text, nl=False)
     except httpx.HTTPError as error:

@@ -1,6 +1,5 @@
 """`skerry function logs`: what a run printed, or prints, line by line."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,18 +10,18 @@ from skerry.api.model import Document
 from skerry.cli.connection import connected
 from skerry.cli.dispatch import path_of
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
-from skerry.client.http import read_refusal
+from skerry.client.answers import OBJECT_BYTES_MAX, parsed, read_answer, read_lines, read_refusal, refusal
 from skerry.kit.errors import SkerryError
 
 #: The server says every 15 seconds that a silent run goes on.
 _SILENCE_SECONDS_MAX = 45.0
 
 
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
     """Read server-sent events: the fields of each, by name."""
     fields: dict[str, str] = {}
     async for line in lines:
-        name, _, value = line.partition(":")
+        name, _, value = line.decode(errors="replace").partition(":")
         if name:
             fields[name] = value.removeprefix(" ")
         elif not line and fields:
@@ -39,27 +38,28 @@ async def _follow(http: httpx.AsyncClient, namespace: str, name: str) -> None:
         path, query = path_of("runs", name, "logs"), {"follow": "true"}
         async with http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
             if answer.is_error:
-                raise _refused(json.loads(await read_refusal(answer)))
-            async for event in _events(answer.aiter_lines()):
+                raise await _refused(answer)
+            async for event in _events(read_lines(answer)):
                 place = event.get("id", place)
                 if event.get("event") == "end":
                     return
-                _print(event.get("event", ""), json.loads(event["data"]))
+                _print(event.get("event", ""), parsed(event["data"].encode()))
 
 
 def _print(stream: str, data: dict[str, Any]) -> None:
     typer.echo(data["line"], err=stream == "stderr")
 
 
-def _refused(document: Document) -> SkerryError:
-    return SkerryError(f"[Code: {document.get('code')}] {document.get('message', '')}")
+async def _refused(answer: httpx.Response) -> SkerryError:
+    told = refusal(answer.status_code, await read_refusal(answer))
+    return SkerryError(f"[Code: {told.get('code', answer.status_code)}] {told.get('message', '')}")
 
 
 async def _printed(http: httpx.AsyncClient, namespace: str, name: str) -> Document:
-    answer = await http.get(path_of("runs", name, "logs"), headers={"X-Dispatch-Org": namespace})
-    document: Document = answer.json()
-    if answer.is_error:
-        raise _refused(document)
+    async with http.stream("GET", path_of("runs", name, "logs"), headers={"X-Dispatch-Org": namespace}) as answer:
+        if answer.is_error:
+            raise await _refused(answer)
+        document: Document = parsed(await read_answer(answer, OBJECT_BYTES_MAX))
     return document
 
 

@@ -1,27 +1,32 @@
 """The transport over the wire: Kubernetes' HTTP API on httpx.
 
-Owns paths, query parameters and the reading of Status errors. Every answer is bounded in time, and what is no success
-in length; a watch is bounded by the server, which ends it cleanly, and by a silence limit.
+Owns paths and query parameters. Every answer is bounded in length (`answers`), and in how long it is silent; a watch
+is bounded by the server, which ends it cleanly, and each of its lines in length.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from contextlib import aclosing, asynccontextmanager
 from urllib.parse import quote
 
 import httpx
 import orjson
 
-from skerry.api.errors import ApiError, BadRequest, ServiceUnavailable, from_status
+from skerry.api.errors import BadRequest, InternalError, ServiceUnavailable, from_status
 from skerry.api.model import Document
+from skerry.client.answers import (
+    LIST_BYTES_MAX,
+    OBJECT_BYTES_MAX,
+    error_of,
+    parsed,
+    read_answer,
+    read_lines,
+    read_refusal,
+)
 from skerry.client.transport import ANY_STATE, DeleteConditions, Target, WatchBatch, WatchEvent
-from skerry.kit.deadlines import within
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: A watch with bookmarks is never silent for longer than a minute.
 WATCH_SILENCE_SECONDS_MAX = 150.0
-#: What is read of an answer that is no success: a Status with every error of a large object.
-REFUSAL_BYTES_MAX = 1024 * 1024
 MERGE_PATCH = "application/merge-patch+json"
 #: What stands for itself within a part of a path (RFC 3986, pchar).
 _IN_PATHS = "!$&'()*+,;=:@"
@@ -52,7 +57,8 @@ class HttpTransport:
             "fieldSelector": target.field_selector,
             "continue": continue_token,
         }
-        return await self._send("GET", target, query={key: value for key, value in query.items() if value})
+        given = {key: value for key, value in query.items() if value}
+        return await self._send("GET", target, query=given, bytes_max=LIST_BYTES_MAX)
 
     async def create(self, target: Target, document: Document) -> Document:
         """Store a new object and return it as stored."""
@@ -100,13 +106,14 @@ class HttpTransport:
             async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
                 if response.status_code >= httpx.codes.BAD_REQUEST:
                     raise error_of(response.status_code, await read_refusal(response))
-                yield response.aiter_lines()
+                yield _texts(response)
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
 
     async def call(self, method: str, path: str) -> Document:
         """Send a request without a body to a path that is no object's."""
-        return await self._answer(self._http.build_request(method, path, timeout=REQUEST_TIMEOUT_SECONDS))
+        request = self._http.build_request(method, path, timeout=REQUEST_TIMEOUT_SECONDS)
+        return await self._answer(request, OBJECT_BYTES_MAX)
 
     async def _send(
         self,
@@ -116,6 +123,7 @@ class HttpTransport:
         *,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
+        bytes_max: int = OBJECT_BYTES_MAX,
     ) -> Document:
         content = None if document is None else orjson.dumps(document)
         headers = _accepting(target) | ({"Content-Type": content_type} if content is not None else {})
@@ -127,54 +135,38 @@ class HttpTransport:
             headers=headers,
             timeout=REQUEST_TIMEOUT_SECONDS,
         )
-        return await self._answer(request)
+        return await self._answer(request, bytes_max)
 
-    async def _answer(self, request: httpx.Request) -> Document:
+    async def _answer(self, request: httpx.Request, bytes_max: int) -> Document:
         try:
             response = await self._http.send(request, stream=True)
             async with aclosing(response):
                 if response.status_code >= httpx.codes.BAD_REQUEST:
                     raise error_of(response.status_code, await read_refusal(response))
-                answer: Document = orjson.loads(await response.aread())
+                answer = parsed(await read_answer(response, bytes_max))
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
+        if not isinstance(answer, dict):
+            raise InternalError("the server's answer is no object")
         return answer
 
 
-async def read_refusal(response: httpx.Response) -> bytes:
-    """Return the body of a streamed answer that is no success: what comes of it within its bounds.
-
-    Raises:
-        httpx.HTTPError: it broke off.
-    """
-    body = bytearray()
-    with suppress(TimeoutError), within(REQUEST_TIMEOUT_SECONDS):
-        async for piece in response.aiter_bytes():
-            body += piece
-            if len(body) >= REFUSAL_BYTES_MAX:
-                break
-    return bytes(body[:REFUSAL_BYTES_MAX])
-
-
-def error_of(code: int, body: bytes) -> ApiError:
-    """Return the error that an answer tells, whether or not its body is a Status."""
-    try:
-        status: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        return from_status(status)
-    return from_status({"code": code, "message": body[:500].decode(errors="replace") or f"HTTP status {code}"})
-
-
 async def _events(response: httpx.Response) -> AsyncIterator[WatchBatch]:
-    async for line in response.aiter_lines():
-        if not line:
-            continue
-        event = orjson.loads(line)
-        if event["type"] == "ERROR":
-            raise from_status(event["object"])
-        yield [WatchEvent(event["type"], event["object"])]
+    async for line in read_lines(response):
+        match parsed(line) if line else None:
+            case {"type": "ERROR", "object": dict(status)}:
+                raise from_status(status)
+            case {"type": "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" as kind, "object": dict(document)}:
+                yield [WatchEvent(kind, document)]
+            case None:
+                """A line without an event keeps the connection."""
+            case _:
+                raise InternalError("the server's watch has what is no event")
+
+
+async def _texts(response: httpx.Response) -> AsyncIterator[str]:
+    async for line in read_lines(response):
+        yield line.decode(errors="replace")
 
 
 def _accepting(target: Target) -> dict[str, str]:

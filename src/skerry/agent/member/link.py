@@ -19,7 +19,7 @@ import orjson
 from skerry.agent.member.errors import LinkError, RefusedError
 from skerry.agent.member.settings import Identity, MemberSettings
 from skerry.api.model import Document
-from skerry.client.http import read_refusal
+from skerry.client.answers import read_refusal
 from skerry.fleet.frames import REPORT_SECONDS
 from skerry.kit.deadlines import within
 from skerry.kit.files import write_private
