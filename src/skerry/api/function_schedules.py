@@ -27,6 +27,8 @@ CRON_FIELDS = 5
 TIME_ZONE_DEFAULT = "Etc/UTC"
 #: What was due while nothing could fire it is made up for once, if it is no older.
 CATCH_UP_SECONDS_MAX = 600.0
+#: Where each due time counts, each is made up for, if it is no older.
+MISSED_SECONDS_MAX = 86_400.0
 
 Result = Literal["Running", "Succeeded", "Failed", "Interrupted"]
 
@@ -123,11 +125,22 @@ def _is_of_future(status: ScheduleStatus, now: dt.datetime) -> bool:
 
 def last_due(status: ScheduleStatus, now: dt.datetime) -> dt.datetime | None:
     """Return the last time up to `now` that a schedule was due and has not fired, if it is worth making up for."""
-    after = max(from_rfc3339(status.fired_until), now - dt.timedelta(seconds=CATCH_UP_SECONDS_MAX))
     found = None
-    while (due := next_due(status.key, after)) and due <= now:
-        found = after = due
+    for due in _due(status, now, CATCH_UP_SECONDS_MAX):
+        found = due
     return found
+
+
+def missed(status: ScheduleStatus, now: dt.datetime) -> Iterator[dt.datetime]:
+    """Yield each time up to `now` that a schedule was due and has not fired, the oldest first; of the last day."""
+    return _due(status, now, MISSED_SECONDS_MAX)
+
+
+def _due(status: ScheduleStatus, now: dt.datetime, seconds_max: float) -> Iterator[dt.datetime]:
+    after = max(from_rfc3339(status.fired_until), now - dt.timedelta(seconds=seconds_max))
+    while (due := next_due(status.key, after)) and due <= now:
+        yield due
+        after = due
 
 
 def validate_schedules(schedules: Sequence[Schedule], path: str) -> Iterator[FieldError]:

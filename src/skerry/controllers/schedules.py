@@ -3,20 +3,30 @@
 Owns the `ScheduleStatus`es of the objects' statuses. Does not own when a schedule is due (`api.function_schedules`),
 nor what firing means: whoever has such objects says it, and does the same thing twice only once.
 
-Invariant: a due time is written down as fired after it has fired. A crash between the two, or another process that
-looks too, fires it again under the same name; so what fires must be an act that is idempotent by its due time.
+Invariant: a due time is written down as fired after it has fired, or was refused for good. A crash between the two, or
+another process that looks too, fires it again under the same name; so what fires must be an act that is idempotent by
+its due time. What can't be done for now is tried again at each look, and so is made up for once the log takes it.
 """
 
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Generic, Protocol
+from itertools import islice
+from typing import Any, Generic, NamedTuple, Protocol
 
 from prometheus_client import Counter
 
-from skerry.api.errors import ApiError, NotFound
-from skerry.api.function_schedules import Result, Schedule, ScheduleStatus, adopted, are_adopted, last_due, next_due
+from skerry.api.errors import (
+    ApiError,
+    InsufficientStorage,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+)
+from skerry.api.function_schedules import Result, Schedule, ScheduleStatus, adopted, are_adopted, missed, next_due
 from skerry.api.model import R
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -29,12 +39,30 @@ FIRED = Counter("skerry_schedules_fired_total", "Due times of schedules.", ["kin
 
 #: How late a schedule may fire because nobody looked.
 LOOK_SECONDS = 1.0
+#: Due times of one schedule that are made up for at one look; the others have their turn.
+FIRED_AT_ONCE_MAX = 100
+#: What keeps a due time from being fired now, and may be over at the next look.
+_PASSING = (InsufficientStorage, InternalError, ServiceUnavailable, Timeout, TooManyRequests)
 
 
 class Scheduled(Protocol):
     """The status of what has schedules."""
 
     schedules: list[ScheduleStatus] | None
+
+
+class Outcome(NamedTuple):
+    """What became of a schedule at a look.
+
+    Attributes:
+        fired: the last due time that needs no further look; "" for none.
+        result: of the last one that was tried.
+        message: why it failed.
+    """
+
+    fired: str
+    result: Result
+    message: str | None
 
 
 class Schedules(Generic[R]):
@@ -94,23 +122,35 @@ class Schedules(Generic[R]):
         after, coming = self._next.get(place, ("", now))
         if after == told.fired_until and (coming is None or now < coming):
             return
-        due = last_due(told, now)
-        if due is None:
+        outcome = await self._make_up(obj, schedule, missed(told, now))
+        if outcome is None:
             self._next[place] = (told.fired_until, next_due(told.key, max(now, from_rfc3339(told.fired_until))))
             return
-        result, message = await self._fired(obj, schedule, due)
-        await self._write(obj, partial(_tell, told.key, rfc3339(due), result, message))
+        await self._write(obj, partial(_tell, told.key, outcome))
 
-    async def _fired(self, obj: R, schedule: Schedule, due: dt.datetime) -> tuple[Result, str | None]:
-        result: Result = "Succeeded"
-        message = None
+    async def _make_up(self, obj: R, schedule: Schedule, dues: Iterator[dt.datetime]) -> Outcome | None:
+        """Fire what is due, in its order, until that can't be done for now; return None where nothing is due."""
+        outcome = None
+        for due in islice(dues, FIRED_AT_ONCE_MAX):
+            try:
+                outcome = await self._fired(obj, schedule, due)
+            except _PASSING as error:
+                log.warning("schedule did not fire, is tried again", **_called(obj, schedule), reason=error.public)
+                return Outcome(outcome.fired if outcome else "", "Failed", error.public)
+        return outcome
+
+    async def _fired(self, obj: R, schedule: Schedule, due: dt.datetime) -> Outcome:
+        """Fire a due time; raises what may be over at the next look."""
+        outcome = Outcome(rfc3339(due), "Succeeded", None)
         try:
             await self._fire(obj, schedule, due)
+        except _PASSING:
+            raise
         except ApiError as error:
-            result, message = "Failed", error.public
-            log.warning("schedule did not fire", kind=obj.kind, name=obj.name, cron=schedule.cron, reason=message)
-        FIRED.labels(obj.kind, result.lower()).inc()
-        return result, message
+            outcome = Outcome(rfc3339(due), "Failed", error.public)
+            log.warning("schedule did not fire", **_called(obj, schedule), reason=error.public)
+        FIRED.labels(obj.kind, outcome.result.lower()).inc()
+        return outcome
 
     async def _write(self, obj: R, mutate: Callable[[R], None]) -> None:
         try:
@@ -125,7 +165,12 @@ def _adopt(wanted: Sequence[tuple[str, str]], now: dt.datetime, obj: Any) -> Non
     obj.status.schedules = adopted(wanted, obj.status.schedules or (), now)
 
 
-def _tell(key: tuple[str, str], due: str, result: Result, message: str | None, obj: Any) -> None:
+def _tell(key: tuple[str, str], outcome: Outcome, obj: Any) -> None:
     for told in obj.status.schedules or ():
-        if told.key == key and told.fired_until < due:
-            told.last_schedule_time, told.last_result, told.last_message = due, result, message
+        if told.key == key and (not outcome.fired or told.fired_until < outcome.fired):
+            told.last_schedule_time = outcome.fired or told.last_schedule_time
+            told.last_result, told.last_message = outcome.result, outcome.message
+
+
+def _called(obj: Any, schedule: Schedule) -> dict[str, str]:
+    return {"kind": obj.kind, "name": obj.name, "cron": schedule.cron}
