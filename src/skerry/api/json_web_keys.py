@@ -10,6 +10,9 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from skerry.api.errors import ApiError
+from skerry.api.shapes import check_shape
+
 #: Levels of arrays and objects in a set; Envoy's parser takes a hundred, and a key with its certificates has five.
 DEPTH_MAX = 16
 
@@ -33,24 +36,16 @@ def check_key_set(text: str) -> str:
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list) or not keys:
         raise ValueError('must be a JSON Web Key Set: an object with a list "keys" that is not empty')
-    if _is_deeper(found, DEPTH_MAX):
-        raise ValueError(f"must be a JSON Web Key Set: this is nested deeper than {DEPTH_MAX} levels")
+    try:
+        check_shape(found, DEPTH_MAX)
+    except ApiError as error:
+        raise ValueError(f"must be a JSON Web Key Set: {error.public}") from None
     for index, key in enumerate(keys):
         try:
             _check_key(key)
         except ValueError as error:
             raise ValueError(f"keys[{index}] must be a public key: {error}") from None
     return text
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        members = [each.values() if isinstance(each, dict) else each for each in level]
-        level = [child for each in members for child in each if isinstance(child, dict | list)]
-        if not level:
-            return False
-    return True
 
 
 def _check_key(key: Any) -> None:

@@ -9,11 +9,12 @@ Invariant: what is kept is what the newest report says, and `time` is when it ar
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import orjson
 
+from skerry.api.errors import ApiError
 from skerry.api.model import Document
+from skerry.api.shapes import check_shape
 from skerry.kit.errors import SkerryError
 
 #: A report of a node with 200 applications has a tenth of it.
@@ -35,30 +36,18 @@ class ReportRefused(SkerryError):
 
 
 def read_object(body: bytes) -> Document:
-    """Read a JSON object; raises ReportRefused where it is none, or deeper than `DEPTH_MAX`."""
+    """Read a JSON object; raises ReportRefused where it is none, too deep, or too much of one."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ReportRefused(f"the body is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise ReportRefused("the body must be a JSON object")
-    if _is_deeper(document, DEPTH_MAX):
-        raise ReportRefused(f"the body is nested deeper than {DEPTH_MAX} levels")
+    try:
+        check_shape(document, DEPTH_MAX)
+    except ApiError as error:
+        raise ReportRefused(error.public) from error
     return document
-
-
-def _is_deeper(document: Document, levels: int) -> bool:
-    level: list[Any] = [document]
-    for _ in range(levels):
-        level = [
-            child
-            for each in level
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def merged_report(before: Document, new: Document, *, source: str, now: dt.datetime) -> Document:

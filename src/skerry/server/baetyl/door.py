@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from skerry.api.errors import ApiError, MethodNotAllowed
 from skerry.api.model import Document
+from skerry.api.shapes import read_json
 from skerry.server import operations
 from skerry.server.access import Access
 from skerry.server.auth import User
@@ -48,11 +49,12 @@ class Asked(operations.Asked):
 
         Raises:
             BaetylError: it is no JSON, or does not fit.
-            RequestEntityTooLarge: it is over `BODY_BYTES_MAX`.
+            RequestEntityTooLarge: it is over `BODY_BYTES_MAX`, or has too many objects and lists.
+            BadRequest: it is too deep.
         """
         raw = await self.request.body(BODY_BYTES_MAX)
         try:
-            return model.model_validate(orjson.loads(raw), by_alias=True, by_name=False)
+            return model.model_validate(read_json(raw), by_alias=True, by_name=False)
         except orjson.JSONDecodeError as error:
             raise errors.invalid(f"the body is no JSON: {error}") from error
         except ValidationError as error:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from skerry.api.errors import ApiError, BadRequest, RequestEntityTooLarge
 from skerry.api.model import Document
+from skerry.api.shapes import read_json
 from skerry.fleet.frames import REPORT_SECONDS
 from skerry.fleet.reports import REPORT_BYTES_MAX, ReportRefused, escaped, read_object
 from skerry.server.access import Access, path_act, require
@@ -79,7 +80,7 @@ class JoiningDoor:
     async def _activate(self, request: Request) -> Document:
         raw = await request.body(ACTIVATION_BYTES_MAX)
         try:
-            asked = ActivationRequest.model_validate(orjson.loads(raw), by_alias=True, by_name=False)
+            asked = ActivationRequest.model_validate(read_json(raw), by_alias=True, by_name=False)
         except orjson.JSONDecodeError as error:
             raise errors.invalid(f"the body is no JSON: {error}") from error
         except ValidationError as error:

@@ -13,6 +13,7 @@ import orjson
 
 from skerry.api.errors import ApiError, BadRequest, NotFound
 from skerry.api.model import Document
+from skerry.api.shapes import read_json
 from skerry.server.access import Access, path_act, require
 from skerry.server.artifacts import CONTENT_TYPE, SEND_SECONDS_MAX, Artifacts
 from skerry.server.baetyl import errors
@@ -89,7 +90,7 @@ class SliceDoor:
 async def _member(request: Request, name: str) -> Document:
     """Return a member of the body, which must be an object; raises BadRequest."""
     try:
-        body = orjson.loads(await request.body(BODY_BYTES_MAX))
+        body = read_json(await request.body(BODY_BYTES_MAX))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
     found = body.get(name) if isinstance(body, dict) else None

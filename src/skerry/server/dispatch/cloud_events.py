@@ -21,6 +21,7 @@ from skerry.api.dispatch_events import EVENT_TYPE, EVENT_TYPE_CHARACTERS_MAX, Ev
 from skerry.api.dispatch_traces import TraceContext, trace_of
 from skerry.api.errors import BadRequest, RequestEntityTooLarge
 from skerry.api.model import Document
+from skerry.api.shapes import read_json
 from skerry.kit.clock import from_rfc3339
 
 #: Events of one batch.
@@ -115,7 +116,7 @@ def _json(body: bytes) -> Any:
     if not body:
         raise BadRequest("body in body is required")
     try:
-        return orjson.loads(body)
+        return read_json(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"parsing body: {error}") from error
 

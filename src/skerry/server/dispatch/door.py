@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from skerry.api.dispatch_v1 import Function, Run
 from skerry.api.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
+from skerry.api.shapes import read_json
 from skerry.server import operations
 from skerry.server.access import Access
 from skerry.server.dispatch import errors
@@ -60,14 +61,15 @@ class Asked(operations.Asked):
         """Read the body as a model.
 
         Raises:
-            BadRequest: it is no JSON, or empty.
+            BadRequest: it is no JSON, too deep, or empty.
+            RequestEntityTooLarge: it is over `BODY_BYTES_MAX`, or has too many objects and lists.
             RequestRefused: it does not fit.
         """
         raw = await self.request.body(BODY_BYTES_MAX)
         if not raw:
             raise BadRequest(empty)
         try:
-            return model.model_validate(orjson.loads(raw), by_name=False)
+            return model.model_validate(read_json(raw), by_name=False)
         except orjson.JSONDecodeError as error:
             raise BadRequest(f"parsing body: {error}") from error
         except ValidationError as error:

@@ -14,6 +14,7 @@ import orjson
 
 from skerry.api.errors import BadRequest, UnsupportedMediaType
 from skerry.api.model import Document
+from skerry.api.shapes import read_json
 
 #: Fields of one form.
 FORM_FIELDS_MAX = 1000
@@ -44,7 +45,7 @@ def payload_of(method: str, query: str, content_type: str, body: bytes) -> Any:
     media = content_type.partition(";")[0].strip().lower()
     if _JSON.fullmatch(media):
         try:
-            return orjson.loads(body)
+            return read_json(body)
         except orjson.JSONDecodeError as error:
             raise BadRequest("request body is not json") from error
     if media == _FORM:

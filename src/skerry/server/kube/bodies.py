@@ -1,4 +1,4 @@
-"""From a body's bytes to a document: JSON, YAML or protobuf, bounded in size and depth. Pure.
+"""From a body's bytes to a document: JSON, YAML or protobuf, bounded in size, depth and number (`api.shapes`). Pure.
 
 Documents from here are plain JSON values that can be written again: no lone surrogates, no NaN, no sharing, at most
 `DEPTH_MAX` levels. So the recursive code behind (defaults, validation, merging) needs no guards of its own.
@@ -14,10 +14,11 @@ import orjson
 from skerry.api.errors import BadRequest, UnsupportedMediaType
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
+from skerry.api.shapes import check_shape, read_json
 from skerry.server.kube import protobuf
 from skerry.server.kube.yaml_bodies import parse_yaml
 from skerry.server.verbs.apply.configuration import Configuration, configuration
-from skerry.server.verbs.limits import DEPTH_MAX, OBJECT_BYTES_MAX, check_depth
+from skerry.server.verbs.limits import OBJECT_BYTES_MAX
 from skerry.server.verbs.patches.json_patch import json_patch
 from skerry.server.verbs.patches.merge_patch import merge_patch
 from skerry.server.verbs.patches.patch import Patch
@@ -55,6 +56,7 @@ def read_object(content_type: str, raw: bytes) -> Body:
     Raises:
         BadRequest: the bytes are not what the type says, nested too deep, or no object.
         UnsupportedMediaType: the type is not read here.
+        RequestEntityTooLarge: it has too many objects and lists.
     """
     media_type = media_type_of(content_type)
     if media_type == JSON:
@@ -63,6 +65,7 @@ def read_object(content_type: str, raw: bytes) -> Body:
         value, duplicates = parse_yaml(raw)
     elif media_type == PROTOBUF:
         value, duplicates = protobuf.decode(raw), ()
+        check_shape(value)
     else:
         raise UnsupportedMediaType(f"{_UNKNOWN_FORMAT}{JSON}, application/yaml, {PROTOBUF}")
     if not isinstance(value, dict):
@@ -76,7 +79,7 @@ def read_patch(content_type: str, raw: bytes, kind: Kind[Any]) -> tuple[Patch | 
     Raises:
         BadRequest: as `read_object`, or it is no well-formed patch.
         UnsupportedMediaType: this kind is not patched that way.
-        RequestEntityTooLarge: it has too many operations.
+        RequestEntityTooLarge: it has too many operations, or objects and lists.
     """
     media_type = media_type_of(content_type)
     if media_type == JSON_PATCH:
@@ -105,13 +108,16 @@ def media_type_of(content_type: str) -> str:
 
 
 def parse_json(raw: bytes) -> tuple[Any, tuple[str, ...]]:
-    """Parse JSON; returns the value and the paths of duplicate fields; raises BadRequest."""
+    """Parse JSON; returns the value and the paths of duplicate fields.
+
+    Raises:
+        BadRequest: it is no JSON, or too deep.
+        RequestEntityTooLarge: it has too many objects and lists.
+    """
     try:
-        value = orjson.loads(raw)
+        value = read_json(raw)  # bounded before the second parser, which is recursive, and slow
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body of the request is not valid JSON: {error}") from error
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
-        check_depth(value)  # before the second parser, which is recursive; the first one has a limit of its own
     # orjson lets the last of equal fields win in silence, so they are looked for by a second parser.
     return value, _duplicates(raw)
 

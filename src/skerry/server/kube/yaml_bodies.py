@@ -17,7 +17,7 @@ from yaml.reader import ReaderError
 from yaml.scanner import ScannerError
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge
-from skerry.server.verbs.limits import DEPTH_MAX, too_deep
+from skerry.api.shapes import DEPTH_MAX, too_deep
 
 #: Scalars, lists and maps of one YAML body: its parser is too slow for more. As JSON a body may hold any number.
 YAML_NODES_MAX = 100_000

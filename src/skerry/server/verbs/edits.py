@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from skerry.api.errors import Invalid
 from skerry.api.fields import invalid
 from skerry.api.model import Document
+from skerry.api.shapes import check_shape
 from skerry.server.verbs import metadata
 from skerry.server.verbs.apply import managers
 from skerry.server.verbs.apply.client_side import apply_after_client_side
@@ -81,6 +82,7 @@ def patching(target: Target, patch: Patch) -> Edit:
 
     def change(live: Document) -> Document:
         patched = patch.apply(live, target.kind)
+        check_shape(without_managed_fields(patched)[0])  # of many small patches, as of one body
         metadata.check_type(target.kind, patched)
         return patched
 
@@ -103,6 +105,7 @@ def applying(config: Document, *, force: bool) -> Edit:
 
     def make(before: Before, write: Write) -> Wanted:
         merged, owners = apply(before, write, config, force=force)
+        check_shape(merged)
         return Wanted(merged, lambda _: owners)
 
     return Edit("Apply", make)

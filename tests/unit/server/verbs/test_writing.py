@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from skerry.api.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound, RequestEntityTooLarge
+from skerry.api.shapes import CONTAINERS_MAX, DEPTH_MAX
 from skerry.server.verbs.metadata import ANNOTATIONS_BYTES_MAX
 from skerry.server.verbs.patches.json_patch import json_patch
 from skerry.server.verbs.patches.merge_patch import merge_patch
@@ -256,6 +257,33 @@ async def test_annotations_are_bounded_together(client: Any) -> None:
     with pytest.raises(Invalid) as error:
         await client.create(client.configs, client.config("d", annotations={**at_the_limit, "b": "x"}))
     assert causes(error) == {"metadata.annotations": f"Too long: may not be more than {ANNOTATIONS_BYTES_MAX} bytes"}
+
+
+@pytest.mark.parametrize(
+    ("operations", "error", "told"),
+    [
+        (
+            [
+                {"op": "add", "path": "/data", "value": [[]] * 1000},
+                *({"op": "copy", "from": "/data", "path": f"/{number}"} for number in range(CONTAINERS_MAX // 1000)),
+            ],
+            RequestEntityTooLarge,
+            f"has 1000 items, and a document may have at most {CONTAINERS_MAX} objects and lists",
+        ),
+        (
+            [{"op": "add", "path": "/a" * depth, "value": {}} for depth in range(1, DEPTH_MAX + 3)],
+            BadRequest,
+            "nested deeper than 200 levels",
+        ),
+    ],
+    ids=["many", "deep"],
+)
+async def test_a_patch_makes_no_document_that_a_body_may_not_be(
+    client: Any, operations: Any, error: type[Exception], told: str
+) -> None:
+    await client.create(client.configs, client.config("c"))
+    with pytest.raises(error, match=told):
+        await client.verbs.patch(client.one(client.configs, "c"), json_patch(operations), NOW)
 
 
 async def test_any_number_of_patches_at_once_land(client: Any) -> None:

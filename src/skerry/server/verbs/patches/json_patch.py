@@ -13,7 +13,6 @@ import orjson
 from skerry.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
-from skerry.server.verbs.limits import check_depth
 
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024
@@ -47,7 +46,6 @@ class JsonPatch:
             raise _failed(applied, operation, error) from error
         if not isinstance(document, dict):
             raise Invalid(f"{_REJECTED}: the patch does not leave an object")
-        check_depth(document)
         return cast("Document", document)
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from skerry.api.core_v1 import CONFIG_MAP
 from skerry.api.errors import BadRequest, Invalid, RequestEntityTooLarge
-from skerry.server.verbs.limits import DEPTH_MAX
 from skerry.server.verbs.patches import json_patch as module
 from skerry.server.verbs.patches.json_patch import json_patch
 
@@ -90,12 +89,6 @@ def test_copies_of_copies_are_bounded() -> None:
     doubling = [{"op": "copy", "from": "/a", "path": "/a/-"} for _ in range(60)]
     with pytest.raises(RequestEntityTooLarge, match="copies more than"):
         applied({"a": ["x" * 100]}, *doubling)
-
-
-def test_depth_is_bounded() -> None:
-    deeper = [{"op": "add", "path": "/a" * depth, "value": {}} for depth in range(1, DEPTH_MAX + 3)]
-    with pytest.raises(BadRequest, match="nested deeper than 200 levels"):
-        applied({}, *deeper)
 
 
 JSON = st.recursive(
