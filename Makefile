@@ -27,9 +27,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # One room, for `make unit ROOM=api`; more arguments for pytest, for `make system ARGS="-k hello -x"`.
 ROOM ?=
 ARGS ?=
-# How many processes run the tests: most of a system test is waiting, so one more than there are cores. JOBS=0 for one
+# How many processes run the tests: most of a system test is waiting, so two more than there are cores. JOBS=0 for one
 # process, as a debugger wants it.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # Files of tests begin in the order that tests/conftest.py gives them.
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
@@ -76,11 +76,12 @@ $(STAMPS)/run: $(STAMPS)/venv requirements.lock pyproject.toml
 	@$(PIP) pip==25.3  # an older one takes a third of its time to compare what wheels are for
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps --editable .
+	@$(BIN)/python -m compileall -q src  # pip leaves that to processes that start side by side, each for itself
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 	$(call say,Python packages of the tests)
-	@$(PIP) -r requirements-dev.lock
+	@$(PIP) --no-compile -r requirements-dev.lock  # most of it is never imported
 	@touch $@
 
 # What is edited after this is interpreted until it is compiled again: `run`, `test` and `bench` do so, `unit` does not.
