@@ -9,6 +9,7 @@ const MESSAGE_CHARACTERS_MAX = 16 * 1024; // the host's limit of a log line coun
 const LEVEL = { debug: 0, info: 1, warn: 2, error: 3 };
 
 const FRAMES_MAX = 30;
+const CAUSES_MAX = 10; // of one error, each with its own cause
 const OUR_FRAME = /@(?:bindings|engine)\.js:/;
 
 function inspect(value, depth, seen) {
@@ -27,8 +28,8 @@ function inspect(value, depth, seen) {
 }
 
 function inspectObject(value, depth, seen) {
-  if (value instanceof Error) return describeError(value);
   if (seen.includes(value)) return "[Circular]";
+  if (value instanceof Error) return describeError(value, seen);
   if (value instanceof Date) return isNaN(value) ? "Invalid Date" : value.toISOString();
   if (value instanceof RegExp || value instanceof URL || value instanceof URLSearchParams) return String(value);
   if (depth >= DEPTH_MAX) return Array.isArray(value) ? "[Array]" : "[Object]";
@@ -60,17 +61,17 @@ function authorsFrames(error) {
   return frames.join("\n");
 }
 
-// The frames of an error, then what caused it.
-export function stackOf(error) {
+// The frames of an error, then what caused it; `seen` is what it is inside of, or causes.
+export function stackOf(error, seen = []) {
   const frames = authorsFrames(error);
-  if (error.cause === undefined) return frames;
-  const cause = `caused by: ${inspect(error.cause, 1, [error])}`;
+  if (error.cause === undefined || seen.length >= CAUSES_MAX) return frames;
+  const cause = `caused by: ${inspect(error.cause, 1, [...seen, error])}`;
   return frames ? `${frames}\n${cause}` : cause;
 }
 
 // "Name: message", and its stack below.
-export function describeError(error) {
-  const stack = stackOf(error);
+export function describeError(error, seen) {
+  const stack = stackOf(error, seen);
   const head = `${error.name}: ${error.message}`;
   return stack ? `${head}\n${stack}` : head;
 }

@@ -7,6 +7,7 @@ import { fetch } from "./fetch.js";
 import { Headers } from "./headers.js";
 import { Request } from "./request.js";
 import { Response } from "./response.js";
+import { LISTENED, ONABORT, abort, any } from "./signals.js";
 import { SMALL, timeOrigin } from "./small.js";
 import { TextDecoderStream, TextEncoderStream, blobStream, iterate, streamFrom } from "./streams.js";
 import { abortAfter, clearTimer, setInterval, setTimeout } from "./timers.js";
@@ -43,9 +44,10 @@ export function install() {
   for (const [target, members] of SMALL) define(target, members);
   Object.defineProperty(performance, "timeOrigin", { get: timeOrigin, configurable: true, enumerable: true });
   define(SubtleCrypto.prototype, SUBTLE);
-  define(AbortSignal, { timeout: abortAfter });
+  define(AbortSignal, { abort, any, timeout: abortAfter });
   define(Blob.prototype, { stream: blobStream });
-  define(AbortSignal.prototype, { throwIfAborted });
+  define(AbortSignal.prototype, { ...LISTENED, throwIfAborted });
+  Object.defineProperty(AbortSignal.prototype, "onabort", ONABORT);
   if (!ReadableStream.prototype[Symbol.asyncIterator]) {
     define(ReadableStream.prototype, { values: iterate });
     Object.defineProperty(ReadableStream.prototype, Symbol.asyncIterator, { value: iterate, configurable: true });

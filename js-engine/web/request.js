@@ -35,7 +35,7 @@ export class Request {
     const headers = new Headers(init.headers ?? from?.headers);
     const body = takeBody(method, init, from);
     if (body.type) Headers.setDefault(headers, "content-type", body.type);
-    const signal = init.signal ?? from?.signal ?? null;
+    const signal = (init.signal === undefined ? from?.signal : init.signal) ?? null; // null takes one away
     this.#parts = { method, url, headers, body, signal, redirect: init.redirect ?? from?.redirect ?? "follow" };
   }
 
@@ -109,7 +109,9 @@ function address(input) {
 
 function takeBody(method, init, from) {
   const given = init.body !== undefined && init.body !== null;
-  if (given && (method === "GET" || method === "HEAD")) throw new TypeError(`a ${method} request cannot have a body`);
+  // One that came over the wire with a body may be copied with it, of whatever method it is.
+  const has = given || (from !== null && from.method !== method && from.body.source !== null);
+  if (has && (method === "GET" || method === "HEAD")) throw new TypeError(`a ${method} request cannot have a body`);
   if (given) return Body.from(init.body);
   return new Body(from ? from.body.take() : null, null);
 }

@@ -16,26 +16,6 @@ function canParse(url, base) {
   return parse(url, base) !== null;
 }
 
-// https://dom.spec.whatwg.org/#dom-abortsignal-abort
-function abort(reason) {
-  const controller = new AbortController();
-  controller.abort(reason);
-  return controller.signal;
-}
-
-// https://dom.spec.whatwg.org/#dom-abortsignal-any: the engine's own gives the reason of a signal as a stray number.
-function any(signals) {
-  const sources = [...signals];
-  if (sources.some((source) => !(source instanceof AbortSignal))) throw new TypeError("AbortSignal.any: expected signals");
-  const aborted = sources.find((source) => source.aborted);
-  if (aborted) return abort(aborted.reason);
-  const controller = new AbortController();
-  for (const source of sources) {
-    source.addEventListener("abort", () => controller.abort(source.reason), { once: true });
-  }
-  return controller.signal;
-}
-
 // https://html.spec.whatwg.org/#atob: the engine's own throw a RangeError.
 function withoutRangeError(convert) {
   try {
@@ -63,5 +43,4 @@ export function timeOrigin() {
 export const SMALL = [
   [globalThis, { atob, btoa }],
   [URL, { canParse, parse }],
-  [AbortSignal, { abort, any }],
 ];

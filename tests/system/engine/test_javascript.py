@@ -246,6 +246,28 @@ def test_the_clock_and_randomness_are_real(load: "Loader"):
             "b",
         ),
         (
+            (
+                "(() => { const r = new Request('https://a.test', {method: 'POST', body: 'x'});"
+                " try { new Request(r, {method: 'GET'}) } catch (e) { return [e.name, r.bodyUsed] } })()"
+            ),
+            ["TypeError", False],
+        ),
+        (
+            (
+                "['HEAD', 'GET'].map((method) =>"
+                " new Request(new Request('https://a.test', {method: 'POST'}), {method}).body)"
+            ),
+            [None, None],
+        ),
+        (
+            (
+                "(() => { const r = new Request('https://a.test', {signal: AbortSignal.abort()});"
+                " return [{}, {signal: undefined}, {signal: null}]"
+                ".map((init) => new Request(r, init).signal.aborted) })()"
+            ),
+            [True, True, False],
+        ),
+        (
             "[() => btoa('あ'), () => atob('*')].map((f) => { try { f() } catch (e) { return e.name } })",
             ["InvalidCharacterError", "InvalidCharacterError"],
         ),
@@ -479,6 +501,33 @@ def test_the_stack_of_an_exception_tells_what_caused_it(load: "Loader"):
         function.call()
     assert raised.value.public == "Error: outer"
     assert "caused by: RangeError: the root\ninner@" in raised.value.stack
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("error.cause = error;", "caused by: [Circular]"),
+        ("error.cause = new TypeError('why', {cause: error});", "caused by: TypeError: why\n"),
+        ("error.cause = {error};", "caused by: { error: [Circular] }"),
+        (
+            "let cause = 'root'; for (let i = 0; i < 100_000; i++) cause = new Error(i, {cause}); error.cause = cause;",
+            "caused by: Error: 99999\n",
+        ),
+    ],
+    ids=["itself", "each other", "within", "very many"],
+)
+def test_an_exception_that_causes_itself_is_told(load: "Loader", cause: str, told: str):
+    function = load.handler(f"const error = new RangeError('it broke'); {cause} console.log(error); throw error;")
+    with pytest.raises(CallError) as raised:
+        function.call()
+    assert raised.value.public == "RangeError: it broke"
+    assert told in raised.value.stack
+    assert function.said.lines[0][1].startswith("RangeError: it broke\n")
+
+
+def test_a_request_that_came_with_a_body_is_copied_with_it(load: "Loader"):
+    function = load.handler("return new Response(await new Request(request).text());")
+    assert function.call("GET", body=b"odd").body == b"odd"
 
 
 def test_the_stack_of_an_exception_has_the_frames_that_run(load: "Loader"):
