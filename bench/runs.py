@@ -1,6 +1,6 @@
 """Runs of a function, against functions-framework serving the same one in Python, side by side in one run.
 
-    .venv/bin/python bench/runs.py [--seconds 3] [--rounds 5]
+    .venv/bin/python bench/runs.py [--seconds 3] [--rounds 5] [--connections 16]
 
 functions-framework (Google's, from PyPI, in an environment of its own: requirements-bench.lock) runs as
 `functions-framework --target` does in production: its own server with its own defaults, plain HTTP, nothing checked and
@@ -118,7 +118,7 @@ def compare(directory: Path, skerry: SkerryProcess, http: httpx.Client, options:
             for name, target, lua in sides:
                 seconds = options.seconds if turn else 1
                 before = family_cpu_seconds(target.pids[0])
-                got = wrk(target, seconds, script=lua, connections=CONNECTIONS)
+                got = wrk(target, seconds, script=lua, connections=options.connections)
                 spent = family_cpu_seconds(target.pids[0]) - before
                 if turn:
                     each_us = 1e6 * spent / max(got.rate * seconds, 1)
@@ -193,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=3, help="length of one wrk run")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="callers at once of blocking runs")
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
