@@ -119,6 +119,12 @@ def test_a_call_without_waiting_is_a_run_on_disk(skerry: SkerryProcess, dispatch
     assert run["output"]["input"] == {"n": 1}
 
 
+def test_a_path_may_have_escapes(skerry: SkerryProcess, dispatch: DispatchClient) -> None:
+    endpoint(dispatch, "escaped", "echo", uris=["/caf%C3%A9/a%2Fb"])
+    answer = ask(skerry, "GET", "/default/caf%C3%A9/a%2Fb/deep")
+    assert (answer.status_code, answer.json()["http"]["uri"]) == (200, "/default/caf%C3%A9/a%2Fb/deep"), answer.text
+
+
 def test_methods_hosts_protocols_and_what_is_off_are_obeyed(skerry: SkerryProcess, dispatch: DispatchClient) -> None:
     endpoint(dispatch, "reads", "echo", uris=["/thing"], methods=["GET"])
     endpoint(dispatch, "writes", "fails", uris=["/thing"], methods=["POST"])

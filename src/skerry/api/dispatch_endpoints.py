@@ -27,6 +27,10 @@ PROTOCOLS = ("http", "https")
 PUBLIC = "public"
 
 _URI = re.compile(r"/[\w.~!$&'()*+,;=:@%/-]*", re.ASCII)
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: Characters that a path has as they are (RFC 3986, 2.3): the gateway decodes those that are escaped.
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 Texts = Annotated[list[str] | None, LIST_ATOMIC]
 
@@ -39,7 +43,7 @@ class EndpointSpec(Model):
     hosts: Texts = None
     """Hosts of the requests; any by default. `*.` at the beginning stands for one label or more."""
     uris: Texts = None
-    """Paths, each below /<namespace>, with all that is below them; / by default."""
+    """Paths, each below /<namespace>, with all that is below them; / by default. In normal form (RFC 3986)."""
     methods: Texts = None
     """HTTP methods; any by default."""
     protocols: Texts = None
@@ -90,7 +94,7 @@ def takes(endpoint: Endpoint, *, method: str, host: str, path: str) -> int:
         endpoint: any.
         method: in capitals.
         host: without a port, in lower case.
-        path: as it is asked for.
+        path: as it is asked for, in normal form and not decoded.
     """
     spec = endpoint.spec
     methods = {*(spec.methods or METHODS), *(["OPTIONS"] if spec.cors else [])}
@@ -139,9 +143,32 @@ def _host_problem(host: str) -> str:
 
 
 def _uri_problem(uri: str) -> str:
-    if _URI.fullmatch(uri) and "//" not in uri and len(uri) <= URI_CHARACTERS_MAX:
-        return ""
-    return f"must be a path without query that begins with /, at most {URI_CHARACTERS_MAX} characters"
+    if not _URI.fullmatch(uri) or "//" in uri or len(uri) > URI_CHARACTERS_MAX:
+        return f"must be a path without query that begins with /, at most {URI_CHARACTERS_MAX} characters"
+    if _STRAY_PERCENT.search(uri):
+        return "must have two hexadecimal digits after each %: a percent sign itself is %25"
+    if (normal := _normal(uri)) != uri:
+        return f"must be in normal form (RFC 3986), or no request fits it: {normal}"
+    return ""
+
+
+def _normal(uri: str) -> str:
+    """Return the normal form of a path (RFC 3986, 6.2.2), which the gateway gives those of requests."""
+
+    def unescaped(match: re.Match[str]) -> str:
+        character = chr(int(match[0][1:], 16))
+        return character if _UNRESERVED.fullmatch(character) else match[0].upper()
+
+    parts: list[str] = []
+    *segments, last = _ESCAPE.sub(unescaped, uri)[1:].split("/")
+    for segment in segments:
+        if segment == "..":
+            parts = parts[:-1]
+        elif segment != ".":
+            parts.append(segment)
+    if last == "..":
+        parts = parts[:-1]
+    return "/" + "/".join([*parts, "" if last in {".", ".."} else last])
 
 
 def _default(endpoint: Endpoint) -> None:

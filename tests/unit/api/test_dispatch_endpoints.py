@@ -2,7 +2,7 @@
 
 import pytest
 
-from skerry.api.dispatch_endpoints import Endpoint, EndpointSpec, takes
+from skerry.api.dispatch_endpoints import ENDPOINT, Endpoint, EndpointSpec, takes
 from skerry.api.model import ObjectMeta
 
 
@@ -40,3 +40,40 @@ def test_methods_are_those_it_names_and_preflights_where_it_has_cors() -> None:
     assert fit(method="OPTIONS", methods=["GET"], cors=True)
     assert fit(method="DELETE")
     assert not fit(enabled=False)
+
+
+def problems(uri: str) -> list[str]:
+    spec = EndpointSpec(function="f", uris=["/fine", uri])
+    endpoint = Endpoint(metadata=ObjectMeta(name="e", namespace="default"), spec=spec)
+    return [str(error) for error in ENDPOINT.validate(endpoint, None)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "normal"),
+    [
+        ("/up/../a", "/a"),
+        ("/../../a", "/a"),
+        ("/a/./b/.", "/a/b/"),
+        ("/a/b/..", "/a/"),
+        ("/..", "/"),
+        ("/%2e%2E/a", "/a"),
+        ("/%41b%7Ec", "/Ab~c"),
+        ("/caf%c3%a9/x%2fy", "/caf%C3%A9/x%2Fy"),
+    ],
+)
+def test_a_path_that_no_request_has_is_refused_with_the_one_that_they_have(uri: str, normal: str) -> None:
+    told = f"must be in normal form (RFC 3986), or no request fits it: {normal}"
+    assert problems(uri) == [f'spec.uris[1]: Invalid value: "{uri}": {told}']
+    assert problems(normal) == []
+
+
+@pytest.mark.parametrize("uri", ["/z%zz", "/p%", "/p%4"])
+def test_a_stray_percent_sign_is_refused_with_how_it_is_written(uri: str) -> None:
+    [problem] = problems(uri)
+    assert problem.startswith("spec.uris[1]")
+    assert "a percent sign itself is %25" in problem
+
+
+@pytest.mark.parametrize("uri", ["/", "/a.b..c", "/...", "/..d", "/end/", "/a%20b", "/x%2Fy", "/at@:=&$+,;(')*!~_-"])
+def test_any_path_in_normal_form_is_taken(uri: str) -> None:
+    assert problems(uri) == []

@@ -57,7 +57,7 @@ class EndpointApp:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         request = Request(scope, receive, ANONYMOUS)
-        endpoint = self._find(request)
+        endpoint = self._find(request, scope["raw_path"].decode("latin-1").rstrip("/") or "/")
         try:
             with within(CALL_SECONDS_MAX):
                 answer = await self._answer(request, endpoint, scope)
@@ -73,13 +73,18 @@ class EndpointApp:
             REQUESTS.labels(endpoint.namespace, endpoint.name, answer.status).inc()
         await _send(answer, endpoint, request.method, send)
 
-    def _find(self, request: Request) -> Endpoint | None:
-        """Return the endpoint whose path fits best, and of several the oldest."""
+    def _find(self, request: Request, path: str) -> Endpoint | None:
+        """Return the endpoint whose path fits best, and of several the oldest.
+
+        Args:
+            request: a request.
+            path: its path as the gateway chose by it, not decoded: one with an escape would fit no endpoint.
+        """
         host = request.header(b"host").rpartition("@")[2].partition(":")[0].lower()
         fits = [
             (-found, each.metadata.creation_timestamp or "", each.namespace, each.name, each)
             for each in self._endpoints
-            if (found := takes(each, method=request.method, host=host, path=request.path))
+            if (found := takes(each, method=request.method, host=host, path=path))
         ]
         return min(fits, key=lambda fit: fit[:-1])[-1] if fits else None
 
