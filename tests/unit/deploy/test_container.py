@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 
+from skerry.kit.compiled_modules import FOLDER
 from skerry.testing.deployed import DEPLOY, ROOT, require_command, require_settings
 
 Instruction = tuple[str, str]
@@ -24,8 +25,12 @@ def copied() -> list[str]:
     return [source for rest in arguments_of("COPY") if "--from" not in rest for source in shlex.split(rest)[:-1]]
 
 
+def ignored() -> list[str]:
+    return (DEPLOY / "Containerfile.dockerignore").read_text().splitlines()
+
+
 def test_what_is_copied_is_there_and_sent_along():
-    sent = {line[1:] for line in (DEPLOY / "Containerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
+    sent = {line[1:] for line in ignored() if line[:1] == "!"}
     assert copied()
     for source in copied():
         assert (ROOT / source).exists(), source
@@ -37,6 +42,18 @@ def test_every_stage_that_is_copied_from_exists():
     used = {match[1] for rest in arguments_of("COPY") if (match := re.search(r"--from=(\S+)", rest))}
     assert used
     assert used <= stages
+
+
+def test_what_is_compiled_is_of_the_images_own_python_and_put_where_skerry_looks_for_it():
+    compiled = FOLDER.relative_to(ROOT)
+    assert str(compiled) in ignored(), "what this machine has compiled may be for another one"
+    [(source, target)] = [rest.split()[1:] for rest in arguments_of("COPY") if rest.startswith("--from=compiled ")]
+    assert source in {f"{folder}/{compiled}/" for folder in arguments_of("WORKDIR")}
+    [(image, _)] = [rest.split(" AS ") for rest in arguments_of("FROM") if rest.endswith(" AS python")]
+    assert arguments_of("FROM")[-2:] == ["python AS compiled", "python"]
+    version = re.search(r"/python:(3\.\d+)-", image)
+    assert version
+    assert target == f"/usr/local/lib/python{version[1]}/site-packages/{compiled.relative_to('src')}/"
 
 
 def test_it_runs_a_command_with_settings_that_skerry_knows():
