@@ -43,7 +43,7 @@ from skerry.functions.messages import (
     Logs,
     Runnable,
 )
-from skerry.kit.clock import Clock, rfc3339
+from skerry.kit.clock import Clock, rfc3339, rfc3339_milli
 from skerry.kit.deadlines import within
 from skerry.kit.logs import get_logger
 from skerry.kit.trace_context import new_span
@@ -181,7 +181,7 @@ class Attempts:
             context[HTTP_CONTEXT_KEY] = wanted.http_context
         context |= _trace(run)
         if milliseconds:
-            context[DEADLINE_KEY] = rfc3339(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
+            context[DEADLINE_KEY] = rfc3339_milli(self._clock.now() + dt.timedelta(milliseconds=milliseconds))
         return context
 
     def _runnable(self, run: Run, function: Function) -> Runnable:

@@ -4,7 +4,6 @@ Source: Dispatch's Context, Message, Runnable and Middleware.
 """
 
 import datetime as dt
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeAlias
 
-from skerry.kit.clock import from_rfc3339, rfc3339
+from skerry.kit.clock import from_rfc3339, rfc3339_milli
 from skerry.kit.deadlines import Limit
 
 #: What a function is told beside its payload, by the keys below. JSON, but for what middleware adds for middleware.
@@ -136,7 +135,7 @@ def told(context: Context) -> Context:
 def _later(moment: Any, seconds: float) -> Any:
     """Return a moment, as RFC 3339, some time later; what is none stays as whoever made the context gave it."""
     try:
-        return rfc3339(from_rfc3339(moment) + dt.timedelta(seconds=math.ceil(seconds)))
+        return rfc3339_milli(from_rfc3339(moment) + dt.timedelta(seconds=seconds))
     except (TypeError, ValueError):
         return moment
 

@@ -44,6 +44,11 @@ def rfc3339_micro(moment: dt.datetime) -> str:
     return f"{_second(math.floor(moment.timestamp()))[:-1]}.{moment.microsecond:06d}Z"
 
 
+def rfc3339_milli(moment: dt.datetime) -> str:
+    """Write a moment as ECMAScript does: with three digits of the second, zeros too."""
+    return f"{_second(math.floor(moment.timestamp()))[:-1]}.{moment.microsecond // 1000:03d}Z"
+
+
 @lru_cache(_SECONDS_REMEMBERED)
 def _second(since_1970: int) -> str:
     return (_BEGINNING + dt.timedelta(seconds=since_1970)).strftime("%Y-%m-%dT%H:%M:%SZ")

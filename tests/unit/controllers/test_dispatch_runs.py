@@ -1,6 +1,7 @@
 """Runs that wait in the log: who begins them, how often, how many at once, and that one process ends each."""
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, DispatchRunController
 from skerry.functions import FunctionError, FunctionExecution, NoDeployment, NoopDriver
 from skerry.functions.messages import Context, Runnable, start_of
-from skerry.kit.clock import rfc3339
+from skerry.kit.clock import from_rfc3339, rfc3339
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
 from skerry.kit.trace_context import is_traceparent
@@ -188,6 +189,15 @@ async def until_begun(gate: Gate, count: int) -> None:
 
 def is_over(run: Run) -> bool:
     return api.is_finished(run)
+
+
+async def test_a_deadline_is_told_to_the_millisecond(verbs: Verbs, client: Client) -> None:
+    gate = Gate()
+    gate.let.set()
+    hasty = await function(client, "hasty", timeout=59_250)
+    async with executing(verbs, client, gate, clock=(clock := FakeClock())) as controller:
+        await controller.run_now(hasty, new_run(1, "hasty"))
+    assert from_rfc3339(gate.contexts[0]["deadline"]) == clock.now() + dt.timedelta(seconds=59.25)
 
 
 async def test_a_run_goes_to_the_next_deployment_where_an_update_removed_its_own(verbs: Verbs, client: Client) -> None:
