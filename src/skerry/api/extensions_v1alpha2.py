@@ -26,6 +26,7 @@ from skerry.api.function_traffic import (
 from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.model import (
     Conditions,
+    DigestText,
     Document,
     Int64,
     Model,
@@ -103,7 +104,7 @@ EnvoyLoader = Literal["DynamicModule", "GoFilter", "ProxyWasm"]
 class Artifact(Model):
     """The built code of a revision, as nodes fetch it."""
 
-    digest: str
+    digest: DigestText
     """The sha256 that names the bytes, sha256:<hex>."""
     size_bytes: Int64
     """Number of bytes."""
@@ -118,7 +119,7 @@ class ResolvedSource(Model):
     """The git commit."""
     version: str | None = None
     """The version of the npm package."""
-    lock: str | None = None
+    lock: DigestText | None = None
     """The sha256 that names the package-lock.json which the dependencies were installed by, sha256:<hex>."""
 
 

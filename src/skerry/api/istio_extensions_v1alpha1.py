@@ -31,6 +31,7 @@ from skerry.api.kinds import Column, Kind, condition_status, value_at
 from skerry.api.model import (
     LIST_ATOMIC,
     Conditions,
+    DigestText,
     Document,
     FreeForm,
     Int32,
@@ -153,7 +154,7 @@ class WasmPluginSpec(Model):
 class WasmPluginCode(Model):
     """The code of a plugin that was fetched, checked and kept."""
 
-    digest: str
+    digest: DigestText
     """The sha256 of the module, as the name by which it is kept: `sha256:` and 64 hexadecimal digits."""
     size_bytes: Int64
     """Size of the module."""

@@ -82,6 +82,9 @@ class TimeField:
 #: A moment, RFC 3339; what we write is in UTC.
 Time = Annotated[str, TimeField(), Field(json_schema_extra={"format": "date-time"})]
 
+#: The sha256 that an artifact is kept by (`artifacts.digest`).
+DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1, json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1, json_schema_extra={"format": "int64"})]
 Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})]

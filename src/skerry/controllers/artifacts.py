@@ -12,7 +12,6 @@ from skerry.api.dispatch_v1 import Function
 from skerry.api.extensions_v1alpha2 import EdgeFunctionRevision
 from skerry.api.istio_extensions_v1alpha1 import WasmPlugin
 from skerry.artifacts.digest import Digest
-from skerry.artifacts.errors import BadDigestError
 from skerry.artifacts.keep import ArtifactKeep
 from skerry.client.informer import Informer
 from skerry.kit.logs import get_logger
@@ -43,7 +42,7 @@ def digests_named_by(obj: Referring) -> Iterator[str]:
             if spec.source.artifact:
                 yield spec.source.artifact
         case Configuration(objects=files):
-            yield from (file.object or "" for file in (files or {}).values() if file.source == KEPT_SOURCE)
+            yield from (file.object for file in (files or {}).values() if file.source == KEPT_SOURCE and file.object)
 
 
 class ArtifactCollector:
@@ -83,15 +82,7 @@ class ArtifactCollector:
         """Remove what nothing names."""
         objects: Iterator[Referring]
         objects = chain(self._revisions, self._plugins, self._functions, self._configurations)
-        named = {digest for obj in objects for text in digests_named_by(obj) if (digest := _digest(text))}
+        named = {Digest.parse(text) for obj in objects for text in digests_named_by(obj)}
         removed = await self._keep.remove_unreferenced(named)
         if removed:
             log.info("removed artifacts that nothing names", count=removed)
-
-
-def _digest(text: str) -> Digest | None:
-    """Read a digest; None for what is none, and names nothing: statuses can be written by hand."""
-    try:
-        return Digest.parse(text)
-    except BadDigestError:
-        return None

@@ -24,7 +24,6 @@ from skerry.artifacts.digest import Digest
 from skerry.artifacts.errors import (
     ArtifactCorruptError,
     ArtifactMissingError,
-    BadDigestError,
     BuildError,
     BundleRefusedError,
     FetchError,
@@ -107,7 +106,7 @@ class FunctionCodeBuilder:
         """Tell whether the keep has an artifact, whole."""
         try:
             await self._keep.verify(Digest.parse(artifact.digest))
-        except (ArtifactMissingError, ArtifactCorruptError, BadDigestError):
+        except (ArtifactMissingError, ArtifactCorruptError):
             return False
         return True
 
@@ -145,7 +144,7 @@ class FunctionCodeBuilder:
             return ""
         try:
             return (await self._keep.read(Digest.parse(resolved.lock))).decode()
-        except (ArtifactMissingError, ArtifactCorruptError, BadDigestError, UnicodeDecodeError):
+        except (ArtifactMissingError, ArtifactCorruptError, UnicodeDecodeError):
             return ""
 
     async def _git_source(self, source: JavaScriptGitSource, resolved: ResolvedSource) -> GitSource:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from skerry.client.informer import Informer
 
 
+def kept_as(name: str) -> str:
+    """Return the digits of the digest that the code of a revision has here; its file is named after them."""
+    return f"{name.encode().hex():0>64}"
+
+
 @dataclass
 class FakeTrials:
     """Says what `verdicts` says of a configuration; what it does not know is still on trial."""
@@ -60,7 +65,7 @@ class World:
         spec = {"mode": "filter", "code": {**source, **code}, "env": [{"name": "A", "value": "1"}]}
         made = from_document(EdgeFunctionRevision, {"metadata": {"name": name}, "spec": spec})
         made.metadata.owner_references = [OwnerReference(api_version="v", kind="EdgeFunction", name="f", uid=owner)]
-        made.status.artifact = Artifact(digest=f"sha256:{name}", size_bytes=1, loader=loader)
+        made.status.artifact = Artifact(digest=f"sha256:{kept_as(name)}", size_bytes=1, loader=loader)
         self.revisions[name] = made
 
     def files(self) -> dict[str, str]:
@@ -109,8 +114,8 @@ async def test_a_tried_filter_is_in_force_with_its_code_at_hand(world: World) ->
     world.revision("f-1", metadata={"name": "named"})
     name, route, content = await world.turn("f-1")
     assert (name, route, content.name) == ("f-1", None, "named")
-    assert content.code == str(world.directory / "f-1.so")
-    assert world.files() == {"f-1.so": "sha256:f-1"}
+    assert content.code == str(world.directory / f"{kept_as('f-1')}.so")
+    assert world.files() == {f"{kept_as('f-1')}.so": f"sha256:{kept_as('f-1')}"}
     assert world.stage.reports == {"f": ""}
 
 
@@ -119,7 +124,10 @@ async def test_a_proxy_wasm_module_is_given_environment_and_configuration(world:
     world.trials.verdicts[""] = ""
     _, _, content = await world.turn("f-1", '{"a": 1}')
     assert content == ir.Wasm(
-        str(world.directory / "f-1.wasm"), root_id="root", configuration='{"a":1}', environment=(("A", "1"),)
+        str(world.directory / f"{kept_as('f-1')}.wasm"),
+        root_id="root",
+        configuration='{"a":1}',
+        environment=(("A", "1"),),
     )
 
 
@@ -146,7 +154,7 @@ async def test_what_is_on_trial_or_refused_leaves_what_was_there_before(world: W
 async def test_code_that_can_not_be_brought_leaves_the_serving_revision(world: World) -> None:
     world.revision("f-1")
     world.revision("f-2")
-    world.missing.add("sha256:f-2")
+    world.missing.add(f"sha256:{kept_as('f-2')}")
     assert (await world.turn("f-2", serving="f-1"))[0] == "f-1"
     assert world.stage.reports == {"f": "it is not here"}
     world.missing.clear()
@@ -176,4 +184,4 @@ async def test_the_code_before_stays_until_it_has_no_place_and_some_time_after(w
     await world.stage.remove_idle()
     world.clock.advance(GRACE_SECONDS)
     await world.stage.remove_idle()
-    assert set(world.files()) == {"f-2.so", "f-3.so"}
+    assert set(world.files()) == {f"{kept_as('f-2')}.so", f"{kept_as('f-3')}.so"}

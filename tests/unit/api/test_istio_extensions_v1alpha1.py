@@ -261,3 +261,14 @@ def test_the_table_shows_phase_priority_source_readiness_and_gateways() -> None:
     ]
     assert [column.value(document) for column in WASM_PLUGIN.columns] == ["STATS", 7, URL, "True", "1/2", "sha256:aa"]
     assert [column.value({}) for column in WASM_PLUGIN.columns] == [None] * 6
+
+
+@pytest.mark.parametrize("digest", ["", DIGEST, f"sha256:{DIGEST[1:]}", f"sha512:{DIGEST}", f"sha256:{DIGEST}\n"])
+def test_the_digest_of_code_is_one_or_the_status_is_refused(digest: str) -> None:
+    code = {"digest": digest, "sizeBytes": 1, "url": "u", "source": "s", "pulledFor": "p"}
+    code["resolvedAt"] = "2030-01-31T12:00:00Z"
+    document = {"metadata": {"name": "x"}, "spec": {"url": URL}, "status": {"code": code}}
+    with pytest.raises(Invalid) as raised:
+        decode(WASM_PLUGIN, document)
+    assert [cause["field"] for cause in raised.value.details["causes"]] == ["status.code.digest"]
+    decode(WASM_PLUGIN, {**document, "status": {"code": {**code, "digest": f"sha256:{DIGEST}"}}})

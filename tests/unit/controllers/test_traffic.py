@@ -10,7 +10,7 @@ TEMPLATE = {"mode": "backend", "code": {"wasmSource": {"url": "https://example.c
 def revision(name: str, ready: str = "True", *, mode: str = "backend", built: bool = True) -> EdgeFunctionRevision:
     conditions = [Condition(type="Ready", status=ready, last_transition_time=NOW, reason="R", message="no luck")]  # type: ignore[arg-type]
     status = EdgeFunctionRevisionStatus.model_validate(
-        {"conditions": conditions, "artifact": {"digest": "sha256:0", "size_bytes": 1} if built else None}
+        {"conditions": conditions, "artifact": {"digest": "sha256:" + "0" * 64, "size_bytes": 1} if built else None}
     )
     spec = {**TEMPLATE, "mode": mode}
     return EdgeFunctionRevision.model_validate({"metadata": ObjectMeta(name=name), "spec": spec, "status": status})
