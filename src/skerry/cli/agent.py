@@ -8,7 +8,6 @@ import orjson
 import typer
 import uvloop
 import yaml
-from rich.markup import escape
 from rich.table import Table
 
 from skerry.agent.member.settings import STATUS_FILE, read_settings
@@ -47,7 +46,7 @@ def run(
     from skerry.main.log_settings import read_log_settings
 
     logged = read_log_settings({"log_level": log_level, "log_style": log_style}, os.environ)
-    uvloop.run(run_agent(config, fingerprint, logged, lambda name: out.print(f"ready: node {name}", markup=False)))
+    uvloop.run(run_agent(config, fingerprint, logged, lambda name: out.print(f"ready: node {name}")))
 
 
 @agent.command()
@@ -60,9 +59,9 @@ def status(
     told["running"] = _is_running(told["pid"])
     match output:
         case "json":
-            out.print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), markup=False)
+            out.print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
         case "yaml":
-            out.print(yaml.safe_dump(told, sort_keys=False).rstrip(), markup=False)
+            out.print(yaml.safe_dump(told, sort_keys=False).rstrip())
         case "table":
             _print(told)
         case _:
@@ -75,6 +74,10 @@ def _told(config: Path) -> dict[str, Any]:
         told: dict[str, Any] = orjson.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise SkerryError(f"no agent has run here yet: start one with `skerry agent --config {config}`") from error
+    except OSError as error:
+        raise SkerryError(f"{path} can't be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise SkerryError(f"{path} is damaged, and written anew by an agent that runs: {error}") from error
     return told
 
 
@@ -90,15 +93,15 @@ def _is_running(pid: int) -> bool:
 
 def _print(told: dict[str, Any]) -> None:
     state = f"runs (process {told['pid']})" if told["running"] else "does not run"
-    out.print(f"node {told['node']}: the agent {state}", markup=False)
-    out.print(f"last report taken: {told['reportedAt'] or 'none since its start'}", markup=False)
+    out.print(f"node {told['node']}: the agent {state}")
+    out.print(f"last report taken: {told['reportedAt'] or 'none since its start'}")
     table = Table("APPLICATION", "VERSION", "STATUS", "INSTANCES", "CAUSE", box=None, pad_edge=False)
     for each in told["applications"]:
         count = str(len(each["instances"]))
-        table.add_row(each["name"], each["version"], each["status"], count, escape(each["cause"]))
+        table.add_row(each["name"], each["version"], each["status"], count, each["cause"])
     if told["applications"]:
         out.print(table)
     gateways = told["gateways"]
     if gateways["names"]:
         cause = f": {gateways['cause']}" if gateways["cause"] else ""
-        out.print(f"gateways: {', '.join(gateways['names'])} ({gateways['state']}{cause})", markup=False)
+        out.print(f"gateways: {', '.join(gateways['names'])} ({gateways['state']}{cause})")

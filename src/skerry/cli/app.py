@@ -112,9 +112,9 @@ def _first(error: Exception) -> SkerryError:
 
 
 def _fail(error: SkerryError) -> NoReturn:
-    err.print(f"error: {error.public}", markup=False)
+    err.print(f"error: {error.public}")
     if error.detail and error.detail not in error.public:
-        err.print(error.detail, markup=False)
+        err.print(error.detail)
     sys.exit(2 if isinstance(error, ConfigurationError) else 1)
 
 
@@ -316,7 +316,7 @@ def get(
     async def fetch() -> list[Document]:
         async with connected(access_of(kubeconfig, data_dir)) as http:
             transport = HttpTransport(http)
-            if name:
+            if name is not None:
                 return [await transport.get(target)]
             return await list_all(transport, target, selector)
 
@@ -374,7 +374,7 @@ def config(
     from skerry.main.configuration import load_settings
 
     for name, text in load_settings({"data_dir": data_dir}, os.environ, file=file).as_text().items():
-        out.print(f"{name} = {text}", markup=False)
+        out.print(f"{name} = {text}")
 
 
 def _find_kind(word: str) -> Kind[Any]:

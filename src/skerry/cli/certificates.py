@@ -43,7 +43,7 @@ def create(
         "client-key-data": base64.b64encode(key).decode(),
     }
     write_kubeconfig(kubeconfig_out, access, user, credential)
-    err.print(f"the certificate of {user} is valid until {rfc3339(ends)}", markup=False)
+    err.print(f"the certificate of {user} is valid until {rfc3339(ends)}")
 
 
 def _issue(pki: Path, user: str, groups: list[str], ends: dt.datetime) -> tuple[bytes, bytes]:

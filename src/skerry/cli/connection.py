@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import yaml
 
+from skerry.cli.reading import read_text
 from skerry.kit.errors import ConfigurationError
 
 CONNECT_SECONDS = 5.0
@@ -42,15 +43,18 @@ def find_kubeconfig(given: Path | None, data_dir: str | None, environment: Mappi
         path = Path(data_dir or environment.get("SKERRY_DATA_DIR") or ".skerry") / "kubeconfig"
     else:
         path = Path(listed)
-    if not path.is_file():
-        raise ConfigurationError(f"there is no kubeconfig at {path}: is `skerry up` running? Or give --kubeconfig")
-    return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise ConfigurationError(f"kubeconfig: {path} can't be read: {error.strerror}") from error
+    raise ConfigurationError(f"there is no kubeconfig at {path}: is `skerry up` running? Or give --kubeconfig")
 
 
 def read_access(path: Path) -> Access:
     """Read the current context of a kubeconfig; raises ConfigurationError that names what it lacks."""
     try:
-        config = yaml.safe_load(_text_of(path))
+        config = yaml.safe_load(read_text(path, "kubeconfig"))
         context = _named(config, "contexts", config["current-context"])["context"]
         cluster = _named(config, "clusters", context["cluster"])["cluster"]
         user = _named(config, "users", context["user"])["user"]
@@ -60,18 +64,9 @@ def read_access(path: Path) -> Access:
             token=_header(user["token"]),
             namespace=context.get("namespace", "default"),
         )
-    except UnicodeDecodeError as error:  # which would tell all of the file
-        raise ConfigurationError(f"{path}: not a kubeconfig that skerry reads: not UTF-8") from error
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         wanted = "a current-context with a server, certificate-authority-data and a token"
         raise ConfigurationError(f"{path}: not a kubeconfig that skerry reads ({wanted}): {error!r}") from error
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
 
 
 def _header(token: str) -> str:

@@ -24,23 +24,23 @@ class TerminalReporter:
     def built(self, function: str, seconds: float, warnings: tuple[str, ...]) -> None:
         """Say that the present source is served."""
         for warning in warnings:
-            err.print(f"[yellow]warning:[/] {escape(warning)}")
-        err.print(f"[green]built[/] {escape(function)} in {seconds * 1000:.0f} ms")
+            err.print(f"[yellow]warning:[/] {escape(warning)}", markup=True)
+        err.print(f"[green]built[/] {escape(function)} in {seconds * 1000:.0f} ms", markup=True)
 
     def broken(self, state: Broken) -> None:
         """Say that it does not build."""
-        err.print(f"[red]error:[/] {escape(state.message)}")
+        err.print(f"[red]error:[/] {escape(state.message)}", markup=True)
         for excerpt in state.excerpts:
-            err.print(f"    {escape(excerpt)}")
+            err.print(f"    {excerpt}")
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """Say that a request was answered."""
         style = "red" if status >= 500 else "dim"
-        err.print(f"[{style}]{method} {escape(path)} {status} ({seconds * 1000:.0f} ms)[/]")
+        err.print(f"[{style}]{method} {escape(path)} {status} ({seconds * 1000:.0f} ms)[/]", markup=True)
 
     def logged(self, level: str, message: str) -> None:
         """Say what the function wrote to its console."""
-        out.print(message, style=_LEVEL_STYLES.get(level), markup=False)
+        out.print(message, style=_LEVEL_STYLES.get(level))
 
 
 def dev(

@@ -1,9 +1,11 @@
 """Dispatch's front door, as the commands of functions and of what belongs to them reach it."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -17,10 +19,16 @@ from skerry.cli.session import access_of, list_all, run
 from skerry.client.answers import LIST_BYTES_MAX, parsed, read_answer, refusal
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
+from skerry.kit.deadlines import within
 from skerry.kit.errors import ConfigurationError, SkerryError
+
+T = TypeVar("T")
 
 #: How long `exec --wait` and `create` wait: what the server takes for one request.
 WAIT_SECONDS_MAX = 50
+#: How long a command waits for what it asked for; an image may take 900 s to be made, and wait for others.
+SETTLED_SECONDS_MAX = 1800.0
+_LOOK_SECONDS = 0.2
 
 NamespaceFlag = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; Dispatch's organization.")]
 
@@ -72,6 +80,19 @@ class Door:
         raise SkerryError(f"[Code: {code}] {message}{hint}")
 
 
+async def until_settled(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
+    """Look again and again until there is something to see; raises SkerryError where there is nothing for too long."""
+    try:
+        with within(SETTLED_SECONDS_MAX):
+            while True:
+                if (found := await look()) is not None:
+                    return found
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError as error:
+        waited = f"within {SETTLED_SECONDS_MAX:g} s"
+        raise SkerryError(f"{what} is neither READY nor in ERROR {waited}; it may be yet: see its `get`") from error
+
+
 def ask(
     kubeconfig: Path | None, data_dir: str | None, namespace: str, request: tuple[str, str], **more: Any
 ) -> Document:
@@ -95,7 +116,7 @@ def note_missing(kubeconfig: Path | None, data_dir: str | None, namespace: str, 
     except SkerryError:
         return
     if not any(each["metadata"]["name"] == function for each in functions):
-        err.print(f"note: there is no function {function} in namespace {namespace} yet", markup=False)
+        err.print(f"note: there is no function {function} in namespace {namespace} yet")
 
 
 def listed(kubeconfig: Path | None, data_dir: str | None, target: Target) -> list[Document]:

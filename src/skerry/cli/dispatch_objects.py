@@ -1,6 +1,5 @@
 """What the commands of Dispatch's objects share: `list`, `get` and `delete`, and waiting for one that is made."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +8,11 @@ import typer
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.cli.connection import connected
-from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed
+from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed, until_settled
 from skerry.cli.printing import out, print_objects
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.transport import Target
 from skerry.kit.errors import SkerryError
-
-_FOLLOW_SECONDS = 0.2
 
 OutputFlag = Annotated[str, typer.Option("--output", "-o", metavar="table|json|yaml", help="How to print.")]
 ApplicationFlag = Annotated[str, typer.Option("--application", "-a", metavar="APP", help="Tag it with an application.")]
@@ -58,7 +55,7 @@ def add_commands(app: typer.Typer, kind: Kind[Any], path: str, noun: str, *, del
         kubeconfig: KubeconfigFlag = None,
     ) -> None:
         ask(kubeconfig, data_dir, namespace, ("DELETE", f"{path}/{name}"))
-        out.print(f"Deleted {noun}: {name}", markup=False)
+        out.print(f"Deleted {noun}: {name}")
 
 
 def make(kubeconfig: Path | None, data_dir: str | None, namespace: str, path: str, body: Document) -> Document:
@@ -68,10 +65,15 @@ def make(kubeconfig: Path | None, data_dir: str | None, namespace: str, path: st
         async with connected(access_of(kubeconfig, data_dir)) as http:
             door = Door(http, namespace)
             found: Document = await door.call("POST", path, body)
-            while found.get("status") not in {"READY", "ERROR"}:
-                await asyncio.sleep(_FOLLOW_SECONDS)
+
+            async def look() -> Document | None:
+                nonlocal found
+                if found.get("status") in {"READY", "ERROR"}:
+                    return found
                 found = await door.call("GET", f"{path}/{body['name']}")
-            return found
+                return None
+
+            return await until_settled(body["name"], look)
 
     found = run(send())
     if found["status"] == "ERROR":

@@ -59,7 +59,7 @@ def create(
         "tags": tags_of(application),
     }
     made = make(kubeconfig, data_dir, namespace, "api", body)
-    out.print(f"Created endpoint: {name}", markup=False)
+    out.print(f"Created endpoint: {name}")
     for url in made["urls"] or ():
-        out.print(url, markup=False)
+        out.print(url)
     note_missing(kubeconfig, data_dir, namespace, function)

@@ -67,7 +67,7 @@ def create(
         "tags": tags_of(application),
     }
     make(kubeconfig, data_dir, namespace, "event/drivers", body)
-    out.print(f"Created event driver: {body['name']}", markup=False)
+    out.print(f"Created event driver: {body['name']}")
 
 
 @types.command("create")
@@ -82,7 +82,7 @@ def create_type(
     """Name a program that drivers run; only cluster administrators may."""
     body: Document = {"name": name, "command": command, "config": _config(setting)}
     ask(kubeconfig, data_dir, namespace, ("POST", _TYPES), body=body)
-    out.print(f"Created event driver type: {name}", markup=False)
+    out.print(f"Created event driver type: {name}")
 
 
 def _config(settings: list[str] | None) -> list[Document] | None:

@@ -11,6 +11,7 @@ from skerry.api.dispatch_events import SUBSCRIPTION
 from skerry.cli.dispatch import NamespaceFlag, ask, note_missing
 from skerry.cli.dispatch_objects import ApplicationFlag, add_commands, make, tags_of
 from skerry.cli.printing import out
+from skerry.cli.reading import read_text
 from skerry.cli.session import DataDirFlag, KubeconfigFlag
 from skerry.kit.errors import ConfigurationError
 
@@ -68,14 +69,14 @@ def emit(
         "id": event_id or str(uuid.uuid4()),
         "datacontenttype": content_type,
     }
-    text = data_from_file.read_text() if data_from_file else data
+    text = read_text(data_from_file, "--data-from-file") if data_from_file else data
     if text:
         event["data"] = _data(text, content_type)
     headers = {"content-type": "application/cloudevents+json"}
     answer = ask(kubeconfig, data_dir, namespace, ("POST", "event"), body=event, **headers)
-    out.print(f"event emitted: {event['id']}", markup=False)
+    out.print(f"event emitted: {event['id']}")
     for run in answer["runs"]:
-        out.print(f"run {run}", markup=False)
+        out.print(f"run {run}")
 
 
 def _data(text: str, content_type: str) -> Any:
@@ -135,7 +136,7 @@ def create(
         "tags": tags_of(application),
     }
     made = make(kubeconfig, data_dir, namespace, "event/subscriptions", body)
-    out.print(f"Created subscription: {made['name']}", markup=False)
+    out.print(f"Created subscription: {made['name']}")
     note_missing(kubeconfig, data_dir, namespace, function)
 
 

@@ -1,9 +1,7 @@
 """`skerry function ...`: functions with typed input and output, and their runs, as Dispatch's own command has them."""
 
-import asyncio
 import base64
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +10,15 @@ import typer
 from skerry.api.dispatch_v1 import FUNCTION, RUN
 from skerry.api.model import Document
 from skerry.cli.connection import connected
-from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed
+from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed, until_settled
 from skerry.cli.packing import packed
 from skerry.cli.printing import out, print_objects
+from skerry.cli.reading import read_text
 from skerry.cli.run_logs import print_logs
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
-
-_FOLLOW_SECONDS = 0.2
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The function's name.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `exec` and `runs` print it.")]
@@ -54,7 +51,7 @@ def _read_json(path: Path | None, flag: str) -> Document | None:
     if path is None:
         return None
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(read_text(path, flag))
     except ValueError as error:
         raise ConfigurationError(f"{flag}: {path} is no JSON: {error}") from error
     if not isinstance(document, dict):
@@ -109,17 +106,18 @@ def create(
     status = run(send())["status"]
     if status.get("reason"):
         raise SkerryError(f"function {name} is not deployed: {'; '.join(status['reason'])}")
-    out.print(f"{'Updated' if update else 'Created'} function: {name}", markup=False)
+    out.print(f"{'Updated' if update else 'Created'} function: {name}")
 
 
 async def _deployed(transport: HttpTransport, namespace: str, name: str) -> Document:
     """Wait until the newest state of a function is deployed, or failed to be."""
-    while True:
+
+    async def look() -> Document | None:
         function = await transport.get(Target(FUNCTION, namespace, name))
         status = function.get("status") or {}
-        if status.get("observedGeneration") == function["metadata"].get("generation"):
-            return function
-        await asyncio.sleep(_FOLLOW_SECONDS)
+        return function if status.get("observedGeneration") == function["metadata"].get("generation") else None
+
+    return await until_settled(f"function {name}", look)
 
 
 @functions.command("exec")
@@ -135,7 +133,7 @@ def exec_(
 ) -> None:
     """Run a function, and print the run as JSON."""
     try:
-        payload = json.loads(sys.stdin.read() if input_ == "-" else input_)
+        payload = json.loads(read_text("-", "--input") if input_ == "-" else input_)
     except ValueError as error:
         raise ConfigurationError(f"Error when parsing function parameters {input_!r}: {error}") from error
     body = {"blocking": wait, "input": payload, "secrets": secret, "services": service}
@@ -204,7 +202,7 @@ def cancel(
     """Cancel a run that goes on; remove one that is over."""
     answer = ask(kubeconfig, data_dir, namespace, ("DELETE", f"runs/{name}"))
     done = "removed" if answer["status"] in {"READY", "ERROR"} else "cancelled"
-    out.print(f"run {name} {done}", markup=False)
+    out.print(f"run {name} {done}")
 
 
 @functions.command()
@@ -216,4 +214,4 @@ def delete(
 ) -> None:
     """Delete a function with its runs."""
     ask(kubeconfig, data_dir, namespace, ("DELETE", f"function/{name}"))
-    out.print(f"Deleted function: {name}", markup=False)
+    out.print(f"Deleted function: {name}")

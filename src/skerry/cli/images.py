@@ -1,6 +1,5 @@
 """`skerry image ...`, `skerry base-image ...`: what functions are made from, as Dispatch's own command has them."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +9,13 @@ from skerry.api.dispatch_images import BASE_IMAGE, IMAGE
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
 from skerry.cli.connection import connected
-from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed
+from skerry.cli.dispatch import Door, NamespaceFlag, ask, listed, until_settled
 from skerry.cli.printing import out, print_objects
+from skerry.cli.reading import read_text
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError, SkerryError
-
-_FOLLOW_SECONDS = 0.2
 
 ImageArgument = Annotated[str, typer.Argument(metavar="NAME", help="The image's name.")]
 BaseArgument = Annotated[str, typer.Argument(metavar="NAME", help="The base image's name.")]
@@ -73,12 +71,12 @@ def create_image(
     """
     body: Document = {"name": name, "baseImageName": base, "tags": _tags(application)}
     if runtime_deps:
-        body["runtimeDependencies"] = {"manifest": _text(runtime_deps)}
+        body["runtimeDependencies"] = {"manifest": read_text(runtime_deps, "--runtime-deps")}
     if system_deps:
         body["systemDependencies"] = {"packages": _packages(system_deps)}
     request = ("PUT", f"image/{name}") if update else ("POST", "image")
     _make(IMAGE, kubeconfig, data_dir, namespace, request, body)
-    out.print(f"{'Updated' if update else 'Created'} image: {name}", markup=False)
+    out.print(f"{'Updated' if update else 'Created'} image: {name}")
 
 
 @base_images.command("create")
@@ -99,7 +97,7 @@ def create_base_image(
     body = {"name": name, "dockerUrl": url, "language": language, "tags": _tags(application)}
     request = ("PUT", f"baseimage/{name}") if update else ("POST", "baseimage")
     _make(BASE_IMAGE, kubeconfig, data_dir, namespace, request, body)
-    out.print(f"{'Updated' if update else 'Created'} base image: {name}", markup=False)
+    out.print(f"{'Updated' if update else 'Created'} base image: {name}")
 
 
 def _make(
@@ -115,12 +113,13 @@ def _make(
     async def send() -> Document:
         async with connected(access_of(kubeconfig, data_dir)) as http:
             await Door(http, namespace).call(*request, body)
-            while True:
+
+            async def look() -> Document | None:
                 found: Document = await HttpTransport(http).get(Target(kind, namespace, body["name"]))
                 status: Document = found.get("status") or {}
-                if status.get("observedGeneration") == found["metadata"].get("generation"):
-                    return status
-                await asyncio.sleep(_FOLLOW_SECONDS)
+                return status if status.get("observedGeneration") == found["metadata"].get("generation") else None
+
+            return await until_settled(body["name"], look)
 
     status = run(send())
     if status.get("reason"):
@@ -180,7 +179,7 @@ def delete_image(
 ) -> None:
     """Delete an image. The functions that are made from it go on, and can't be made anew."""
     ask(kubeconfig, data_dir, namespace, ("DELETE", f"image/{name}"))
-    out.print(f"Deleted image: {name}", markup=False)
+    out.print(f"Deleted image: {name}")
 
 
 @base_images.command("delete")
@@ -192,23 +191,16 @@ def delete_base_image(
 ) -> None:
     """Delete a base image. The images that are made from it stay, and can't be made anew."""
     ask(kubeconfig, data_dir, namespace, ("DELETE", f"baseimage/{name}"))
-    out.print(f"Deleted base image: {name}", markup=False)
+    out.print(f"Deleted base image: {name}")
 
 
 def _tags(application: str) -> list[Document] | None:
     return [{"key": "Application", "value": application}] if application else None
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
-
-
 def _packages(path: Path) -> list[Document]:
     found = []
-    for line in _text(path).splitlines():
+    for line in read_text(path, "--system-deps").splitlines():
         words = line.partition("#")[0].split()
         if len(words) > 2:
             raise ConfigurationError(f"--system-deps: {path}: {line!r} must be NAME [VERSION]")

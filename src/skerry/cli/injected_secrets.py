@@ -1,8 +1,6 @@
 """`skerry secret ...`: the secrets that functions get; `skerry secrets` is about how all are encrypted."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +9,7 @@ from skerry.api.core_v1 import SECRET
 from skerry.cli.dispatch import NamespaceFlag, ask
 from skerry.cli.dispatch_objects import add_commands
 from skerry.cli.printing import out
+from skerry.cli.reading import read_text
 from skerry.cli.session import DataDirFlag, KubeconfigFlag
 from skerry.kit.errors import ConfigurationError
 
@@ -46,14 +45,13 @@ def create(
     body = {"name": name, "secrets": _values(file)}
     request = ("PUT", f"{_PATH}/{name}") if update else ("POST", _PATH)
     ask(kubeconfig, data_dir, namespace, request, body=body)
-    out.print(f"{'Updated' if update else 'Created'} secret: {name}", markup=False)
+    out.print(f"{'Updated' if update else 'Created'} secret: {name}")
 
 
 def _values(file: str) -> dict[str, str]:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        values = json.loads(text)
-    except (OSError, ValueError) as error:
+        values = json.loads(read_text(file, "FILE"))
+    except ValueError as error:
         raise ConfigurationError(f"FILE: {file} can't be read as JSON: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise ConfigurationError(f'FILE: {file} must be a JSON object of texts, {{"name": "value"}}')

@@ -1,7 +1,9 @@
 """`skerry invoke`: one request to a function, through the gateway."""
 
 import sys
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
 import httpx
@@ -12,6 +14,7 @@ from skerry.api.gateway_v1 import GATEWAY
 from skerry.api.model import Document
 from skerry.cli.connection import Access, connected
 from skerry.cli.printing import out
+from skerry.cli.reading import read_bytes
 from skerry.cli.run_notes import seconds
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.http import HttpTransport
@@ -55,19 +58,32 @@ def invoke(
         if not colon or not name.strip():
             raise ConfigurationError(f"--header: {text!r} must be 'NAME: VALUE'")
         request.headers[name.strip()] = value.strip()
-    answer = run(_ask(access_of(kubeconfig, data_dir), function, request, seconds(timeout)))
+    print_answer = partial(_print, include=include)
+    status = run(_ask(access_of(kubeconfig, data_dir), function, request, seconds(timeout), print_answer))
+    raise typer.Exit(status // 100 if status >= 400 else 0)
+
+
+async def _print(answer: httpx.Response, *, include: bool) -> None:
+    """Print an answer as it comes, however much it is."""
     if include:
-        out.print(f"{answer.http_version} {answer.status_code} {answer.reason_phrase}", markup=False)
+        out.print(f"{answer.http_version} {answer.status_code} {answer.reason_phrase}")
         for name, value in answer.headers.multi_items():
-            out.print(f"{name}: {value}", markup=False)
+            out.print(f"{name}: {value}")
         out.print()
     sys.stdout.flush()
-    sys.stdout.buffer.write(answer.content)
-    sys.stdout.buffer.flush()
-    raise typer.Exit(answer.status_code // 100 if answer.status_code >= 400 else 0)
+    async for piece in answer.aiter_bytes():
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
 
 
-async def _ask(access: Access, function: str, request: httpx.Request, timeout_seconds: float) -> httpx.Response:
+async def _ask(
+    access: Access,
+    function: str,
+    request: httpx.Request,
+    timeout_seconds: float,
+    take: Callable[[httpx.Response], Awaitable[None]],
+) -> int:
+    """Send a request to a function, let its answer be taken, and return the answer's status."""
     async with connected(access) as http:
         transport = HttpTransport(http)
         require_live(await transport.get(Target(EDGE_FUNCTION, name=function)))
@@ -77,10 +93,13 @@ async def _ask(access: Access, function: str, request: httpx.Request, timeout_se
     request.headers["host"] = f"{function}.functions.localhost:{port}"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=timeout_seconds) as client:
-            return await client.send(request)
+            answer = await client.send(request, stream=True)
+            async with aclosing(answer):
+                await take(answer)
+                return answer.status_code
     except httpx.TimeoutException as error:
         raise SkerryError(f"the gateway did not answer within {timeout_seconds:g}s") from error
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise SkerryError(f"the gateway at {host}:{port} can't be reached: {error}") from error
 
 
@@ -109,11 +128,4 @@ def _content(data: str | None) -> bytes | None:
         return None
     if not data.startswith("@"):
         return data.encode()
-    try:
-        with sys.stdin.buffer if data == "@-" else Path(data[1:]).open("rb") as file:
-            content = file.read(DATA_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigurationError(f"--data: {data[1:]} can't be read: {error.strerror}") from error
-    if len(content) > DATA_BYTES_MAX:
-        raise ConfigurationError(f"--data: larger than {DATA_BYTES_MAX} bytes")
-    return content
+    return read_bytes(data[1:], "--data", bytes_max=DATA_BYTES_MAX)

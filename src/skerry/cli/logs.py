@@ -56,9 +56,9 @@ def logs(
         ):
             async for line in lines:
                 if output == "json":
-                    out.print(line, markup=False, highlight=False, soft_wrap=True)
+                    out.print(line)
                 else:
-                    out.print(_for_people(line), highlight=False, soft_wrap=True)
+                    out.print(_for_people(line), markup=True)
 
     run(stream())
 
@@ -76,9 +76,9 @@ def _for_people(line: str) -> str:
         told: dict[str, Any] = orjson.loads(line)
         time, level, revision, message = (str(told[name]) for name in ("time", "level", "revision", "message"))
     except (ValueError, KeyError, TypeError):
-        return escape(line)
+        return escape(line.translate(_VISIBLE))
     style = _STYLES.get(level, "")
     who = f"{revision} {str(told['requestId'])[:8]}" if "requestId" in told else revision
-    message = message.translate(_VISIBLE)
-    text = f"[dim]{escape(time)}[/dim] {level.upper():5} [dim]{escape(who)}[/dim] {escape(message)}"
+    time, level, who, message = (escape(part.translate(_VISIBLE)) for part in (time, level, who, message))
+    text = f"[dim]{time}[/dim] {level.upper():5} [dim]{who}[/dim] {message}"
     return f"[{style}]{text}[/{style}]" if style else text

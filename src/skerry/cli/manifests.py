@@ -49,9 +49,9 @@ def read_manifests(path: str, standard_input: Any) -> list[Manifest]:
         with _read_errors("standard input"):
             return list(_parse(standard_input.read(FILE_BYTES_MAX), "standard input"))
     place = Path(path)
-    if not place.exists():
-        raise ConfigurationError(f"there is no file or folder {path}")
     with _read_errors(path):
+        if not place.exists():
+            raise ConfigurationError(f"there is no file or folder {path}")
         files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES) if place.is_dir() else [place]
     if not files:
         raise ConfigurationError(f"{path}: no file ends with {', '.join(sorted(SUFFIXES))}")

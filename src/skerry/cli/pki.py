@@ -27,7 +27,7 @@ def init(
     from skerry.main.identity import make_identity  # cryptography takes longer to import than most commands take to run
 
     for path in run(make_identity(data_dir_of(data_dir), server)):
-        out.print(str(path), markup=False)
+        out.print(str(path))
 
 
 @pki.command()
@@ -38,7 +38,7 @@ def add_key(data_dir: DataDirFlag = None) -> None:
     """
     from skerry.main.identity import add_key as add
 
-    out.print(f"added key {run(add(data_dir_of(data_dir)))}", markup=False)
+    out.print(f"added key {run(add(data_dir_of(data_dir)))}")
 
 
 @pki.command()
@@ -49,7 +49,7 @@ def use_key(data_dir: DataDirFlag = None) -> None:
     """
     from skerry.main.identity import use_key as use
 
-    out.print(f"will use key {run(use(data_dir_of(data_dir)))}", markup=False)
+    out.print(f"will use key {run(use(data_dir_of(data_dir)))}")
 
 
 @pki.command()
@@ -72,7 +72,7 @@ def drop_keys(
     settings = load_settings(flags, os.environ, file=config)
     outcome = run(drop(settings.data_dir, settings.database))
     for key_id in outcome.dropped:
-        out.print(f"dropped key {key_id}", markup=False)
+        out.print(f"dropped key {key_id}")
     if outcome.needed:
         raise SkerryError(
             f"still needed: {', '.join(outcome.needed)}; `skerry secrets status` tells by how many objects"

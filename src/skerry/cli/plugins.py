@@ -1,7 +1,6 @@
 """`skerry plugin ...`: try a module before it is applied, and see the chains that gateways run."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx
@@ -17,6 +16,7 @@ from skerry.api.model import Document
 from skerry.cli.chain import Objects, steps
 from skerry.cli.connection import connected
 from skerry.cli.printing import err, out
+from skerry.cli.reading import read_bytes
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, list_all, run
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
@@ -89,7 +89,7 @@ def try_module(
     )
     rehearsal = rehearse_file(_layer(type_), wasm, sample, log_level=log_level)
     for line in report(rehearsal):
-        out.print(line, markup=False, emoji=False)
+        out.print(line, emoji=False)
     if rehearsal.past.answered is None:
         raise SkerryError("the request has no answer without the module either: see --request and --header")
     if rehearsal.refusal:
@@ -129,10 +129,7 @@ def _answer_headers(texts: Iterable[str] | None) -> tuple[tuple[str, str], ...]:
 def _content(flag: str, text: str) -> bytes:
     if not text.startswith("@"):
         return text.encode()
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{flag}: {text[1:]} can't be read: {error.strerror}") from error
+    return read_bytes(text[1:], flag)
 
 
 def _configuration(text: str) -> str:
@@ -195,4 +192,4 @@ def list_chain(
     table = Table("GATEWAY", "PLUGIN", "TYPE", "PHASE", "PRIORITY", "READY", "MESSAGE", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    out.print(table, markup=False)
+    out.print(table)

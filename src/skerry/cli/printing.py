@@ -15,9 +15,10 @@ from skerry.kit.clock import SystemClock
 
 OUTPUTS = ("table", "wide", "yaml", "json", "name")
 
-#: In a pipe a table is as wide as it needs to be: nothing is cut off. `:x:` in a text is no picture.
-out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+#: In a pipe a table is as wide as it needs to be: nothing is cut off. `:x:` in a text is no picture, and `[x]` is no
+#: style, unless whoever prints says `markup=True`.
+out = Console(soft_wrap=True, highlight=False, emoji=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
 
 _FIRST = ("apiVersion", "kind", "metadata")
 
@@ -35,12 +36,12 @@ def print_objects(kind: Kind[Any], documents: list[Document], output: str, *, si
     whole = documents[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": documents}
     match output:
         case "json":
-            out.print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), markup=False)
+            out.print(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode())
         case "yaml":
-            out.print(yaml.safe_dump(whole, sort_keys=False).rstrip(), markup=False)
+            out.print(yaml.safe_dump(whole, sort_keys=False).rstrip())
         case "name":
             for document in documents:
-                out.print(spoken(Target(kind, name=document["metadata"]["name"])), markup=False)
+                out.print(spoken(Target(kind, name=document["metadata"]["name"])))
         case _ if not documents:
             err.print(f"no {kind.plural} found")
         case _:

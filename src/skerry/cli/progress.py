@@ -31,7 +31,7 @@ async def apply_and_wait(access: Access, manifests: list[Manifest], http_url: st
                     await wait_until_ready(transport, target.name, READY_SECONDS_MAX)
                     out.print(f"  {function_url(http_url, target.name)}")
             except (ApiError, SkerryError) as error:
-                err.print(f"error: {error.public}", markup=False)
+                err.print(f"error: {error.public}")
 
 
 def function_url(http_url: str, name: str) -> str:

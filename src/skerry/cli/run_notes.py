@@ -41,8 +41,13 @@ async def wait_for_note(root: Path, *, timeout_seconds: float) -> dict[str, Any]
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         note: dict[str, Any] = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    except OSError as error:
+        raise SkerryError(f"{path} can't be read: {error.strerror}") from error
+    try:
         os.kill(note["pid"], 0)
-    except (FileNotFoundError, ProcessLookupError, orjson.JSONDecodeError):
+    except ProcessLookupError:
         return None
     except PermissionError:
         return note  # alive, and another user's

@@ -55,7 +55,7 @@ def rotate(
         async with connected(access_of(kubeconfig, data_dir)) as http:
             transport = HttpTransport(http)
             made = await transport.call("POST", ROTATE_PATH)
-            out.print(f"made key {made['key']}", markup=False)
+            out.print(f"made key {made['key']}")
             if wait:
                 await _follow(transport)
 
@@ -71,7 +71,7 @@ async def _follow(transport: HttpTransport) -> None:
         if older <= found["undecryptable"]["values"]:
             _refuse_undecryptable(found)
         if all(key["state"] == "newest" for key in found["keys"]):
-            out.print(f"re-encrypted: {found['keys'][-1]['objects']} objects", markup=False)
+            out.print(f"re-encrypted: {found['keys'][-1]['objects']} objects")
             return
         if older and told != (told := f"{older} values are left"):
             err.print(told)
@@ -103,5 +103,5 @@ def discard(
         raise SkerryError("this deletes every object that can't be decrypted: restore the keys, or give --yes")
     names = run(discard_objects(data_dir_of(data_dir)))
     for name in names:
-        out.print(f"deleted {name}", markup=False)
+        out.print(f"deleted {name}")
     out.print(f"{len(names)} objects deleted")

@@ -78,7 +78,7 @@ def create(
         bound = _object(binding_parameters, "--binding-parameters")
         body["binding"] = {"parameters": bound, "secretParameters": binding_secret}
     make(kubeconfig, data_dir, namespace, "serviceinstance", body)
-    out.print(f"Created service instance: {name}", markup=False)
+    out.print(f"Created service instance: {name}")
 
 
 def _object(text: str, flag: str) -> Document | None:

@@ -37,10 +37,8 @@ def init(
         raise ConfigurationError(f"give one of {', '.join(f'--{name}' for name in LANGUAGES)}")
     language = given[0] if given else "ts"
     for path, written in write_template(language, folder):
-        out.print(f"{'wrote' if written else 'kept '} {path}", markup=False)
-    out.print(
-        f"next: {'' if folder == Path() else f'cd {folder} && '}{_NEXT.get(language, 'see README.md')}", markup=False
-    )
+        out.print(f"{'wrote' if written else 'kept '} {path}")
+    out.print(f"next: {'' if folder == Path() else f'cd {folder} && '}{_NEXT.get(language, 'see README.md')}")
 
 
 def write_template(language: str, folder: Path) -> list[tuple[Path, bool]]:

@@ -86,7 +86,7 @@ def backup(
     place = moving.installation(database, data_dir)
     with _bars() as tell:
         written = run(moving.back_up(place, file, moving.Options(force, not without_artifacts), tell))
-    out.print(f"wrote {file}: {written.file_bytes} bytes", markup=False)
+    out.print(f"wrote {file}: {written.file_bytes} bytes")
     out.print(f"  {written.changes} changes, digest {written.digest}")
     out.print(f"  {written.artifacts} artifacts, {written.key_values} entries of env.KV")
     _tell_keys(written.key_ids)
@@ -155,14 +155,13 @@ def _tell_keys(key_ids: frozenset[str]) -> None:
         err.print(
             f"not in it: the keys. Take along `pki/` and `kubeconfig` of the data directory; secrets need {names} in "
             "pki/encryption-keys.json",
-            markup=False,
         )
 
 
 def _tell_checked(checked: "Checked") -> None:
     report = checked.report
     for sentence in report.faults:
-        out.print(sentence, markup=False)
+        out.print(sentence)
     if report.digest:
         out.print(f"{report.changes} changes up to revision {report.span.latest}, digest {report.digest}")
     if checked.closed:

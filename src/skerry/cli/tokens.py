@@ -61,10 +61,10 @@ def create(
 
     run(send())
     if kubeconfig_out is None:
-        out.print(text, markup=False)
+        out.print(text)
     else:
         write_kubeconfig(kubeconfig_out, access, user, {"token": text})
-    err.print(f"token {name} of {user} is valid until {rfc3339(ends)}", markup=False)
+    err.print(f"token {name} of {user} is valid until {rfc3339(ends)}")
 
 
 @tokens.command("list")
@@ -91,7 +91,7 @@ def revoke(
             await HttpTransport(http).delete(Target(TOKEN, name=token))
 
     run(send())
-    out.print(f"token {token} revoked", markup=False)
+    out.print(f"token {token} revoked")
 
 
 def end_of(expires: str) -> dt.datetime:
@@ -115,4 +115,4 @@ def write_kubeconfig(path: Path, access: Access, user: str, credential: dict[str
         write_private(path, text)
     except OSError as error:
         raise SkerryError(f"--kubeconfig-out: {path} can't be written: {error.strerror}") from error
-    out.print(f"wrote {path}", markup=False)
+    out.print(f"wrote {path}")

@@ -116,7 +116,7 @@ def rollback(
             revision = _named(history, to) if to else _previous(history)
             await _change(transport, history, with_share(history.function.spec.traffic, revision.name, WHOLE_PERCENT))
             await _tell(transport, history, f"revision {revision.name} gets all requests", seconds)
-            out.print(f"  it stays so until: skerry promote {function}", markup=False)
+            out.print(f"  it stays so until: skerry promote {function}")
 
     run(send())
 
@@ -216,7 +216,7 @@ async def _tell(transport: HttpTransport, history: _History, sentence: str, time
                     await _until_in_force(transport, name)
             except TimeoutError as error:
                 raise SkerryError(f"edgefunction/{name} did not switch within {timeout_seconds:g}s") from error
-    out.print(f"edgefunction/{name}: {sentence}", markup=False)
+    out.print(f"edgefunction/{name}: {sentence}")
 
 
 async def _until_in_force(transport: HttpTransport, name: str) -> None:

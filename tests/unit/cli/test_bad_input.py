@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from skerry.cli import app
+from skerry.cli.reading import FILE_BYTES_MAX
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\n"
 
@@ -92,9 +93,35 @@ def test_what_is_in_a_damaged_kubeconfig_is_not_told(
         (["token", "create", "u", "--expires", "soon"], "--expires"),
         (["function", "delete", ""], "a name is empty"),
         (["node", "metrics", ""], "a name is empty"),
+        (["event", "emit", "t", "--data-from-file", "BYTES"], "--data-from-file"),
+        (["function", "create", "f", "BYTES", "--schema-in", "FOLDER"], "--schema-in"),
+        (["secret", "create", "s", "FOLDER"], "FILE"),
+        (["image", "create", "i", "b", "--runtime-deps", "BYTES"], "--runtime-deps"),
+        (["invoke", "f", "--data", "@FOLDER"], "--data"),
+        (["apply", "-f", "n" * 5000], "can't be read"),
+        (["get", "cm", "--data-dir", "n" * 5000], "can't be read"),
     ],
 )
 def test_a_flag_that_can_not_be_used_is_told(
     arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told in said([*arguments, "--kubeconfig", str(kubeconfig(tmp_path / "k"))], monkeypatch, capsys)
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\0")
+    places = {"BYTES": str(tmp_path / "bytes"), "FOLDER": str(tmp_path), "@FOLDER": f"@{tmp_path}"}
+    given = [places.get(argument, argument) for argument in arguments]
+    access = [] if "--data-dir" in arguments else ["--kubeconfig", str(kubeconfig(tmp_path / "k"))]
+    assert told in said([*given, *access], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("name", ["secret", "function"])
+def test_a_file_that_is_too_large_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "large"
+    with place.open("wb") as file:
+        file.truncate(FILE_BYTES_MAX + 1)
+    access = ["--kubeconfig", str(kubeconfig(tmp_path / "k"))]
+    arguments = {
+        "secret": ["secret", "create", "s", str(place)],
+        "function": ["function", "create", "f", str(tmp_path / "k"), "--schema-in", str(place)],
+    }
+    assert f"larger than {FILE_BYTES_MAX} bytes" in said([*arguments[name], *access], monkeypatch, capsys)
