@@ -70,7 +70,7 @@ class Door:
                 content = await read_answer(answer, LIST_BYTES_MAX)
         except httpx.HTTPError as error:
             raise SkerryError(f"the server can't be reached: {error}") from error
-        if not answer.is_error:
+        if answer.is_success:
             return parsed(content) if content else {}
         document = refusal(answer.status_code, content)
         if "name" in document:  # a run that failed

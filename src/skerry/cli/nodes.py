@@ -91,7 +91,7 @@ async def _print(access: Access, namespace: str, path: str, query: dict[str, str
             connected(access) as http,
             http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer,
         ):
-            if answer.is_error:
+            if not answer.is_success:
                 told = refusal(answer.status_code, await read_refusal(answer))
                 raise SkerryError(f"{told.get('code', answer.status_code)}: {told.get('message', '')}")
             async for text in answer.aiter_text():

@@ -1,5 +1,6 @@
 """`skerry function logs`: what a run printed, or prints, line by line."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from skerry.cli.connection import connected
 from skerry.cli.dispatch import path_of
 from skerry.cli.session import DataDirFlag, KubeconfigFlag, access_of, run
 from skerry.client.answers import OBJECT_BYTES_MAX, parsed, read_answer, read_lines, read_refusal, refusal
+from skerry.kit.backoff import Backoff
 from skerry.kit.errors import SkerryError
 
 #: The server says every 15 seconds that a silent run goes on.
@@ -31,19 +33,21 @@ async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
 
 async def _follow(http: httpx.AsyncClient, namespace: str, name: str) -> None:
     """Print lines until the run is over; a stream that the server ends sooner is taken up where it ended."""
-    place = ""
+    place, backoff = "", Backoff(first_seconds=0.1)
     while True:
         headers = {"X-Dispatch-Org": namespace, **({"Last-Event-ID": place} if place else {})}
         timeout = httpx.Timeout(_SILENCE_SECONDS_MAX)
         path, query = path_of("runs", name, "logs"), {"follow": "true"}
         async with http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
-            if answer.is_error:
+            if not answer.is_success:
                 raise await _refused(answer)
             async for event in _events(read_lines(answer)):
+                backoff.reset()
                 place = event.get("id", place)
                 if event.get("event") == "end":
                     return
                 _print(event.get("event", ""), parsed(event["data"].encode()))
+        await asyncio.sleep(backoff.next_seconds())
 
 
 def _print(stream: str, data: dict[str, Any]) -> None:
@@ -57,7 +61,7 @@ async def _refused(answer: httpx.Response) -> SkerryError:
 
 async def _printed(http: httpx.AsyncClient, namespace: str, name: str) -> Document:
     async with http.stream("GET", path_of("runs", name, "logs"), headers={"X-Dispatch-Org": namespace}) as answer:
-        if answer.is_error:
+        if not answer.is_success:
             raise await _refused(answer)
         document: Document = parsed(await read_answer(answer, OBJECT_BYTES_MAX))
     return document

@@ -92,7 +92,7 @@ class HttpTransport:
             async with self._http.stream(
                 "GET", _path(target), params=query, timeout=timeout, headers=_accepting(target)
             ) as response:
-                if response.status_code >= httpx.codes.BAD_REQUEST:
+                if not response.is_success:
                     raise error_of(response.status_code, await read_refusal(response))
                 yield _events(response)
         except httpx.HTTPError as error:
@@ -104,7 +104,7 @@ class HttpTransport:
         timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=None)
         try:
             async with self._http.stream("GET", _path(target), params=query, timeout=timeout) as response:
-                if response.status_code >= httpx.codes.BAD_REQUEST:
+                if not response.is_success:
                     raise error_of(response.status_code, await read_refusal(response))
                 yield _texts(response)
         except httpx.HTTPError as error:
@@ -141,7 +141,7 @@ class HttpTransport:
         try:
             response = await self._http.send(request, stream=True)
             async with aclosing(response):
-                if response.status_code >= httpx.codes.BAD_REQUEST:
+                if not response.is_success:
                     raise error_of(response.status_code, await read_refusal(response))
                 answer = parsed(await read_answer(response, bytes_max))
         except httpx.HTTPError as error:

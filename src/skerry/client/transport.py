@@ -65,7 +65,7 @@ ANY_STATE = DeleteConditions()
 
 
 class Transport(Protocol):
-    """Carries one request each; safe for concurrent use. Every method raises `ApiError` for an answer >= 400."""
+    """Carries one request each; safe for concurrent use. Every method raises `ApiError` for what is no success."""
 
     async def get(self, target: Target) -> Document:
         """Return one object."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.cli import app, dispatch, printing
+from skerry.cli import app, dispatch, printing, run_logs
 from skerry.testing.scripted_server import Script, reply, reply_in_full, scripted_server
 from tests.unit.cli.test_bad_input import kubeconfig
 
@@ -56,6 +56,14 @@ async def test_the_page_of_a_proxy_is_told(
 ) -> None:
     assert await said(reply(502, PAGE), path, tmp_path, command) == 1
     assert "Bad Gateway" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+async def test_a_redirect_is_told(
+    path: str, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await said(reply(302, b"", location="/elsewhere"), path, tmp_path, command) == 1
+    assert "302" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", ["/v1/runs/r/logs", "/v1/image/i"])
@@ -164,3 +172,36 @@ def test_brackets_are_no_styles(capsys: pytest.CaptureFixture[str]) -> None:
     for console in (printing.out, printing.err):
         console.print("https://[fd00::1]:6443 /a/[red]/b")
     assert capsys.readouterr() == ("https://[fd00::1]:6443 /a/[red]/b\n",) * 2
+
+
+async def test_a_log_that_ends_too_soon_is_not_asked_for_without_a_pause(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pauses: list[int] = []
+
+    class Noted:
+        def __init__(self, *, first_seconds: float) -> None:
+            assert first_seconds > 0
+
+        def reset(self) -> None:
+            pauses.clear()
+
+        def next_seconds(self) -> float:
+            pauses.append(1)
+            return 0.0
+
+    monkeypatch.setattr(run_logs, "Backoff", Noted)
+    line = reply(200, b'id: 1\nevent: stdout\ndata: {"line": "hello"}\n\n')
+    empty, end = reply(200, b": still there\n\n"), reply(200, b"event: end\ndata: {}\n\n")
+    seen: list[int] = []
+
+    async def ending(writer: asyncio.StreamWriter) -> None:
+        seen.append(len(pauses))
+        await end(writer)
+
+    async with scripted_server({"/v1/runs/r/logs": [line, empty, empty, ending]}) as server:
+        place = kubeconfig(tmp_path / "k", server=f"http://127.0.0.1:{server.port}")
+        arguments = ["function", "logs", "r", "-f", "--kubeconfig", str(place)]
+        assert await asyncio.to_thread(command, *arguments) == 0
+        assert [request.headers.get("last-event-id") for request in server.seen] == [None, "1", "1", "1"]
+    assert (seen, capsys.readouterr().out) == ([3], "hello\n")
