@@ -6,12 +6,17 @@ Source: Dispatch's InvocationError, and its UserError and FunctionError interfac
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+#: What is kept of an error's message and of its stack trace: beside each other, as a run's reason repeats the message.
+MESSAGE_CHARACTERS_MAX = 16 << 10
+STACKTRACE_CHARACTERS_MAX = 64 << 10
 #: What a function that took too long is told to have done.
 TIMED_OUT = "Function execution exceeded the timeout"
 
 
 class InvocationError(Exception):
     """A run that failed.
+
+    What it says can be kept: so much of it, and half of a surrogate pair, which no UTF-8 is, as a question mark.
 
     Attributes:
         type: InputError, FunctionError or SystemError.
@@ -22,9 +27,10 @@ class InvocationError(Exception):
     type: ClassVar[str] = ""
 
     def __init__(self, message: str, stacktrace: Iterable[str] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.stacktrace = tuple(stacktrace)
+        self.message = _kept(message, MESSAGE_CHARACTERS_MAX)
+        super().__init__(self.message)
+        lines = _kept("\n".join(stacktrace), STACKTRACE_CHARACTERS_MAX)
+        self.stacktrace = tuple(lines.split("\n")) if lines else ()
 
     def as_object(self) -> dict[str, Any]:
         """Give the error as runs carry it: `{"type": str, "message": str, "stacktrace": [str]}`."""
@@ -55,6 +61,13 @@ class SystemError(InvocationError):  # noqa: A001 - Dispatch's name; Python's ow
 
 class NoDeployment(SystemError):
     """The deployment that was to run is not there, or about to be removed; nothing of the run has happened."""
+
+
+def _kept(text: str, characters_max: int) -> str:
+    left_out = len(text) - characters_max
+    if left_out > 0:
+        text = f"{text[:characters_max]}... [and {left_out} more characters]"
+    return text.encode(errors="replace").decode()
 
 
 #: What the godoc calls an input error.

@@ -3,6 +3,7 @@
 import datetime as dt
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -225,6 +226,15 @@ def test_a_length_that_is_none_is_refused_and_nothing_is_read(served: Served, he
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert run(served.http, "echo", 1)["payload"] == 1
+
+
+def test_a_caller_that_goes_away_as_it_asks_ends_nothing(served: Served) -> None:
+    before = run(served.http, "pid")["payload"]
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", served.port), SECONDS_MAX) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: function\r\nContent-Length: 100\r\n\r\n{")
+        assert run(served.http, "pid")["payload"] == before
 
 
 def test_a_handler_that_is_none_fails_the_build(language: Language, server: list[str], tmp_path: Path) -> None:

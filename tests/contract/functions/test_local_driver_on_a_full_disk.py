@@ -50,7 +50,7 @@ async def test_a_function_that_finds_no_room_is_deployed_once_there_is_some(disk
 @pytest.mark.parametrize(
     "said", ["OSError: [Errno 28] No space left on device", "npm error nospc ENOSPC: no space left on device, write"]
 )
-def test_packages_that_find_no_room_are_the_systems_fault(disk: SmallDisk, said: str) -> None:
+async def test_packages_that_find_no_room_are_the_systems_fault(disk: SmallDisk, said: str) -> None:
     installer = [sys.executable, "-c", f"import sys; sys.exit({said!r})"]
     with pytest.raises(SystemError, match="requirements.txt could not be installed"):
-        install_packages(installer, "requirements.txt", disk.directory, {})
+        await install_packages(installer, "requirements.txt", disk.directory, {})

@@ -19,7 +19,7 @@ from skerry.functions.local.printed import Lines, Printed
 from skerry.functions.messages import Logs, Message
 
 #: Turns of the loop after which what has been answered has been read.
-_TURNS_TO_READ = 2
+TURNS_TO_READ = 2
 
 
 class Call:
@@ -181,7 +181,7 @@ class Calls:
         self.is_of_use = False
         self.withdraw()
         try:
-            for _ in range(_TURNS_TO_READ):
+            for _ in range(TURNS_TO_READ):
                 await asyncio.sleep(0)
         finally:
             for printed in self._printed:

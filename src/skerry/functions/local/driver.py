@@ -126,8 +126,9 @@ class LocalDriver:
             self._leaving.discard(function.faas_id)
 
     async def _remove(self, function: Function) -> None:
-        if pool := self._pools.pop(function.faas_id, None):
+        if pool := self._pools.get(function.faas_id):
             await pool.close()
+            self._pools.pop(function.faas_id, None)
         folder = self._folder(function.faas_id)
         with suppress(FileNotFoundError):
             if runtime := self._runtimes.get(language_of(_written(folder).image)):
@@ -144,11 +145,11 @@ class LocalDriver:
         return run
 
     def _open(self, faas_id: str) -> InstancePool:
+        if faas_id in self._leaving:
+            raise NoDeployment(f"the deployment {faas_id} of the function is being removed")
         if pool := self._pools.get(faas_id):
             return pool
         folder = self._folder(faas_id)
-        if faas_id in self._leaving:
-            raise NoDeployment(f"the deployment {faas_id} of the function is being removed")
         try:
             written = _written(folder)
         except FileNotFoundError as error:
@@ -183,9 +184,10 @@ class LocalDriver:
 
     async def close(self) -> None:
         """End all processes once their runs are done; the deployments stay."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.close()
+        async with asyncio.TaskGroup() as group:
+            for pool in self._pools.values():
+                group.create_task(pool.close())
+        self._pools.clear()
         await self._warm.close()
 
 

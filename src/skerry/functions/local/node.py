@@ -1,6 +1,5 @@
 """The runtime `nodejs`: functions of JavaScript on Node."""
 
-import asyncio
 import json
 import shutil
 from collections.abc import Mapping
@@ -54,15 +53,12 @@ class NodeRuntime:
         if not is_object:
             raise FunctionError("package.json must be a JSON object")
         (environment / "package.json").write_text(manifest)
-        await asyncio.to_thread(self._install, environment)
-
-    def _install(self, environment: Path) -> None:
         npm = shutil.which("npm")
         if not npm:
             raise SystemError("packages of nodejs need npm: there is no `npm` on PATH")
         own = {"PATH": f"{Path(npm).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(environment)}
         command = [npm, "install", *_NPM_FLAGS]
-        install_packages(command, "package.json", environment, {**own, **self.install_environment})
+        await install_packages(command, "package.json", environment, {**own, **self.install_environment})
 
     async def prepare(self, folder: Path, handler: str) -> None:
         """Do nothing: an archive brings its `node_modules` along."""

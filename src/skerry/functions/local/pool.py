@@ -306,12 +306,20 @@ class InstancePool:
         del self._idle[instance]
 
     async def close(self) -> None:
-        """Let the runs that are here end, for `DRAIN_SECONDS_MAX`, and end all instances that are idle then."""
+        """Let the runs that are here end, for `DRAIN_SECONDS_MAX`, and end all instances that are idle then.
+
+        One that is cancelled waits for no run, and ends the idle ones all the same; those that run end with their runs.
+        """
         self._closed = True
-        await self._runs.drained()
-        if self._looking is not None:
-            self._looking.cancel()
-        idle, self._idle = self._idle, {}
-        for instance in idle.values():
+        try:
+            await self._runs.drained()
+        finally:
+            if self._looking is not None:
+                self._looking.cancel()
+            await self._end_idle()
+
+    async def _end_idle(self) -> None:
+        while self._idle:
+            _, instance = self._idle.popitem()
             self._warm.take(instance)
             await instance.kill()

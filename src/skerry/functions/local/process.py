@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from skerry.functions.errors import SystemError  # noqa: A004 - see errors
-from skerry.functions.local.calls import Calls
+from skerry.functions.errors import FunctionError, SystemError  # noqa: A004 - see errors
+from skerry.functions.local.calls import TURNS_TO_READ, Calls
 from skerry.functions.local.frames import MessageStream, loaded
 from skerry.functions.local.message_queue import MessageQueue, NotBegun
 from skerry.functions.messages import Logs, Message
-from skerry.kit.ending import UNDONE_SECONDS_MAX, begun, to_its_end
+from skerry.kit.ending import UNDONE_SECONDS_MAX, begun, ended, to_its_end
 from skerry.kit.killing import kill_group
 from skerry.kit.processes import Bounds, bound_to_this
 
@@ -55,6 +55,7 @@ class FunctionProcess:
         self._process = process
         self._stream = stream
         self._calls = calls
+        self._watching = asyncio.get_running_loop().create_task(self._watch_end(), name="watch:function")
         #: Messages that it takes before it has answered.
         self.calls_max = calls.calls_max
 
@@ -131,7 +132,7 @@ class FunctionProcess:
 
         Raises:
             NotBegun: it was taken back.
-            FunctionError: the answer is over `MESSAGE_BYTES_MAX`, or no JSON.
+            FunctionError: the answer is over `MESSAGE_BYTES_MAX`, or no message.
             SystemError: the message is over it, or the process ended.
         """
         if not self.is_alive:
@@ -140,7 +141,17 @@ class FunctionProcess:
             answer = await self._calls.call(message, logs)
         except ConnectionError as error:
             raise await self._ended() from error
-        return Message(answer.get("context") or {}, answer.get("payload"))
+        if not isinstance(answer, dict) or not isinstance(context := answer.get("context") or {}, dict):
+            self._calls.is_of_use = False
+            raise FunctionError("something in the function's process answered for it, and no message")
+        return Message(context, answer.get("payload"))
+
+    async def _watch_end(self) -> None:
+        """Have the calls end when the process has: what it started may hold its end of the connection open."""
+        await self._process.wait()
+        for _ in range(TURNS_TO_READ):
+            await asyncio.sleep(0)
+        self._stream.abort()
 
     async def _ended(self) -> SystemError:
         code = await self._process.wait()
@@ -159,6 +170,7 @@ class FunctionProcess:
     async def _kill(self) -> None:
         await kill_group(self._process, "function")  # by its end what it had answered has been read
         await self._calls.close()
+        await ended([self._watching])
 
 
 async def _spawned(

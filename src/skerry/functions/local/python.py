@@ -50,7 +50,7 @@ class PythonRuntime:
             FunctionError: what pip says.
         """
         (environment / _REQUIREMENTS).write_text(manifest)
-        await asyncio.to_thread(self._install, environment, environment)
+        await self._install(environment, environment)
 
     async def prepare(self, folder: Path, handler: str) -> None:  # noqa: ARG002 - the packages are no matter of it
         """Install what `source/requirements.txt` of a deployment's folder asks for, if it is there.
@@ -60,19 +60,19 @@ class PythonRuntime:
         """
         source = folder / "source"
         if (source / _REQUIREMENTS).is_file():
-            await asyncio.to_thread(self._install, folder, source)
+            await self._install(folder, source)
             if (folder / ENVIRONMENT).exists():
                 _add_packages(folder, folder / ENVIRONMENT)
 
-    def _install(self, folder: Path, source: Path) -> None:
+    async def _install(self, folder: Path, source: Path) -> None:
         """Install the requirements.txt of a source into an environment of a folder."""
         # A pip of its own would take longer to put there than most requirements.
         pip_is_here = find_spec("pip") is not None
-        venv.create(folder / "venv", with_pip=not pip_is_here, symlinks=True)
+        await asyncio.to_thread(venv.create, folder / "venv", with_pip=not pip_is_here, symlinks=True)
         own = str(folder / "venv" / "bin" / "python")
         pip = [sys.executable, "-m", "pip", "--python", own] if pip_is_here else [own, "-m", "pip"]
         command = [*pip, "install", "--no-input", "--quiet", "--disable-pip-version-check"]
-        install_packages([*command, "-r", _REQUIREMENTS], _REQUIREMENTS, source, self.install_environment)
+        await install_packages([*command, "-r", _REQUIREMENTS], _REQUIREMENTS, source, self.install_environment)
 
     async def start(self, folder: Path, handler: str) -> FunctionProcess:
         """Start a process of a deployment."""

@@ -15,6 +15,7 @@ it has been read. LIMITS is a JSON object, name of an rlimit to its value.
 
 import array
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import importlib
@@ -69,7 +70,12 @@ def described(error: BaseException, kind: str, folder: str, skip: int) -> dict[s
     while skip and frame is not None and frame.tb_next is not None:
         frame, skip = frame.tb_next, skip - 1
     text = "".join(traceback.format_exception(type(error), error, frame)).replace(f'File "{folder}{os.sep}', 'File "')
-    return {"type": kind, "message": str(error) or type(error).__name__, "stacktrace": text.rstrip().split("\n")}
+    name = type(error).__name__
+    try:
+        message = str(error) or name
+    except Exception as raised:  # noqa: BLE001 - by the function's own __str__
+        message = f"{name}, whose own message can't be told: {type(raised).__name__}"
+    return {"type": kind, "message": message, "stacktrace": text.rstrip().split("\n")}
 
 
 class Worker:
@@ -113,8 +119,9 @@ class Worker:
 
     def wait_for_prints(self) -> None:
         """Wait until what was printed has been read."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # it is the function's, which may have closed it, or put another there
+                stream.flush()
         end = None
         for out in self.printed:
             while fcntl.ioctl(out, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0":

@@ -11,6 +11,9 @@ from skerry.kit.tar import tarfile
 SOURCE_BYTES_MAX = 64 << 20
 SOURCE_FILES_MAX = 10_000
 
+#: Of the name of a file, as file systems have it.
+_NAME_BYTES_MAX = 255
+
 #: Among a deployment's own: leads to the packages that its image has, if it has any.
 ENVIRONMENT = "image"
 
@@ -26,11 +29,12 @@ def write_source(source: bytes, folder: Path, file_name: str) -> None:
         file_name: the file's name, if it is one.
 
     Raises:
-        FunctionError: what is wrong with the archive, and with which file.
+        FunctionError: what is wrong with the archive, and with which file; the name is none.
         OSError: the disk is full, or can't be written.
     """
     if not source.startswith(_GZIP):
         _check_size(len(source))
+        _check_name(file_name)
         (folder / file_name).write_bytes(source)
         return
     try:
@@ -46,6 +50,11 @@ def write_source(source: bytes, folder: Path, file_name: str) -> None:
         if is_full(error):
             raise
         raise FunctionError(f"the source cannot be unpacked: {error}") from error
+
+
+def _check_name(name: str) -> None:
+    if name in {"", ".", ".."} or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
+        raise FunctionError(f"Invalid function file or handler: {name[:_NAME_BYTES_MAX]!r} is no name of a file")
 
 
 def _check(archive: tarfile.TarFile) -> None:

@@ -222,3 +222,17 @@ async def test_the_time_of_a_run_begins_when_its_instance_has_started() -> None:
 async def test_a_run_that_takes_longer_than_its_time_once_it_has_begun_is_ended() -> None:
     with pytest.raises(FunctionError, match="exceeded the timeout"):
         await Runner(Pooled(made(0.01).pool)).run(SHORT, "stay")
+
+
+async def test_a_pool_whose_closing_is_cancelled_ends_what_is_idle_and_then_what_runs() -> None:
+    pool = made(0.01, processes_max=2)
+    running, short = pool.run("stay"), pool.run("short")
+    await short
+    closing = asyncio.ensure_future(pool.pool.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert [instance.is_alive for instance in pool.instances] == [True, False]
+    pool.go_on.set()
+    await running
+    assert [instance.is_alive for instance in pool.instances] == [False, False]

@@ -281,6 +281,16 @@ async function answer(workers, request, response) {
   }
 }
 
+// What comes between a request and its answer, as a caller that goes away while it asks, is no reason to end the others.
+async function answerOrLeave(workers, request, response) {
+  try {
+    await answer(workers, request, response)
+  } catch (error) {
+    console.error(error.message)
+    response.destroy()
+  }
+}
+
 async function main() {
   const handler = process.env.HANDLER ?? ''
   const workers = new Workers(handler)
@@ -295,7 +305,7 @@ async function main() {
   })
   if (process.argv.includes('--check')) process.exit(0)
   process.on('SIGTERM', () => process.exit(0)) // runs that go on are not waited for
-  http.createServer((request, response) => answer(workers, request, response)).listen(process.env.PORT ?? 8080)
+  http.createServer((request, response) => answerOrLeave(workers, request, response)).listen(process.env.PORT ?? 8080)
 }
 
 main()
