@@ -18,6 +18,9 @@ DEPTH_MAX = 200
 #: is numbers and texts, which are not counted.
 CONTAINERS_MAX = 100_000
 
+#: Of what is too long, that are told; a name in a body may have its length.
+PATH_CHARACTERS_MAX = 500
+
 _Path = tuple[str | int, ...]
 
 
@@ -67,9 +70,9 @@ def _members(value: Any) -> Any:
 
 def _too_many(levels: list[list[Any]]) -> RequestEntityTooLarge:
     """Name the longest of what is too many: nearly always it is one list."""
-    lengths = [(len(each), depth) for depth, level in enumerate(levels) for each in (max(level, key=len),)]
-    length, depth = max(lengths)
+    length, depth = max((max(map(len, level)), depth) for depth, level in enumerate(levels))
     path = path_of(_path(levels[: depth + 1], next(each for each in levels[depth] if len(each) == length)))
+    path = path[:PATH_CHARACTERS_MAX]
     where = f"{path}: has {length} items" if path else f"the body has {length} members"
     return RequestEntityTooLarge(f"{where}, and a document may have at most {CONTAINERS_MAX} objects and lists in all")
 

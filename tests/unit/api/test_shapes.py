@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from skerry.api.errors import BadRequest, RequestEntityTooLarge
-from skerry.api.shapes import CONTAINERS_MAX, DEPTH_MAX, check_shape, read_json
+from skerry.api.shapes import CONTAINERS_MAX, DEPTH_MAX, PATH_CHARACTERS_MAX, check_shape, read_json
 
 
 def nested(levels: int) -> bytes:
@@ -28,6 +28,12 @@ def test_a_body_of_too_many_objects_and_lists_is_refused_with_the_field_and_the_
     with pytest.raises(RequestEntityTooLarge) as refused:
         read_json(orjson.dumps(many))
     assert refused.value.public == f"{told}, and a document may have at most {CONTAINERS_MAX} objects and lists in all"
+
+
+def test_a_name_as_long_as_a_body_is_not_told_whole() -> None:
+    with pytest.raises(RequestEntityTooLarge) as refused:
+        read_json(orjson.dumps({"a" * 1_000_000: [{}] * CONTAINERS_MAX}))
+    assert len(refused.value.public) < 2 * PATH_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize(
