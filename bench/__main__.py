@@ -10,6 +10,7 @@ PARTS = (
     ("worker.py", "--envoy", "--seconds", "2"),
     ("wasm.py",),
     ("deploy.py",),
+    ("develop.py",),
     ("hostile.py", "--seconds", "0.5"),
     ("plugins.py",),
     ("filters.py",),

@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 
 import orjson
 import uvloop
+from rig import resident_mib, skerry
 
 from skerry.cli.connection import Access, read_access
-from skerry.testing.skerry_process import SkerryProcess
 
 OBJECTS = 1_000
 MANY_OBJECTS = 10_000
@@ -142,11 +142,11 @@ def started(tree: Path) -> Iterator[Server]:
         (data_dir / "pki").mkdir(parents=True, mode=0o700)
         known = [{"sha256": hashlib.sha256(token.encode()).hexdigest(), "user": USER, "groups": []}]
         (data_dir / "pki" / "tokens.json").write_bytes(orjson.dumps(known))
-        os.environ["PYTHONPATH"] = str(tree / "src")
-        skerry = stack.enter_context(SkerryProcess.started(data_dir))
-        assert skerry.process is not None
+        os.environ["PYTHONPATH"] = str(tree / "src")  # which comes before what is installed
+        running = stack.enter_context(skerry(data_dir))
+        assert running.process is not None
         administrator = read_access(data_dir / "kubeconfig")
-        yield Server(tree.name, skerry.process.pid, replace(administrator, token=token), administrator, count())
+        yield Server(tree.name, running.process.pid, replace(administrator, token=token), administrator, count())
 
 
 async def prepare(server: Server) -> None:
@@ -159,6 +159,7 @@ async def prepare(server: Server) -> None:
     if not roles:
         print(f"{server.tree}: knows no RoleBindings, so the administrator is measured")
         server.user = server.administrator
+    close([admin])
     await fill(server, READ, OBJECTS)
 
 
@@ -323,7 +324,10 @@ async def watches(servers: list[Server]) -> None:
         "a change seen by all of", [heading(server, servers, which) for server in servers for which in ("p50", "most")]
     )
     for watchers in WATCHERS:
-        found = [await fan_out(server, watchers) for server in servers]
+        found: list[list[float]] = [[] for _ in servers]
+        for _ in range(ROUNDS):
+            for server, seconds in zip(servers, found, strict=True):
+                seconds.extend(await fan_out(server, watchers))
         cells = []
         for seconds in found:
             p50 = statistics.median(seconds)
@@ -339,23 +343,16 @@ async def many(servers: list[Server]) -> None:
     for server in servers:
         await fill(server, MANY, MANY_OBJECTS)
     row("resident memory of `skerry up`", [f"{resident_mib(server.pid):.0f} MiB" for server in servers])
-    found = []
-    for server in servers:
-        (client,) = await connect(server, 1)
-        seconds = []
-        for _ in range(LISTS):
+    clients = [(await connect(server, 1))[0] for server in servers]
+    found: list[list[float]] = [[] for _ in servers]
+    for _ in range(LISTS):
+        for client, seconds in zip(clients, found, strict=True):
             begun = time.perf_counter()
             await client.call("GET", path(MANY))
             seconds.append(time.perf_counter() - begun)
-        found.append(seconds)
-        close([client])
+    close(clients)
     row(f"list of {MANY_OBJECTS:,}, 1 client, p50", [milliseconds(statistics.median(one)) for one in found])
     row(f"list of {MANY_OBJECTS:,}, 1 client, most", [milliseconds(max(one)) for one in found])
-
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
 
 
 # ---- printing --------------------------------------------------------------------------------------------

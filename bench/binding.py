@@ -8,7 +8,8 @@ node's desire has been read.
 """
 
 import asyncio
-import resource
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from rig import resident_mib
 
 from skerry.api.baetyl_applications import Application
 from skerry.api.baetyl_v1alpha1 import NODE, Node
@@ -83,14 +85,14 @@ async def measure(folder: Path, count: int) -> None:
         await verbs.bootstrap()
         async with fleet.running(verbs):
             client = Client(LocalTransport(verbs, manager="bench"))
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            before = resident_mib(os.getpid())
             begun = time.perf_counter()
             await write_nodes(verbs, count)
             written = time.perf_counter() - begun
             for number in range(APPLICATIONS):
                 await client.create(application(f"app-{number}", f"site=s{number % SITES}"))
             moved = await client.create(application("moved", "half=a"))
-            kept = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            kept = resident_mib(os.getpid()) - before
             times = [await move(client, fleet, moved, count, "ba"[turn % 2]) for turn in range(MOVES)]
     bound, read = (sorted(part)[MOVES // 2] * 1e3 for part in zip(*times, strict=True))
     memory = f"{kept * 1000 / count:.1f} MiB for 1,000, log and index"
@@ -101,10 +103,14 @@ async def measure(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Measure each number of nodes in a log of its own."""
-    for count in [int(text) for text in sys.argv[1:]] or [1_000, 10_000]:
-        with tempfile.TemporaryDirectory() as folder:
-            uvloop.run(measure(Path(folder), count))
+    """Measure each number of nodes in a log and a process of its own, for memory that was freed is used again."""
+    counts = [int(text) for text in sys.argv[1:]] or [1_000, 10_000]
+    if len(counts) > 1:
+        for count in counts:
+            subprocess.run([sys.executable, __file__, str(count)], check=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(measure(Path(folder), counts[0]))
 
 
 if __name__ == "__main__":

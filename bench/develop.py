@@ -7,19 +7,18 @@ Starts it on what `skerry init` writes, saves a file again and again, and asks u
 
 import argparse
 import os
-import signal
+import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import httpx
+from rig import CACHE, process, until
 
 from skerry.cli.starting import write_template
 
-CACHE = Path(__file__).resolve().parents[1] / ".cache"
 PAUSE_SECONDS = 0.002
 
 
@@ -31,26 +30,24 @@ def main() -> None:
         folder = Path(name) / "hello"
         write_template("ts", folder)
         command = [sys.executable, "-m", "skerry", "dev", str(folder), "--address", "127.0.0.1:0"]
-        environment = {**os.environ, "SKERRY_CACHE_DIR": str(CACHE), "SKERRY_DATA_DIR": str(Path(name) / "data")}
+        environment = {**os.environ, "SKERRY_CACHE_DIR": str(CACHE.parent), "SKERRY_DATA_DIR": str(Path(name) / "data")}
         started = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
-            assert process.stdout is not None
-            url = process.stdout.readline().decode().partition("ready: ")[2].split()[0]
+        with process(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as running:
+            assert running.stdout is not None
+            said = running.stdout.readline().decode()
+            assert "ready: " in said, said
+            url = said.partition("ready: ")[2].split()[0]
             print(f"start to ready   {time.perf_counter() - started:.2f} s")
             with httpx.Client(base_url=url, trust_env=False) as http:
-                times = sorted(save(folder / "src" / "index.ts", http, number) for number in range(saves))
-            process.send_signal(signal.SIGINT)
-    p50, p99 = times[saves // 2], times[int(saves * 0.99)]
-    print(f"save to answer   p50 {p50:.0f} ms   p99 {p99:.0f} ms   max {times[-1]:.0f} ms")
+                times = [save(folder / "src" / "index.ts", http, number) for number in range(saves)]
+    print(f"save to answer   p50 {statistics.median(times):.0f} ms   most {max(times):.0f} ms")
 
 
 def save(path: Path, http: httpx.Client, number: int) -> float:
     """Save a new source, and return how many milliseconds later it answers."""
-    pause = threading.Event()
     path.write_text(f'export default {{ fetch: (): Response => new Response("save {number}") }};\n')
     started = time.perf_counter()
-    while http.get("/").text != f"save {number}":
-        pause.wait(PAUSE_SECONDS)
+    until(lambda: http.get("/").text == f"save {number}", "what was saved answers", pause_seconds=PAUSE_SECONDS)
     return (time.perf_counter() - started) * 1000
 
 

@@ -8,19 +8,16 @@ alternate between the routes, so that a busy machine hurts all alike: read the r
 
 import argparse
 import json
-import re
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from skerry.testing.manifests import edge_function
-from skerry.testing.skerry_process import SkerryProcess
+from rig import Measured, Target, skerry, wrk
 
-ROOT = Path(__file__).resolve().parents[1]
-CONNECTIONS = 16
+from skerry.testing.manifests import edge_function
+
 HOST = "filters.test"
 BODY = "x" * 10_000
 
@@ -63,24 +60,6 @@ def manifests() -> list[dict[str, Any]]:
     return [*found, route | {"spec": spec}]
 
 
-def load(url: str, seconds: int, script: Path | None) -> tuple[float, float, float]:
-    """Return requests a second, and milliseconds: p50, p99."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-H", f"Host: {HOST}", url]
-    if script:
-        command += ["-s", str(script)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert "Non-2xx" not in output, output
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    assert rate, output
-    return float(rate[1]), milliseconds(output, "50"), milliseconds(output, "99")
-
-
-def milliseconds(output: str, percentile: str) -> float:
-    found = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", output)
-    assert found, output
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=4)
@@ -90,20 +69,23 @@ def main() -> None:
         directory = Path(folder)
         script = directory / "post.lua"
         script.write_text(f'wrk.method = "POST"\nwrk.body = "{BODY}"\n')
-        with SkerryProcess.started(directory / "data", cache_dir=ROOT / ".cache") as skerry:
+        with skerry(directory / "data") as running:
             for manifest in manifests():
-                skerry.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+                running.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
             names = [f"edgefunction/{name}" for name in FUNCTIONS]
-            skerry.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
-            base = f"http://{urlsplit(skerry.http).netloc}"
-            found: dict[str, list[tuple[float, float, float]]] = {path: [] for path, *_ in ROUTES}
+            running.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
+            base = f"http://{urlsplit(running.http).netloc}"
+            found: dict[str, list[Measured]] = {path: [] for path, *_ in ROUTES}
             for _ in range(options.rounds):
                 for path, *_more in ROUTES:
-                    found[path].append(load(f"{base}/{path}", options.seconds, script if path == "read" else None))
-    first = statistics.median(rate for rate, *_ in found["none"])
+                    target = Target(0, f"Host: {HOST}", url=f"{base}/{path}")
+                    found[path].append(wrk(target, options.seconds, script=script if path == "read" else None))
+    first = statistics.median(each.rate for each in found["none"])
     print("| | requests/s | of none | p50 | p99 |\n|---|---|---|---|---|")
     for path, _, told in ROUTES:
-        rate, p50, p99 = (statistics.median(column) for column in zip(*found[path], strict=True))
+        rate, p50, p99 = (
+            statistics.median(getattr(each, field) for each in found[path]) for field in ("rate", "p50", "p99")
+        )
         print(f"| {told} | {rate:,.0f} | {rate / first:.2f} | {p50:.2f} ms | {p99:.2f} ms |")
 
 

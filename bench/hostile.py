@@ -19,12 +19,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
+from rig import skerry
 
 from skerry.testing.hostile_functions import ALL, hostile_function
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = 8
 NEIGHBOUR = "export default { fetch: () => new Response('still here') };"
 
@@ -60,7 +60,11 @@ def attack(gateway: str, name: str, seconds: float) -> Counter[str]:
     def ask_again() -> None:
         client = Client(gateway, name)
         while time.monotonic() < until:
-            answer = client.ask()
+            try:
+                answer = client.ask()
+            except httpx.HTTPError as error:
+                told[type(error).__name__] += 1
+                continue
             kind = "ok" if answer.is_success else str(answer.status_code)
             told[answer.headers.get("x-skerry-error", kind)] += 1
             if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
@@ -83,14 +87,14 @@ def beside(
     return latencies(Client(gateway, "neighbour"), seconds), attacking.result()
 
 
-def rss_mib(skerry: SkerryProcess) -> int:
+def rss_mib(running: SkerryProcess) -> int:
     """Return the resident memory of all engine workers."""
     total = 0
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if (
                 b"skerry.main.worker" in (path / "cmdline").read_bytes()
-                and str(skerry.data_dir).encode() in (path / "cmdline").read_bytes()
+                and str(running.data_dir).encode() in (path / "cmdline").read_bytes()
             ):
                 total += int((path / "statm").read_text().split()[1]) * 4096
         except OSError:
@@ -110,30 +114,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--workers", default="1")
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(ALL)}")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(ALL):
+        parser.error(f"there are no hostile functions {', '.join(sorted(unknown))}")
     chosen = {name.lower(): (name, told) for name, told in ALL.items() if name in (options.names or ALL)}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         flags = ("--workers", options.workers)
-        skerry = stack.enter_context(SkerryProcess.started(directory / "data", *flags, cache_dir=ROOT / ".cache"))
+        running = stack.enter_context(skerry(directory / "data", *flags))
         manifests = [edge_function(name, NEIGHBOUR) for name in ("neighbour", "harmless")]
         manifests += [hostile_function(function, which) for function, (which, _) in chosen.items()]
-        skerry.kubectl("apply", "-f", "-", stdin="\n".join(manifests))
+        running.kubectl("apply", "-f", "-", stdin="\n".join(manifests))
         names = [f"edgefunction/{name}" for name in ("neighbour", "harmless", *chosen)]
-        skerry.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
+        running.kubectl("wait", "--for=condition=Ready", *names, "--timeout=60s")
         attackers = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-        alone = latencies(Client(skerry.http, "neighbour"), options.seconds)
+        alone = latencies(Client(running.http, "neighbour"), options.seconds)
         print(
             f"{'beside':28}{'p50 ms':>8}{'p99 ms':>8}{'of harmless':>13}{'answers':>9}{'RSS MiB':>9}  clients were told"
         )
-        print_row("nothing", alone, rss_mib(skerry), None)
-        harmless, told = beside(attackers, skerry.http, "harmless", options.seconds)
-        base = print_row("a harmless function", harmless, rss_mib(skerry), None, dict(told))
+        print_row("nothing", alone, rss_mib(running), None)
+        harmless, told = beside(attackers, running.http, "harmless", options.seconds)
+        base = print_row("a harmless function", harmless, rss_mib(running), None, dict(told))
         for function, (which, expected) in chosen.items():
-            taken, told = beside(attackers, skerry.http, function, options.seconds)
+            taken, told = beside(attackers, running.http, function, options.seconds)
             odd = "" if set(told) <= {*expected, "concurrency", "lost"} else "  UNEXPECTED"
-            print_row(which, taken, rss_mib(skerry), base, f"{dict(told)}{odd}")
+            print_row(which, taken, rss_mib(running), base, f"{dict(told)}{odd}")
 
 
 if __name__ == "__main__":

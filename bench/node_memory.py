@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 from links import Line
 from nodes import PRODUCT, Agent, Fleet, asked
+from rig import skerry
 
 from skerry.testing.skerry_process import SkerryProcess
 
@@ -57,14 +58,14 @@ async def report(agent: Agent) -> None:
         await asyncio.sleep(0.1)
 
 
-async def measure(skerry: SkerryProcess, count: int, steps: int) -> None:
-    assert skerry.process is not None
-    pid = skerry.process.pid
+async def measure(running: SkerryProcess, count: int, steps: int) -> None:
+    assert running.process is not None
+    pid = running.process.pid
     parts = ("objects", "idle TLS", "HTTP", "reports", "all")
     print(f"| kB of each node | {' | '.join(parts)} |\n|{'---|' * (len(parts) + 1)}")
-    async with skerry.async_api_client() as admin, asyncio.TaskGroup() as tasks:
+    async with running.async_api_client() as admin, asyncio.TaskGroup() as tasks:
         token = admin.headers["authorization"].removeprefix("Bearer ")
-        fleet = Fleet(skerry.api, skerry.data_dir / "pki", token, NEVER_SECONDS, Line, tasks)
+        fleet = Fleet(running.api, running.data_dir / "pki", token, NEVER_SECONDS, Line, tasks)
         await asked(admin, "POST", "/v1/register", PRODUCT)
         for step in range(steps):
             held = [private_bytes(pid)]
@@ -100,9 +101,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, on both sides
     with (
         tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder,
-        SkerryProcess.started(Path(folder) / "data", command="serve") as skerry,
+        skerry(Path(folder) / "data", command="serve") as running,
     ):
-        uvloop.run(measure(skerry, settings.nodes, settings.steps))
+        uvloop.run(measure(running, settings.nodes, settings.steps))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ minutes on cores that do nothing else.
 import argparse
 import asyncio
 import math
-import os
 import random
 import resource
 import ssl
@@ -28,6 +27,7 @@ import httpx
 import orjson
 import uvloop
 from links import Line, Link
+from rig import cpu_seconds, resident_mib, skerry
 
 from skerry.api.baetyl_v1alpha1 import Node
 from skerry.api.model import from_document
@@ -234,9 +234,7 @@ class Fleet:
 
 def used(pid: int) -> tuple[float, float]:
     """Return the processor seconds and the resident MB of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = os.sysconf("SC_CLK_TCK")
-    return (int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return cpu_seconds((pid,)), resident_mib(pid) * 2**20 / 1e6
 
 
 async def bound(admin: httpx.AsyncClient, fleet: Fleet) -> tuple[float, float]:
@@ -257,15 +255,15 @@ async def asked(admin: httpx.AsyncClient, method: str, path: str, body: object) 
     answer.raise_for_status()
 
 
-async def measure(skerry: SkerryProcess, counts: list[int], settings: argparse.Namespace) -> None:
-    assert skerry.process is not None
-    pid, held, before_count = skerry.process.pid, 0.0, 0
+async def measure(running: SkerryProcess, counts: list[int], settings: argparse.Namespace) -> None:
+    assert running.process is not None
+    pid, held, before_count = running.process.pid, 0.0, 0
     columns = ("nodes", "reports/s", "p50", "p99", "most", "refused", "CPU a report", "of a core", "memory")
     print(f"| {' | '.join(columns)} | of 1,000 more |\n|{'---|' * (len(columns) + 1)}")
-    async with skerry.async_api_client() as admin, asyncio.TaskGroup() as tasks:
+    async with running.async_api_client() as admin, asyncio.TaskGroup() as tasks:
         kind = Link if settings.links else Line
         token = admin.headers["authorization"].removeprefix("Bearer ")
-        fleet = Fleet(skerry.api, skerry.data_dir / "pki", token, settings.interval, kind, tasks)
+        fleet = Fleet(running.api, running.data_dir / "pki", token, settings.interval, kind, tasks)
         await asked(admin, "POST", "/v1/register", PRODUCT)
         joined, held = await fleet.join(min(JOINING, counts[0])), used(pid)[1]
         for count in counts:
@@ -308,9 +306,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, on both sides
     with (
         tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder,
-        SkerryProcess.started(Path(folder) / "data", command="serve") as skerry,
+        skerry(Path(folder) / "data", command="serve") as running,
     ):
-        uvloop.run(measure(skerry, sorted(settings.nodes), settings))
+        uvloop.run(measure(running, sorted(settings.nodes), settings))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ import asyncio
 import hashlib
 import http.client
 import json
-import os
-import re
-import socket
 import statistics
 import tempfile
 import time
@@ -31,6 +28,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import yaml
+from rig import ROOT, Target, free_ports, skerry, until, wrk
 
 from skerry.gateway import ir
 from skerry.gateway.envoy import find_envoy, run_envoy
@@ -42,8 +40,6 @@ from skerry.kit.deadlines import within
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
 
-ROOT = Path(__file__).resolve().parents[1]
-CONNECTIONS = 16
 START_SECONDS_MAX = 60.0
 CHANGES = 100
 #: Between two looks whether a change is in force: asking without a pause would take the cores from what is measured.
@@ -51,12 +47,6 @@ ASK_SECONDS = 0.001
 CHAINS = (0, 1, 5)
 CONFIG = '{"name":"x-greeting","value":"hello"}'
 HOST = "bench.test"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def model(port: int, module: Path, count: int) -> ir.Ir:
@@ -75,7 +65,7 @@ def model(port: int, module: Path, count: int) -> ir.Ir:
 
 @asynccontextmanager
 async def by_skerry(directory: Path, module: Path, count: int) -> AsyncIterator[tuple[int, int]]:
-    port = free_port()
+    (port,) = free_ports(1)
     settings = EnvoySettings("bench", directory, directory, str(directory / "xds.sock"))
     async with serve_xds(settings.xds_socket) as xds:
         edge = EdgeSettings(access_log=str(settings.access_log))
@@ -173,7 +163,7 @@ def static_config(port: int, module: Path, count: int, access_log: Path) -> dict
 
 @asynccontextmanager
 async def by_hand(directory: Path, module: Path, count: int) -> AsyncIterator[tuple[int, int]]:
-    port, config = free_port(), directory / "envoy.yaml"
+    (port,), config = free_ports(1), directory / "envoy.yaml"
     config.write_text(yaml.safe_dump(static_config(port, module, count, directory / "access.log")))
     arguments = [str(find_envoy()), "--config-path", str(config), "--concurrency", "2", "--log-level", "error"]
     # In a session of its own, as Skerry starts its Envoy: Linux shares the cores between sessions (autogroup).
@@ -185,25 +175,10 @@ async def by_hand(directory: Path, module: Path, count: int) -> AsyncIterator[tu
         await process.wait()
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process has used (proc(5): fields 14 and 15, in ticks)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def load(port: int, pid: int, seconds: int) -> tuple[float, float, float]:
     """Return requests a second, the 99th percentile of latencies in milliseconds, and requests a processor second."""
-    before = processor_seconds(pid)
-    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
-    process = await asyncio.create_subprocess_exec(*wrk, stdout=asyncio.subprocess.PIPE)
-    output = (await process.communicate())[0].decode()
-    assert "Non-2xx" not in output, output
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
-    assert rate, output
-    assert p99, output
-    used = processor_seconds(pid) - before
-    return float(rate[1]), float(p99[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[p99[2]], float(rate[1]) * seconds / used
+    seen = await asyncio.to_thread(wrk, Target(port, f"Host: {HOST}", pids=(pid,)), seconds)
+    return seen.rate, seen.p99, 1e6 / seen.cpu
 
 
 async def wait_for(port: int) -> None:
@@ -268,7 +243,7 @@ RESPONSES = "/apis/extensions.apoxy.dev/v1alpha2/directresponses"
 def populate(api: Api, module: Path, count: int) -> None:
     """Make `count` plugins and routes; the first plugin is on the default Gateway."""
     gateway_group = "gateway.networking.k8s.io"
-    crowd = {"name": "http", "port": free_port(), "protocol": "HTTP"}
+    crowd = {"name": "http", "port": free_ports(1)[0], "protocol": "HTTP"}
     api.send(
         "POST", GATEWAYS, {"metadata": {"name": "crowd"}, "spec": {"gatewayClassName": "skerry", "listeners": [crowd]}}
     )
@@ -289,8 +264,7 @@ def populate(api: Api, module: Path, count: int) -> None:
             "targetRefs": [target],
         }
         api.send("POST", PLUGINS, {"metadata": {"name": f"p{number}"}, "spec": spec})
-    while not all(map(is_ready, api.send("GET", PLUGINS)["items"])):
-        time.sleep(0.2)
+    until(lambda: all(map(is_ready, api.send("GET", PLUGINS)["items"])), "all plugins are ready", pause_seconds=0.2)
 
 
 def is_ready(plugin: dict[str, Any]) -> bool:
@@ -303,14 +277,16 @@ def change_seconds(api: Api, connection: http.client.HTTPConnection, value: str)
     patch = {"spec": {"pluginConfig": {"header": value}}}
     api.send("PATCH", f"{PLUGINS}/p0", patch, "application/merge-patch+json")
     answered = time.perf_counter()
-    while True:
+
+    def in_force() -> bool:
         connection.request("GET", "/", headers={"Host": HOST})
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 200, answer.status
-        if answer.headers["x-probe"] == value:
-            return time.perf_counter() - answered
-        time.sleep(ASK_SECONDS)
+        return answer.headers["x-probe"] == value
+
+    until(in_force, "a change is in force", pause_seconds=ASK_SECONDS)
+    return time.perf_counter() - answered
 
 
 @contextmanager
@@ -318,11 +294,11 @@ def populated(module: Path, count: int) -> Iterator[Callable[[str], float]]:
     """Run a Skerry with `count` plugins; yields what changes the first one to a value, and returns the seconds."""
     with (
         tempfile.TemporaryDirectory() as directory,
-        SkerryProcess.started(Path(directory) / "data", cache_dir=ROOT / ".cache", settings=ANY_FILE) as skerry,
+        skerry(Path(directory) / "data", settings=ANY_FILE) as running,
     ):
-        api = Api(skerry)
+        api = Api(running)
         populate(api, module, count)
-        gateway = urlsplit(skerry.http)
+        gateway = urlsplit(running.http)
         connection = http.client.HTTPConnection(gateway.hostname or "", gateway.port)
         change_seconds(api, connection, "warm-up")
         yield partial(change_seconds, api, connection)
@@ -339,8 +315,7 @@ def price_of_a_change(module: Path, counts: Sequence[int], rounds: int) -> None:
                 change(f"round-{number}")  # its caches are cold after the others' turns
                 found[count] += [change(f"v{number}-{each}") * 1e3 for each in range(CHANGES // rounds)]
     for count, times in found.items():
-        p99 = sorted(times)[-1 - len(times) // 100]
-        print(f"{count:<9}{statistics.median(times):>10.1f} ms{p99:>10.1f} ms{max(times):>10.1f} ms", flush=True)
+        print(f"{count:<9}{statistics.median(times):>10.1f} ms{max(times):>10.1f} ms", flush=True)
 
 
 def main() -> None:
@@ -350,7 +325,7 @@ def main() -> None:
     parser.add_argument("--counts", default="10,100,1000")
     options = parser.parse_args()
     asyncio.run(price_of_a_request(built(ROOT, "add-header"), options.seconds, options.rounds))
-    print(f"\n{'plugins':<9}{'change p50':>13}{'p99':>13}{'most':>13}", flush=True)
+    print(f"\n{'plugins':<9}{'change p50':>13}{'most':>13}", flush=True)
     price_of_a_change(built(ROOT, "probe"), [int(count) for count in options.counts.split(",")], options.rounds)
 
 

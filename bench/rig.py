@@ -1,4 +1,4 @@
-"""What the measurements of functions share: the servers, the upstream that functions fetch from, and `wrk`."""
+"""What the measurements share: the servers, the upstream that functions fetch from, `wrk`, and what processes take."""
 
 import http.client
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import yaml
 from skerry.artifacts.wasm_module import javascript_module
 from skerry.engine.manifest import FunctionManifest, write_manifest
 from skerry.gateway.envoy import find_envoy
+from skerry.testing.skerry_process import SkerryProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
@@ -24,6 +25,9 @@ CACHE = ROOT / ".cache" / "engine"
 WORKERD = ROOT / "bench" / "node_modules" / ".bin" / "workerd"
 CONNECTIONS = 16
 START_SECONDS_MAX = 120.0
+END_SECONDS_MAX = 15.0
+#: Of what a measurement waits for: an answer that changes, a queue that drains.
+WAIT_SECONDS_MAX = 300.0
 
 HELLO = 'async fetch(request, env, ctx) { return new Response("Hello from Skerry\\n"); }'
 ANSWER = "Hello from the upstream\n"
@@ -51,6 +55,15 @@ def free_ports(count: int) -> list[int]:
     raise OSError(f"there are no {count} free ports")
 
 
+def until(holds: Callable[[], bool], what: str, *, pause_seconds: float) -> None:
+    """Look again and again whether something holds; raises TimeoutError with `what` after `WAIT_SECONDS_MAX`."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {WAIT_SECONDS_MAX:.0f} s")
+        time.sleep(pause_seconds)
+
+
 def wait_for(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
     while True:
@@ -71,7 +84,24 @@ def process(arguments: list[str], **options: object) -> Iterator[subprocess.Pope
         yield running
     finally:
         running.terminate()
-        running.wait(15)
+        try:
+            running.wait(END_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
+def skerry(data_dir: Path, *flags: str, command: str = "up", settings: str = "") -> Iterator[SkerryProcess]:
+    """Run the installed `skerry COMMAND`, as its users do.
+
+    The tests' forks of a process that has imported everything are another thing: they share their memory with it, and
+    all of them are of its tree.
+    """
+    with SkerryProcess.started(
+        data_dir, *flags, command=command, settings=settings, cache_dir=CACHE.parent, anew=True
+    ) as running:
+        yield running
 
 
 @dataclass(frozen=True)
@@ -197,29 +227,41 @@ def upstream(directory: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What `wrk` saw: requests a second, and milliseconds; and the microseconds of processor time a request took."""
+    """What `wrk` saw.
+
+    Attributes:
+        rate: requests a second.
+        p50: milliseconds.
+        p99: milliseconds.
+        cpu: microseconds of processor time that a request took, of the target's processes.
+        requests: that were answered.
+    """
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    requests: int
 
 
 def wrk(target: Target, seconds: float, *, script: Path | None = None, connections: int = CONNECTIONS) -> Measured:
-    """Ask as fast as it goes, on what the servers leave of the cores (`_waits_its_turn`)."""
+    """Ask as fast as it goes, on what the servers leave of the cores (`_waits_its_turn`).
+
+    Raises:
+        RuntimeError: not every request was answered with success: of such a run no figure counts.
+    """
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "30s", "--latency", "-H", target.header]
     arguments += ["-s", str(script)] if script else []
     before = cpu_seconds(target.pids)
     url = target.url or f"http://127.0.0.1:{target.port}/"
     with _waits_its_turn():
         done = subprocess.run([*arguments, url], capture_output=True, text=True, check=True)
-    assert "Non-2xx" not in done.stdout, done.stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert rate, done.stdout
-    requests = re.search(r"(\d+) requests in", done.stdout)
-    assert requests
-    cpu = (cpu_seconds(target.pids) - before) / max(1, int(requests[1])) * 1e6
-    return Measured(float(rate[1]), _milliseconds(done.stdout, "50%"), _milliseconds(done.stdout, "99%"), cpu)
+    rate, requests = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout), re.search(r"(\d+) requests in", done.stdout)
+    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout or not rate or not requests or not int(requests[1]):
+        raise RuntimeError(f"{url}, {target.header}: not all was answered:\n{done.stdout}")
+    spent, count = cpu_seconds(target.pids) - before, int(requests[1])
+    p50, p99 = (_milliseconds(done.stdout, percentile) for percentile in ("50%", "99%"))
+    return Measured(float(rate[1]), p50, p99, spent / count * 1e6, count)
 
 
 @contextmanager
@@ -241,6 +283,22 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     """Return how much processor time processes have taken so far."""
     stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+
+def family_seconds(pid: int) -> float:
+    """Return the processor time of a process, of all that it has started, and of those of them that have ended."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [child for thread in threads for child in (thread / "children").read_text().split()]
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0  # it has just ended
+    own = sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(family_seconds(int(child)) for child in children)
+
+
+def resident_mib(pid: int) -> float:
+    return memory_kib(pid)["Rss"] / 1024
 
 
 def _milliseconds(text: str, percentile: str) -> float:

@@ -16,7 +16,6 @@ functions that nobody calls.
 import argparse
 import base64
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -27,7 +26,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from rig import CONNECTIONS, ROOT, Target, free_ports, memory_kib, process, wait_for, wrk
+from rig import (
+    CONNECTIONS,
+    ROOT,
+    Target,
+    family_seconds,
+    free_ports,
+    memory_kib,
+    process,
+    skerry,
+    until,
+    wait_for,
+    wrk,
+)
 
 from skerry.cli.connection import read_access
 from skerry.testing.skerry_process import SkerryProcess
@@ -35,7 +46,6 @@ from skerry.testing.skerry_process import SkerryProcess
 ENVIRONMENT = ROOT / ".cache" / "functions-framework"
 LOCK = ROOT / "requirements-bench.lock"
 EXAMPLES = ROOT / "examples" / "functions"
-SECONDS_MAX = 300.0
 IDLE_FUNCTIONS = 100
 PAYLOAD = {"name": "Jon", "place": "Winterfell"}
 HELLO = "def handle(context, payload): return {'greeting': f\"Hello, {payload['name']} from {payload['place']}\"}\n"
@@ -75,11 +85,11 @@ def functions_framework(directory: Path) -> Iterator[Target]:
         yield Target(port, "content-type: application/json", pids=(running.pid,))
 
 
-def door_of(skerry: SkerryProcess, function: str) -> Target:
+def door_of(running: SkerryProcess, function: str) -> Target:
     """Return where runs of a function are asked for."""
-    assert skerry.process is not None
-    url = f"{skerry.api}/v1/runs?functionName={function}"
-    return Target(0, "content-type: application/json", (skerry.process.pid,), url)
+    assert running.process is not None
+    url = f"{running.api}/v1/runs?functionName={function}"
+    return Target(0, "content-type: application/json", (running.process.pid,), url)
 
 
 def create(http: httpx.Client, name: str, **more: object) -> None:
@@ -87,14 +97,11 @@ def create(http: httpx.Client, name: str, **more: object) -> None:
     http.post("/v1/function", json={"name": name, **(more if "image" in more else in_python | more)}).raise_for_status()
 
 
-def until(http: httpx.Client, path: str, *states: str) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while http.get(path).json()["status"] not in states:
-        assert time.monotonic() < deadline, path
-        time.sleep(0.02)
+def until_state(http: httpx.Client, path: str, *states: str) -> None:
+    until(lambda: http.get(path).json()["status"] in states, f"{path} is {states}", pause_seconds=0.02)
 
 
-def compare(directory: Path, skerry: SkerryProcess, http: httpx.Client, options: argparse.Namespace) -> None:
+def compare(directory: Path, running: SkerryProcess, http: httpx.Client, options: argparse.Namespace) -> None:
     """Print the rates of both, in turns."""
     http.post("/v1/secret", json={"name": "bench", "secrets": {"word": "mellon"}}).raise_for_status()
     schema = {kind: json.loads((EXAMPLES / f"{kind}.json").read_text()) for kind in ("in", "out")}
@@ -102,27 +109,26 @@ def compare(directory: Path, skerry: SkerryProcess, http: httpx.Client, options:
     source = base64.b64encode(SAME_IN_JAVASCRIPT.encode()).decode()
     create(http, "hello-js", image="nodejs", source=source, secrets=["bench"], schema=schema)
     for name in ("hello", "hello-js"):
-        until(http, f"/v1/function/{name}", "READY")
-    token = read_access(skerry.data_dir / "kubeconfig").token
+        until_state(http, f"/v1/function/{name}", "READY")
+    token = read_access(running.data_dir / "kubeconfig").token
     headers = {"authorization": f"Bearer {token}", "x-dispatch-org": "default"}
     asks = script(directory, "skerry", {"blocking": True, "input": PAYLOAD}, headers)
     plain = script(directory, "framework", PAYLOAD, {})
     with functions_framework(directory) as framework:
         sides = (
             ("functions-framework", framework, plain),
-            ("skerry, Python", door_of(skerry, "hello"), asks),
-            ("skerry, JavaScript", door_of(skerry, "hello-js"), asks),
+            ("skerry, Python", door_of(running, "hello"), asks),
+            ("skerry, JavaScript", door_of(running, "hello-js"), asks),
         )
         measured: dict[str, list[tuple[float, ...]]] = {}
         for turn in range(options.rounds + 1):  # the first one warms
             for name, target, lua in sides:
                 seconds = options.seconds if turn else 1
-                before = family_cpu_seconds(target.pids[0])
+                before = family_seconds(target.pids[0])
                 got = wrk(target, seconds, script=lua, connections=options.connections)
-                spent = family_cpu_seconds(target.pids[0]) - before
+                spent = family_seconds(target.pids[0]) - before
                 if turn:
-                    each_us = 1e6 * spent / max(got.rate * seconds, 1)
-                    measured.setdefault(name, []).append((got.rate, got.p50, got.p99, each_us))
+                    measured.setdefault(name, []).append((got.rate, got.p50, got.p99, 1e6 * spent / got.requests))
     base = statistics.median(rate for rate, *_ in measured["functions-framework"])
     print(f"{'':24}{'runs/s':>10}{'ratio':>8}{'p50 ms':>10}{'p99 ms':>10}{'cpu us':>10}")
     for name, results in measured.items():
@@ -130,38 +136,42 @@ def compare(directory: Path, skerry: SkerryProcess, http: httpx.Client, options:
         print(f"{name:24}{rate:10.0f}{rate / base:8.2f}{p50:10.2f}{p99:10.2f}{cpu:10.0f}", flush=True)
 
 
-def queue(directory: Path, skerry: SkerryProcess, http: httpx.Client, seconds: float) -> None:
+def queue(directory: Path, running: SkerryProcess, http: httpx.Client, seconds: float) -> None:
     """Print how many runs a second are accepted, and how many the queue gets done."""
     create(http, "queued")
-    until(http, "/v1/function/queued", "READY")
-    token = read_access(skerry.data_dir / "kubeconfig").token
+    until_state(http, "/v1/function/queued", "READY")
+    token = read_access(running.data_dir / "kubeconfig").token
     headers = {"authorization": f"Bearer {token}", "x-dispatch-org": "default"}
     asks = script(directory, "queue", {"input": PAYLOAD}, headers)
     began = time.monotonic()
-    got = wrk(door_of(skerry, "queued"), seconds, script=asks)
+    got = wrk(door_of(running, "queued"), seconds, script=asks)
     latency = f"p50 {got.p50:.2f} ms, p99 {got.p99:.2f} ms"
     print(f"\nsubmitted without waiting, each on disk first   {got.rate:8.0f}/s   {latency}")
-    waiting = "fieldSelector=status.state!=READY,status.state!=ERROR&limit=1"
-    while http.get(f"/apis/dispatch.skerry.dev/v1/runs?{waiting}").json()["items"]:
-        time.sleep(0.2)
-    accepted = got.rate * seconds
-    rate = accepted / (time.monotonic() - began)
-    print(f"executed, from the first submitted to the last  {rate:8.0f}/s   of {accepted:.0f}", flush=True)
+    until(lambda: not some_run(http, "status.state!=READY,status.state!=ERROR"), "runs end", pause_seconds=0.2)
+    rate = got.requests / (time.monotonic() - began)
+    print(f"executed, from the first submitted to the last  {rate:8.0f}/s   of {got.requests}", flush=True)
+    assert not some_run(http, "status.state=ERROR"), "runs have failed: no figure counts"
 
 
-def weigh(skerry: SkerryProcess, http: httpx.Client) -> None:
+def some_run(http: httpx.Client, selector: str) -> bool:
+    """Tell whether there is a run that fields select."""
+    answer = http.get("/apis/dispatch.skerry.dev/v1/runs", params={"fieldSelector": selector, "limit": "1"})
+    return bool(answer.raise_for_status().json()["items"])
+
+
+def weigh(running: SkerryProcess, http: httpx.Client) -> None:
     """Print what functions take that nobody has called: just deployed, and after a restart."""
-    assert skerry.process is not None
-    before = family_mib(skerry.process.pid)
+    assert running.process is not None
+    before = family_mib(running.process.pid)
     for number in range(IDLE_FUNCTIONS):
         create(http, f"idle{number}")
     for number in range(IDLE_FUNCTIONS):
-        until(http, f"/v1/function/idle{number}", "READY")
-    deployed = family_mib(skerry.process.pid)
-    skerry.stop()
-    skerry.start()
-    assert skerry.process is not None
-    rested = family_mib(skerry.process.pid)
+        until_state(http, f"/v1/function/idle{number}", "READY")
+    deployed = family_mib(running.process.pid)
+    running.stop()
+    running.start()
+    assert running.process is not None
+    rested = family_mib(running.process.pid)
     print(f"\n{'':34}{'control plane MiB':>18}{'functions MiB':>15}{'processes':>11}")
     for name, (own, others, count) in (
         ("before", before),
@@ -169,16 +179,6 @@ def weigh(skerry: SkerryProcess, http: httpx.Client) -> None:
         ("the same, idle", rested),
     ):
         print(f"{name:34}{own:18.0f}{others:15.0f}{count:11}", flush=True)
-
-
-def family_cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and of all that it started, as far as they still run."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    children = [child for thread in threads for child in (thread / "children").read_text().split()]
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(
-        family_cpu_seconds(int(child)) for child in children
-    )
 
 
 def family_mib(pid: int) -> tuple[float, float, int]:
@@ -197,13 +197,12 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
-        cache = ROOT / ".cache"
-        skerry = stack.enter_context(SkerryProcess.started(directory / "data", cache_dir=cache))
-        with skerry.api_client() as http:
+        running = stack.enter_context(skerry(directory / "data"))
+        with running.api_client() as http:
             http.headers["x-dispatch-org"] = "default"
-            compare(directory, skerry, http, options)
-            queue(directory, skerry, http, options.seconds)
-            weigh(skerry, http)
+            compare(directory, running, http, options)
+            queue(directory, running, http, options.seconds)
+            weigh(running, http)
 
 
 if __name__ == "__main__":

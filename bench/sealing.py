@@ -1,9 +1,10 @@
 """What sealing costs: one value sealed and opened, and the log with sealed and with plain values, side by side.
 
-python bench/sealing.py
+python bench/sealing.py [DIRECTORY], the directory on the disk to measure.
 """
 
 import asyncio
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import uvloop
 
 from skerry.kit.clock import SystemClock
+from skerry.store.driver import Driver
 from skerry.store.log import RevisionLog, open_log
-from skerry.store.records import Key
+from skerry.store.records import Key, ListQuery
 from skerry.store.sealing.envelope import Sealer
 from skerry.store.sealing.keys import LocalKeys
 from skerry.store.sealing.sealed import Sealed, open_sealed
@@ -38,7 +40,7 @@ async def one_value(sealer: Sealer, value_bytes: int) -> None:
     )
 
 
-async def a_log(log: RevisionLog, resource: str) -> None:
+async def a_log(driver: Driver, log: RevisionLog, resource: str) -> None:
     value = b'{"metadata":{' + b"x" * 987
     keys = [Key(resource, "default", f"n{number:06}") for number in range(OBJECTS)]
     started = time.perf_counter()
@@ -49,10 +51,11 @@ async def a_log(log: RevisionLog, resource: str) -> None:
     for key in keys:
         await log.get(key)
     got = time.perf_counter()
+    query = ListQuery(resource, namespace=None, revision=None, after=None, limit=None)
     times = []
     for _ in range(5):
         begun = time.perf_counter()
-        await log.list(resource, limit=None)
+        await driver.page(query)  # the log has a copy of them at hand
         times.append(time.perf_counter() - begun)
     print(
         f"{resource:>10}: {OBJECTS / (put - started):,.0f} puts/s, {OBJECTS / (got - put):,.0f} gets/s, "
@@ -76,7 +79,7 @@ async def a_rotation(sealed: Sealed) -> None:
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory(dir=".") as directory:
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as directory:
         keys = LocalKeys(Path(directory) / "keys.json", SystemClock())
         async with open_sqlite(Path(directory) / "skerry.db") as driver:
             sealed = await open_sealed(driver, keys, frozenset({"secrets"}).__contains__)
@@ -84,7 +87,7 @@ async def main() -> None:
                 await one_value(Sealer(keys), value_bytes)
             async with open_log(sealed.driver) as log:
                 for resource in ("configmaps", "secrets"):
-                    await a_log(log, resource)
+                    await a_log(sealed.driver, log, resource)
             await a_rotation(sealed)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import orjson
 from api import Connection, close, trust
-from rig import cpu_seconds, free_ports, process, wait_for
+from rig import cpu_seconds, family_seconds, free_ports, process, skerry, wait_for
 
 from skerry.cli.connection import Access, read_access
 from skerry.testing.postgres_process import PostgresProcess
@@ -196,8 +196,8 @@ class Store:
 @contextmanager
 def sqlite(parent: Path) -> Iterator[Store]:
     """Run `skerry serve` on SQLite."""
-    with SkerryProcess.started(parent / "sqlite", command="serve") as skerry:
-        yield Store("SQLite", SKERRY, (_endpoint(skerry),), skerry.data_dir / "skerry.db")
+    with skerry(parent / "sqlite", command="serve") as running:
+        yield Store("SQLite", SKERRY, (_endpoint(running),), running.data_dir / "skerry.db")
 
 
 @contextmanager
@@ -211,14 +211,14 @@ def replicas(parent: Path, count: int) -> Iterator[Store]:
                 shutil.copytree(running[0].data_dir / "pki", data_dir / "pki")
                 shutil.copy(running[0].data_dir / "kubeconfig", data_dir / "kubeconfig")
             flags = ("--database", postgres.url("postgres"))
-            running.append(stack.enter_context(SkerryProcess.started(data_dir, *flags, command="serve")))
+            running.append(stack.enter_context(skerry(data_dir, *flags, command="serve")))
         data = postgres.directory / "data" / "base"
         yield Store(f"PostgreSQL, {count}", SKERRY, tuple(map(_endpoint, running)), data, postgres)
 
 
-def _endpoint(skerry: SkerryProcess) -> Endpoint:
-    assert skerry.process is not None
-    return Endpoint(replace(read_access(skerry.data_dir / "kubeconfig"), server=skerry.api), skerry.process.pid)
+def _endpoint(running: SkerryProcess) -> Endpoint:
+    assert running.process is not None
+    return Endpoint(replace(read_access(running.data_dir / "kubeconfig"), server=running.api), running.process.pid)
 
 
 @contextmanager
@@ -277,20 +277,10 @@ def processes(store: Store) -> list[int]:
     return [*(endpoint.pid for endpoint in store.endpoints), *([server.pid] if server else []), *map(int, children)]
 
 
-def tree_seconds(root: int) -> float:
-    """Return the processor time of a process, of its children, and of those that have ended."""
-    try:
-        children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
-        stat = Path(f"/proc/{root}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0  # it has just ended
-    return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK") + sum(tree_seconds(int(child)) for child in children)
-
-
 def processor_seconds(store: Store) -> tuple[float, float]:
     """Return what the endpoints of a store have taken so far, and what PostgreSQL has."""
     server = store.postgres.process if store.postgres else None
-    return cpu_seconds(endpoint.pid for endpoint in store.endpoints), tree_seconds(server.pid) if server else 0.0
+    return cpu_seconds(endpoint.pid for endpoint in store.endpoints), family_seconds(server.pid) if server else 0.0
 
 
 def microseconds(own: float, postgres: float) -> str:

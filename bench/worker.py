@@ -33,6 +33,7 @@ from rig import (
     deploy,
     module,
     on_core,
+    skerry,
     skerry_workers,
     workerd,
     wrk,
@@ -43,7 +44,6 @@ from skerry.engine.host import JavaScriptEngine
 from skerry.engine.instances import FunctionInstance, StreamingInstance, Surroundings
 from skerry.engine.manifest import read_manifest
 from skerry.testing.manifests import edge_function
-from skerry.testing.skerry_process import SkerryProcess
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 
@@ -54,10 +54,10 @@ HEAD = b"GET\nhttp://hello.functions.localhost:8080/\nhost\nhello.functions.loca
 @contextmanager
 def behind_envoy(directory: Path) -> Iterator[Target]:
     """Yield the gateway of a whole Skerry that serves the function."""
-    with SkerryProcess.started(directory / "skerry", cache_dir=CACHE.parent) as skerry:
-        skerry.kubectl("apply", "-f", "-", stdin=edge_function("hello", MODULE))
-        skerry.kubectl("wait", "--for=condition=Ready", "edgefunction/hello", "--timeout=60s")
-        port = urlsplit(skerry.http).port
+    with skerry(directory / "skerry") as running:
+        running.kubectl("apply", "-f", "-", stdin=edge_function("hello", MODULE))
+        running.kubectl("wait", "--for=condition=Ready", "edgefunction/hello", "--timeout=60s")
+        port = urlsplit(running.http).port
         assert port is not None
         yield Target(port, "Host: hello.functions.localhost")
 
