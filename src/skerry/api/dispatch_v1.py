@@ -46,6 +46,8 @@ NAMES_MAX = 100
 TAGS_MAX = 100
 #: Bytes of a run's input, of its output, its event and its HTTP context, each as JSON: all are kept with the run.
 PAYLOAD_BYTES_MAX = 1 << 20
+#: Of input, event and HTTP context together, so that a run has room for its status.
+PAYLOADS_BYTES_MAX = 2 << 20
 TIMEOUT_MILLISECONDS_MAX = 3_600_000
 #: Runs of one function at once, on one machine.
 CONCURRENCY_MAX = 64
@@ -273,21 +275,28 @@ def validate_names(names: list[str] | None, path: str) -> Iterator[FieldError]:
             yield required(f"{path}[{index}]")
 
 
-def check_payload(value: Any) -> None:
-    """Refuse what can't be kept as a run's input or output; raises ValueError."""
+def check_payload(value: Any) -> int:
+    """Refuse what can't be kept as a run's input or output; returns its size as JSON, and raises ValueError."""
     try:
         size = len(orjson.dumps(value))
     except TypeError as error:  # a number beyond 64 bits, half of a surrogate pair
         raise ValueError(f"no JSON that can be kept: {error}") from error
     if size > PAYLOAD_BYTES_MAX:
         raise ValueError(f"{size} bytes of JSON, and at most {PAYLOAD_BYTES_MAX} are kept")
+    return size
 
 
-def _payload(value: Any, path: str) -> Iterator[FieldError]:
-    try:
-        check_payload(value)
-    except ValueError:
-        yield too_long(path, PAYLOAD_BYTES_MAX)
+def _check_payloads(spec: RunSpec) -> Iterator[FieldError]:
+    together = 0
+    for path, value in (("input", spec.input), ("event", spec.event), ("httpContext", spec.http_context)):
+        if value is None:
+            continue
+        try:
+            together += check_payload(value)
+        except ValueError:
+            yield too_long(f"spec.{path}", PAYLOAD_BYTES_MAX)
+    if together > PAYLOADS_BYTES_MAX:
+        yield too_long("spec", PAYLOADS_BYTES_MAX, "bytes of input, event and httpContext together")
 
 
 def _validate_function(function: Function, _: Function | None) -> Iterator[FieldError]:
@@ -318,9 +327,6 @@ def _run_checks(spec: RunSpec) -> Sequence[tuple[str, Any, Callable[[Any, str], 
     return (
         ("spec.secrets", spec.secrets, validate_names),
         ("spec.services", spec.services, validate_names),
-        ("spec.input", spec.input, _payload),
-        ("spec.event", spec.event, _payload),
-        ("spec.httpContext", spec.http_context, _payload),
         ("spec.onFailure", spec.on_failure, validate_failure_target),
         ("spec.trace", spec.trace, validate_trace),
     )
@@ -339,6 +345,7 @@ def _validate_run(run: Run, old: Run | None) -> Iterator[FieldError]:
     for field, value, check in _run_checks(run.spec):
         if value is not None:  # most are not given
             yield from check(value, field)
+    yield from _check_payloads(run.spec)
     if old is not None:
         wanted, had = run.spec.model_copy(update={"cancelled": False}), old.spec.model_copy(update={"cancelled": False})
         if wanted != had:

@@ -71,6 +71,10 @@ LookAtFunction = Callable[[str, str], None]
 
 #: Of most runs: shared by them, for logs are put in place of others, and never changed.
 _NOTHING_PRINTED = RunLogs()
+#: Of runs that have no room for what they printed.
+_PRINTED_TOO_MUCH = RunLogs(
+    stderr=["[what was printed is not kept: the run would be larger with it than one object may be]"]
+)
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,23 @@ class Attempts:
             "finished_time": rfc3339(self._clock.now()),
         }
         set_fields(run.status, told)
+
+
+def shorten(run: Run) -> bool:
+    """Leave something out of an outcome that is too large to be kept with its run; returns whether there was anything.
+
+    What was printed goes first, as the run is as good without it; then the output, without which it has failed.
+    """
+    status = run.status
+    if status.logs is not None and status.logs != _NOTHING_PRINTED and status.logs is not _PRINTED_TOO_MUCH:
+        status.logs = _PRINTED_TOO_MUCH
+    elif status.output is not None:
+        error = FunctionError("the output can't be kept: the run would be larger with it than one object may be")
+        told = {"state": api.ERROR, "output": None, "error": described(error), "reason": [reason(run, error.message)]}
+        set_fields(status, told)
+    else:
+        return False
+    return True
 
 
 def printed(logs: Logs) -> RunLogs:

@@ -25,13 +25,14 @@ from skerry.api.errors import (
     Conflict,
     InsufficientStorage,
     NotFound,
+    RequestEntityTooLarge,
     ServiceUnavailable,
     TooManyRequests,
 )
 from skerry.api.model import set_fields
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
-from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, printed, reason
+from skerry.controllers.dispatch_attempts import Attempts, Outcome, described, prepare, printed, reason, shorten
 from skerry.controllers.dispatch_queue import ALL_WAITING_RUNS_MAX, RETRY_AFTER_SECONDS, RecordRun, RunQueue
 from skerry.functions import InputError, InvocationError, SystemError  # noqa: A004 - see functions.errors
 from skerry.functions.local.pool import TooManyRuns
@@ -275,12 +276,14 @@ class DispatchRunController:
 
     async def _end_attempt(self, run: Run, outcome: Outcome) -> None:
         error, attempts = outcome.error, run.status.attempts
+        if isinstance(error, TooManyRuns):
+            await self._put_back(run)
+            return
         may_be_retried = not run.spec.blocking and attempts <= run.spec.retries  # who waits is told at once
         if error is None or isinstance(error, InputError) or not may_be_retried:
             await self._end(run, lambda found: self._attempts.tell(found, outcome))
             return
-        delay = min(parse_seconds(run.spec.backoff) * 2 ** (attempts - 1), BACKOFF_SECONDS_MAX)
-        due = rfc3339(self._clock.now() + dt.timedelta(seconds=delay))
+        due = self._after(min(parse_seconds(run.spec.backoff) * 2 ** (attempts - 1), BACKOFF_SECONDS_MAX))
 
         def tell_retry(found: Run) -> None:
             status = found.status
@@ -289,6 +292,20 @@ class DispatchRunController:
             status.logs = outcome.logs
 
         await self._change(run, tell_retry)
+
+    async def _put_back(self, run: Run) -> None:
+        """Let a run wait on that was not begun: so many callers wait for its function that there was no place."""
+        due = self._after(RETRY_AFTER_SECONDS)
+
+        def tell(found: Run) -> None:
+            status = found.status
+            status.state, status.claim, status.not_before = api.INITIALIZED, None, due
+            status.attempts -= 1
+
+        await self._change(run, tell)
+
+    def _after(self, seconds: float) -> str:
+        return rfc3339(self._clock.now() + dt.timedelta(seconds=seconds))
 
     async def _fail(
         self, run: Run, error: InvocationError | None, why: str = "", *, logs: RunLogs | None = None
@@ -331,10 +348,20 @@ class DispatchRunController:
         backoff = Backoff(first_seconds=0.5, max_seconds=UNTOLD_SECONDS_MAX)
         while True:
             try:
-                return await self._record(run)
+                return await self._record_outcome(run)
             except (InsufficientStorage, ServiceUnavailable, TooManyRequests) as error:
                 log.warning("the outcome of a run could not be written", run=run.name, error=error.public)
             await asyncio.sleep(backoff.next_seconds())
+
+    async def _record_outcome(self, run: Run) -> Run:
+        """Write a run with its outcome, or with as much of that as one object of the log takes."""
+        while True:
+            try:
+                return await self._record(run)
+            except RequestEntityTooLarge:
+                if not shorten(run):
+                    raise
+                log.warning("the outcome of a run is too large to be kept whole", run=run.name)
 
     async def run_now(self, function: Function, run: Run) -> Run:
         """Execute a run whose caller waits, and record it; where the caller goes away, so does the run.
@@ -357,7 +384,7 @@ class DispatchRunController:
         if isinstance(outcome.error, TooManyRuns):
             raise TooManyRequests(outcome.error.message, details={"retryAfterSeconds": RETRY_AFTER_SECONDS})
         self._attempts.tell(run, outcome)
-        ended = await self._record(run)
+        ended = await self._record_outcome(run)
         self._attempts.metrics.of(run.namespace, function.name).ended(ended)
         return ended
 

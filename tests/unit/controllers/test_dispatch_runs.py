@@ -15,8 +15,16 @@ from skerry.api import dispatch_v1 as api
 from skerry.api.claims import Claim
 from skerry.api.dispatch_failures import FailureTarget
 from skerry.api.dispatch_traces import TraceContext
-from skerry.api.dispatch_v1 import Function, FunctionSource, FunctionSpec, FunctionStatus, Run, RunSpec
-from skerry.api.errors import AlreadyExists, InsufficientStorage, TooManyRequests
+from skerry.api.dispatch_v1 import (
+    PAYLOAD_BYTES_MAX,
+    Function,
+    FunctionSource,
+    FunctionSpec,
+    FunctionStatus,
+    Run,
+    RunSpec,
+)
+from skerry.api.errors import AlreadyExists, InsufficientStorage, Invalid, TooManyRequests
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer
@@ -26,7 +34,8 @@ from skerry.controllers.dispatch_queue import UNFINISHED, RunQueue
 from skerry.controllers.dispatch_run_logs import RunLogFollowing
 from skerry.controllers.dispatch_runs import LEASE_SECONDS, TAKEOVERS_MAX, DispatchRunController
 from skerry.functions import FunctionError, FunctionExecution, NoDeployment, NoopDriver
-from skerry.functions.messages import Context, Runnable, start_of
+from skerry.functions.local.pool import TooManyRuns
+from skerry.functions.messages import Context, Runnable, logs_of, start_of
 from skerry.kit.clock import from_rfc3339, rfc3339
 from skerry.kit.ids import RandomIds
 from skerry.kit.tasks import background
@@ -49,6 +58,8 @@ class Gate(NoopDriver):
         begun: payloads, as their runs begin; contexts, likewise.
         most_at_once: runs that went on at the same time.
         gone: the deployments that were removed, and refused so many calls.
+        prints: what each run prints.
+        crowded: so many calls find no place.
     """
 
     let: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +69,8 @@ class Gate(NoopDriver):
     most_at_once: int = 0
     gone: set[str] = field(default_factory=set)
     refused: int = 0
+    prints: str = ""
+    crowded: int = 0
     _at_once: int = 0
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
@@ -65,6 +78,10 @@ class Gate(NoopDriver):
             if execution.faas_id in self.gone:
                 self.refused += 1
                 raise NoDeployment(execution.faas_id)
+            if self.crowded:
+                self.crowded -= 1
+                raise TooManyRuns("1000 runs of this function wait already, and more may not")
+            logs_of(context).extend([self.prints] if self.prints else (), ())
             start_of(context).cold_starts += 1
             self.contexts.append(context)
             self.begun.append(payload)
@@ -520,6 +537,53 @@ async def test_a_run_that_nobody_owns_becomes_its_functions_whether_it_can_be_ca
             ended = await until(client, run, is_over)
             assert [reference.uid for reference in ended.metadata.owner_references or ()] == [each.uid]
             assert ended.spec.on_failure == target
+
+
+async def test_a_run_whose_lines_leave_no_room_is_kept_without_them_and_not_executed_again(
+    verbs: Verbs, client: Client
+) -> None:
+    gate = Gate(prints="\x1b" * (1 << 20))  # six times as long in JSON
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        waiting = await until(client, await controller.queue.submit(new_run(1)), is_over)
+        waited = await controller.run_now(await client.get(Function, "f", namespace="default"), new_run(2))
+    assert gate.begun == [1, 2]
+    for payload, ended in ((1, waiting), (2, waited)):
+        assert (ended.status.state, ended.status.attempts, ended.status.output) == (api.READY, 1, payload)
+        assert ended.status.logs
+        assert ended.status.logs.stdout is None
+        assert "what was printed is not kept" in (ended.status.logs.stderr or [""])[0]
+
+
+async def test_a_run_without_room_for_its_output_has_failed_and_is_not_executed_again(
+    verbs: Verbs, client: Client
+) -> None:
+    gate, large = Gate(), "x" * ((1 << 20) - 10)
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        asked = new_run(large, event={"eventType": large[:-100]})
+        ended = await until(client, await controller.queue.submit(asked), is_over)
+    assert (len(gate.begun), ended.status.state, ended.status.output) == (1, api.ERROR, None)
+    assert ended.status.error
+    assert ended.status.error.message.startswith("the output can't be kept")
+
+
+async def test_input_event_and_context_of_a_run_leave_room_for_its_status(client: Client) -> None:
+    large = {"of": "x" * (PAYLOAD_BYTES_MAX - 20)}
+    with pytest.raises(Invalid, match="2097152 bytes of input, event and httpContext together"):
+        await client.create(new_run(large, event=large, http_context={"a": "b" * 100}))
+    await client.create(new_run(large, event=large))
+
+
+async def test_a_run_that_finds_no_place_waits_on(
+    verbs: Verbs, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_runs, "RETRY_AFTER_SECONDS", 0)
+    gate = Gate(crowded=3)
+    gate.let.set()
+    async with executing(verbs, client, gate) as controller:
+        ended = await until(client, await controller.queue.submit(new_run("x")), is_over)
+    assert (ended.status.state, ended.status.attempts, ended.status.output) == (api.READY, 1, "x")
 
 
 async def test_a_run_of_no_function_ends(verbs: Verbs, client: Client) -> None:

@@ -4,9 +4,9 @@ Owns the routes, what each needs of access, and their answers. Does not own what
 Choices where Dispatch's documents and its code differ: docs/reference/dispatch-api.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -44,7 +44,7 @@ class Sources(Protocol):
 class Runs(Protocol):
     """Executes runs."""
 
-    async def run_now(self, function: Function, run: Run) -> Run:
+    def run_now(self, function: Function, run: Run) -> Coroutine[Any, Any, Run]:
         """Execute a run whose caller waits, and return it as it is stored at its end; raises TooManyRequests."""
         ...
 

@@ -9,6 +9,7 @@ from skerry.api.dispatch_v1 import RUN, Function, Run, RunSpec, is_finished
 from skerry.api.errors import AlreadyExists, BadRequest, NotFound
 from skerry.api.model import ObjectMeta, made
 from skerry.kit.ids import Ids, is_uuid
+from skerry.kit.tasks import SharedCalls
 from skerry.server.dispatch.bodies import RunBody, modified_seconds, run_json, run_spec, spec_of
 from skerry.server.dispatch.door import Asked, Operation, Runs
 from skerry.server.dispatch.errors import WRONG_TYPE, RequestRefused
@@ -40,6 +41,8 @@ class FunctionRuns:
     def __init__(self, runs: Runs, ids: Ids) -> None:
         self._runs = runs
         self._ids = ids
+        #: The runs that go on for callers who gave a key, so that who asks again as they do waits for the same.
+        self._keyed = SharedCalls[tuple[str, str], Run]("dispatch-keyed-runs")
 
     def operations(self) -> list[Operation]:
         """Return what may be asked."""
@@ -68,8 +71,13 @@ class FunctionRuns:
         asked.objects.require_secrets(run.spec.secrets or ())
         asked.objects.require_services(run.spec.services or ())
         try:
-            execute = self._runs.run_now(function, run) if body.blocking else self._runs.submit(run)
-            return _answer(await execute, prefer)
+            if not body.blocking:
+                ended = await self._runs.submit(run)
+            elif key:
+                ended = await self._keyed.run((run.namespace, run_name), lambda: self._runs.run_now(function, run))
+            else:
+                ended = await self._runs.run_now(function, run)
+            return _answer(ended, prefer)
         except AlreadyExists:
             return _answer(await asked.objects.get(Run, run_name), prefer)
 
