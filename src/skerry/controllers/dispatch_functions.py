@@ -109,9 +109,15 @@ class DispatchFunctionController:
         await self._remove_orphans()
 
     async def _remove_orphans(self) -> None:
-        """Remove the deployments that no function names: a crash came between the two."""
-        named = {f.status.faas_id async for f in self._client.list(Function)} | self._making
-        for faas_id in await self._driver.deployments() - named:
+        """Remove the deployments that no function names: a crash came between the two.
+
+        What is there is asked first, then what is being made, then what is named: one that is made meanwhile is no
+        orphan, whichever of these it is when.
+        """
+        there = await self._driver.deployments()
+        making = frozenset(self._making)
+        named = {f.status.faas_id async for f in self._client.list(Function)}
+        for faas_id in there - making - named:
             log.info("removing a deployment of no function", deployment=faas_id)
             await self._driver.delete(Deployed("", faas_id=faas_id))
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeAlias
 
+import orjson
+
+from skerry.functions.errors import SystemError  # noqa: A004 - see errors
 from skerry.kit.clock import from_rfc3339, rfc3339_milli
 from skerry.kit.deadlines import Limit
 
@@ -52,6 +55,13 @@ class Message:
     def as_object(self) -> dict[str, Any]:
         """Give the message as runtimes read it: `{"context": {}, "payload": any}`."""
         return {"context": self.context, "payload": self.payload}
+
+    def as_json(self) -> bytes:
+        """Give the message as it is sent; raises SystemError where it is no JSON."""
+        try:
+            return orjson.dumps(self.as_object(), option=orjson.OPT_NON_STR_KEYS)
+        except TypeError as error:
+            raise SystemError(f"the message to the function is no JSON: {error}") from error
 
 
 @dataclass

@@ -121,3 +121,18 @@ async def test_a_language_that_does_not_run_here_is_refused(images: LocalImages)
     with pytest.raises(FunctionError, match="'cobol' is none of those that run on this machine: nodejs, python3"):
         await images.base("r/cobol:1", "cobol")
     assert (images.built_in("python3"), images.built_in("cobol")) == ("python3", None)
+
+
+async def test_half_of_an_image_that_is_being_removed_is_taken_for_none(
+    tmp_path: Path, images: LocalImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("python3", "python3", f"{wheel(tmp_path, 'sigil', 'NAME = 1')}\n")
+    image = await images.build(recipe)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as a process that ends before it is through
+    await images.remove(image)
+    monkeypatch.undo()
+    assert not await images.has(image)
+    again = LocalImages(tmp_path / "images")
+    assert await again.built() == set()
+    assert list((tmp_path / "images").iterdir()) == []
+    assert await again.build(recipe) == image

@@ -164,3 +164,23 @@ async def test_openfaas_is_given_pull_secret_network_and_resources() -> None:
         assert (deployed["secrets"], deployed["network"]) == (["pull"], "func_functions")
         assert deployed["limits"] == {"memory": "64Mi"}
         assert engine.requests.count("GET /system/function/of-f1") == 2, "it was looked at until a replica was there"
+
+
+@pytest.mark.parametrize("payload", [{1, 2}, 2**70, "\ud83d"], ids=["set", "number", "half a pair"])
+async def test_a_message_that_is_no_json_is_not_sent(driver: FaaSDriver, payload: Any) -> None:
+    await driver.create(FUNCTION, EXEC)
+    with pytest.raises(SystemError, match="the message to the function is no JSON"):
+        await Runner(driver).run(FunctionExecution(faas_id="f1"), payload)
+
+
+@pytest.mark.parametrize(
+    ("told", "lines"), [("one line", []), ([1, None, "x"], ["1", "None", "x"])], ids=["text", "values"]
+)
+async def test_lines_that_are_none_are_no_reason_for_a_run_to_fail(
+    driver: FaaSDriver, engine: FaasEngine, told: Any, lines: list[str]
+) -> None:
+    await driver.create(FUNCTION, EXEC)
+    engine.behaviour = answering({"logs": {"stdout": told}}, 7)
+    execution = FunctionExecution(faas_id="f1")
+    assert await Runner(driver).run(execution, None) == 7
+    assert logs_of(execution.context).stdout == lines

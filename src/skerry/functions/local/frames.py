@@ -37,10 +37,7 @@ def framed(body: bytes) -> bytes:
 
 def framed_message(message: Message) -> bytes:
     """Return a message to a function as it is sent; raises SystemError where it can't be."""
-    try:
-        body = orjson.dumps(message.as_object(), option=orjson.OPT_NON_STR_KEYS)
-    except TypeError as error:
-        raise SystemError(f"the message to the function is no JSON: {error}") from error
+    body = message.as_json()
     if len(body) > MESSAGE_BYTES_MAX:
         raise SystemError(f"the message to the function has {len(body)} bytes, more than {MESSAGE_BYTES_MAX}")
     return framed(body)

@@ -9,6 +9,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from skerry.functions.errors import FunctionError
@@ -19,7 +20,7 @@ from skerry.kit.tasks import SharedCalls
 
 _BUILT = re.compile(r"([a-z0-9.+-]+)@sha256:([0-9a-f]{64})")
 _FOLDER = re.compile(r"([a-z0-9.+-]+)-([0-9a-f]{64})")
-_UNFINISHED = ".new"
+_UNFINISHED, _LEAVING = ".new", ".old"
 
 
 def language_of(image: str) -> str:
@@ -46,8 +47,9 @@ class LocalImages:
         self._runtimes = runtimes or default_runtimes()
         self._installs = SharedCalls[str, None]("local-images")
         make_private_directory(directory)
-        for unfinished in directory.glob(f"*{_UNFINISHED}"):
-            shutil.rmtree(unfinished)
+        for suffix in (_UNFINISHED, _LEAVING):
+            for left in directory.glob(f"*{suffix}"):
+                shutil.rmtree(left)
 
     def built_in(self, name: str) -> str | None:
         """Return the runtime of that name: an image without packages."""
@@ -104,6 +106,14 @@ class LocalImages:
         return {f"{match[1]}@sha256:{match[2]}" for match in found if match}
 
     async def remove(self, image: str) -> None:
-        """Remove an image's packages."""
+        """Remove an image's packages: all of them at once, so that half of an image is never taken for one."""
         if folder := folder_of(self._directory, image):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(_remove, folder)
+
+
+def _remove(folder: Path) -> None:
+    leaving = folder.with_name(folder.name + _LEAVING)
+    shutil.rmtree(leaving, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.rename(leaving)
+    shutil.rmtree(leaving, ignore_errors=True)

@@ -4,6 +4,7 @@ Which of the two is decided when a function is deployed, by what its code names 
 addon in machine code, or one of Node's globals. `nodejs-node` is Node.js in any case (`node.NodeRuntime`).
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,14 +64,12 @@ class JavaScriptRuntime:
 
     async def prepare(self, folder: Path, handler: str) -> None:
         """Write the function's binary, or none where it needs Node.js; raises InvocationError."""
-        source = folder / "source"
-        files = _texts(folder / ENVIRONMENT) | _texts(source)
-        files[ENTRY] = _entry(_module(source, handler))
+        files = await asyncio.to_thread(_files, folder, handler)
         try:
             binary = await self.bundler.bundle(files, ENTRY)
         except NeedsNodeError:
             return
-        (folder / BINARY).write_bytes(binary)
+        await asyncio.to_thread((folder / BINARY).write_bytes, binary)
 
     async def start(self, folder: Path, handler: str) -> FunctionInstance:
         """Start an instance within the engine, or a process of Node.js."""
@@ -81,6 +80,12 @@ class JavaScriptRuntime:
     async def discard(self, folder: Path) -> None:
         """Let the engine forget a deployment."""
         forget(self.engine, folder)
+
+
+def _files(folder: Path, handler: str) -> dict[str, str]:
+    """Read what a deployment is bundled of, with the entry; raises FunctionError where the handler names no file."""
+    source = folder / "source"
+    return {**_texts(folder / ENVIRONMENT), **_texts(source), ENTRY: _entry(_module(source, handler))}
 
 
 def _texts(source: Path) -> dict[str, str]:

@@ -188,7 +188,9 @@ class InstancePool:
             with start.held_up():
                 return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif turn.done() and not turn.cancelled():
                 await self._give_back(turn.result())
             raise
         finally:

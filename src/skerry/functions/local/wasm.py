@@ -4,6 +4,7 @@ A program reads one message on standard input, writes its answer to standard out
 component of our own world takes the message as the body of a request. What a binary is, it tells by itself.
 """
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,10 +35,7 @@ class WasmRuntime:
 
     async def prepare(self, folder: Path, handler: str) -> None:
         """Put the binary where the engine finds it; raises FunctionError where there is none."""
-        binary = _found(folder / "source", handler).read_bytes()
-        if not binary.startswith(_MAGIC):
-            raise FunctionError("the source is no WebAssembly: give a binary, or an archive (tar in gzip) with one")
-        (folder / BINARY).write_bytes(binary)
+        await asyncio.to_thread(_put_binary, folder, handler)
 
     async def start(self, folder: Path, handler: str) -> EngineInstance:  # noqa: ARG002 - a binary has one entry
         """Start an instance within the engine."""
@@ -46,6 +44,13 @@ class WasmRuntime:
     async def discard(self, folder: Path) -> None:
         """Let the engine forget a deployment."""
         forget(self.engine, folder)
+
+
+def _put_binary(folder: Path, handler: str) -> None:
+    binary = _found(folder / "source", handler).read_bytes()
+    if not binary.startswith(_MAGIC):
+        raise FunctionError("the source is no WebAssembly: give a binary, or an archive (tar in gzip) with one")
+    (folder / BINARY).write_bytes(binary)
 
 
 def _found(source: Path, handler: str) -> Path:

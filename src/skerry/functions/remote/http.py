@@ -19,6 +19,9 @@ READY_SECONDS_MAX = 60.0
 #: What is quoted of an engine's refusal.
 QUOTED_CHARACTERS_MAX = 1024
 
+#: Tells what a message is.
+JSON_HEADER = {"content-type": "application/json"}
+
 _FIRST_SECONDS = 0.25
 
 
@@ -71,11 +74,10 @@ async def call(
 
     Raises:
         InvocationError: what the function's answer tells.
-        SystemError: it can't be reached, or its answer is no message.
+        SystemError: it can't be reached; its answer, or the message to it, is none.
     """
-    body = orjson.dumps(Message(told(message.context), message.payload).as_object())
-    sent = {"content-type": "application/json", **(headers or {})}
-    status, answer = await request(client, "POST", url, content=body, headers=sent)
+    body = Message(told(message.context), message.payload).as_json()
+    status, answer = await request(client, "POST", url, content=body, headers={**JSON_HEADER, **(headers or {})})
     if status != httpx.codes.OK:
         raise refusal(status, answer)
     return output_of(answer, message.context)
@@ -87,12 +89,17 @@ def output_of(answer: bytes, context: Context) -> Any:
         document = orjson.loads(answer)
         said = document.get("context") or {}
         logs = said.get(LOGS_KEY) or {}
-        logs_of(context).extend(logs.get("stdout") or (), logs.get("stderr") or ())
+        logs_of(context).extend(_lines(logs.get("stdout")), _lines(logs.get("stderr")))
     except (ValueError, AttributeError, TypeError) as error:
         raise SystemError(f"the function's answer is no message: {error}") from error
     if failure := error_of(said.get(ERROR_KEY)):
         raise failure
     return document.get("payload")
+
+
+def _lines(told: Any) -> list[str]:
+    """Read lines leniently, as runtimes differ in what they tell."""
+    return [str(line) for line in told] if isinstance(told, list) else []
 
 
 async def until_ready(is_ready: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS_MAX) -> None:

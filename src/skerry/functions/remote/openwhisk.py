@@ -13,7 +13,7 @@ from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable, told
-from skerry.functions.remote.http import output_of, refused, refused_call, request
+from skerry.functions.remote.http import JSON_HEADER, output_of, refused, refused_call, request
 
 #: What an action's failure is answered with: the developer's, and the platform's.
 _BAD_GATEWAY = 502
@@ -99,9 +99,9 @@ class OpenWhiskDriver:
         url = self._action(execution.faas_id)
 
         async def run(context: Context, payload: Any) -> Any:
-            sent = Message(told(context), payload)
+            sent = Message(told(context), payload).as_json()
             wait = {"blocking": "true", "result": "true"}
-            status, answer = await request(self._client, "POST", url, params=wait, json=sent.as_object())
+            status, answer = await request(self._client, "POST", url, params=wait, content=sent, headers=JSON_HEADER)
             if status == _BAD_GATEWAY:
                 raise FunctionError(_told(answer))
             if status != httpx.codes.OK:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -236,3 +237,27 @@ async def test_a_pool_whose_closing_is_cancelled_ends_what_is_idle_and_then_what
     pool.go_on.set()
     await running
     assert [instance.is_alive for instance in pool.instances] == [False, False]
+
+
+async def test_a_run_that_waits_no_longer_takes_no_room_in_the_line() -> None:
+    pool = made(0.01, processes_max=1)
+    staying = pool.run("stay")
+    await until(lambda: bool(pool.instances and pool.instances[0].began))
+    before = len(futures())
+    for _ in range(100):
+        waiting = pool.run()
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    del waiting
+    assert len(futures()) <= before + 1
+    pool.go_on.set()
+    await staying
+
+
+def futures() -> list[object]:
+    """Return what somebody may wait for."""
+    gc.collect()
+    return [
+        each for each in gc.get_objects() if isinstance(each, asyncio.Future) and not isinstance(each, asyncio.Task)
+    ]
