@@ -159,7 +159,7 @@ class DispatchRunController:
         if run.spec.cancelled:
             await self._fail(run, SystemError("the run was cancelled"))
         elif (seconds := self._seconds_to_wait(run)) > 0:
-            asyncio.get_running_loop().call_later(seconds, self._turns.add, key)
+            self._turns.add_later(key, seconds)
         elif function := await self._callable(run):
             await self._begin_in_turn(key, function)
 

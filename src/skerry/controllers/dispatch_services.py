@@ -8,7 +8,6 @@ broker gets follow from the instance's uid. An instance stays, held by a finaliz
 that was asked for, so nothing is left behind there by a crash here.
 """
 
-import asyncio
 import base64
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -249,8 +248,7 @@ class ServiceInstanceController:
         elif (self._clock.now() - from_rfc3339(operation.since)).total_seconds() > OPERATION_SECONDS_MAX:
             raise BrokerRefused(f"the broker did not {operation.act} within {OPERATION_SECONDS_MAX:.0f} s")
         else:
-            key = (instance.namespace, instance.name)
-            asyncio.get_running_loop().call_later(self._poll_seconds, self._turns.add, key)
+            self._turns.add_later((instance.namespace, instance.name), self._poll_seconds)
 
     async def _bound(self, instance: ServiceInstance, credentials: Mapping[str, Any]) -> None:
         """Keep credentials as a Secret that goes with the instance."""

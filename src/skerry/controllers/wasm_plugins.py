@@ -8,7 +8,6 @@ fetched for a new source leaves the old code there under its old source, which n
 again leaves the code in use.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -111,7 +110,6 @@ class WasmPluginController:
         self._events = EventRecorder(client, "wasm-plugin-controller", clock)
         self._workers = KeyedWorkers("wasm-plugins", self.reconcile, concurrency=CONCURRENCY)
         self._attempts: dict[Key, _Attempts] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._damaged: frozenset[str] = frozenset()
 
     @asynccontextmanager
@@ -119,12 +117,8 @@ class WasmPluginController:
         """Reconcile for the length of the block."""
         self._plugins.on_change(self._workers.add)
         self._secrets.on_change(self._wake_users)
-        try:
-            async with resynced("wasm-plugins", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
-                yield
-        finally:
-            for timer in self._timers.values():
-                timer.cancel()
+        async with resynced("wasm-plugins", self._resync, self._workers, resync_seconds=RESYNC_SECONDS):
+            yield
 
     def _wake_users(self, secret: Key) -> None:
         for plugin in self._plugins:
@@ -147,7 +141,7 @@ class WasmPluginController:
         await self._secrets.synced()
         plugin = self._plugins.get(key[1], key[0])
         if plugin is None or plugin.metadata.deletion_timestamp:
-            self._forget(key)
+            self._attempts.pop(key, None)
             return
         try:
             await self._reconcile(key, plugin)
@@ -163,7 +157,7 @@ class WasmPluginController:
         attempts = self._attempts_of(key, plugin)
         wait_seconds = attempts.next_at_seconds - self._clock.monotonic_seconds()
         if wait_seconds > 0:
-            self._wake_after(key, wait_seconds)
+            self._workers.add_later(key, wait_seconds)
             return
         try:
             code = await self._adopted(plugin)
@@ -262,7 +256,7 @@ class WasmPluginController:
             error=error.public,
             wait_seconds=round(wait_seconds, 1),
         )
-        self._wake_after(key, wait_seconds)
+        self._workers.add_later(key, wait_seconds)
         is_kept = plugin.status.code is not None and await self._is_at_hand(plugin.status.code)
         await self._events.record(plugin, "Warning", error.reason, error.public)
         await self._write(plugin, partial(self._conditions.tell_failed, error=error, is_kept=is_kept))
@@ -271,18 +265,7 @@ class WasmPluginController:
         code = plugin.status.code
         seconds = self._seconds_to_pull(plugin, code) if code else None
         if seconds is not None:
-            self._wake_after(key, seconds)
-
-    def _wake_after(self, key: Key, seconds: float) -> None:
-        """Have a turn later; one timer a plugin."""
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._workers.add, key)
-
-    def _forget(self, key: Key) -> None:
-        self._attempts.pop(key, None)
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
+            self._workers.add_later(key, seconds)
 
     async def _write(self, plugin: WasmPlugin, tell: Callable[[WasmPlugin], None]) -> WasmPlugin:
         """Write a plugin's status, unless its source has changed meanwhile: then another turn follows."""

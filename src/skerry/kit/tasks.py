@@ -214,7 +214,8 @@ class KeyedWorkers(Generic[K]):
     A key added while its turn runs gets another turn afterwards. A failed turn is repeated with backoff, which begins
     with `first_retry_seconds`, and anew after every turn that did not fail. A key that is added meanwhile is tried
     after `WOKEN_RETRY_SECONDS_MIN`, since that may be what mends it; later and later where that goes on, until a wait
-    runs out without. Bound: one pending mark a key, so memory grows with the number of distinct keys only.
+    runs out without. Bound: one pending mark and one timer a key, so memory grows with the number of distinct keys
+    only.
     """
 
     def __init__(
@@ -225,6 +226,7 @@ class KeyedWorkers(Generic[K]):
         self._first_retry_seconds = first_retry_seconds
         self._slots = asyncio.Semaphore(concurrency)
         self._asked: dict[K, Wakeup] = {}
+        self._later: dict[K, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -239,6 +241,18 @@ class KeyedWorkers(Generic[K]):
         task = asyncio.get_running_loop().create_task(self._work(key), name=f"{self._name}:{key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def add_later(self, key: K, seconds: float) -> None:
+        """Ask for a turn of `key` after some time; asked again meanwhile, only the last time counts."""
+        if self._stopped:
+            return
+        if timer := self._later.get(key):
+            timer.cancel()
+        self._later[key] = asyncio.get_running_loop().call_later(seconds, self._add_now, key)
+
+    def _add_now(self, key: K) -> None:
+        del self._later[key]
+        self.add(key)
 
     async def _work(self, key: K) -> None:
         backoff = Backoff(self._first_retry_seconds, max_seconds=RETRY_SECONDS_MAX)
@@ -269,11 +283,14 @@ class KeyedWorkers(Generic[K]):
     async def stop(self) -> None:
         """Cancel every turn and wait for their ends; what is added from now on has none."""
         self._stopped = True
+        for timer in self._later.values():
+            timer.cancel()
+        self._later.clear()
         await ended(self._tasks)
 
     def statistics(self) -> dict[str, int]:
-        """Return how many keys are held: running, waiting for a slot, or in backoff."""
-        return {"keys": len(self._asked)}
+        """Return how many keys are held (running, waiting for a slot, or in backoff), and how many are for later."""
+        return {"keys": len(self._asked), "later": len(self._later)}
 
 
 async def _wait_again(delay_seconds: float, asked: Wakeup, patience: Backoff) -> None:

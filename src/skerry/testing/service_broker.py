@@ -25,7 +25,8 @@ class FakeServiceBroker(FaasEngine):
     """One broker, with the service `database` in the plans `small` and `bare` (which has no bindings).
 
     Attributes:
-        slow: whether it takes two looks until it has made, bound or ended something.
+        slow: whether it takes some looks until it has made, bound or ended something.
+        looks_until_done: so many.
         refuses: what it refuses to provision with; "" for nothing.
         away: how many requests are answered 503 first.
         instances: what was provisioned, by id: the body of the request.
@@ -34,6 +35,7 @@ class FakeServiceBroker(FaasEngine):
     """
 
     slow: bool = False
+    looks_until_done: int = 2
     refuses: str = ""
     away: int = 0
     instances: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class FakeServiceBroker(FaasEngine):
     def _look(self, path: str, query: dict[str, str]) -> Answer:
         place = f"{path}?{query.get('operation')}"
         self.looks[place] = self.looks.get(place, 0) + 1
-        if self.looks[place] < 2:
+        if self.looks[place] < self.looks_until_done:
             return 200, {"state": "in progress"}
         return (410, {}) if query.get("operation") in {"unbind", "deprovision"} else (200, {"state": "succeeded"})
 

@@ -1,8 +1,10 @@
 """Service instances over a broker that behaves as the specification says: crashes, refusals, and their end."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -51,10 +53,10 @@ async def offered(client: Client, broker: FakeServiceBroker) -> FakeServiceBroke
 
 
 @asynccontextmanager
-async def reconciling(client: Client) -> AsyncIterator[Informer[ServiceInstance]]:
+async def reconciling(client: Client, poll_seconds: float = 0.001) -> AsyncIterator[Informer[ServiceInstance]]:
     """Be a process of Skerry for the length of the block; yields what it sees."""
     instances, classes = Informer(client, ServiceInstance), Informer(client, ServiceClass)
-    controller = ServiceInstanceController(client, instances, classes, FakeClock(), poll_seconds=0.001)
+    controller = ServiceInstanceController(client, instances, classes, FakeClock(), poll_seconds=poll_seconds)
     async with controller.running(), background(("instances", instances.run), ("classes", classes.run)):
         yield instances
 
@@ -77,6 +79,32 @@ async def test_what_a_process_had_begun_when_it_died_another_one_ends(
     secret = await client.get(Secret, made.uid, namespace="default")
     assert [owner.uid for owner in secret.metadata.owner_references or ()] == [made.uid]
     assert sorted(secret.data or ()) == ["port", "uri"]
+
+
+async def test_an_instance_that_changes_while_its_broker_is_at_it_has_one_look_to_come(
+    client: Client, offered: FakeServiceBroker
+) -> None:
+    offered.looks_until_done = 100
+    async with reconciling(client, poll_seconds=3600.0):
+        made = await create(client)
+        for count in range(1, 6):
+            async with asyncio.timeout(60):
+                while sum(offered.looks.values()) < count:  # noqa: ASYNC110 - a thread's
+                    await asyncio.sleep(0.002)
+            await client.change(made, partial(label, number=count))
+        assert len(timers_of_an_hour()) == 1
+
+
+def label(instance: ServiceInstance, number: int) -> None:
+    instance.metadata.labels = {"number": str(number)}
+
+
+def timers_of_an_hour() -> list[asyncio.TimerHandle]:
+    """Return what the event loop is to do in about an hour."""
+    gc.collect()
+    later = asyncio.get_running_loop().time() + 3000
+    timers = (each for each in gc.get_objects() if isinstance(each, asyncio.TimerHandle))
+    return [each for each in timers if not each.cancelled() and later < each.when() < later + 600]
 
 
 async def test_a_deleted_instance_leaves_nothing_with_its_broker_even_where_its_class_is_gone(

@@ -40,14 +40,33 @@ async def test_a_key_added_during_its_turn_gets_exactly_one_more_turn():
     await done.wait()
     await workers.stop()
     assert turns == 2
-    assert workers.statistics() == {"keys": 0}
+    assert workers.statistics() == {"keys": 0, "later": 0}
 
 
 async def test_a_key_added_after_the_stop_gets_no_turn():
     workers = KeyedWorkers[str]("test", lambda _: asyncio.sleep(0), concurrency=1)
     await workers.stop()
     workers.add("a")
-    assert workers.statistics() == {"keys": 0}
+    assert workers.statistics() == {"keys": 0, "later": 0}
+
+
+async def test_a_key_asked_for_later_has_one_turn_then_however_often_it_was_asked_for():
+    turns: list[str] = []
+
+    async def turn(key: str) -> None:
+        turns.append(key)
+
+    workers = KeyedWorkers("test", turn, concurrency=1)
+    for seconds in (3600, 1800, 0):
+        workers.add_later("a", seconds)
+    workers.add_later("b", 3600)
+    assert workers.statistics() == {"keys": 0, "later": 2}
+    async with asyncio.timeout(60):
+        while workers.statistics() != {"keys": 0, "later": 1}:  # noqa: ASYNC110 - it signals nobody
+            await asyncio.sleep(0)
+    await workers.stop()
+    workers.add_later("a", 0)
+    assert (turns, workers.statistics()) == (["a"], {"keys": 0, "later": 0})
 
 
 async def test_a_failed_turn_is_tried_again():
@@ -294,7 +313,7 @@ async def test_resynced_workers_get_a_look_at_everything_again_after_one_that_fa
     assert looks == 2
     turned.clear()
     workers.add("two")
-    assert workers.statistics() == {"keys": 0}
+    assert workers.statistics() == {"keys": 0, "later": 0}
 
 
 class Stubborn:
@@ -332,7 +351,7 @@ async def test_workers_end_when_they_are_stopped_whatever_their_turn_makes_of_th
     workers.add("a")
     await turn.runs.wait()
     await workers.stop()
-    assert workers.statistics() == {"keys": 0}
+    assert workers.statistics() == {"keys": 0, "later": 0}
 
 
 async def test_a_turn_that_is_cancelled_though_nobody_asked_has_failed_and_is_tried_again():
