@@ -36,6 +36,7 @@ _DRAFTS: dict[str, type[_Compiled]] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema_rs.Draft202012Validator,
 }
 _DEFAULT_DRAFT = "http://json-schema.org/draft-04/schema"
+_FAILURES = "validation failure list:"
 
 
 class Validator(Protocol):
@@ -113,9 +114,12 @@ def check_against(schema: Mapping[str, Any] | None) -> Callable[[Any], str]:
 
     def check(value: Any) -> str:
         value = {} if value is None and null_is_empty else value
-        if validator.is_valid(value):
-            return ""
-        return "\n".join(("validation failure list:", *_sentences(validator, value)))
+        try:
+            if validator.is_valid(value):
+                return ""
+            return "\n".join((_FAILURES, *_sentences(validator, value)))
+        except ValueError as error:  # no JSON, or too deep
+            return f"{_FAILURES}\nbody can't be checked: {error}"
 
     return check
 

@@ -14,6 +14,7 @@ from skerry.functions import (
     FunctionExecution,
     InputError,
     InvocationError,
+    NoDeployment,
     Runner,
     SystemError,  # noqa: A004
 )
@@ -124,3 +125,17 @@ async def test_a_handler_that_names_no_file_is_the_functions_error(
     with pytest.raises(InvocationError) as raised:
         await driver.create(Function("f", faas_id="f"), Exec(b"", handler, image))
     assert isinstance(raised.value, FunctionError)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+async def test_a_deployment_that_was_not_written_to_its_end_is_none_to_the_next_driver(
+    tmp_path: Path, text: str
+) -> None:
+    async with LocalDriver(tmp_path) as driver:
+        await driver.create(Function("f", faas_id="f"), Exec(SOURCE, "function.silent", "python3"))
+    (tmp_path / "f" / "deployment.json").write_text(text)
+    async with LocalDriver(tmp_path) as driver:
+        assert await driver.deployments() == set()
+        with pytest.raises(NoDeployment):
+            await Runner(driver).run(FunctionExecution(faas_id="f"), None)
+    assert not (tmp_path / "f").exists()

@@ -23,6 +23,13 @@ async def failures(schema: dict[str, Any], value: Any) -> list[str]:
     return []
 
 
+def nested(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"name": value}
+    return value
+
+
 PERSON = {
     "type": "object",
     "required": ["name"],
@@ -100,3 +107,19 @@ def test_what_is_no_schema_is_refused_with_the_place(schema: dict[str, Any], tol
 
 async def test_a_regular_expression_takes_linear_time() -> None:
     assert await failures({"pattern": "^(a+)+$"}, "a" * 100_000 + "b") == ["body should match '^(a+)+$'"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"name": "\ud83d"}, "surrogates not allowed"),
+        ({"name": {1, 2}}, "Unsupported type: 'set'"),
+        ({1: 2}, "Dict key must be str"),
+        (nested(1000), "Recursion limit reached"),
+    ],
+    ids=["half a pair", "set", "key", "deep"],
+)
+async def test_what_is_no_json_or_too_deep_is_against_every_schema(value: Any, told: str) -> None:
+    (sentence,) = await failures(PERSON, value)
+    assert sentence.startswith("body can't be checked: ")
+    assert told in sentence

@@ -67,8 +67,9 @@ class LocalDriver:
         #: Deployments that are being removed: their runs end, and no other begins.
         self._leaving: set[str] = set()
         make_private_directory(directory)
-        for unfinished in directory.glob(f"*{_UNFINISHED}"):
-            shutil.rmtree(unfinished)
+        for folder in directory.iterdir():
+            if _is_unfinished(folder):
+                shutil.rmtree(folder)
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,6 +190,19 @@ class LocalDriver:
                 group.create_task(pool.close())
         self._pools.clear()
         await self._warm.close()
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Tell whether a process, or the power, ended as a folder's deployment was written; what is none of ours is not."""
+    if folder.name.endswith(_UNFINISHED):
+        return True
+    try:
+        _written(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (ValueError, KeyError, TypeError):
+        return True
+    return False
 
 
 def _written(folder: Path) -> Exec:
