@@ -2,7 +2,7 @@
 
 Speaks HTTP on one port of loopback, with uvicorn; a request goes over the worker's Unix socket, with the header that
 names the revision, as Envoy would send it, or, where the function is a filter, through the gateway that it is part of.
-What is answered is passed on as it is, except for the function's failures.
+What is answered is passed on as it is, and as it comes, except for the function's failures.
 """
 
 import contextlib
@@ -10,16 +10,16 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from skerry.agent.development.gateway import DevelopmentGateway
 from skerry.agent.development.page import Failure, excerpt
 from skerry.agent.development.session import Broken, DevelopmentSession, Reporter, Serving
-from skerry.agent.listening import listening, read_body
+from skerry.agent.listening import listening, read_body, send_body
 from skerry.engine.function_logs import FunctionLogs
 from skerry.gateway.errors import AdminUnavailable
 from skerry.kit.tls import no_trust
@@ -28,11 +28,21 @@ from skerry.kit.tls import no_trust
 BODY_BYTES_MAX = 100 * 1024 * 1024
 #: Longer than any request may take (`runtime.timeout`).
 ANSWER_SECONDS_MAX = 3700.0
+#: What is read of a failure, whose message is a sentence.
+FAILURE_BYTES_MAX = 1024 * 1024
 #: Lines of the log in which the stack of a failure is looked for.
 _LINES_MAX = 200
-_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"host", b"content-length"))
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"host"))
 _ERROR = b"x-skerry-error"
 _REQUEST_ID = "x-request-id"
+
+
+class _Answer(NamedTuple):
+    """What is sent: status, headers, and the body as it comes."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    pieces: AsyncIterator[bytes]
 
 
 class DevelopmentFront:
@@ -71,14 +81,19 @@ class DevelopmentFront:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        status, headers, body = await self._answer(scope, receive)
-        headers = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-        self._reporter.answered(scope["method"], scope["path"], status, time.perf_counter() - started)
+        async with AsyncExitStack() as stack:
+            answer = await self._answer(scope, receive, stack)
+            headers = [(name, value) for name, value in answer.headers if name.lower() not in _HOP_BY_HOP]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            try:
+                await send_body(answer.pieces, receive, send)
+            except httpx.TransportError:
+                return  # it breaks off for the client, too
+            finally:
+                self._reporter.answered(scope["method"], scope["path"], answer.status, time.perf_counter() - started)
 
-    async def _answer(self, scope: Any, receive: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _answer(self, scope: Any, receive: Any, stack: AsyncExitStack) -> _Answer:
+        """Ask, and return the answer as it begins; what it comes from is closed with the stack."""
         state = self._session.state
         content = await read_body(receive, BODY_BYTES_MAX)
         if isinstance(state, Broken):
@@ -87,16 +102,15 @@ class DevelopmentFront:
             return _page(scope, 413, Failure(f"the body exceeds the limit of {BODY_BYTES_MAX} bytes of skerry dev"))
         try:
             answer, request_id = await self._ask(state, scope, content)
-            async with contextlib.aclosing(answer):
-                body = await answer.aread()
+            await stack.enter_async_context(contextlib.aclosing(answer))
+            failed = dict(answer.headers.raw).get(_ERROR)
+            if failed is not None and answer.status_code >= 500:
+                failure = await self._failure(state, await _beginning(answer), request_id)
+                return _page(scope, answer.status_code, failure, (_ERROR, failed))
         except (httpx.TransportError, AdminUnavailable) as error:
             who = "gateway" if state.is_filter else "engine worker"
             return _page(scope, 502, Failure(f"the {who} did not answer: {error or type(error).__name__}"))
-        failed = dict(answer.headers.raw).get(_ERROR)
-        if failed is not None and answer.status_code >= 500:
-            failure = await self._failure(state, body, request_id)
-            return _page(scope, answer.status_code, failure, (_ERROR, failed))
-        return answer.status_code, answer.headers.raw, body
+        return _Answer(answer.status_code, answer.headers.raw, answer.aiter_raw())
 
     async def _ask(self, state: Serving, scope: Any, content: bytes) -> tuple[httpx.Response, str]:
         """Send a request to what has the function.
@@ -154,9 +168,22 @@ def _request(scope: Any, content: bytes, origin: str, *more: tuple[bytes, bytes]
     )
 
 
-def _page(
-    scope: Any, status: int, failure: Failure, *headers: tuple[bytes, bytes]
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+async def _beginning(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) >= FAILURE_BYTES_MAX:
+            break
+    return bytes(body[:FAILURE_BYTES_MAX])
+
+
+def _page(scope: Any, status: int, failure: Failure, *headers: tuple[bytes, bytes]) -> _Answer:
     wants_html = b"text/html" in dict(scope["headers"]).get(b"accept", b"")
     kind, text = (b"text/html", failure.as_html()) if wants_html else (b"text/plain", failure.as_text())
-    return status, [(b"content-type", kind + b"; charset=utf-8"), *headers], text.encode()
+    body = text.encode()
+    told = [(b"content-type", kind + b"; charset=utf-8"), (b"content-length", b"%d" % len(body)), *headers]
+    return _Answer(status, told, _whole(b"" if scope["method"] == "HEAD" else body))
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
