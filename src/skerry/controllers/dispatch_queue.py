@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Run, is_finished
-from skerry.api.errors import ApiError, NotFound, TooManyRequests
+from skerry.api.errors import ApiError, NotFound, ServiceUnavailable, TooManyRequests
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
 from skerry.kit.clock import Clock
@@ -181,7 +181,10 @@ class RunQueue:
     async def _end_of(self, run: Run, caller: Wakeup) -> Run:
         while True:
             await caller.wait(LOOK_SECONDS)
-            found = await self._client.find(Run, run.name, namespace=run.namespace)
+            try:
+                found = await self._client.find(Run, run.name, namespace=run.namespace)
+            except ServiceUnavailable:
+                continue  # the run goes on: its caller would ask for another one
             if found is None:
                 raise NotFound(f"run {run.name} was deleted before its end")
             if is_finished(found):

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
 from skerry.api import dispatch_v1 as api
 from skerry.api.dispatch_v1 import Run, RunSpec, RunStatus
-from skerry.api.errors import NotFound
+from skerry.api.errors import NotFound, ServiceUnavailable
 from skerry.api.model import ObjectMeta
 from skerry.client.client import Client
 from skerry.client.informer import Informer, Key
@@ -85,6 +86,26 @@ async def test_a_caller_finds_the_end_that_it_was_not_told_of(
         caller = tasks.create_task(deaf.execute(run))
         while await client.find(Run, run.name, namespace="default") is None:  # noqa: ASYNC110 - the log signals nobody
             await asyncio.sleep(0.002)
+        await end(client, run)
+    assert caller.result().status.output == 7
+
+
+async def test_a_caller_waits_on_where_the_log_is_away_for_a_moment(
+    client: Client, queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_queue, "LOOK_SECONDS", 0.0)
+    refusals, find = [ServiceUnavailable("the log is away")] * 3, client.find
+
+    async def found(*asked: Any, **more: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await find(*asked, **more)
+
+    run = new_run()
+    async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as tasks:
+        monkeypatch.setattr(client, "find", found)
+        caller = tasks.create_task(queue.execute(run))
+        await eventually(lambda: not refusals and queue.goes_on(("default", run.name)))
         await end(client, run)
     assert caller.result().status.output == 7
 
