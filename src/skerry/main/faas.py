@@ -25,6 +25,9 @@ _OWNER_NAMESPACE = "default"
 #: How long an engine may take to answer: as long as the longest run.
 CALL_SECONDS_MAX = 3600.0
 CONNECT_SECONDS_MAX = 10.0
+#: So many connections are kept for the next calls. How many calls go on at once is bounded by who calls: a bound of the
+#: client would be one for all functions, and a slow one would keep the others from being called.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 @asynccontextmanager
@@ -105,6 +108,7 @@ def _caller(faas: FaasSettings | None = None) -> httpx.AsyncClient:
         auth=auth,
         headers=headers,
         timeout=httpx.Timeout(CALL_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
+        limits=_LIMITS,
         trust_env=False,
     )
 

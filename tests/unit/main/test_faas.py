@@ -1,13 +1,16 @@
 """Where functions run: what is set is checked at start, and each driver gets what it needs."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skerry.client.client import Client
-from skerry.functions import Exec, Function, NoopDriver
+from skerry.functions import Exec, Function, FunctionExecution, NoopDriver, Runner
 from skerry.functions.local.driver import LocalDriver
 from skerry.functions.local.images import LocalImages
 from skerry.kit.errors import ConfigurationError
@@ -126,3 +129,31 @@ async def test_knative_is_given_its_token(client: Client, tmp_path: Path) -> Non
         async with deploying(settings, client, local(tmp_path)) as (driver, _):
             await driver.create(FUNCTION, EXEC)
     assert set(seen) == {"Bearer secret"}
+
+
+async def test_a_function_that_is_called_by_many_and_slow_keeps_no_other_waiting(
+    client: Client, tmp_path: Path
+) -> None:
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+
+    def answer(message: dict[str, Any]) -> tuple[int, Any]:
+        if message["payload"] == "slow":
+            begun.release()
+            go_on.wait()
+        return 200, {"context": {"error": None}, "payload": message["payload"]}
+
+    def call(payload: str) -> asyncio.Task[Any]:
+        return asyncio.ensure_future(Runner(driver).run(FunctionExecution(faas_id="f1"), payload))
+
+    with serving(OpenFaas(answer)) as engine:
+        settings = Settings(faas="openfaas", faas_url=engine.url)
+        async with deploying(settings, client, local(tmp_path)) as (driver, _), asyncio.timeout(60):
+            await driver.create(FUNCTION, EXEC)
+            slow = [call("slow") for _ in range(110)]
+            try:
+                assert await call("quick") == "quick"
+                for _ in slow:
+                    await asyncio.to_thread(begun.acquire)
+            finally:
+                go_on.set()
+                await asyncio.wait(slow)
