@@ -20,8 +20,10 @@ IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 RETRY_UNSENT = "connect-failure,refused-stream,reset-before-request"
 RETRY_RESET = f"{RETRY_UNSENT},reset"
 
-#: An engine worker that was killed is back within a second: twelve tries with the delays below span more than two.
-RETRIES_MAX = 12
+#: An engine worker that was killed is back within a second. Envoy draws each delay between nothing and its step, so
+#: these tries span 5 seconds in the mean; and once a request was shown to each worker, any of them is drawn again, dead
+#: ones too: with one of two back, a try reaches it half of the time.
+RETRIES_MAX = 24
 RETRY_DELAY_FIRST_SECONDS = 0.025
 RETRY_DELAY_MAX_SECONDS = 0.5
 #: How often another worker is drawn before the same one is taken again.
