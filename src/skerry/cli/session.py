@@ -10,8 +10,8 @@ import typer
 
 from skerry.api.model import Document
 from skerry.cli.connection import Access, find_kubeconfig, read_access
-from skerry.client.client import PAGE_OBJECTS
 from skerry.client.http import HttpTransport
+from skerry.client.paging import pages
 from skerry.client.transport import Target
 from skerry.kit.errors import ConfigurationError
 
@@ -49,14 +49,7 @@ def access_of(kubeconfig: Path | None, data_dir: str | None) -> Access:
 
 async def list_all(transport: HttpTransport, target: Target, selector: str = "") -> list[Document]:
     """Return every object of a collection, read page by page."""
-    items: list[Document] = []
-    token = ""
-    while True:
-        page = await transport.list(target, label_selector=selector, limit=PAGE_OBJECTS, continue_token=token)
-        items += page["items"]
-        token = page["metadata"].get("continue", "")
-        if not token:
-            return items
+    return [item async for page in pages(transport, target, label_selector=selector) for item in page["items"]]
 
 
 def pairs(texts: list[str]) -> dict[str, str]:

@@ -4,7 +4,8 @@
     function = await client.get(EdgeFunction, "hello")
     await client.change_status(function, lambda f: ...)
 
-Owns typing, paging and the retry of read-modify-write. Does not own caching (informer.py) or the wire (http.py).
+Owns typing and the retry of read-modify-write. Does not own caching (informer.py), how lists are continued (paging.py)
+or the wire (http.py).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -12,10 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from skerry.api.errors import Conflict, NotFound
 from skerry.api.model import R, from_document, to_document
 from skerry.api.registry import kind_of
+from skerry.client.paging import pages
 from skerry.client.transport import DeleteConditions, Target, Transport
 
-#: Objects in one page of a list.
-PAGE_OBJECTS = 500
 #: How often a read-modify-write meets another writer before it gives up.
 CONFLICT_TRIES_MAX = 10
 
@@ -38,20 +38,10 @@ class Client:
             return None
 
     async def list(self, model: type[R], *, namespace: str = "", label_selector: str = "") -> AsyncIterator[R]:
-        """Yield every object of a kind, page by page, all at one revision."""
-        token = ""
-        while True:
-            page = await self.transport.list(
-                Target(kind_of(model), namespace),
-                label_selector=label_selector,
-                limit=PAGE_OBJECTS,
-                continue_token=token,
-            )
+        """Yield every object of a kind, page by page, all at one revision; see `pages`."""
+        async for page in pages(self.transport, Target(kind_of(model), namespace), label_selector=label_selector):
             for item in page["items"]:
                 yield from_document(model, item)
-            token = page["metadata"].get("continue", "")
-            if not token:
-                return
 
     async def create(self, obj: R) -> R:
         """Store a new object; raises AlreadyExists or Invalid."""

@@ -17,7 +17,8 @@ from skerry.api.errors import ApiError, Expired
 from skerry.api.kinds import Kind
 from skerry.api.model import Document, R, from_document
 from skerry.api.registry import kind_of
-from skerry.client.client import PAGE_OBJECTS, Client
+from skerry.client.client import Client
+from skerry.client.paging import pages
 from skerry.client.partial import PartialObject, partial_object
 from skerry.client.transport import Target, WatchBatch
 from skerry.kit.backoff import Backoff
@@ -112,18 +113,12 @@ class Informer(Generic[R]):
     async def _list(self) -> str:
         RELISTS.labels(self._kind.resource).inc()
         found: dict[Key, R] = {}
-        token, revision = "", ""
-        while True:
-            page = await self._client.transport.list(
-                self._target, label_selector="", limit=PAGE_OBJECTS, continue_token=token
-            )
+        revision = ""
+        async for page in pages(self._client.transport, self._target):
             for item in page["items"]:
                 if obj := self._read(item):
                     found[(obj.namespace, obj.name)] = obj
             revision = str(page["metadata"]["resourceVersion"])
-            token = page["metadata"].get("continue", "")
-            if not token:
-                break
         before, self._objects = self._objects, ImmutableMap(found)
         self._synced.set()
         if changed := self._objects.changes_since(before).keys:

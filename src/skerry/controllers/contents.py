@@ -13,7 +13,7 @@ from typing import Any
 from skerry.api.errors import ApiError, Conflict, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import Document
-from skerry.client.client import PAGE_OBJECTS
+from skerry.client.paging import pages
 from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.kit.errors import SkerryError
 
@@ -45,26 +45,19 @@ async def delete_all(transport: Transport, kinds: Sequence[Kind[Any]], namespace
     remains = Remains()
     for kind in kinds:
         found = 0
-        async for page in _pages(transport, kind, namespace):
+        async for page in _metadata(transport, kind, namespace):
             found += len(page)
             await _delete_page(transport, kind, page, remains)
         if found:
-            async for page in _pages(transport, kind, namespace):
+            async for page in _metadata(transport, kind, namespace):
                 _count(kind, page, remains)
     return remains
 
 
-async def _pages(transport: Transport, kind: Kind[Any], namespace: str) -> AsyncIterator[list[Document]]:
+async def _metadata(transport: Transport, kind: Kind[Any], namespace: str) -> AsyncIterator[list[Document]]:
     """Yield the metadata of every object of a kind, read live, a page at a time."""
-    token = ""
-    while True:
-        page = await transport.list(
-            Target(kind, namespace), label_selector="", limit=PAGE_OBJECTS, continue_token=token
-        )
+    async for page in pages(transport, Target(kind, namespace)):
         yield [item["metadata"] for item in page["items"]]
-        token = page["metadata"].get("continue", "")
-        if not token:
-            return
 
 
 async def _delete_page(transport: Transport, kind: Kind[Any], page: Sequence[Document], remains: Remains) -> None:

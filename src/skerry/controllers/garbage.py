@@ -21,8 +21,8 @@ from skerry.api.core_v1 import EVENT
 from skerry.api.errors import Conflict, Forbidden, NotFound
 from skerry.api.kinds import Kind
 from skerry.api.model import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Document, ObjectMeta
-from skerry.client.client import PAGE_OBJECTS
 from skerry.client.informer import Key
+from skerry.client.paging import pages
 from skerry.client.transport import DeleteConditions, Target, Transport
 from skerry.controllers.kind_caches import KindCaches
 from skerry.controllers.ownership import OwnerIndex, Ref, Tie
@@ -199,14 +199,9 @@ class GarbageCollector:
             return  # gone meanwhile; told apart here, for the owner's turn has to go on
 
     async def _live(self, kind: Kind[Any]) -> AsyncIterator[ObjectMeta]:
-        token = ""
-        while True:
-            page = await self._transport.list(Target(kind), label_selector="", limit=PAGE_OBJECTS, continue_token=token)
+        async for page in pages(self._transport, Target(kind)):
             for item in page["items"]:
                 yield _metadata_of(item)
-            token = page["metadata"].get("continue", "")
-            if not token:
-                return
 
     async def _set_owners(
         self, ref: Ref, metadata: ObjectMeta, change: Callable[[Document], Document | None]

@@ -9,9 +9,10 @@ from skerry.api.errors import AlreadyExists, ApiError, Conflict, Expired, Forbid
 from skerry.api.extensions_v1alpha2 import EDGE_FUNCTION
 from skerry.api.model import Document, ObjectMeta
 from skerry.api.rbac_v1 import CLUSTER_ROLE
-from skerry.client.client import PAGE_OBJECTS, Client
+from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.informers import Informers
+from skerry.client.paging import PAGE_OBJECTS
 from skerry.client.transport import DeleteConditions, Target, Transport, WatchBatch, WatchEvent
 from skerry.kit.backoff import Backoff
 from skerry.kit.deadlines import within
