@@ -19,7 +19,7 @@ from skerry.main.configuration import Settings
 from skerry.main.control_plane import api_server, duties, laid_ground
 from skerry.main.data_dir import DataDir
 from skerry.main.leading import one_of_all
-from skerry.main.ports import free_address
+from skerry.main.ports import held_address
 from skerry.main.process import Running
 
 
@@ -27,8 +27,8 @@ from skerry.main.process import Running
 async def replica(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
     """Start all parts, lowest first; stop them in the opposite order."""
     check_component(component_of(settings))  # here: another process may lead, and use it for long before this one does
-    address = await free_address(settings.api_address, "--api-address")
     async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(held_address(settings.api_address, "--api-address"))
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
         await ensure_class(ground.client)
         api_url = await stack.enter_async_context(api_server(settings, data_dir, ground, address))

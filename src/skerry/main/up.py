@@ -28,7 +28,7 @@ from skerry.main.data_dir import DataDir
 from skerry.main.entries import DatabaseEntries
 from skerry.main.functions import serve_endpoints
 from skerry.main.leading import one_of_all
-from skerry.main.ports import free_address
+from skerry.main.ports import held_address
 from skerry.main.process import Running
 from skerry.main.storage import is_shared
 from skerry.store.postgres.entries import open_entries
@@ -45,10 +45,10 @@ KV_SOCKET = "kv.sock"
 async def everything(settings: Settings, data_dir: DataDir) -> AsyncIterator[Running]:
     """Start all parts, lowest first; stop them in the opposite order."""
     check_component(component_of(settings))
-    http_address = await free_address(settings.http_address, "--http-address")
-    api_address = await free_address(settings.api_address, "--api-address")
     clock, ids = SystemClock(), RandomIds()
     async with AsyncExitStack() as stack:
+        http_address = await stack.enter_async_context(held_address(settings.http_address, "--http-address"))
+        api_address = await stack.enter_async_context(held_address(settings.api_address, "--api-address"))
         ground = await stack.enter_async_context(laid_ground(settings, data_dir))
         client, node = ground.client, LocalNode()
         await ensure_default_gateway(client, http_address)

@@ -6,7 +6,7 @@ import inspect
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,14 @@ POLL_SECONDS = 0.005
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Have a port that nobody else is given before Envoy listens there, beside a socket that does not."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        yield port
 
 
 @dataclass(frozen=True)
@@ -164,17 +167,23 @@ class Edge:
 async def start_edge(
     directory: Path, text: str, node: NodeFacts | None = None, port: int = 0, trusted_ca: str = SYSTEM_CA
 ) -> AsyncIterator[Edge]:
-    """Run an Envoy with resources; PORT in their text becomes a free port."""
+    """Run an Envoy with resources; PORT in their text becomes a free port, unless one is given."""
+    with contextlib.nullcontext(port) if port else held_port() as chosen:
+        async with _edge_at(chosen, directory, text, node or NodeFacts(), trusted_ca) as edge:
+            yield edge
+
+
+@asynccontextmanager
+async def _edge_at(port: int, directory: Path, text: str, node: NodeFacts, trusted_ca: str) -> AsyncIterator[Edge]:
     socket_path = str(directory / "xds.sock")
     settings = EnvoySettings("test", directory / "run", directory / "logs", socket_path, drain_seconds=2.0)
     edge_settings = EdgeSettings(access_log=str(settings.access_log), trusted_ca=trusted_ca)
-    port = port or free_port()
     client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
     async with serve_xds(socket_path) as xds, client:
-        translation = translate(read_resources(text.replace("PORT", str(port)), node or NodeFacts()))
+        translation = translate(read_resources(text.replace("PORT", str(port)), node))
         generation = xds.set_snapshot(build_snapshot(translation.ir, edge_settings))
         async with run_envoy(settings) as envoy:
-            edge = Edge(envoy, xds, client, port, node or NodeFacts(), settings, edge_settings)
+            edge = Edge(envoy, xds, client, port, node, settings, edge_settings)
             await envoy.ready(timeout_seconds=TIMEOUT_SECONDS)
             await xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS)
             yield edge
@@ -250,9 +259,10 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
 
 @pytest.fixture
-def free_port_number() -> int:
-    """A port that nothing listens on."""
-    return free_port()
+def free_port_number() -> Iterator[int]:
+    """A port that nothing listens on, and that nobody else is given."""
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -92,8 +92,17 @@ def test_sockets_move_out_of_a_path_that_is_too_long(tmp_path: Path):
 
 
 async def test_port_0_becomes_a_free_port():
-    address = await ports.free_address(Address("127.0.0.1", 0), "--http-address")
-    assert address.port > 0
+    async with ports.held_address(Address("127.0.0.1", 0), "--http-address") as address:
+        assert address.port > 0
+
+
+async def test_a_port_is_nobody_elses_until_who_uses_it_listens_and_between_its_lives():
+    async with ports.held_address(Address("127.0.0.1", 0), "--http-address") as address:
+        for _ in range(2):
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind((address.host, address.port))
+            with socket.create_server((address.host, address.port)) as own:
+                assert own.getsockname()[1] == address.port
 
 
 async def test_a_taken_port_is_named_with_the_setting(monkeypatch: pytest.MonkeyPatch):
@@ -103,4 +112,5 @@ async def test_a_taken_port_is_named_with_the_setting(monkeypatch: pytest.Monkey
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(StartError, match=f"can't listen on 127.0.0.1:{port}.*--http-address"):
-            await ports.free_address(Address("127.0.0.1", port), "--http-address")
+            async with ports.held_address(Address("127.0.0.1", port), "--http-address"):
+                pass
