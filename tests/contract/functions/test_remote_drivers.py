@@ -129,6 +129,24 @@ async def test_an_engine_that_is_away_is_the_systems_error(pair: tuple[FaasEngin
             await make(engine, client).create(FUNCTION, EXEC)
 
 
+@pytest.mark.parametrize("answer", ["no JSON", {"items": [{"metadata": {}}]}, [{"labels": {}}], 1])
+async def test_an_api_that_answers_something_else_is_the_systems_error_and_says_what(
+    driver: FaaSDriver, engine: FaasEngine, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    monkeypatch.setattr(engine, "answer", lambda *_: (200, answer))
+    with pytest.raises(SystemError, match="the engine's answer is not what its API describes"):
+        await driver.deployments()
+
+
+async def test_openwhisk_that_gives_the_same_page_for_ever_is_asked_for_it_twice() -> None:
+    page = [{"name": f"action-{number}", "annotations": None} for number in range(200)]
+    with serving(OpenWhisk()) as engine:
+        engine.answer = lambda *_: (200, page)  # type: ignore[method-assign]
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert await openwhisk(engine, client).deployments() == set()
+        assert len(engine.requests) == 2
+
+
 async def test_openwhisk_tells_what_an_action_failed_with() -> None:
     with serving(OpenWhisk()) as engine:
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from skerry.functions.errors import NoDeployment, SystemError, error_of  # noqa: A004 - see errors
 from skerry.functions.messages import ERROR_KEY, LOGS_KEY, Context, Message, logs_of, told
@@ -23,6 +24,8 @@ QUOTED_CHARACTERS_MAX = 1024
 JSON_HEADER = {"content-type": "application/json"}
 
 _FIRST_SECONDS = 0.25
+
+T = TypeVar("T")
 
 
 async def request(client: httpx.AsyncClient, method: str, url: str, **more: Any) -> tuple[int, bytes]:
@@ -53,6 +56,35 @@ def refused_call(status: int, body: bytes) -> SystemError:
     """Tell of an engine's refusal of a call: 404 where it knows no such function, as a function itself answers 200."""
     error = refused(status, body)
     return NoDeployment(error.message) if status == httpx.codes.NOT_FOUND else error
+
+
+async def get(
+    client: httpx.AsyncClient,
+    url: str,
+    shape: TypeAdapter[T],
+    *,
+    refusal: Callable[[int, bytes], SystemError] = refused,
+    **more: Any,
+) -> T:
+    """Return what an engine's API says at a URL, read as `shape`.
+
+    Raises:
+        SystemError: as `request`; the answer is not 200 (then what `refusal` makes of it), or not of that shape.
+    """
+    status, answer = await request(client, "GET", url, **more)
+    if status != httpx.codes.OK:
+        raise refusal(status, answer)
+    return read(shape, answer)
+
+
+def read(shape: TypeAdapter[T], answer: bytes) -> T:
+    """Read an answer of an engine's API; raises SystemError where it is not of that shape."""
+    try:
+        return shape.validate_json(answer)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = "".join(f"{part}: " for part in wrong["loc"])
+        raise SystemError(f"the engine's answer is not what its API describes: {where}{wrong['msg']}") from error
 
 
 async def call(

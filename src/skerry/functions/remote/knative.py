@@ -8,17 +8,49 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
+from pydantic import BaseModel, TypeAdapter
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable
-from skerry.functions.remote.http import call, refused, refused_call, request, until_ready
+from skerry.functions.remote.http import call, get, refused, refused_call, request, until_ready
 
 _LABEL = "dispatch.skerry.dev/function"
 _OWNER = "dispatch.skerry.dev/owner"
 _PREFIX = "fn-"
+
+
+class _Condition(BaseModel):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(BaseModel):
+    url: str = ""
+    conditions: list[_Condition] = []
+
+
+class _Service(BaseModel):
+    status: _Status = _Status()
+
+
+class _Metadata(BaseModel):
+    name: str
+
+
+class _Named(BaseModel):
+    metadata: _Metadata
+
+
+class _Services(BaseModel):
+    items: list[_Named]
+
+
+_SERVICE = TypeAdapter(_Service)
+_SERVICES = TypeAdapter(_Services)
 
 
 @dataclass(frozen=True)
@@ -93,22 +125,16 @@ class KnativeDriver:
         }
 
     async def _is_ready(self, name: str) -> bool:
-        service = await self._get(name)
-        status = service.get("status") or {}
-        ready: dict[str, Any] = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
-        if ready.get("status") == "False" and ready.get("reason") not in {None, "", "IngressNotConfigured"}:
-            raise FunctionError(f"{ready['reason']}: {ready.get('message', '')}")
-        if ready.get("status") == "True" and status.get("url"):
-            self._urls[name] = status["url"]
+        status = (await get(self._client, self._services(name), _SERVICE, refusal=refused_call)).status
+        ready = next((each for each in status.conditions if each.type == "Ready"), None)
+        if ready is None:
+            return False
+        if ready.status == "False" and ready.reason not in {"", "IngressNotConfigured"}:
+            raise FunctionError(f"{ready.reason}: {ready.message}")
+        if ready.status == "True" and status.url:
+            self._urls[name] = status.url
             return True
         return False
-
-    async def _get(self, name: str) -> dict[str, Any]:
-        status, answer = await request(self._client, "GET", self._services(name))
-        if status != httpx.codes.OK:
-            raise refused_call(status, answer)
-        document: dict[str, Any] = orjson.loads(answer)
-        return document
 
     async def delete(self, function: Function) -> None:
         """Remove a deployment; one that is not there is no error."""
@@ -122,10 +148,8 @@ class KnativeDriver:
     async def deployments(self) -> set[str]:
         """Return what is deployed with our label."""
         query = {"labelSelector": f"{_OWNER}={self._settings.owner}"}
-        status, answer = await request(self._client, "GET", self._services(), params=query)
-        if status != httpx.codes.OK:
-            raise refused(status, answer)
-        names = [service["metadata"]["name"] for service in orjson.loads(answer)["items"]]
+        found = await get(self._client, self._services(), _SERVICES, params=query)
+        names = [service.metadata.name for service in found.items]
         return {name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)}
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:

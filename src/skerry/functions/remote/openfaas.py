@@ -8,17 +8,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import orjson
+from pydantic import BaseModel, Field, TypeAdapter
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable
-from skerry.functions.remote.http import call, refused, refused_call, request, until_ready
+from skerry.functions.remote.http import call, get, read, refused, refused_call, request, until_ready
 
 _OWNER = "dispatch.skerry.dev/owner"
 _PREFIX = "of-"
 _CREATED = (200, 201, 202)
 _GONE = (*_CREATED, 404)
+
+
+class _Deployed(BaseModel):
+    name: str
+    replicas: int = Field(0, alias="availableReplicas")
+    labels: dict[str, str] | None = None
+
+
+_FUNCTION = TypeAdapter(_Deployed)
+_FUNCTIONS = TypeAdapter(list[_Deployed] | None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class OpenFaasDriver:
 
     async def _is_ready(self, name: str) -> bool:
         status, answer = await request(self._client, "GET", self._url(f"system/function/{name}"))
-        return status == httpx.codes.OK and orjson.loads(answer).get("availableReplicas", 0) > 0
+        return status == httpx.codes.OK and read(_FUNCTION, answer).replicas > 0
 
     async def delete(self, function: Function) -> None:
         """Remove a deployment; one that is not there is no error."""
@@ -88,11 +98,9 @@ class OpenFaasDriver:
 
     async def deployments(self) -> set[str]:
         """Return what is deployed with our label."""
-        status, answer = await request(self._client, "GET", self._url("system/functions"))
-        if status != httpx.codes.OK:
-            raise refused(status, answer)
-        ours = [f for f in orjson.loads(answer) or () if (f.get("labels") or {}).get(_OWNER) == self._settings.owner]
-        return {f["name"].removeprefix(_PREFIX) for f in ours if f["name"].startswith(_PREFIX)}
+        found = await get(self._client, self._url("system/functions"), _FUNCTIONS) or ()
+        ours = [each.name for each in found if (each.labels or {}).get(_OWNER) == self._settings.owner]
+        return {name.removeprefix(_PREFIX) for name in ours if name.startswith(_PREFIX)}
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what calls a deployment through the gateway."""

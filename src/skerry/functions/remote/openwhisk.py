@@ -8,18 +8,27 @@ from typing import Any
 
 import httpx
 import orjson
+from pydantic import BaseModel, TypeAdapter
 
 from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError
 from skerry.functions.images import ImageBuilder
 from skerry.functions.messages import Context, Message, Runnable, told
-from skerry.functions.remote.http import JSON_HEADER, output_of, refused, refused_call, request
+from skerry.functions.remote.http import JSON_HEADER, get, output_of, refused, refused_call, request
 
 #: What an action's failure is answered with: the developer's, and the platform's.
 _BAD_GATEWAY = 502
 _OWNER = "dispatch.skerry.dev/owner"
 #: Actions of one answer: the most that OpenWhisk gives.
 _PAGE_ACTIONS = 200
+
+
+class _Action(BaseModel):
+    name: str
+    annotations: list[dict[str, Any]] | None = None
+
+
+_ACTIONS = TypeAdapter(list[_Action])
 
 
 @dataclass(frozen=True)
@@ -80,19 +89,16 @@ class OpenWhiskDriver:
 
     async def deployments(self) -> set[str]:
         """Return what is deployed with our annotation."""
-        found: set[str] = set()
-        skip = 0
+        actions: dict[str, _Action] = {}
         while True:
-            page = {"limit": str(_PAGE_ACTIONS), "skip": str(skip)}
-            status, answer = await request(self._client, "GET", self._action("").rstrip("/"), params=page)
-            if status != httpx.codes.OK:
-                raise refused(status, answer)
-            actions = orjson.loads(answer)
-            mine = {"key": _OWNER, "value": self._settings.owner}
-            found.update(action["name"] for action in actions if mine in (action.get("annotations") or ()))
-            if len(actions) < _PAGE_ACTIONS:
-                return found
-            skip += _PAGE_ACTIONS
+            query = {"limit": str(_PAGE_ACTIONS), "skip": str(len(actions))}
+            page = await get(self._client, self._action("").rstrip("/"), _ACTIONS, params=query)
+            known = len(actions)
+            actions |= {action.name: action for action in page}
+            if len(page) < _PAGE_ACTIONS or len(actions) == known:
+                break
+        mine = {"key": _OWNER, "value": self._settings.owner}
+        return {name for name, action in actions.items() if mine in (action.annotations or ())}
 
     def get_runnable(self, execution: FunctionExecution) -> Runnable:
         """Give what invokes an action and waits for its result."""
