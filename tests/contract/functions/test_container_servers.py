@@ -2,11 +2,13 @@
 
 import datetime as dt
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from skerry.testing.ports import own_port
 from skerry.testing.waiting import until
 
 SECONDS_MAX = 60.0
+#: More than Python's servers let wait by themselves (5).
+CONNECTIONS = 100
 SOURCES = Path(skerry.functions.__file__).parent
 JAVASCRIPT = """
 const does = {
@@ -107,6 +111,7 @@ class Served:
 
     http: httpx.Client
     port: int
+    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module", params=[NODEJS, PYTHON3], ids=["nodejs", "python3"])
@@ -133,7 +138,7 @@ def served(language: Language, server: list[str], tmp_path_factory: pytest.TempP
     try:
         until(lambda: listens(port), "the server listens")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=2 * SECONDS_MAX, trust_env=False) as client:
-            yield Served(client, port)
+            yield Served(client, port, process)
     finally:
         process.terminate()
         assert process.wait(SECONDS_MAX) == 0, "it ends when it is asked to"
@@ -149,6 +154,16 @@ def listens(port: int) -> bool:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
+@contextmanager
+def standing_still(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have a process of ours do nothing for the length of the block."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def run(http: httpx.Client, do: str, given: Any = None, **context: Any) -> Any:
     answer = http.post("/", json={"context": context, "payload": {"do": do, "with": given}})
     assert answer.status_code == 200, answer.text
@@ -161,6 +176,15 @@ def test_a_message_comes_back_with_what_was_printed(http: httpx.Client) -> None:
     assert run(http, "see", event={"type": "t"})["payload"] == {"event": {"type": "t"}}
     shown = run(http, "show", 5)
     assert shown == {"context": {"error": None, "logs": {"stdout": ["out 5"], "stderr": ["err 5"]}}, "payload": None}
+
+
+def test_connections_that_come_together_wait_for_the_server_and_need_not_be_tried_again(served: Served) -> None:
+    with ExitStack() as connections:
+        with standing_still(served.process):
+            for _ in range(CONNECTIONS):
+                at_once = socket.create_connection(("127.0.0.1", served.port), timeout=SECONDS_MAX)
+                connections.enter_context(at_once)
+        assert run(served.http, "echo", 1)["payload"] == 1
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,13 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
 
+class Server(ThreadingHTTPServer):
+    """Takes connections. Many that come together wait: of a short queue, the rest would try again a second later."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+
 def main() -> None:
     """Serve until SIGTERM, or check; end with 1 where the function does not load."""
     handler = os.environ.get("HANDLER", "")
@@ -306,8 +313,7 @@ def main() -> None:
         Handler.workers = Workers(handler, int(os.environ.get("SERVERS", "1")))
     except RunError as error:
         sys.exit(str(error))
-    server = ThreadingHTTPServer(("", int(os.environ.get("PORT", "8080"))), Handler)
-    server.daemon_threads = True
+    server = Server(("", int(os.environ.get("PORT", "8080"))), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever()
 
