@@ -10,6 +10,7 @@ which, so that the installer can tell before it fetches anything.
 Owns the archive and its folder. Invariant: an archive under its name is complete; the name changes with the content.
 """
 
+import asyncio
 import gzip
 import hashlib
 import importlib.metadata
@@ -17,7 +18,8 @@ import platform
 import re
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +30,10 @@ from typing import BinaryIO, Self
 from packaging.requirements import Requirement
 
 from skerry.kit.files import make_private_directory
-from skerry.kit.tasks import SharedCalls, run_blocking
+from skerry.kit.logs import get_logger
+from skerry.kit.tasks import run_blocking
+
+log = get_logger(__name__)
 
 #: The fastest: twice the size of the best would be too much, a tenth more is not.
 _COMPRESSION = 1
@@ -56,7 +61,9 @@ class Runtime:
 
 
 class RuntimePackage:
-    """Packs the program when somebody first asks for it; use it as an async context manager.
+    """Packs the program when it is first wanted; use it as an async context manager.
+
+    Packing goes on when who wanted it goes away: a device that waited too long finds it done when it asks again.
 
     Args:
         directory: where the archive is kept; made when absent. Archives of other versions in it are removed.
@@ -70,9 +77,9 @@ class RuntimePackage:
         self._directory = directory
         self._distribution = distribution
         self._package = package
-        self._calls = SharedCalls[str, Runtime]("runtime-package")
         self._executor = ThreadPoolExecutor(max_workers=READERS_MAX, thread_name_prefix="runtime-package")
-        self._packed: Runtime | None = None
+        self._packing: asyncio.Future[Runtime] | None = None
+        self._ending = threading.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,13 +87,21 @@ class RuntimePackage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._ending.set()
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def packed(self) -> Runtime:
-        """Return the archive; the first call makes it, which takes some seconds. Raises OSError."""
-        if self._packed is None:
-            self._packed = await self._calls.run("", lambda: run_blocking(self._executor, self._pack))
-        return self._packed
+        """Return the archive; the first call makes it: in seconds, on a busy machine a minute. Raises OSError."""
+        if self._packing is None:
+            self._packing = asyncio.get_running_loop().run_in_executor(self._executor, self._pack)
+            self._packing.add_done_callback(self._has_ended)
+        return await asyncio.shield(self._packing)
+
+    def _has_ended(self, packing: asyncio.Future[Runtime]) -> None:
+        if packing.cancelled() or (error := packing.exception()) is None:
+            return
+        log.warning("the program of nodes is not packed", error=str(error))
+        self._packing = None  # for the next who asks
 
     @asynccontextmanager
     async def content(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -108,13 +123,19 @@ class RuntimePackage:
         path = self._directory / f"{_PREFIX}{_content_key(files)}.tar.gz"
         if not path.exists():
             draft = path.with_suffix(".incoming")
-            _write_archive(draft, files)
+            _write_archive(draft, self._until_the_end(files))
             draft.replace(path)
         for other in self._directory.glob(f"{_PREFIX}*"):
             if other != path:
                 other.unlink(missing_ok=True)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return Runtime(path, _sha256_of(path), version, platform.machine())
+
+    def _until_the_end(self, files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+        for name, path in files.items():
+            if self._ending.is_set():
+                raise InterruptedError("packing was broken off: the control plane ends")
+            yield name, path
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Yield what is packed: its place in the archive, and where it lies."""
@@ -157,13 +178,13 @@ def _content_key(files: dict[str, Path]) -> str:
     return key.hexdigest()[:16]
 
 
-def _write_archive(path: Path, files: dict[str, Path]) -> None:
+def _write_archive(path: Path, files: Iterable[tuple[str, Path]]) -> None:
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_COMPRESSION, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, source in files.items():
+        for name, source in files:
             with source.open("rb") as content:
                 entry = archive.gettarinfo(arcname=name, fileobj=content)
                 entry.uid = entry.gid = entry.mtime = 0

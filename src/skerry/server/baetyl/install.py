@@ -39,6 +39,9 @@ from skerry.server.verbs.verbs import Verbs
 
 #: How long a device may take to fetch the program: 100 MB over a line of 1 Mbit/s.
 PROGRAM_SECONDS_MAX = 1200.0
+#: How often a device asks for the script again, after 1, 2, 4 s and so on, where the control plane is not ready: it may
+#: still pack the program, whose digest the script names.
+FETCH_RETRIES = 5
 _MODES = ("", "kube", "native")
 _SCRIPT_NAMES = ("setup.sh", "baetyl-install.sh")
 _OPTIONS = WriteOptions(field_validation="Strict", manager="baetyl-install")
@@ -110,7 +113,7 @@ class Install:
         token = InstallToken(kind, obj.namespace, obj.name, obj.uid, expires, once)
         url = f"{self._addresses(asked.request)[0]}/v1/active/setup.sh?token={written(token, self._installing.key)}"
         pinned = f"--pinnedpubkey 'sha256//{self._installing.pin()}'"
-        return json({"cmd": f"curl -skfL {pinned} '{url}' -osetup.sh && sh setup.sh"})
+        return json({"cmd": f"curl -skSfL --retry {FETCH_RETRIES} {pinned} '{url}' -osetup.sh && sh setup.sh"})
 
     async def revoke(self, asked: Asked) -> Response:
         """Void every certificate that a node has."""

@@ -20,7 +20,6 @@ from skerry.api.baetyl_v1alpha1 import Node
 from skerry.api.core_v1 import Namespace, Secret
 from skerry.api.errors import TooManyRequests
 from skerry.api.model import ObjectMeta, from_document
-from skerry.artifacts.runtime_package import Runtime
 from skerry.server.baetyl.errors import refusal
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 from tests.unit.server.baetyl.facts import apps, devices, nodes, sources
@@ -98,14 +97,12 @@ ANSWERED = {
 AFTER_WRITING = {"ErrNodeNotReady", "ErrThirdServer"}
 HERE = Path(__file__).parent
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "baetyl-api.md"
-#: To pack the real one takes seconds.
-RUNTIME = Runtime(Path(__file__), "0" * 64, "3.11", "x86_64")
 
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[FleetDoors]:
     async with open_fleet_doors(tmp_path) as opened:
-        opened.parts.install._runtime._packed = RUNTIME
+        opened.give_as_program(PAGE)
         yield opened
 
 
