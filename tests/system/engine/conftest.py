@@ -31,6 +31,9 @@ COMPONENT = ROOT / "js-engine" / "dist" / "skerry-js-engine.wasm"
 #: Shared by all runs of the tests: compiling takes 10 s.
 CACHE = ROOT / ".cache" / "engine"
 
+#: How long a call may take that is to come to an end by itself; on a busy machine it may stand still for seconds.
+SECONDS_MAX = 60
+
 Headers = list[tuple[str, str]]
 
 
@@ -101,7 +104,7 @@ class Loaded:
         *,
         headers: Headers | None = None,
         body: bytes = b"",
-        timeout_seconds: float = 30,
+        timeout_seconds: float = SECONDS_MAX,
     ) -> Answer:
         lines = [method, url, *(part for header in headers or [] for part in header)]
         return answered(self.instance.handle("\n".join(lines).encode(), body, timeout_seconds))
@@ -177,7 +180,7 @@ class Node:
         self.workers = workers
 
     def deploy(
-        self, revision: str, body: str, *, timeout_seconds: float = 30, memory_mib: int = 128, **limits: Any
+        self, revision: str, body: str, *, timeout_seconds: float = SECONDS_MAX, memory_mib: int = 128, **limits: Any
     ) -> None:
         """Make a revision known whose fetch handler has this body; `limits` are further ones of its manifest."""
         artifact = self.settings.run_dir / f"{revision}.wasm"
@@ -193,8 +196,8 @@ class Node:
         write_manifest(self.settings.functions_dir, manifest)
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Look until a condition of other processes holds, for a minute at most."""
-        with anyio.fail_after(60):
+        """Look until a condition of other processes holds, for `SECONDS_MAX` at most."""
+        with anyio.fail_after(SECONDS_MAX):
             while not await condition():  # noqa: ASYNC110 - another process has no event to give
                 await anyio.sleep(0.01)
 
@@ -219,7 +222,7 @@ class Node:
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("engine", timeout=60)
+        super().__init__("engine", timeout=2 * SECONDS_MAX)
         self._path = path
 
     def connect(self) -> None:

@@ -14,6 +14,7 @@ from skerry.engine import fetching, thread_fetching
 from skerry.engine.errors import CallError, FailureKind
 from skerry.engine.fetching import CONCURRENT_MAX, SUBREQUESTS_MAX
 from skerry.engine.upstream.limits import FetchLimits
+from tests.system.engine.conftest import SECONDS_MAX
 
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader
@@ -210,7 +211,9 @@ def test_many_fetches_run_at_once_on_one_instance(load: "Loader", upstream: Upst
     caller = threading.Thread(target=lambda: answers.append(function.call().body))
     caller.start()
     for _ in range(20):
-        assert upstream.held.acquire(timeout=20)  # all of them wait in the server, before the first is answered
+        assert upstream.held.acquire(
+            timeout=SECONDS_MAX
+        )  # all of them wait in the server, before the first is answered
     upstream.release.set()
     caller.join()
     assert json.loads(answers[0]) == ["held"] * 20
@@ -233,7 +236,9 @@ def test_fetches_from_a_near_upstream_run_at_once_too(load: "Loader", upstream: 
     caller = threading.Thread(target=lambda: answers.append(function.call().body))
     caller.start()
     for _ in range(5):
-        assert upstream.held.acquire(timeout=60)  # all of them wait in the server, before the first is answered
+        assert upstream.held.acquire(
+            timeout=SECONDS_MAX
+        )  # all of them wait in the server, before the first is answered
     upstream.release.set()
     caller.join()
     assert json.loads(answers[0]) == ["held"] * 5
@@ -249,7 +254,7 @@ def test_an_answer_does_not_wait_for_a_near_upstream(load: "Loader", upstream: U
     assert function.call().body == b"at once"  # nothing releases what is held by then
     assert not function.said.lines
     upstream.release.set()
-    function.instance.settle(60)
+    function.instance.settle(SECONDS_MAX)
     assert function.said.lines == [(1, "held")]
 
 
@@ -422,7 +427,7 @@ def test_a_signal_ends_a_fetch_and_its_connection(load: "Loader", upstream: Upst
 def test_what_a_request_left_behind_is_ended_with_it(load: "Loader", upstream: Upstream):
     function = load.handler(f"await fetch('{upstream.url}/endless'); return new Response('enough');")
     assert function.call().body == b"enough"
-    assert upstream.gone.wait(60), "the connection is still open"
+    assert upstream.gone.wait(SECONDS_MAX), "the connection is still open"
     assert function.call().body == b"enough"
 
 
@@ -466,7 +471,7 @@ def test_a_signal_ends_a_body_that_nobody_waits_for_yet(load: "Loader", upstream
             stop.abort();
             return new Response(await response.text().catch((e) => e.name));"""
     )
-    assert function.call(timeout_seconds=5).body == b"AbortError"
+    assert function.call().body == b"AbortError"
 
 
 def test_a_body_that_an_earlier_request_left_is_an_error_and_no_wait(load: "Loader", upstream: Upstream):
@@ -479,7 +484,7 @@ def test_a_body_that_an_earlier_request_left_is_an_error_and_no_wait(load: "Load
             }}}}}};"""
     )
     assert function.call().body == b"left"
-    assert b"is over" in function.call(timeout_seconds=5).body
+    assert b"is over" in function.call().body
 
 
 def test_the_next_piece_of_a_body_is_sent_when_the_last_was_taken(load: "Loader", upstream: Upstream):
@@ -512,7 +517,7 @@ def test_a_request_that_the_functions_code_wrote_is_checked(load: "Loader", upst
             }};
             return Response.json([await send('\\nodd'), await send('\\nTransfer-Encoding\\nchunked')]);"""
     )
-    odd, encoded = json.loads(function.call(timeout_seconds=5).body)
+    odd, encoded = json.loads(function.call().body)
     assert "not HTTP" in odd
     assert "chunked" not in encoded
 
@@ -538,7 +543,7 @@ def test_requests_that_were_cancelled_take_no_connections_places(load: "Loader",
     with pytest.raises(CallError):
         slow.call(timeout_seconds=0.5)
     function = load.handler(f"return fetch('{upstream.url}/echo');")
-    assert function.call(timeout_seconds=60).status == 200
+    assert function.call().status == 200
 
 
 def test_a_redirect_to_a_url_with_credentials_is_refused(load: "Loader", upstream: Upstream):

@@ -167,7 +167,7 @@ def test_metadata_may_be_nested_as_deep_as_it_can_be_written_and_read(load: "Loa
              depthOf((await env.KV.getWithMetadata('k')).metadata), depthOf((await env.KV.list()).keys[0].metadata),
              await env.KV.put('k', 'v', {metadata: nested(300)}).catch((e) => e.message)]);"""
     )
-    read, listed, refused = json.loads(function.call(timeout_seconds=5).body)
+    read, listed, refused = json.loads(function.call().body)
     assert (read, listed) == (250, 250)
     assert "nested too deeply" in refused
 

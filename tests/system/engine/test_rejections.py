@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from tests.system.engine.conftest import SECONDS_MAX
+
 if TYPE_CHECKING:
     from tests.system.engine.conftest import Loader, Node
 
@@ -72,8 +74,8 @@ def test_work_that_is_rejected_before_the_answer_is_told_once(load: "Loader"):
            await new Promise((done) => setTimeout(done, 1));
            return new Response("now");"""
     )
-    function.instance.handle(b"GET\nhttp://hello.test/", b"", 5)
-    function.instance.settle(5)
+    function.instance.handle(b"GET\nhttp://hello.test/", b"", SECONDS_MAX)
+    function.instance.settle(SECONDS_MAX)
     ((_, line),) = function.said.lines
     assert line.startswith("Uncaught (in waitUntil) Error: lost")
 
@@ -96,7 +98,7 @@ def test_promises_that_cannot_be_looked_at_hide_no_others(load: "Loader"):
            Promise.reject("second");
            return new Response("fine");"""
     )
-    assert function.instance.handle(b"GET\nhttp://hello.test/", b"", 5).body == b"fine"
+    assert function.instance.handle(b"GET\nhttp://hello.test/", b"", SECONDS_MAX).body == b"fine"
     told = sorted(line for _, line in function.said.lines)
     assert told == ["Uncaught (in promise) (a promise that cannot be looked at)", "Uncaught (in promise) second"]
 

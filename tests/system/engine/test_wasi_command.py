@@ -12,7 +12,7 @@ from skerry.engine.host import JavaScriptEngine
 from skerry.engine.instances import FunctionInstance, StreamingInstance, Surroundings
 from skerry.engine.log_lines import LOG_LINE_BYTES_MAX, LOG_LINES_MAX
 from skerry.engine.manifest import FunctionManifest
-from tests.system.engine.conftest import ROOT
+from tests.system.engine.conftest import ROOT, SECONDS_MAX
 
 HEAD = b"POST\nhttps://f.test:8443/a/b%20c?x=1&y\nhost\nf.test:8443\nx-two\na\nx-two\nb\nproxy\nevil\ncontent-type\ntext/plain"
 OK = "content-type: text/plain\n\n"
@@ -75,7 +75,7 @@ def test_what_a_program_writes_is_the_response(start: Run):
     function = start(
         saying("Status: 201 Created\r\nContent-Type: text/html\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n<p>hé\n")
     )
-    reply = function.handle(HEAD, b"", 5)
+    reply = function.handle(HEAD, b"", SECONDS_MAX)
     assert reply.status == 201
     assert reply.head == b"content-type: text/html\r\nset-cookie: a\r\nset-cookie: b\r\n"
     assert reply.body == "<p>hé\n".encode()
@@ -84,12 +84,12 @@ def test_what_a_program_writes_is_the_response(start: Run):
 def test_a_body_over_the_functions_limit_is_no_response_whatever_its_head_takes(start: Run):
     function = start(saying("Content-Type: text/plain\r\n\r\n123456"), response_body_bytes_max=5)
     with pytest.raises(CallError, match="responseBody"):
-        function.handle(HEAD, b"", 5)
-    assert start(saying("a: b\r\n\r\n12345"), response_body_bytes_max=5).handle(HEAD, b"", 5).body == b"12345"
+        function.handle(HEAD, b"", SECONDS_MAX)
+    assert start(saying("a: b\r\n\r\n12345"), response_body_bytes_max=5).handle(HEAD, b"", SECONDS_MAX).body == b"12345"
 
 
 def test_a_location_alone_is_a_redirect(start: Run):
-    assert start(saying("Location: /there\n\n")).handle(HEAD, b"", 5).status == 302
+    assert start(saying("Location: /there\n\n")).handle(HEAD, b"", SECONDS_MAX).status == 302
 
 
 ECHO = """(call $say (i32.const 1) (i32.const 1024) (i32.const 26))
@@ -103,7 +103,7 @@ ECHO = """(call $say (i32.const 1) (i32.const 1024) (i32.const 26))
 def test_the_body_comes_on_standard_input_whole_and_binary(start: Run):
     function = start(program(ECHO, data="content-type: text/plain\\0a\\0a"))
     for body in (b"", b"small", bytes(range(256)) * 8_000):
-        assert function.handle(HEAD, body, 5).body == body
+        assert function.handle(HEAD, body, SECONDS_MAX).body == body
 
 
 ENVIRONMENT = """(call $say (i32.const 1) (i32.const 1024) (i32.const 26))
@@ -114,7 +114,7 @@ ENVIRONMENT = """(call $say (i32.const 1) (i32.const 1024) (i32.const 26))
 
 def test_method_path_headers_and_the_functions_variables_come_in_the_environment(start: Run):
     function = start(program(ENVIRONMENT, data="content-type: text/plain\\0a\\0a"), env={"GREETING": "grüß dich"})
-    reply = function.handle(HEAD, b"body", 5)
+    reply = function.handle(HEAD, b"body", SECONDS_MAX)
     seen = dict(entry.split("=", 1) for entry in reply.body.decode().rstrip("\0").split("\0"))
     assert seen == {
         "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "REQUEST_URI": "/a/b%20c?x=1&y", "SCRIPT_NAME": "",
@@ -127,7 +127,7 @@ def test_method_path_headers_and_the_functions_variables_come_in_the_environment
 def test_standard_error_is_the_functions_log_line_by_line(start: Run, lines: list[tuple[int, bytes]]):
     long = "x" * (LOG_LINE_BYTES_MAX + 10)
     with pytest.raises(CallError, match="does not begin with header lines"):
-        start(saying(f"one\ntwo\n{long}", to=2)).handle(HEAD, b"", 5)
+        start(saying(f"one\ntwo\n{long}", to=2)).handle(HEAD, b"", SECONDS_MAX)
     assert lines == [(1, b"one"), (1, b"two"), (1, b"x" * LOG_LINE_BYTES_MAX), (1, b"x" * 10)]
 
 
@@ -136,7 +136,7 @@ def test_runs_know_nothing_of_each_other(start: Run):
       (i32.store8 (i32.const 1050) (i32.add (i32.const 48) (i32.load (i32.const 4000))))
       (call $say (i32.const 1) (i32.const 1024) (i32.const 27))"""
     function = start(program(counting, data="content-type: text/plain\\0a\\0a"))
-    assert [function.handle(HEAD, b"", 5).body for _ in range(3)] == [b"1"] * 3
+    assert [function.handle(HEAD, b"", SECONDS_MAX).body for _ in range(3)] == [b"1"] * 3
 
 
 SLEEP = """(i64.store (i32.const 64) (i64.const 7)) (i32.store (i32.const 80) (i32.const 1))
@@ -148,7 +148,7 @@ SLEEP = """(i64.store (i32.const 64) (i64.const 7)) (i32.store (i32.const 80) (i
 
 def test_a_program_can_sleep(start: Run):
     function = start(program(SLEEP.format(nanoseconds=5_000_000), data="content-type: text/plain\\0a\\0a"))
-    assert function.handle(HEAD, b"", 5).status == 200
+    assert function.handle(HEAD, b"", SECONDS_MAX).status == 200
 
 
 @pytest.mark.parametrize("body", ["(loop $for_ever (br $for_ever))", SLEEP.format(nanoseconds=60_000_000_000)])
@@ -180,7 +180,7 @@ def test_a_program_that_fails_says_how_and_the_next_run_is_a_fresh_one(
     function = start(wasm)
     for _ in range(2):
         with pytest.raises(CallError, match=message) as failed:
-            function.handle(HEAD, b"", 5)
+            function.handle(HEAD, b"", SECONDS_MAX)
         assert failed.value.kind is kind
 
 
@@ -191,17 +191,17 @@ def test_a_bad_address_is_an_error_for_the_program_alone(start: Run):
         for call in ("fd_write", "poll_oneoff")
     )
     body = f"{calls} (call $say (i32.const 1) (i32.const 1024) (i32.const 26))"
-    assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
+    assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", SECONDS_MAX).status == 200
 
 
 def test_a_good_exit_is_a_good_end(start: Run):
     body = "(call $say (i32.const 1) (i32.const 1024) (i32.const 26)) (call $proc_exit (i32.const 0))"
-    assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", 5).status == 200
+    assert start(program(body, data="content-type: text/plain\\0a\\0a")).handle(HEAD, b"", SECONDS_MAX).status == 200
 
 
 def test_a_component_that_is_a_program_answers_requests_as_a_command_does(start: Run, lines: list[tuple[int, bytes]]):
     echo = ROOT / "tests" / "wasm" / "functions" / "echo.wat"
-    answer = start(bytes(wat2wasm(echo.read_text()))).handle(HEAD, b"content-type: text/plain\n\nhello", 5)
+    answer = start(bytes(wat2wasm(echo.read_text()))).handle(HEAD, b"content-type: text/plain\n\nhello", SECONDS_MAX)
     assert (answer.status, answer.head, answer.body) == (200, b"content-type: text/plain\r\n", b"hello")
     assert lines == [(1, b"said by the program")]
 
@@ -245,7 +245,7 @@ def test_what_a_program_hands_over_at_once_is_bounded(start: Run, lines: list[tu
         )
     )
     with pytest.raises(CallError, match="does not begin with header lines"):
-        function.handle(HEAD, b"", 30)
+        function.handle(HEAD, b"", SECONDS_MAX)
     assert [line for _, line in lines[:-1]] == [b""] * LOG_LINES_MAX
     dropped = LOG_LINE_BYTES_MAX - LOG_LINES_MAX
     assert lines[-1][1].startswith(b"%d bytes more were dropped" % dropped)
