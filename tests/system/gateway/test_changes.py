@@ -18,6 +18,7 @@ from skerry.gateway.envoy_snapshot import build_snapshot
 from skerry.gateway.resources import Resources
 from skerry.gateway.snapshot import LISTENER_TYPE, ROUTE_TYPE, Snapshot, pack
 from skerry.gateway.translate import translate
+from tests.system.gateway.conftest import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -114,7 +115,7 @@ async def test_a_refused_update_leaves_the_last_good_one_serving(edge_with: Any,
         translation, _ = await edge.apply(GATEWAY + function("f", "f-2"))
         good = build_snapshot(translation.ir, edge.edge_settings)
         bad = _with_bad_route_table(good)
-        [rejection] = await edge.xds.wait_until_applied(edge.xds.set_snapshot(bad), timeout_seconds=10)
+        [rejection] = await edge.xds.wait_until_applied(edge.xds.set_snapshot(bad), timeout_seconds=TIMEOUT_SECONDS)
         assert table_name(rejection.name) == f"default/edge/{edge.port}"
         assert rejection.message
         told = (await edge.get("f.functions.localhost/")).json()
@@ -144,7 +145,7 @@ async def test_an_envoy_that_was_killed_comes_back_with_everything(
         os.kill(pid, signal.SIGKILL)
         await until(lambda: edge.envoy.pid not in {None, pid})
         await edge.apply(GATEWAY + function("f", "f-2"))
-        await edge.envoy.ready(timeout_seconds=10)
+        await edge.envoy.ready(timeout_seconds=TIMEOUT_SECONDS)
         told = (await edge.get("f.functions.localhost/")).json()
         assert told["headers"]["x-skerry-revision"] == "f-2"
 

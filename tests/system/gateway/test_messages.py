@@ -12,6 +12,7 @@ from skerry.gateway.resources import NodeFacts
 from skerry.gateway.snapshot import LISTENER_TYPE, Snapshot, XdsResource, pack
 from skerry.gateway.translate import translate
 from skerry.testing.gateway_resources import read_resources
+from tests.system.gateway.conftest import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -52,7 +53,9 @@ async def test_envoy_refuses_nothing_of_any_golden_case(
             snapshot = build_snapshot(model, edge.edge_settings)
             moved = [at_any_port(r) for by_name in snapshot.resources.values() for r in by_name.values()]
             generation = edge.xds.set_snapshot(Snapshot.of(moved))
-            assert await edge.xds.wait_until_applied(generation, timeout_seconds=10) == (), case.parent.name
+            assert await edge.xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS) == (), (
+                case.parent.name
+            )
     log = edge.settings.log_file.read_text()  # whole, now that Envoy ended
     assert "deprecated" not in log.lower(), log
 

@@ -17,6 +17,7 @@ from skerry.gateway.filter_trial import tried
 from skerry.gateway.translate import translate
 from skerry.gateway.verdicts import PASSED
 from skerry.testing.natives import built_native
+from tests.system.gateway.conftest import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -160,7 +161,7 @@ class Served:
     async def serve(self, content: FilterContent) -> None:
         resources = replace(self.edge.load(ROUTES), filters=self.slots.settle({"edgefunction/greet": content}))
         generation = self.edge.xds.set_snapshot(build_snapshot(translate(resources).ir, self.edge.edge_settings))
-        assert await self.edge.xds.wait_until_applied(generation, timeout_seconds=20) == ()
+        assert await self.edge.xds.wait_until_applied(generation, timeout_seconds=TIMEOUT_SECONDS) == ()
 
     async def ask(self, path: str = "greeted") -> httpx.Response:
         response: httpx.Response = await self.edge.get(f"a.test/{path}")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from skerry.engine.http1 import REPLY_HEADER_BYTES_MAX, REPLY_HEADERS_MAX, checked_head
+from tests.system.gateway.conftest import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -346,7 +347,7 @@ stringData: {{tls.key: "{key}", tls.crt: "{chain}"}}
     async with edge_with(gateway + secrets) as edge:
         for name in ("a.test", "b.test"):
             context = ssl.create_default_context(cafile=str(tmp_path / f"{name}.crt"))
-            async with httpx.AsyncClient(verify=context) as client:
+            async with httpx.AsyncClient(verify=context, timeout=TIMEOUT_SECONDS) as client:
                 sni = {"sni_hostname": name}
                 response = await client.get(f"https://127.0.0.1:{edge.port}/", headers={"host": name}, extensions=sni)
             assert response.status_code == 404

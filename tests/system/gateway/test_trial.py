@@ -98,6 +98,8 @@ async def test_a_module_that_never_comes_back_is_refused_and_the_next_is_tried(
         looping = plugin(probe, loop="forever")
         assert await court.judge(looping, wait_seconds=0.05) == [None]
         assert await court.judge(looping, wait_seconds=WAIT_SECONDS) == [None], "one that was waited for is not again"
+        await until(lambda: court.trial.verdict(looping))
+        monkeypatch.undo()
         refused, passed = await court.judge(looping, plugin(probe, header="1"))
         assert "did not come back" in str(refused)
         assert passed == PASSED
