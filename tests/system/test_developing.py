@@ -212,8 +212,8 @@ def test_a_save_changes_the_answer_and_a_broken_one_says_where(development: Deve
     word.write_text('export const word: string = "two";')
     development.until(lambda: development.get().text.startswith("two"))
     word.write_text("export const word: string = ;")
-    development.until(lambda: development.get().status_code == 500)
-    assert "src/word.ts:1:29: Unexpected" in development.get().text
+    development.until(lambda: "src/word.ts:1:29: Unexpected" in development.get().text)
+    assert development.get().status_code == 500
     assert "export const word: string = ;" in development.get().text
     assert "src/word.ts:1:29: Unexpected" in development.printed()
     word.write_text('export const word: string = "three";')

@@ -29,6 +29,8 @@ MANIFEST = "edgefunction.yaml"
 VARIABLES = ".dev.vars"
 #: Not part of a function: it would make a revision of its own at every word.
 _README = "README.md"
+#: What an empty file is sent as: the API takes none without content.
+_EMPTY = "\n"
 SKIPPED_FOLDERS = frozenset(("node_modules", "dist", "build", "coverage", "target"))
 ENTRYPOINTS = tuple(
     f"{stem}{end}" for stem in ("index", "main", "src/index", "src/main") for end in (".ts", ".js", ".mjs")
@@ -117,13 +119,7 @@ def read_sources(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") or part in SKIPPED_FOLDERS for part in relative.parts)
-        if (
-            hidden
-            or path.suffix not in SOURCE_SUFFIXES
-            or path.name == _README
-            or not path.is_file()
-            or path.stat().st_size == 0
-        ):
+        if hidden or path.suffix not in SOURCE_SUFFIXES or path.name == _README or not path.is_file():
             continue
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ConfigurationError(f"{path} is a link that leads out of {folder}: copy the file, or remove the link")
@@ -131,7 +127,7 @@ def read_sources(folder: Path) -> dict[str, str]:
         if size > SOURCE_BYTES_MAX:
             raise ConfigurationError(f"{folder}: its sources are larger than {SOURCE_BYTES_MAX} bytes, at {relative}")
         try:
-            files[relative.as_posix()] = path.read_text()
+            files[relative.as_posix()] = path.read_text() or _EMPTY
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{path}: not UTF-8 text") from error
     if not files:

@@ -37,6 +37,14 @@ def test_sources_are_read_and_installed_or_hidden_ones_are_not(tmp_path: Path):
     assert sorted(read_sources(tmp_path)) == ["b.json", "index.ts", "lib/a.js"]
 
 
+def test_an_empty_file_is_there_to_be_imported(tmp_path: Path):
+    write(tmp_path, **{"index.js": 'import "./types.js"', "types.js": ""})
+    source = read_project(tmp_path, Wishes(name="a")).spec.template.code.js_source
+    assert source is not None
+    assert source.assets is not None
+    assert [file.path for file in source.assets.files if file.content.isspace()] == ["types.js"]
+
+
 def test_the_entrypoint_comes_from_package_json_before_any_guess(tmp_path: Path):
     write(tmp_path, **{"index.js": "1", "app.js": "1", "package.json": '{"main": "./app.js"}'})
     function = read_project(tmp_path, Wishes(name="a", env={"K": "v"}, timeout="2s"))
