@@ -125,6 +125,10 @@ class Ledger:
         wanted = self._count(at) + number
         await self._until(lambda: self._count(at) >= wanted)
 
+    async def told(self, revision: int) -> None:
+        """Wait until the watcher of each replica was told of a revision, or of a later one."""
+        await self._until(lambda: all(int(view.position) >= revision for view in self.views.values()))
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         with within(STATE_SECONDS_MAX):
             while not holds():
