@@ -24,6 +24,10 @@ KEPT_RUNS_MAX = 1000
 TRIM_SECONDS = 60.0
 #: Deletes on their way at once: they share a sync of the disk, and leave room for everybody else's writes.
 DELETES_AT_ONCE = 4
+#: Where many are to go there is one more for each so many, so that those who make runs faster than they go are slowed
+#: down by what they leave. The API takes 200 writes at once: more deletes than that are half of what is done.
+RUNS_PER_DELETE_AT_ONCE = 500
+DELETES_AT_ONCE_MAX = 256
 
 
 class UnfinishedRuns(Protocol):
@@ -62,14 +66,15 @@ class RunRetention:
         """Delete what is not to be kept."""
         await self._runs.synced()
         await self._unfinished.synced()
-        excess = iter(self._excess())
+        excess = self._excess()
+        waiting = iter(excess)
 
         async def delete() -> None:
-            for run in excess:
+            for run in waiting:
                 await self._delete(run)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(DELETES_AT_ONCE):
+            for _ in range(min(DELETES_AT_ONCE + len(excess) // RUNS_PER_DELETE_AT_ONCE, DELETES_AT_ONCE_MAX)):
                 group.create_task(delete())
 
     def _excess(self) -> list[PartialObject]:

@@ -75,6 +75,28 @@ async def test_of_each_function_the_newest_are_kept(client: Client, monkeypatch:
     assert left >= {run.name for run in others}
 
 
+async def test_the_more_runs_are_to_go_the_more_go_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch_retention, "RUNS_PER_DELETE_AT_ONCE", 10)
+    monkeypatch.setattr(dispatch_retention, "DELETES_AT_ONCE_MAX", 6)
+    delete, under_way, most = client.transport.delete, 0, 0
+
+    async def counted(*arguments: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        await delete(*arguments)
+        under_way -= 1
+
+    monkeypatch.setattr(client.transport, "delete", counted)
+    for number, at_once in ((9, 4), (10, 5), (100, 6)):
+        most = 0
+        for _ in range(number):
+            await finished(client)
+        assert await trimmed(client, Later(KEPT_SECONDS + 600)) == set()
+        assert most == at_once
+
+
 async def test_a_failure_to_delete_is_tried_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     old = await finished(client)
     delete, failures = client.transport.delete, [ServiceUnavailable("away")]
