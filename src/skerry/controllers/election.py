@@ -29,6 +29,8 @@ from skerry.kit.tasks import TurnCancelledError, Wakeup, background, whole_turn
 log = get_logger(__name__)
 
 NAMESPACE = "kube-system"
+#: How long a replica that stops may take to give the lease back, which others wait for otherwise.
+RELEASE_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class Election:
                 stored.spec.holder_identity = None
 
         try:
-            with within(self._settings.retry_seconds):
+            with within(RELEASE_SECONDS_MAX):
                 lease = await self._client.find(Lease, self._name, namespace=NAMESPACE)
                 if lease is not None:
                     await self._client.change(lease, release)

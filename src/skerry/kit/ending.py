@@ -57,13 +57,14 @@ async def to_its_end(name: str, work: Coroutine[Any, Any, None], *, seconds_max:
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work, name=name)
-    until_seconds = loop.time() + seconds_max
+    until_seconds, left_seconds = loop.time() + seconds_max, seconds_max
     cancellation: asyncio.CancelledError | None = None
-    while not task.done() and (left_seconds := until_seconds - loop.time()) > 0:
+    while not task.done() and left_seconds > 0:  # it has begun, however late this process is
         try:
             await asyncio.wait([task], timeout=left_seconds)
         except asyncio.CancelledError as error:
             cancellation = error
+        left_seconds = until_seconds - loop.time()
     if not task.done():
         log.warning("tidying up took too long and is given up", running=described(task), seconds=seconds_max)
         task.cancel()

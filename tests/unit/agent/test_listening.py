@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from skerry.agent.listening import listening, read_body, send_body
+from skerry.testing.waiting import SECONDS_MAX
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -26,7 +27,7 @@ async def test_a_body_is_sent_as_it_comes() -> None:
 
     async with (
         listening(app, "127.0.0.1", 0) as url,
-        httpx.AsyncClient(trust_env=False) as http,
+        httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as http,
         http.stream("GET", url) as answer,
     ):
         arriving = answer.aiter_bytes()
@@ -50,7 +51,7 @@ async def test_a_body_without_an_end_ends_with_who_takes_it() -> None:
         await send_body(pieces(), receive, send)
 
     async with listening(app, "127.0.0.1", 0) as url:
-        async with httpx.AsyncClient(trust_env=False) as http, http.stream("GET", url) as answer:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as http, http.stream("GET", url) as answer:
             assert await anext(answer.aiter_bytes()) == b"first"
         await ended.wait()
 
@@ -68,7 +69,7 @@ async def test_what_a_body_ends_with_is_told() -> None:
             await send_body(pieces(), receive, send)
         raised.append(error)
 
-    async with listening(app, "127.0.0.1", 0) as url, httpx.AsyncClient(trust_env=False) as http:
+    async with listening(app, "127.0.0.1", 0) as url, httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as http:
         with pytest.raises(httpx.RemoteProtocolError):
             await http.get(url)
     assert raised

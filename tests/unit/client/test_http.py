@@ -12,6 +12,7 @@ from skerry.api.errors import ApiError, Forbidden, InternalError
 from skerry.client.http import HttpTransport
 from skerry.client.transport import Target
 from skerry.testing.scripted_server import Script, endless, reply, scripted_server
+from skerry.testing.waiting import SECONDS_MAX
 
 NAMED = Target(CONFIG_MAP, "default", "a")
 ALL = Target(CONFIG_MAP, "default")
@@ -23,7 +24,7 @@ async def answering(*scripts: Script) -> AsyncIterator[HttpTransport]:
     paths = [target.kind.path(target.namespace, target.name) for target in (NAMED, ALL)]
     async with (
         scripted_server(dict.fromkeys(paths, scripts)) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=SECONDS_MAX) as http,
     ):
         yield HttpTransport(http)
 

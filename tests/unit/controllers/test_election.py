@@ -11,12 +11,14 @@ from skerry.api.coordination_v1 import Lease
 from skerry.api.errors import ServiceUnavailable
 from skerry.client.client import Client
 from skerry.client.transport import Transport
+from skerry.controllers import election
 from skerry.controllers.election import NAMESPACE, Election, ElectionSettings
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import ConfigurationError
 from skerry.testing.clock import FakeClock
 from skerry.testing.control_plane import memory_control_plane
 
+SECONDS_MAX = 60.0
 #: Long before a cancellation is asked for again.
 ENDS_SECONDS_MAX = 20.0
 
@@ -128,13 +130,16 @@ class Misreading(Client):
             raise ServiceUnavailable("the connection was cut") from error
 
 
-QUICK = ElectionSettings(lease_seconds=60.0, renew_seconds=59.0, retry_seconds=0.01)
+QUICK = ElectionSettings(lease_seconds=3600.0, renew_seconds=3599.0, retry_seconds=0.01)
 
 
-async def test_duties_end_when_the_lease_is_anothers_and_a_lease_given_back_is_taken_at_once(client: Client):
+async def test_duties_end_when_the_lease_is_anothers_and_a_lease_given_back_is_taken_at_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(election, "RELEASE_SECONDS_MAX", SECONDS_MAX)
     first, second = Duties(), Duties()
     clock = SystemClock()
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as group:
         leading = group.create_task(Election(client, "test", "first", clock, QUICK).run(first))
         await first.begun.wait()
         waiting = group.create_task(Election(client, "test", "second", clock, QUICK).run(second))

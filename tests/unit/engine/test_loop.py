@@ -330,7 +330,6 @@ def test_a_connection_is_free_while_what_its_answer_left_goes_on(running: Runnin
 @pytest.mark.parametrize("limits", [LIMITS._replace(idle_seconds_max=0.05)])
 def test_an_idle_connection_ends_while_another_has_requests_all_the_time(running: Running, threads: ThreadPoolExecutor):
     idle, busy = running.connect(), running.connect()
-    assert asked(idle, "/first") == b"/first"
 
     def ask_on() -> None:
         with suppress(OSError):  # ended, in the end
@@ -344,7 +343,8 @@ def test_an_idle_connection_ends_while_another_has_requests_all_the_time(running
 
     both = [threads.submit(ask_on), threads.submit(take_on)]
     assert idle.recv(1) == b""
-    busy.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # that one has ended as well, where its client stood still
+        busy.shutdown(socket.SHUT_RDWR)
     for each in both:
         each.result(SECONDS_MAX)
 

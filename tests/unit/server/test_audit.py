@@ -14,6 +14,7 @@ from skerry.server.audit_file import LOST
 from skerry.server.auth import ANONYMOUS, TokenRecord, User, digest_of
 from skerry.server.http import Request
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
+from skerry.testing.waiting import SECONDS_MAX
 
 SECRETS = "/api/v1/namespaces/default/secrets"
 
@@ -28,7 +29,9 @@ def names_in(directory: Path) -> list[str]:
 
 def client(server: ApiServer, token: str) -> httpx.AsyncClient:
     trust = ssl.create_default_context(cafile=str(server.authority))
-    return httpx.AsyncClient(base_url=server.at.url, verify=trust, headers={"authorization": f"Bearer {token}"})
+    return httpx.AsyncClient(
+        base_url=server.at.url, verify=trust, headers={"authorization": f"Bearer {token}"}, timeout=SECONDS_MAX
+    )
 
 
 async def test_writes_and_refusals_are_told_and_no_secret_is(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from skerry.server.client_certificates import (
 from skerry.server.tls import Authority, open_authority
 from skerry.testing.api_server import ApiServer, run_api_server
 from skerry.testing.clock import START, FakeClock
+from skerry.testing.waiting import SECONDS_MAX
 
 HOUR = dt.timedelta(hours=1)
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -38,7 +39,7 @@ def client(server: ApiServer, issuer: Authority, directory: Path) -> httpx.Async
     path.write_bytes(certificate + key)
     trust = ssl.create_default_context(cafile=str(server.authority))
     trust.load_cert_chain(path)
-    return httpx.AsyncClient(base_url=server.at.url, verify=trust)
+    return httpx.AsyncClient(base_url=server.at.url, verify=trust, timeout=SECONDS_MAX)
 
 
 async def test_its_names_are_the_user_and_the_groups(server: ApiServer, tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ async def test_one_of_another_authority_does_not_get_through(server: ApiServer, 
 async def test_the_servers_own_certificate_is_not_one_of_a_client(server: ApiServer) -> None:
     trust = ssl.create_default_context(cafile=str(server.authority))
     trust.load_cert_chain(server.authority.with_name("server.pem"))
-    async with httpx.AsyncClient(base_url=server.at.url, verify=trust) as http:
+    async with httpx.AsyncClient(base_url=server.at.url, verify=trust, timeout=SECONDS_MAX) as http:
         with pytest.raises(httpx.HTTPError):
             await http.post(WHO, json={})
 

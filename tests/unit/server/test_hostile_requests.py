@@ -474,9 +474,9 @@ async def test_a_refused_request_that_ends_in_time_keeps_its_connection(unharmed
 
 
 async def test_empty_lines_between_requests_do_not_keep_a_connection(unharmed: ApiServer, monkeypatch: Any) -> None:
-    monkeypatch.setattr(serve_module, "HEAD_SECONDS", 0.05)
     async with conversation(unharmed) as (reader, writer):
         writer.write(head("GET", "/healthz"))
         assert await answer(reader) == (200, b"ok")
+        monkeypatch.setattr(serve_module, "HEAD_SECONDS", 0.05)
         writer.write(b"\r\n")
         assert await reader.read() == b""

@@ -13,6 +13,7 @@ from skerry.kit.errors import ConfigurationError
 from skerry.server.auth import ADMINISTRATORS, BAETYL_NODES, TokenRecord, User, digest_of
 from skerry.server.inflight import Inflight, InflightLimits
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
+from skerry.testing.waiting import SECONDS_MAX
 
 ALICE, BOB, ADMIN = User("alice"), User("bob"), User("admin", groups=(ADMINISTRATORS,))
 LIMITS = InflightLimits(3, 2, 3, 2, 2)
@@ -76,7 +77,9 @@ def test_a_bound_of_nothing_is_refused() -> None:
 
 def client(server: ApiServer, token: str) -> httpx.AsyncClient:
     trust = ssl.create_default_context(cafile=str(server.authority))
-    return httpx.AsyncClient(base_url=server.at.url, verify=trust, headers={"authorization": f"Bearer {token}"})
+    return httpx.AsyncClient(
+        base_url=server.at.url, verify=trust, headers={"authorization": f"Bearer {token}"}, timeout=SECONDS_MAX
+    )
 
 
 async def test_a_stream_over_the_bound_is_a_429_that_says_when_to_come_back(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from skerry.kit.errors import ConfigurationError, StartError
 from skerry.server import serve as serve_module
 from skerry.server.serve import ServeSettings
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
+from skerry.testing.clock import LoopClock
+from skerry.testing.waiting import SECONDS_MAX
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
 MERGE = {"content-type": "application/merge-patch+json"}
@@ -32,7 +34,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
 async def client(server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
     context = ssl.create_default_context(cafile=str(server.authority))
     headers = {"authorization": f"Bearer {server.token}"}
-    async with httpx.AsyncClient(base_url=server.at.url, verify=context, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=server.at.url, verify=context, headers=headers, timeout=SECONDS_MAX) as http:
         yield http
 
 
@@ -199,7 +201,7 @@ async def test_a_request_head_that_never_ends_is_cut_off(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
 async def test_plain_http_is_told_to_be_so_and_nothing_else(server: ApiServer, method: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=SECONDS_MAX) as http:
         answer = await http.request(method, f"http://127.0.0.1:{server.at.port}/healthz")
     assert answer.status_code == 400
     told = "" if method == "HEAD" else "Client sent an HTTP request to an HTTPS server.\n"
@@ -215,8 +217,8 @@ async def test_what_a_client_of_plain_http_says_after_that_ends_its_connection(s
     writer.close()
 
 
-async def test_a_watcher_that_never_reads_is_cut(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_module, "STALLED_SECONDS", 0.2)
+async def test_a_watcher_that_never_reads_is_cut(server: ApiServer) -> None:
+    loop_clock = LoopClock()
     large = {"metadata": {"name": "large"}, "data": {"a": "x" * 900_000}}
     async with client(server) as http, raw(server) as (_, writer):
         request = f"GET {CONFIGS}?watch=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n\r\n"
@@ -226,8 +228,10 @@ async def test_a_watcher_that_never_reads_is_cut(server: ApiServer, monkeypatch:
         await http.post(CONFIGS, json=large)
         for turn in range(40):  # far beyond what sockets hold
             await http.patch(f"{CONFIGS}/large", json={"data": {"b": str(turn)}}, headers=MERGE)
-        while server.app.statistics()["streams"]:  # noqa: ASYNC110 - no event tells
+        while server.app.statistics()["streams"]:
+            loop_clock.advance(serve_module.STALLED_SECONDS)
             await asyncio.sleep(0.01)
+    async with client(server) as http:
         assert (await http.get(f"{CONFIGS}/large")).status_code == 200
 
 

@@ -22,6 +22,7 @@ from skerry.server.node_certificates import issue_node_certificate
 from skerry.testing.clock import FakeClock
 from skerry.testing.member_node import idle_machine, until
 from skerry.testing.node_links import ServedFleet, node_trust, served_fleet
+from skerry.testing.waiting import SECONDS_MAX
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ async def test_a_certificate_is_renewed_before_it_ends_and_the_old_one_holds(
     authority = served.doors.authority.pem.decode()
     for identity in (before, after):
         trust = node_trust(authority, {"cert": identity.certificate.cert, "key": identity.certificate.key})
-        async with httpx.AsyncClient(base_url=served.at.url, verify=trust) as http:
+        async with httpx.AsyncClient(base_url=served.at.url, verify=trust, timeout=SECONDS_MAX) as http:
             assert (await http.post("/v1/sync/report", json={})).status_code == 200
 
 

@@ -5,10 +5,12 @@ import datetime as dt
 import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from skerry.functions import messages
 from skerry.functions.drivers import NoopDriver
 from skerry.functions.entities import FunctionExecution
 from skerry.functions.errors import FunctionError
@@ -19,6 +21,7 @@ from skerry.functions.messages import SECONDS_KEY, Context, Logs, Message, Runna
 from skerry.functions.runner import Runner
 from skerry.kit.clock import from_rfc3339
 from skerry.kit.deadlines import within
+from skerry.testing.clock import LoopClock
 
 SECONDS_MAX = 60.0
 
@@ -194,15 +197,19 @@ class Pooled(NoopDriver):
 
 
 async def a_while() -> None:
-    """Wait for longer than `SHORT` calls may take."""
-    with pytest.raises(TimeoutError), within(1.2 * SHORT.timeout_seconds):
+    """Wait for longer than `SHORT` calls may take, which is over at once."""
+    asyncio.get_running_loop().call_soon(LoopClock().advance, 2 * SHORT_SECONDS)
+    with pytest.raises(TimeoutError), within(1.2 * SHORT_SECONDS):
         await asyncio.Event().wait()
 
 
-SHORT = FunctionExecution(timeout_seconds=0.25)
+#: Longer than a busy machine stands still.
+SHORT_SECONDS = 30.0
+SHORT = FunctionExecution(timeout_seconds=SHORT_SECONDS)
 
 
-async def test_the_time_of_a_run_begins_when_its_wait_for_an_instance_is_over() -> None:
+async def test_the_time_of_a_run_begins_when_its_wait_for_an_instance_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "time", SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time()))
     pool = made(0.01, processes_max=1)
     first = pool.run("stay")
     await until(lambda: bool(pool.instances) and pool.instances[0].began == ["stay"])
@@ -212,7 +219,7 @@ async def test_the_time_of_a_run_begins_when_its_wait_for_an_instance_is_over() 
     pool.go_on.set()
     assert await second is await first
     told = from_rfc3339(pool.instances[0].contexts[-1]["deadline"])
-    assert told - from_rfc3339("2026-01-01T00:00:00Z") > dt.timedelta(seconds=SHORT.timeout_seconds or 0)
+    assert told - from_rfc3339("2026-01-01T00:00:00Z") > dt.timedelta(seconds=SHORT_SECONDS)
 
 
 async def test_the_time_of_a_run_begins_when_its_instance_has_started() -> None:
@@ -221,8 +228,12 @@ async def test_the_time_of_a_run_begins_when_its_instance_has_started() -> None:
 
 
 async def test_a_run_that_takes_longer_than_its_time_once_it_has_begun_is_ended() -> None:
+    pool = made(0.01)
+    run = asyncio.ensure_future(Runner(Pooled(pool.pool)).run(SHORT, "stay"))
+    await until(lambda: bool(pool.instances) and pool.instances[0].began == ["stay"])
+    await a_while()
     with pytest.raises(FunctionError, match="exceeded the timeout"):
-        await Runner(Pooled(made(0.01).pool)).run(SHORT, "stay")
+        await run
 
 
 async def test_a_pool_whose_closing_is_cancelled_ends_what_is_idle_and_then_what_runs() -> None:

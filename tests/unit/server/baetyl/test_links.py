@@ -23,6 +23,7 @@ from skerry.server.inflight import InflightLimits
 from skerry.server.serve import BoundedHttpProtocol, ServeSettings, serve
 from skerry.testing.fleet import FleetDoors, open_fleet_doors
 from skerry.testing.node_links import ServedFleet, linked, node_trust, served_fleet
+from skerry.testing.waiting import SECONDS_MAX
 
 REPORT: dict[str, Any] = {"node": {"host1": {"hostname": "host1", "machineID": "m1"}}, "apps": [], "sysapps": []}
 QUESTION = {"x-baetyl-request-id": "q1", "sync": "true"}
@@ -192,7 +193,7 @@ async def test_the_path_is_a_link_of_nodes_and_of_nothing_else(served: ServedFle
         async with linked(served.at, stranger):
             pass
     assert refused.value.response.status_code == 401
-    async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as http:
+    async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust, timeout=SECONDS_MAX) as http:
         answer = await http.get("/v1/sync")
         assert (answer.status_code, answer.json()["code"]) == (400, "ErrRequestParamInvalid")
     with pytest.raises(InvalidStatus) as passed_over:
@@ -202,7 +203,10 @@ async def test_the_path_is_a_link_of_nodes_and_of_nothing_else(served: ServedFle
 
 
 async def test_nodes_report_over_either_link_and_hear_the_same(served: ServedFleet) -> None:
-    async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as http, served.link() as link:
+    async with (
+        httpx.AsyncClient(base_url=served.at.url, verify=served.trust, timeout=SECONDS_MAX) as http,
+        served.link() as link,
+    ):
         over_http = await http.post("/v1/sync/report", json=REPORT)
         assert over_http.headers["x-skerry-report-seconds"] == "20"
         assert (await link.ask("report", REPORT))["content"] == over_http.json()

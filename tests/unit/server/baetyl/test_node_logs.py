@@ -17,6 +17,7 @@ from skerry.server.baetyl import node_metrics
 from skerry.server.baetyl.commands import BUFFER_BYTES_MAX
 from skerry.server.credentials import write_kubeconfig
 from skerry.testing.node_links import NodeLink, ServedFleet, served_fleet
+from skerry.testing.waiting import SECONDS_MAX
 
 LOGS = "/v1/nodes/sn001/apps/web/logs"
 METRICS = "/v1/nodes/sn001/metrics"
@@ -88,7 +89,9 @@ async def test_a_log_that_is_followed_comes_as_it_is_printed_until_its_reader_le
 ) -> None:
     headers = {"authorization": "Bearer root"}
     async with (
-        httpx.AsyncClient(base_url=served.at.url, verify=served.trust_of_people, headers=headers) as http,
+        httpx.AsyncClient(
+            base_url=served.at.url, verify=served.trust_of_people, headers=headers, timeout=SECONDS_MAX
+        ) as http,
         http.stream("GET", LOGS, params={"follow": "true"}, timeout=60) as answer,
     ):
         meta, _ = await asked(link)
@@ -170,7 +173,7 @@ async def test_what_there_is_not_is_refused(
 
 
 async def test_a_node_without_a_link_takes_no_commands(served: ServedFleet) -> None:
-    async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust) as node:
+    async with httpx.AsyncClient(base_url=served.at.url, verify=served.trust, timeout=SECONDS_MAX) as node:
         assert (await node.post("/v1/sync/report", json=REPORT)).status_code == 200
     for path in (LOGS, METRICS):
         told = await served.doors.refused("GET", path)
