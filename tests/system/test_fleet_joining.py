@@ -201,7 +201,7 @@ def test_a_certificate_of_another_authority_or_one_that_has_ended_does_not_get_t
     ask(admin, "POST", "/v1/nodes", {"name": "n3"})
     clock, ours = SystemClock(), (skerry.data_dir / "pki" / "ca.crt").read_text()
     now = clock.now()
-    lives = {"foreign": (now, now.replace(year=now.year + 1)), "ended": (now.replace(year=now.year - 1), now)}
+    lives = {"foreign": (now, now + dt.timedelta(days=365)), "ended": (now - dt.timedelta(days=365), now)}
     for which, life in lives.items():
         folder = tmp_path / which
         folder.mkdir()

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ from typing import IO
 from skerry.testing.forking import NUMBER, STACKS_SIGNAL
 
 END_SECONDS_MAX = 60.0
-#: How long a process that hangs may take to print where.
-STACKS_SECONDS_MAX = 5.0
+#: How long a process may take to tell its stacks, and after which pause it has told all of them.
+STACKS_SECONDS_MAX, STACKS_PAUSE_SECONDS = 30.0, 0.5
 #: Of what a process printed that did not end: its log, which tells what still ran, and the stacks of its threads.
 TOLD_CHARACTERS_MAX = 20_000
 
@@ -98,14 +99,26 @@ def end(
     try:
         return process.wait(seconds_max)
     except subprocess.TimeoutExpired:
-        process.send_signal(STACKS_SIGNAL)  # one that is not forked does not know it, and ends
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STACKS_SECONDS_MAX)
+        _have_stacks_told(process, output)
         process.kill()
         process.wait(END_SECONDS_MAX)
     name = signal.Signals(number).name
     told = output()[-TOLD_CHARACTERS_MAX:]
     raise NotEndedError(f"the process {process.pid} had not ended {seconds_max:g} s after {name}:\n{told}")
+
+
+def _have_stacks_told(process: "ForkedProcess | subprocess.Popen[bytes]", output: Callable[[], str]) -> None:
+    """Have a process print where its threads are, and wait until it prints no more."""
+    before = told = len(output())
+    process.send_signal(STACKS_SIGNAL)  # one that is not forked does not know it, and ends
+    until_seconds = time.monotonic() + STACKS_SECONDS_MAX
+    while time.monotonic() < until_seconds:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STACKS_PAUSE_SECONDS)
+            return
+        told, seen = len(output()), told
+        if before < told == seen:
+            return
 
 
 @dataclass(frozen=True)
