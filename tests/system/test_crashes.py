@@ -16,20 +16,26 @@ from skerry.testing.skerry_process import CommandFailedError, SkerryProcess
 from skerry.testing.waiting import until
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """Return the processes below one, with their command lines."""
+def processes() -> dict[int, tuple[int, str]]:
+    """Return all processes, with their parents and command lines."""
     listing = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
-    for line in listing.splitlines():
-        number, parent, command = line.split(None, 2)
-        parents[int(number)], commands[int(number)] = int(parent), command
-    found = {pid}
+    listed = (line.split(None, 2) for line in listing.splitlines())
+    return {int(number): (int(parent), command) for number, parent, command in listed}
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes below one, with their command lines."""
+    all_of_them, found = processes(), {pid}
     for _ in range(5):
-        found |= {child for child, parent in parents.items() if parent in found}
-    return {child: commands[child] for child in found - {pid}}
+        found |= {child for child, (parent, _) in all_of_them.items() if parent in found}
+    return {child: all_of_them[child][1] for child in found - {pid}}
+
+
+def has_ended(pid: int, command: str) -> bool:
+    """Tell whether a process has; another one may have its number by now."""
+    return processes().get(pid, (0, ""))[1] != command
 
 
 @pytest.mark.parametrize("moment", ["idle", "building", "writing"])
@@ -53,7 +59,8 @@ def test_after_kill_9_every_acknowledged_object_is_there_and_serves(tmp_path: Pa
         children = descendants(skerry.process.pid)
         skerry.kill()
         skerry.start()
-        assert not [command for pid, command in children.items() if Path(f"/proc/{pid}/exe").exists()]
+        for child in children.items():
+            until(lambda child=child: has_ended(*child), f"{child} has ended")  # type: ignore[misc]
         for name in acknowledged:
             skerry.until_ready(f"edgefunction/{name}")
             assert skerry.get(f"http://{name}.functions.localhost").text == name
@@ -89,9 +96,8 @@ def test_idempotent_requests_survive_the_death_of_every_worker_and_no_other_is_b
         posted = threads.submit(skerry.request, "POST", noting)
         until(lambda: skerry.get(noting).text == "1")
         for _ in range(3):
-            workers = workers_of(skerry)
-            assert len(workers) == 2
-            for pid in workers:
+            until(lambda: len(workers_of(skerry)) == 2, "both workers are there")
+            for pid in workers_of(skerry):
                 os.kill(pid, signal.SIGKILL)
             answers = [skerry.get("http://steady.functions.localhost") for _ in range(20)]
             assert {(answer.status_code, answer.text) for answer in answers} == {(200, "steady")}
@@ -170,11 +176,8 @@ def test_a_lost_artifact_is_built_again_at_the_next_start(tmp_path: Path, cache_
         shutil.rmtree(tmp_path / "data" / "artifacts")
         shutil.rmtree(tmp_path / "data" / "functions")
         skerry.start()
-        for _ in range(2000):
-            answer = skerry.get("http://lost.functions.localhost")
-            if answer.status_code == 200:
-                break
-        assert answer.text == "found"
+        until(lambda: skerry.get("http://lost.functions.localhost").status_code == 200, "it is built again")
+        assert skerry.get("http://lost.functions.localhost").text == "found"
 
 
 def test_one_address_for_both_listeners_is_refused(tmp_path: Path):

@@ -102,7 +102,7 @@ class Development:
         return self.output.read_text()
 
     def get(self, path: str = "/", **options: object) -> httpx.Response:
-        with httpx.Client(base_url=self.url, trust_env=False, verify=no_trust(), timeout=30) as http:
+        with httpx.Client(base_url=self.url, trust_env=False, verify=no_trust(), timeout=SECONDS_MAX) as http:
             return http.request("GET", path, **options)  # type: ignore[arg-type]
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -161,12 +161,12 @@ def test_what_init_writes_answers_at_once(development: Development):
 
 
 def test_the_function_answers_with_its_env_and_its_console_is_in_the_terminal(development: Development):
-    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust()) as http:
+    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust(), timeout=SECONDS_MAX) as http:
         answer = http.post("/some/path?x=1", content=b"body")
     assert answer.text.endswith("you body")
     assert answer.headers["x-made-by"] == "dev"
     development.until(lambda: "asked for /some/path" in development.printed())
-    assert "POST /some/path 200" in development.printed()
+    development.until(lambda: "POST /some/path 200" in development.printed())
 
 
 def test_a_rejection_that_nobody_handles_is_in_the_terminal_with_its_place(development: Development):
@@ -201,7 +201,7 @@ def test_a_filter_stands_before_the_upstream_and_fails_as_a_function_does(develo
 
 
 def test_it_reaches_what_a_policy_of_the_command_line_allows(development: Development):
-    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust(), timeout=30) as http:
+    with httpx.Client(base_url=development.url, trust_env=False, verify=no_trust(), timeout=SECONDS_MAX) as http:
         assert http.post("/fetch", content=f"{development.url}/again").text.startswith("one you")
         refused = http.post("/fetch", content=development.url.replace("127.0.0.1", "127.0.0.2"))
     assert "127.0.0.2 is not a public address" in refused.text
@@ -213,9 +213,9 @@ def test_a_save_changes_the_answer_and_a_broken_one_says_where(development: Deve
     development.until(lambda: development.get().text.startswith("two"))
     word.write_text("export const word: string = ;")
     development.until(lambda: "src/word.ts:1:29: Unexpected" in development.get().text)
-    assert development.get().status_code == 500
-    assert "export const word: string = ;" in development.get().text
-    assert "src/word.ts:1:29: Unexpected" in development.printed()
+    answer = development.get()
+    assert (answer.status_code, "export const word: string = ;" in answer.text) == (500, True)
+    development.until(lambda: "src/word.ts:1:29: Unexpected" in development.printed())
     word.write_text('export const word: string = "three";')
     development.until(lambda: development.get().text.startswith("three"))
 

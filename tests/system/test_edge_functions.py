@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from skerry.testing.manifests import answering, edge_function
 from skerry.testing.skerry_process import CommandFailedError, SkerryProcess
+from skerry.testing.waiting import until
 
 READY = "--for=condition=Ready"
 FUNCTIONS_AT_ONCE = 100
@@ -65,10 +65,7 @@ def test_the_filter_of_the_examples_guards_a_function(skerry: SkerryProcess, rep
 
 def wait_for_status(skerry: SkerryProcess, url: str, status: int) -> None:
     """Ask until the answer has a status: routes follow their conditions within milliseconds."""
-    for _ in range(5000):
-        if skerry.get(url).status_code == status:
-            return
-    raise AssertionError(f"{url} never answered {status}")
+    until(lambda: skerry.get(url).status_code == status, f"{url} answers {status}")
 
 
 def test_typescript_json_and_several_files_are_bundled(skerry: SkerryProcess):
@@ -102,8 +99,10 @@ def test_every_response_during_an_update_is_old_or_new_and_none_fails(skerry: Sk
     for thread in threads:
         thread.start()
     try:
+        until(lambda: answers, "the old one is asked")
         deploy(skerry, edge_function("update", answering("new")))
         after = skerry.get(url).text
+        until(lambda: (200, "new") in answers, "the new one is asked")
         for turn in range(3):
             deploy(skerry, edge_function("update", answering(f"turn {turn}")))
     finally:
@@ -169,12 +168,8 @@ def test_history_is_trimmed_to_its_limit_and_the_live_revision_stays(skerry: Ske
     for turn in range(4):
         deploy(skerry, edge_function("history", answering(str(turn)), history_limit=2))
     live = live_revision(skerry, "history")
-    for _ in range(100):
-        left = revisions_of(skerry, "history")
-        if len(left) == 2:
-            break
-    assert len(left) == 2
-    assert f"edgefunctionrevision.extensions.apoxy.dev/{live}" in left
+    until(lambda: len(revisions_of(skerry, "history")) == 2, "history is trimmed")
+    assert f"edgefunctionrevision.extensions.apoxy.dev/{live}" in revisions_of(skerry, "history")
 
 
 def test_deleting_a_function_removes_its_route_and_its_revisions(skerry: SkerryProcess):
@@ -182,10 +177,7 @@ def test_deleting_a_function_removes_its_route_and_its_revisions(skerry: SkerryP
     assert skerry.get(url).status_code == 200
     skerry.kubectl("delete", "edgefunction", "gone")
     wait_for_status(skerry, url, 404)
-    for _ in range(100):
-        if revisions_of(skerry, "gone") == []:
-            break
-    assert revisions_of(skerry, "gone") == []
+    until(lambda: revisions_of(skerry, "gone") == [], "its revisions are removed")
 
 
 def test_an_endless_loop_is_stopped_at_the_timeout_and_others_go_on(skerry: SkerryProcess):
@@ -275,9 +267,7 @@ def test_a_log_is_read_from_its_end_from_a_moment_on_and_as_it_grows(skerry: Ske
     with skerry.api_client() as api:
         for said in ("/first", "/second"):
             skerry.get(f"{url}{said}")
-            until = time.monotonic() + 60
-            while said not in told(api.get(path).text.splitlines()) and time.monotonic() < until:
-                pass  # a worker writes its log soon after it has answered
+            until(lambda said=said: said in told(api.get(path).text.splitlines()), f"{said} is in the log")  # type: ignore[misc]
         assert told(api.get(path, params={"tailLines": 1}).text.splitlines()) == ["/second"]
         assert told(api.get(path, params={"sinceSeconds": 3600}).text.splitlines()) == ["/first", "/second"]
         assert api.get(path, params={"sinceTime": "2999-01-01T00:00:00Z"}).text == ""
@@ -295,11 +285,13 @@ def test_a_function_of_the_name_of_a_deleted_one_has_a_log_of_its_own(skerry: Sk
     path = "/apis/extensions.apoxy.dev/v1alpha2/edgefunctions/reborn/log"
     for said in ("/first", "/second"):
         url = deploy(skerry, edge_function("reborn", source))
-        until = time.monotonic() + 60
-        while said not in (told := skerry.kubectl("get", "--raw", path)) and time.monotonic() < until:
+
+        def is_told(url: str = url, said: str = said) -> bool:
             skerry.get(f"{url}{said}")  # for a second, a worker may still answer as the function before
-        assert said in told
-        assert "/first" not in told or said == "/first"
+            return said in skerry.kubectl("get", "--raw", path)
+
+        until(is_told, f"{said} is in the log")
+        assert "/first" not in skerry.kubectl("get", "--raw", path) or said == "/first"
         skerry.kubectl("delete", "edgefunction", "reborn")
 
 

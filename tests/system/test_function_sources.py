@@ -187,16 +187,15 @@ def test_a_function_of_a_package_is_served_with_what_it_depends_on(skerry: Skerr
 
 
 @pytest.mark.parametrize(
-    ("npm", "entrypoint", "expected"),
+    ("name", "npm", "entrypoint", "expected"),
     [
-        ({"package": "@skerry/nope"}, ".", "the npm registry has no package @skerry/nope"),
-        ({"package": "is-odd"}, "index.js", "the bundle has no handler"),
+        ("no-package", {"package": "@skerry/nope"}, ".", "the npm registry has no package @skerry/nope"),
+        ("no-function", {"package": "is-odd"}, "index.js", "the bundle has no handler"),
     ],
 )
 def test_a_package_that_is_no_function_is_told(
-    skerry: SkerryProcess, npm: dict[str, str], entrypoint: str, expected: str
+    skerry: SkerryProcess, name: str, npm: dict[str, str], entrypoint: str, expected: str
 ):
-    name = f"no-function-{abs(hash(expected)) % 10_000}"
     apply(skerry, name, {"entrypoint": entrypoint, "npm": npm})
     skerry.kubectl(
         "wait", "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=Failed", f"ef/{name}", "--timeout=60s"

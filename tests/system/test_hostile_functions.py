@@ -17,6 +17,7 @@ import pytest
 from skerry.testing.hostile_functions import FORBIDDEN_PLACES, NUMBER, POLLUTION, SIZE, TIME, hostile_function
 from skerry.testing.manifests import edge_function
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import SECONDS_MAX, until
 
 NEIGHBOUR = """export default { fetch(request) {
   console.log('asked');
@@ -51,7 +52,7 @@ def skerry(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterato
 
 @pytest.fixture(scope="module")
 def http(skerry: SkerryProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=skerry.http, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=skerry.http, trust_env=False, timeout=SECONDS_MAX) as client:
         yield client
 
 
@@ -168,7 +169,7 @@ def test_what_functions_use_is_on_metrics_and_ends_with_them(skerry: SkerryProce
     for metric in ("cpu_seconds_total", "cold_starts_total", "subrequests_total", "instances", "memory_bytes"):
         assert f'skerry_function_{metric}{{function="measured"}} ' in text
     skerry.kubectl("delete", "ef", "measured")
-    assert 'function="measured"' not in skerry.kubectl("get", "--raw", "/metrics")
+    until(lambda: 'function="measured"' not in skerry.kubectl("get", "--raw", "/metrics"), "nothing of it is left")
 
 
 def test_limits_that_do_not_fit_are_all_named_and_change_nothing(skerry: SkerryProcess):

@@ -244,7 +244,7 @@ def test_code_that_envoy_can_not_load_is_told_and_never_gets_there(
     edge.wait(name, "condition=Ready=False")
     edge.wait(name, 'jsonpath={.status.conditions[?(@.type=="Latest")].reason}=Failed')
     assert told in edge.message(name, "Latest")
-    assert edge.ask(name).status_code == 500
+    until(lambda: edge.ask(name).status_code == 500, f"requests do not pass {name}")
 
 
 def test_a_proxy_wasm_module_is_a_filter_of_its_own_route(edge: Edge, repository: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +15,7 @@ import pytest
 from skerry.testing.load import Load
 from skerry.testing.plugins import built
 from skerry.testing.skerry_process import ANY_FILE, SkerryProcess
+from skerry.testing.waiting import SECONDS_MAX, until
 
 URL = "http://f.plugins.test/"
 ROUTE = """
@@ -38,10 +39,8 @@ spec:
 def gateway(skerry: SkerryProcess) -> SkerryProcess:
     """A Skerry that answers at `URL`."""
     skerry.apply(ROUTE)
-    for _ in range(5000):
-        if skerry.get(URL).status_code == 200:
-            return skerry
-    raise AssertionError(f"{URL} never answered")
+    until(lambda: skerry.get(URL).status_code == 200, f"{URL} answers")
+    return skerry
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,7 @@ def test_a_ready_plugin_is_met_by_the_next_request(gateway: SkerryProcess, probe
             "programmed": "True",
             "digest": document["status"]["code"]["digest"],
         }
-    wait_for(lambda: "x-probe" not in gateway.get(URL).headers)
+    until(lambda: "x-probe" not in gateway.get(URL).headers)
 
 
 def test_the_example_adds_its_header(gateway: SkerryProcess, repository: Path):
@@ -130,14 +129,6 @@ def serving(directory: Path) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    """Ask until something holds: what kubectl was answered is in force within milliseconds."""
-    for _ in range(5000):
-        if holds():
-            return
-    raise AssertionError("it never held")
 
 
 def test_what_the_module_refuses_is_told_in_its_own_words_and_the_last_good_one_serves(
@@ -165,7 +156,7 @@ def test_a_module_that_never_comes_back_from_its_configuration_hurts_no_other(ga
         gateway.until_ready(other)
         assert gateway.get(URL).headers["x-probe"] == "unharmed"
         gateway.apply(manifest(probe, "looping", {"loop": "forever"}))
-        wait_for(lambda: gateway.get(URL).status_code == 403)
+        until(lambda: gateway.get(URL).status_code == 403)
         gateway.apply(manifest(probe, "looping", {"header": "mended"}))
         gateway.until_ready(name)
         assert sorted(gateway.get(URL).headers.get_list("x-probe")) == ["mended", "unharmed"]
@@ -187,23 +178,23 @@ def test_a_hundred_configurations_and_twenty_codes_under_load_lose_no_request_an
     gateway: SkerryProcess, probe: Path, sentry: Path, tmp_path: Path
 ):
     """Every answer has what both plugins of the chain add to it, while one or the other changes."""
-    names = ("x-probe", "x-sentry")
+    names, host = ("x-probe", "x-sentry"), {"Host": "f.plugins.test"}
     with (
         applied(gateway, manifest(probe, "load-a", {"header": "0"})) as one,
         applied(gateway, manifest(sentry, "load-b", {"header": "0"})) as other,
         gateway.api_client() as api,
-        httpx.Client(trust_env=False, base_url=gateway.http, headers={"Host": "f.plugins.test"}) as asker,
+        httpx.Client(trust_env=False, base_url=gateway.http, headers=host, timeout=SECONDS_MAX) as asker,
     ):
         gateway.until_ready(one, other)
         with Load.running(gateway.http, host="f.plugins.test", headers=names) as load:
             for number in range(100):
                 change(api, ("load-a", "load-b")[number % 2], pluginConfig={"header": f"{number}"})
-                wait_for(partial(is_met, asker, names[number % 2], f"{number}"))
+                until(partial(is_met, asker, names[number % 2], f"{number}"))
             for number in range(20):
                 module, name, header = [(probe, "load-a", "x-probe"), (sentry, "load-b", "x-sentry")][number % 2]
                 code = variant(module, tmp_path, number)
                 change(api, name, url=f"file://{code}", pluginConfig={"header": f"code {number}"})
-                wait_for(partial(is_met, asker, header, f"code {number}"))
+                until(partial(is_met, asker, header, f"code {number}"))
     assert load.report.problems == {}
     assert load.report.requests > 1000
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 URL = "http://hello.functions.localhost/world"
 KINDS = "requestauthentication,authorizationpolicy"
@@ -19,7 +20,4 @@ def test_the_example_closes_the_gateway_to_requests_without_a_token(skerry: Sker
     bad = skerry.get(URL, headers={"connection": "close", "authorization": "Bearer x.y.z"})
     assert bad.status_code == 401
     skerry.kubectl("delete", "-f", example)
-    for _ in range(5000):
-        if skerry.get(URL, headers={"connection": "close"}).status_code == 200:
-            return
-    raise AssertionError("the gateway stayed closed")
+    until(lambda: skerry.get(URL, headers={"connection": "close"}).status_code == 200, "the gateway is open")

@@ -19,6 +19,8 @@ CONNECTIONS = 8
 #: Longer than anything that is done under load; it is ended before.
 LOAD_SECONDS_MAX = 600
 STOP_SECONDS_MAX = 60.0
+#: An answer that takes longer is a problem; on a busy machine all may stand still for seconds.
+ANSWER_SECONDS_MAX = 60
 
 #: Counts what is wrong with an answer: another status than 200, or no header of a name. Each connection rests for 10 ms
 #: between two requests, so that the load leaves the cores to what is tested: some hundred requests a second.
@@ -77,7 +79,7 @@ class Load:
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory) / "load.lua"
             script.write_text(_SCRIPT)
-            size = (f"-c{CONNECTIONS}", "-t1", f"-d{LOAD_SECONDS_MAX}s")
+            size = (f"-c{CONNECTIONS}", "-t1", f"-d{LOAD_SECONDS_MAX}s", f"--timeout={ANSWER_SECONDS_MAX}s")
             command = [_program(), *size, "-H", f"Host: {host}", "-s", str(script), url, "--", *headers]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             try:
