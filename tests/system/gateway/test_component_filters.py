@@ -17,14 +17,15 @@ from tests.system.gateway.test_filters import GATEWAY, Filter, World, route, rul
 
 pytestmark = pytest.mark.system
 
-CLOSED = Filter("closed", "", timeout_seconds=1)
-OPEN = Filter("open", "", open=True, timeout_seconds=1)
-ROUTES = {"": CLOSED, "trap-open": OPEN, "loop-open": OPEN, "error-open": OPEN}
+CLOSED, OPEN = Filter("closed", ""), Filter("open", "", open=True)
+BRIEF, BRIEF_OPEN = Filter("brief", "", timeout_seconds=1), Filter("brief-open", "", open=True, timeout_seconds=1)
+FILTERS = (CLOSED, OPEN, BRIEF, BRIEF_OPEN)
+ROUTES = {"": CLOSED, "trap-open": OPEN, "error-open": OPEN, "loop": BRIEF, "loop-open": BRIEF_OPEN}
 
 
 def resources(port: int) -> str:
     routes = (route(f"r-{path or 'any'}", rule(path, [each.name], port)) for path, each in ROUTES.items())
-    return GATEWAY + CLOSED.resource() + OPEN.resource() + "".join(routes)
+    return GATEWAY + "".join(each.resource() for each in FILTERS) + "".join(routes)
 
 
 def settings_in(directory: Path, repository: Path, cache_dir: Path) -> WorkerSettings:
@@ -51,7 +52,7 @@ async def world(
     upstream = new_upstream("upstream")
     port = await upstream.listen_tcp()
     async with run_workers(settings) as workers:
-        for each in (CLOSED, OPEN):
+        for each in FILTERS:
             env = {"GREETING": "hello"}
             manifest = FunctionManifest(
                 each.revision, each.name, artifact, timeout_seconds=each.timeout_seconds, env=env

@@ -50,7 +50,7 @@ class Filter:
     name: str
     hooks: str
     open: bool = False
-    timeout_seconds: int = 10
+    timeout_seconds: int = 60
     number: int = 4
 
     @property
