@@ -36,6 +36,8 @@ COPIED_BYTES_MAX = 64 << 20
 #: Quoted of an engine's words.
 SAID_CHARACTERS_MAX = 4000
 LOG_LINES_MAX = 50
+#: What an image without a name is called in lists.
+_NO_NAME = "<none>:<none>"
 
 T = TypeVar("T")
 
@@ -178,9 +180,11 @@ class ContainerEngine:
 
     async def images(self, labels: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
         """Return the images with these labels: each name to its labels."""
-        found = await self._call(lambda: self._client.images.list(filters=_one_of(labels)))
-        ours = [image for image in found if labels.items() <= image.labels.items()]
-        return {tag: dict(image.labels) for image in ours for tag in image.tags}
+        # As the engine lists them: the SDK's own list looks at each by itself, and fails where one goes meanwhile.
+        found = await self._call(lambda: self._client.api.images(filters=_one_of(labels)))
+        told = [(image.get("Labels") or {}, image.get("RepoTags") or ()) for image in found]
+        ours = [(its, tags) for its, tags in told if labels.items() <= its.items()]
+        return {tag: dict(its) for its, tags in ours for tag in tags if tag != _NO_NAME}
 
     async def remove_image(self, image: str) -> None:
         """Remove an image; one that is not there or is in use is left."""
