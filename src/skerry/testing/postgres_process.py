@@ -24,6 +24,8 @@ from typing import Any
 
 import asyncpg
 
+from skerry.testing.waiting import until
+
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
@@ -121,7 +123,7 @@ class PostgresProcess:
                 raise AssertionError(f"postgres ended:\n{(self.directory / 'log').read_text()}")
             try:
                 self.execute("SELECT 1")
-            except (OSError, asyncpg.PostgresError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
                 time.sleep(POLL_SECONDS)
             else:
                 return
@@ -130,13 +132,16 @@ class PostgresProcess:
     def kill(self) -> None:
         """End it with SIGKILL, its sessions with it, as when its machine stops."""
         if self.process is not None:
-            # Each session's process leads a group of its own, and would live on for a moment.
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            self.process.kill()
-            self.process.wait(STOP_SECONDS_MAX)
-            for child in children:
+            pid = self.process.pid
+            self.process.send_signal(signal.SIGSTOP)  # it begins no session that would not be known here
+            # Each session's process leads a group of its own, and would live on for a moment: with the memory that they
+            # share, without which no other server starts on the data.
+            sessions = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            for each in (*sessions, pid):
                 with suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
+                    os.kill(each, signal.SIGKILL)
+            self.process.wait(STOP_SECONDS_MAX)
+            until(lambda: all(map(_has_ended, sessions)), "its sessions have ended")
             self.process = None
 
     def stop(self) -> None:
@@ -183,6 +188,14 @@ def program(name: str) -> str:
     if found is None:
         raise PostgresMissingError(f"{name} is missing: install Debian's package postgresql, run `make setup-dev`")
     return str(Path(found).resolve())
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether a process has let go of all that it had; its parent may not have heard of it yet (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _as_user() -> dict[str, Any]:
