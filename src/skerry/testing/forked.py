@@ -74,7 +74,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended since, which is about to be told
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it with SIGKILL."""

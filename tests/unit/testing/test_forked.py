@@ -1,6 +1,7 @@
 """Processes of tests that do not end."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skerry.testing import forked
+from skerry.testing.forking import NUMBER
 from skerry.testing.waiting import until
 
 #: As a process that was forked, it knows the signal for stacks; and it passes over SIGTERM.
@@ -41,3 +43,14 @@ def test_a_process_that_does_not_end_is_killed_and_the_failure_tells_what_it_pri
 def test_a_process_that_ends_says_how() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     assert forked.end(process, signal.SIGTERM, str, seconds_max=60) == -signal.SIGTERM
+
+
+def test_a_process_that_has_ended_and_is_not_heard_of_yet_is_sent_no_signal() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    told, connection = socket.socketpair()
+    with told:
+        process = forked.ForkedProcess(gone.pid, connection)
+        process.kill()
+        told.sendall(NUMBER.pack(3))
+        assert process.wait(60) == 3
