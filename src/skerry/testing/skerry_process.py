@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class SkerryProcess:
                 raise CommandFailedError(
                     f"skerry {self.command} ended with {self.process.returncode}:\n{self.output()}"
                 )
-            if note_path.exists():
+            with suppress(FileNotFoundError):  # it begins by removing what one that was killed has left
                 note = orjson.loads(note_path.read_bytes())
                 if note["pid"] == self.process.pid:
                     self.api, self.http = note["api"], note["http"]
