@@ -1,4 +1,4 @@
-"""A real OCI registry (Debian's docker-registry) as a process of its own, on a free port of loopback.
+"""A real OCI registry (Debian's docker-registry) as a process of its own, on a port of loopback that is a test's own.
 
 with RegistryProcess.started(tmp_path, password=True, tls=True) as registry:
     registry.push("plugins/auth", "v1", docker_image(module))
@@ -8,7 +8,6 @@ with RegistryProcess.started(tmp_path, password=True, tls=True) as registry:
 import datetime as dt
 import ipaddress
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,6 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from skerry.testing.images import PUSH_SECONDS_MAX, Image, push
+from skerry.testing.ports import own_port
+from skerry.testing.waiting import until
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
@@ -60,8 +61,7 @@ class RegistryProcess:
     def started(cls, directory: Path, *, password: bool = False, tls: bool = False) -> Iterator["RegistryProcess"]:
         """Run one for the length of the block."""
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = own_port()
         configuration = _configuration(directory, port, password=password, tls=tls)
         with (directory / "output").open("wb") as output:
             process = subprocess.Popen([_program(), "serve", str(configuration)], stdout=output, stderr=output)
@@ -88,9 +88,17 @@ class RegistryProcess:
         with self._client() as client:
             push(client, repository, reference, image)
 
-    def requests(self) -> list[str]:
-        """Return the requests that it has answered, in its log's words."""
-        return [line for line in (self.directory / "output").read_text().splitlines() if "HTTP/1." in line]
+    def requests(self, beginning: str) -> list[str]:
+        """Return the requests that it has answered of those that begin so ("GET /v2/app/"), one at least.
+
+        Each is a line of its log, which it writes when its client has the answer already.
+        """
+
+        def found() -> list[str]:
+            lines = (self.directory / "output").read_text().splitlines()
+            return [line for line in lines if f'"{beginning}' in line and "HTTP/1." in line]
+
+        return list(until(found, f"it has answered {beginning}"))
 
     def _client(self) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.ca_file)) if self.tls else False

@@ -144,7 +144,7 @@ async def test_layers_of_a_known_image_are_not_downloaded_again(
     registry.push("known/app", "v1", docker_image(MODULE))
     first = await fetcher.fetch(source(f"{registry.host}/known/app:v1"))
     assert await fetcher.fetch(source(f"{registry.host}/known/app:v1")) == first
-    assert len([line for line in registry.requests() if "GET /v2/known/app/blobs/" in line]) == 1
+    assert len(registry.requests("GET /v2/known/app/blobs/")) == 1
 
 
 async def test_what_was_known_before_a_restart_is_remembered(
@@ -155,7 +155,7 @@ async def test_what_was_known_before_a_restart_is_remembered(
     restarted: CodeFetcher = await open_fetcher()
     restarted.remember(first.url, first.digest)
     assert await restarted.fetch(source(f"{registry.host}/restart/app:v1")) == first
-    assert len([line for line in registry.requests() if "GET /v2/restart/app/blobs/" in line]) == 1
+    assert len(registry.requests("GET /v2/restart/app/blobs/")) == 1
 
 
 async def test_a_moved_tag_brings_the_new_image(
