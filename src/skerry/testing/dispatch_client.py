@@ -64,9 +64,9 @@ class DispatchClient:
         return seen[0]
 
     def finished(self, function: str, count: int = 1) -> list[Any]:
-        """Wait until so many runs of a function are over, and return all that there are."""
+        """Wait until so many runs of a function are over, and return all that are: the next may have begun."""
 
-        def holds(runs: list[Any]) -> bool:
-            return sum(run["status"] in {"READY", "ERROR"} for run in runs) >= count
+        def over(runs: list[Any]) -> list[Any]:
+            return [run for run in runs if run["status"] in {"READY", "ERROR"}]
 
-        return list(self.until("/v1/runs", holds, functionName=function))
+        return over(self.until("/v1/runs", lambda runs: len(over(runs)) >= count, functionName=function))
