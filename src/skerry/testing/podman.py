@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,10 +204,9 @@ def _exit_code(container: Container) -> int:
 
 
 def _remove_containers(podman: Podman) -> None:
-    client = podman.client()
-    for container in client.containers.list(all=True, ignore_removed=True):
-        container.remove(force=True)
-    client.close()
+    with closing(podman.client()) as client:
+        for container in client.containers.list(all=True, ignore_removed=True):
+            container.remove(force=True)
 
 
 def build_python_base(podman: Podman, image: str) -> None:
