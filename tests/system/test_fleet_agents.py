@@ -218,7 +218,9 @@ def test_a_rollout_goes_back_when_more_nodes_fail_than_may(fleet: AgentFleet, no
     for node in nodes:
         fleet.until_status(node, "stable", "Running")
     groups = [{"name": "canary", "selector": "site=lyon"}]
-    spec = {"application": "stable", "target": "stable-2", "groups": groups, "failurePercentage": 40}
+    # A program runs until it ends: only what has lasted has succeeded.
+    lasting = {"failurePercentage": 40, "soakSeconds": 5}
+    spec = {"application": "stable", "target": "stable-2", "groups": groups, **lasting}
     made = fleet.http.post(ROLLOUTS, json={"metadata": {"name": "risky"}, "spec": spec})
     assert made.status_code == 201, made.text
 
