@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,12 @@ class Skerry(Kubectl):
         run = partial(forked.run, arguments, {**self._environment, **environment}, stdin=stdin)
         done = await asyncio.to_thread(run, timeout_seconds=COMMAND_SECONDS_MAX)
         return Outcome(done.code, done.out, done.err)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for a state of the server, which tells nobody of it."""
+    while not reached():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import yaml
 
 from skerry.server.auth import TokenRecord, User, digest_of
 from skerry.testing.api_server import ApiServer, ApiServerParts, run_api_server
+from tests.system.kube.conftest import until
 
 pytestmark = pytest.mark.system
 
@@ -79,7 +80,7 @@ async def test_the_view_role_reads_no_secrets_and_writes_nothing(kubectl: Any) -
     assert "is forbidden: User" in await kubectl.fails(*by("bob", "create", "cm", "c"))
 
 
-async def test_names_limit_a_role_in_reading_watching_and_changing(kubectl: Any) -> None:
+async def test_names_limit_a_role_in_reading_watching_and_changing(kubectl: Any, server: ApiServer) -> None:
     for name in ("mine", "other"):
         await kubectl.ok("create", "cm", name, "--from-literal=a=b")
     await kubectl.ok("create", "role", "one", "--verb=get,watch,list,patch", "--resource=cm", "--resource-name=mine")
@@ -90,8 +91,8 @@ async def test_names_limit_a_role_in_reading_watching_and_changing(kubectl: Any)
     assert "is forbidden: User" in await kubectl.fails(*by("alice", "get", "cm"))
     assert "mine" in await kubectl.ok(*by("alice", "get", "cm", "--field-selector=metadata.name=mine"))
     async with kubectl.lines(*by("alice", "get", "cm", "mine", "--watch-only")) as lines:
-        while not (await kubectl.json("get", "cm", "mine"))["metadata"]["labels"].get("seen"):
-            await kubectl.ok("label", "cm", "mine", "seen=yes")
+        await until(lambda: server.app.statistics()["streams"] == 1)
+        await kubectl.ok("label", "cm", "mine", "seen=yes")
         assert (await lines.readline()).startswith(b"NAME")
         assert b"mine" in await lines.readline()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from skerry.server.verbs.patches.merge_patch import MergePatch
 from skerry.server.verbs.requests import Target, WriteOptions
 from skerry.testing.api_server import ApiServer
 from skerry.testing.log_lines import LogLines
+from tests.system.kube.conftest import until
 
 pytestmark = pytest.mark.system
 
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 async def hello(kubectl: Any, function: Any) -> None:
     await kubectl.ok("create", "-f", "-", stdin=json.dumps(function(labels={"app": "web"})))
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    """Wait for a state of the server, which tells nobody of it."""
-    while not reached():  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0.01)
 
 
 def words(line: str) -> list[str]:
@@ -244,7 +238,7 @@ async def test_events_of_one_object_and_as_they_come(kubectl: Any, server: ApiSe
 async def test_proxy_hands_requests_through(kubectl: Any) -> None:
     async with kubectl.lines("proxy", "--port=0") as lines:
         address = (await lines.readline()).decode().split()[-1]  # Starting to serve on 127.0.0.1:...
-        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=60) as http:
             created = await http.post("/api/v1/namespaces/default/configmaps", json={"metadata": {"name": "c"}})
             assert created.status_code == 201
             assert (await http.get("/api/v1/namespaces/default/configmaps/c")).json()["metadata"]["name"] == "c"
