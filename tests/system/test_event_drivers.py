@@ -11,6 +11,7 @@ import pytest
 
 from skerry.testing.dispatch_client import DispatchClient
 from skerry.testing.skerry_process import SkerryProcess
+from skerry.testing.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -75,7 +76,7 @@ def test_a_program_is_run_with_its_settings_and_secrets_and_again_when_it_ends(
     restarted = dispatch.until("/v1/event/drivers/my-driver", lambda found: found["restarts"] == 1)
     assert restarted["reason"] == ["its program ended, and was started again 1 times: its log tells more"]
     log = skerry.data_dir / "logs" / "event-drivers" / "default.my-driver.log"
-    assert "posted 201" in log.read_text()
+    until(lambda: "posted 201" in log.read_text(), "what it prints once its event was taken is in the log")
     assert dispatch.http.delete("/v1/event/drivers/my-driver").json()["status"] == "DELETING"
     dispatch.until("/v1/event/drivers/my-driver", lambda found: found.get("code") == 404)
     pids = [run["output"]["pid"] for run in again]

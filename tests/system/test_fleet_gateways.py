@@ -71,7 +71,7 @@ def test_what_a_function_prints_on_a_node_is_read_through_the_control_plane(edge
 
 def test_what_a_function_counts_on_a_node_is_read_through_the_control_plane(edge: Edge) -> None:
     def counted() -> str:
-        assert edge.answer()
+        edge.answer()
         answer = edge.fleet.http.get("/v1/nodes/n1/metrics")
         requests = 'skerry_function_requests_total{code_class="2xx",function="hello",'
         return next((line for line in answer.text.splitlines() if line.startswith(requests)), "")

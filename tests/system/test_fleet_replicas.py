@@ -91,7 +91,7 @@ def test_a_change_at_the_other_replica_reaches_the_node_and_the_node_is_asked_th
 
 def test_what_its_functions_print_and_count_is_read_through_the_other_replica(pair: Pair) -> None:
     def counted() -> bool:
-        assert pair.edge.answer()
+        pair.edge.answer()
         return 'skerry_function_requests_total{code_class="2xx",function="hello",' in pair.read("/metrics")
 
     until(counted, "its metrics are read")

@@ -6,7 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,24 @@ def secret(name: str, value: Any) -> str:
 
 def leaks(directory: Path) -> list[str]:
     """Return the files below a directory (and beside it) that hold the canary in any form."""
-    files = [path for path in (*directory.rglob("*"), *directory.parent.glob("*.output")) if path.is_file()]
+    files = [path for path in (*files_below(directory), *directory.parent.glob("*.output")) if path.is_file()]
     assert len(files) > 5
-    return [str(path) for path in files if any(form in path.read_bytes() for form in FORMS)]
+    return [str(path) for path in files if any(form in content_of(path) for form in FORMS)]
+
+
+def files_below(directory: Path) -> list[Path]:
+    """List what lies below a directory; where a folder in it goes meanwhile, what is there then."""
+    while True:
+        with suppress(FileNotFoundError):
+            return list(directory.rglob("*"))
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file; one that was removed since it was listed has nothing left to tell."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 @contextmanager
