@@ -27,6 +27,8 @@ from skerry.testing.faas_engines import FaasEngine, Knative, OpenFaas, OpenWhisk
 
 FUNCTION = Function("hello", faas_id="f1", timeout_seconds=5.0)
 EXEC = Exec(b"", image="registry.example/hello:1", name="hello")
+#: How long an answer may take on a busy machine.
+SECONDS_MAX = 60.0
 MakeDriver = Callable[[FaasEngine, httpx.AsyncClient], FaaSDriver]
 
 
@@ -59,7 +61,7 @@ def engine(pair: tuple[FaasEngine, MakeDriver]) -> FaasEngine:
 
 @pytest.fixture
 async def driver(pair: tuple[FaasEngine, MakeDriver]) -> AsyncIterator[FaaSDriver]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
         yield pair[1](pair[0], client)
 
 
@@ -124,7 +126,7 @@ async def test_a_function_that_is_not_there_or_no_more_is_told_as_such(driver: F
 async def test_an_engine_that_is_away_is_the_systems_error(pair: tuple[FaasEngine, MakeDriver]) -> None:
     engine, make = pair
     engine.url = "http://127.0.0.1:9"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
         with pytest.raises(SystemError, match=r"127\.0\.0\.1:9"):
             await make(engine, client).create(FUNCTION, EXEC)
 
@@ -149,7 +151,7 @@ async def test_openwhisk_that_gives_the_same_page_for_ever_is_asked_for_it_twice
 
 async def test_openwhisk_tells_what_an_action_failed_with() -> None:
     with serving(OpenWhisk()) as engine:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
             driver = openwhisk(engine, client)
             await driver.create(FUNCTION, EXEC)
             assert engine.deployed["f1"]["limits"] == {"timeout": 5000}
@@ -160,7 +162,7 @@ async def test_openwhisk_tells_what_an_action_failed_with() -> None:
 
 async def test_openwhisk_refuses_who_has_no_key() -> None:
     with serving(OpenWhisk()) as engine:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
             with pytest.raises(SystemError, match="401"):
                 await OpenWhiskDriver(OpenWhiskSettings(engine.url), BuiltImages(), client).create(FUNCTION, EXEC)
 
@@ -168,7 +170,7 @@ async def test_openwhisk_refuses_who_has_no_key() -> None:
 async def test_knative_tells_why_a_revision_failed() -> None:
     with serving(Knative()) as engine:
         engine.failure = "the container exited with 1"  # type: ignore[attr-defined]
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
             with pytest.raises(FunctionError, match="RevisionFailed: the container exited with 1"):
                 await knative(engine, client).create(FUNCTION, EXEC)
 
@@ -176,7 +178,7 @@ async def test_knative_tells_why_a_revision_failed() -> None:
 async def test_openfaas_is_given_pull_secret_network_and_resources() -> None:
     with serving(OpenFaas()) as engine:
         settings = OpenFaasSettings(f"{engine.url}/", image_pull_secret="pull", limits={"memory": "64Mi"})
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS_MAX) as client:
             await OpenFaasDriver(settings, BuiltImages(), client).create(FUNCTION, EXEC)
         deployed = engine.deployed["of-f1"]
         assert (deployed["secrets"], deployed["network"]) == (["pull"], "func_functions")

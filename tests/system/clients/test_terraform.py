@@ -27,7 +27,7 @@ PLAN = {"dryRun": "All", "fieldManager": "Terraform", "force": "false"}
 def http(server: ApiServer) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.token}", "user-agent": "HashiCorp/1.0 Terraform/1.9.0"}
     context = ssl.create_default_context(cafile=str(server.authority))
-    with httpx.Client(base_url=server.at.url, headers=headers, verify=context, trust_env=False) as client:
+    with httpx.Client(base_url=server.at.url, headers=headers, verify=context, trust_env=False, timeout=60) as client:
         yield client
 
 

@@ -37,7 +37,7 @@ async def test_kubectl_tries_again_after_a_429_and_writes_once(kubectl: Any, tmp
         trust = ssl.create_default_context(cafile=str(server.authority))
         headers = {"authorization": "Bearer alice", "content-type": "application/json"}
         async with (
-            httpx.AsyncClient(base_url=server.at.url, verify=trust, headers=headers) as http,
+            httpx.AsyncClient(base_url=server.at.url, verify=trust, headers=headers, timeout=60) as http,
             asyncio.timeout(60),
             asyncio.TaskGroup() as group,
         ):
