@@ -447,10 +447,10 @@ metadata: {name: 5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1, namespace: default}
 spec: {functionName: applied, input: 21}
 """
     skerry.apply(function)
-    skerry.kubectl("wait", "--for=condition=Ready", "functions.dispatch.skerry.dev/applied")
+    skerry.kubectl("wait", "--for=condition=Ready", "functions.dispatch.skerry.dev/applied", "--timeout=80s")
     skerry.apply(run)
     name = "runs.dispatch.skerry.dev/5d3a9a3c-7d39-4d0f-a1ad-b1d5e9f0f6d1"
-    skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name)
+    skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", name, "--timeout=80s")
     assert skerry.kubectl("get", name, "-o", "jsonpath={.status.output}") == "42"
     kinds = skerry.kubectl("api-resources", "--api-group=dispatch.skerry.dev", "-o", "name").split()
     assert {kind.partition(".")[0] for kind in kinds} >= KINDS

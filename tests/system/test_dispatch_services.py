@@ -99,7 +99,8 @@ def test_a_brokers_catalogue_is_classes_and_what_is_wrong_in_it_is_told(
     assert (plans["small"]["bindable"], plans["bare"]["bindable"]) == (True, False)
     assert plans["small"]["schema"] == {"create": SIZED}
     reason = ("get", "servicebrokers.dispatch.skerry.dev", "fake", "-o", "jsonpath={.status.reason}")
-    skerry.kubectl("wait", "--for=jsonpath={.status.state}=READY", "servicebrokers.dispatch.skerry.dev/fake")
+    ready = ("wait", "--for=jsonpath={.status.state}=READY", "--timeout=80s")
+    skerry.kubectl(*ready, "servicebrokers.dispatch.skerry.dev/fake")
     assert "'not a name'" in skerry.kubectl(*reason)
     assert broker.away == 0
 
