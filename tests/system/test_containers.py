@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 import io
 import json
+import socket
 import tarfile
 import time
 from base64 import b64encode
@@ -163,11 +164,17 @@ async def test_a_function_in_a_container_keeps_to_the_protocol_and_goes_without_
     container = client.containers.list(filters={"label": "dispatch-function-revision=f"})[0]
     assert container.name == "dispatch-f-f"
     assert container.attrs["HostConfig"]["Memory"] == 256 << 20
-    assert [at["HostIp"] for at in container.ports["8080/tcp"] or ()] == ["127.0.0.1"]
+    [(address, port)] = [(at["HostIp"], int(at["HostPort"])) for at in container.ports["8080/tcp"] or ()]
+    assert address == "127.0.0.1"
     assert await driver.deployments() == {"f"}
     container.stop(timeout=1)
-    client.close()
     assert await run(driver, "echo", 3) == 3, "a container that has ended is started again"
+    container.stop(timeout=1)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        assert await run(driver, "echo", 4) == 4, "and another where its port is not to be had"
+    client.close()
     async with asyncio.TaskGroup() as tasks:
         call = tasks.create_task(run(driver, "slow", 1))
         tasks.create_task(driver.delete(function))  # comes to its turn when the call has begun

@@ -4,6 +4,7 @@ Invariant: what `create` returned from has answered a request; a container whose
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from skerry.functions.entities import Exec, Function, FunctionExecution
 from skerry.functions.errors import FunctionError, NoDeployment, SystemError  # noqa: A004 - see errors
 from skerry.functions.messages import CallStart, Context, Message, Runnable, start_of
 from skerry.functions.remote.http import call, until_ready
+from skerry.kit.tasks import SharedCalls
 
 #: Labels of Dispatch's own driver.
 _FUNCTION_LABEL, _REVISION_LABEL = "dispatch-function-id", "dispatch-function-revision"
@@ -67,6 +69,8 @@ class DockerDriver:
         self._calls: defaultdict[str, GoingOn] = defaultdict(GoingOn)
         #: Deployments that are being removed: their calls end, and no other begins.
         self._leaving: set[str] = set()
+        #: The starts of containers that have ended: one for all runs that find it so.
+        self._starts = SharedCalls[str, int]("docker-starts")
 
     async def create(self, function: Function, exec_: Exec) -> None:
         """Build a function's image, start it and wait until it answers; all of it, or nothing.
@@ -78,7 +82,9 @@ class DockerDriver:
         """
         try:
             image = await self._images.build_image("docker", function.faas_id, exec_)
-            await self._engine.start(self._spec(function, image))
+            name = f"dispatch-{function.name[:_NAME_CHARACTERS_MAX]}-{function.faas_id}"
+            labels = {_FUNCTION_LABEL: function.id, **self._labels(function.faas_id)}
+            await self._engine.start(self._spec(name, labels, image))
             await self._until_ready(function.faas_id)
         except BaseException:
             with suppress(
@@ -87,11 +93,11 @@ class DockerDriver:
                 await self.delete(function)
             raise
 
-    def _spec(self, function: Function, image: str) -> ContainerSpec:
+    def _spec(self, name: str, labels: Mapping[str, str], image: str) -> ContainerSpec:
         return ContainerSpec(
             image=image,
-            name=f"dispatch-{function.name[:_NAME_CHARACTERS_MAX]}-{function.faas_id}",
-            labels={_FUNCTION_LABEL: function.id, **self._labels(function.faas_id)},
+            name=name,
+            labels=labels,
             environment={"PORT": str(_PORT), "SERVERS": str(_SERVERS)},
             port=_PORT,
             network=self._settings.network,
@@ -184,9 +190,18 @@ class DockerDriver:
 
     async def _started(self, faas_id: str, start: CallStart) -> str:
         """Return where a deployment is called, after starting its container if it has ended."""
-        container = await self._container(faas_id)
-        if not container.running:
-            start.cold_starts += 1
-            await self._engine.start_again(container.name)
+        start.cold_starts += await self._starts.run(faas_id, lambda: self._cold_starts(faas_id))
         await self._until_ready(faas_id)
         return self._addresses[faas_id]
+
+    async def _cold_starts(self, faas_id: str) -> int:
+        """Have a deployment's container run; return how many starts that took."""
+        container = await self._container(faas_id)
+        if container.running:
+            return 0
+        try:
+            await self._engine.start_again(container.name)
+        except SystemError:  # another one has another port
+            await self._engine.remove(container.name)
+            await self._engine.start(self._spec(container.name, container.labels, self._images.name_of(faas_id)))
+        return 1

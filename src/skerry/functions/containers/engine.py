@@ -31,6 +31,8 @@ CALL_SECONDS_MAX = 60.0
 #: Of a pull, as in Dispatch.
 PULL_SECONDS_MAX = 120.0
 BUILD_SECONDS_MAX = 900.0
+#: Containers that are made for one, where they do not start.
+STARTS_MAX = 3
 #: Of what is copied out of an image.
 COPIED_BYTES_MAX = 64 << 20
 #: Quoted of an engine's words.
@@ -209,33 +211,47 @@ class ContainerEngine:
         return await self._call(find)
 
     async def start(self, spec: ContainerSpec) -> None:
-        """Create a container, and start it."""
+        """Create a container, and start it; another one where it does not start.
 
-        def start() -> None:
-            # Typed by hand: the stubs know no port that the engine picks, and no restart without a count.
-            more: dict[str, Any] = {"network_mode": spec.network} if spec.network else {}
-            more["restart_policy"] = {"Name": "unless-stopped"}
-            more["ports"] = {f"{spec.port}/tcp": ("127.0.0.1", None)}
-            container = self._client.containers.create(
-                spec.image,
-                name=spec.name,
-                labels=dict(spec.labels),
-                environment=dict(spec.environment),
-                mem_limit=spec.memory_bytes_max,
-                memswap_limit=spec.memory_bytes_max,
-                nano_cpus=round(spec.cpus * 1e9),
-                pids_limit=_PROCESSES_MAX,
-                ulimits=list(_ULIMITS),
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                **more,
-            )
-            container.start()
+        podman picks a container's port as it creates it, and binds it as it starts it: somebody else may come between.
+        """
 
-        await self._call(start)
+        def is_started() -> bool:
+            container = self._created(spec)
+            try:
+                container.start()
+            except APIError:
+                container.remove(force=True)
+                return False
+            return True
+
+        for _ in range(STARTS_MAX - 1):
+            if await self._call(is_started):
+                return
+        await self._call(lambda: self._created(spec).start())
+
+    def _created(self, spec: ContainerSpec) -> Container:
+        # Typed by hand: the stubs know no port that the engine picks, and no restart without a count.
+        more: dict[str, Any] = {"network_mode": spec.network} if spec.network else {}
+        more["restart_policy"] = {"Name": "unless-stopped"}
+        more["ports"] = {f"{spec.port}/tcp": ("127.0.0.1", None)}
+        return self._client.containers.create(
+            spec.image,
+            name=spec.name,
+            labels=dict(spec.labels),
+            environment=dict(spec.environment),
+            mem_limit=spec.memory_bytes_max,
+            memswap_limit=spec.memory_bytes_max,
+            nano_cpus=round(spec.cpus * 1e9),
+            pids_limit=_PROCESSES_MAX,
+            ulimits=list(_ULIMITS),
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            **more,
+        )
 
     async def start_again(self, name: str) -> None:
-        """Start a container that has ended."""
+        """Start a container that has ended; raises SystemError where its port, which podman keeps, is another's now."""
         await self._call(lambda: _found(lambda: self._client.containers.get(name).start()))
 
     async def logs(self, name: str) -> str:

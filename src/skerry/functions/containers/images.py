@@ -61,7 +61,7 @@ class DockerImageBuilder:
             context = function_context(exec_.source, exec_.handler, template)
         except FunctionError as error:
             raise BuildError(error.message) from error
-        image = self._name(function_id)
+        image = self.name_of(function_id)
         labels = {
             OWNER_LABEL: self._settings.owner,
             _ROLE_LABEL: "function",
@@ -74,14 +74,15 @@ class DockerImageBuilder:
 
     async def remove_image(self, function_id: str) -> None:
         """Remove a function's image from the engine; a registry keeps what was pushed."""
-        await self._engine.remove_image(self._name(function_id))
+        await self._engine.remove_image(self.name_of(function_id))
 
     async def built_for(self) -> set[str]:
         """Return what images of functions there are: the ids that they were built for."""
         labels = {OWNER_LABEL: self._settings.owner, _ROLE_LABEL: "function"}
         return {of.get(_FUNCTION_LABEL, "") for of in (await self._engine.images(labels)).values()}
 
-    def _name(self, function_id: str) -> str:
+    def name_of(self, function_id: str) -> str:
+        """Return what a function's image is called, be there one or not."""
         return f"{self._settings.registry or _NO_REGISTRY}/func-{function_id}:latest"
 
 
