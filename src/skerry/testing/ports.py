@@ -1,22 +1,17 @@
-"""Ports of loopback that stay a test's own while nobody listens there, as between two lives of a server.
+"""Ports of loopback that stay a test's own while nobody listens there, as between two lives of a server."""
 
-The kernel hands those from 32768 on (net.ipv4.ip_local_port_range) to whoever asks for port 0, and to every connection
-that is opened. These lie below, where only who names one gets it; each process of a test run begins elsewhere.
-"""
-
-import itertools
-import os
 import socket
-
-FIRST, COUNT = 20_000, 10_000
-_STRIDE = 97
-_numbers = itertools.count(os.getpid() * _STRIDE)
 
 
 def own_port() -> int:
-    """Return a port that is free, and was not returned before by this process."""
-    while True:
-        port = FIRST + next(_numbers) % COUNT
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+    """Return a port that nobody else is given for as long as this process lives.
+
+    A socket is bound to it that never listens. Whoever listens there with SO_REUSEADDR, as servers do, may do so beside
+    it, and the kernel gives the port to none of those who ask for any, as every connection does.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        holder.detach()  # open to the process's end
+    return port

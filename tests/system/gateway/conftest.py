@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import inspect
 import json
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,20 +25,11 @@ from skerry.gateway.xds import XdsServer, serve_xds
 from skerry.gateway.xds_stream import Rejection
 from skerry.testing.gateway_resources import read_resources
 from skerry.testing.plugins import built
+from skerry.testing.ports import own_port
 
 TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.005
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
-
-
-@contextlib.contextmanager
-def held_port() -> Iterator[int]:
-    """Have a port that nobody else is given before Envoy listens there, beside a socket that does not."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
-        yield port
 
 
 @dataclass(frozen=True)
@@ -167,14 +157,8 @@ class Edge:
 async def start_edge(
     directory: Path, text: str, node: NodeFacts | None = None, port: int = 0, trusted_ca: str = SYSTEM_CA
 ) -> AsyncIterator[Edge]:
-    """Run an Envoy with resources; PORT in their text becomes a free port, unless one is given."""
-    with contextlib.nullcontext(port) if port else held_port() as chosen:
-        async with _edge_at(chosen, directory, text, node or NodeFacts(), trusted_ca) as edge:
-            yield edge
-
-
-@asynccontextmanager
-async def _edge_at(port: int, directory: Path, text: str, node: NodeFacts, trusted_ca: str) -> AsyncIterator[Edge]:
+    """Run an Envoy with resources; PORT in their text becomes a free port."""
+    port, node = port or own_port(), node or NodeFacts()
     socket_path = str(directory / "xds.sock")
     settings = EnvoySettings("test", directory / "run", directory / "logs", socket_path, drain_seconds=2.0)
     edge_settings = EdgeSettings(access_log=str(settings.access_log), trusted_ca=trusted_ca)
@@ -259,10 +243,9 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
 
 @pytest.fixture
-def free_port_number() -> Iterator[int]:
-    """A port that nothing listens on, and that nobody else is given."""
-    with held_port() as port:
-        yield port
+def free_port_number() -> int:
+    """A port that nothing listens on."""
+    return own_port()
 
 
 @pytest.fixture
