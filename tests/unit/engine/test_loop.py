@@ -185,7 +185,8 @@ def test_with_every_thread_taken_the_next_request_is_answered_by_the_first_to_be
 ):
     waiting = begin(running, threads, "/wait", 2)
     next_one = threads.submit(running.get, "/next")
-    running.until(lambda statistics: statistics["leaderless_total"] == 1)
+    # Not just one: on a busy machine the watchdog may have taken a turn for one that lasts before.
+    running.until(lambda statistics: statistics["leaderless_total"] >= 1)
     assert not next_one.done()
     running.server.released.set()
     assert next_one.result() == b"/next"

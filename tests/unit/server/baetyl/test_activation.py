@@ -24,6 +24,7 @@ from skerry.artifacts.fetching.settings import FetchSettings
 from skerry.fleet.record_counts import RecordCounts
 from skerry.fleet.registration import new_record
 from skerry.kit.clock import SystemClock
+from skerry.server.baetyl import callbacks as callbacks_module
 from skerry.server.baetyl.activation import Activation, ActivationRequest
 from skerry.server.baetyl.callbacks import TRIES_MAX, Callbacks
 from skerry.server.baetyl.errors import BaetylError
@@ -33,6 +34,7 @@ from skerry.server.verbs.requests import DeleteOptions, Target, WriteOptions
 from skerry.server.verbs.verbs import Verbs
 from skerry.testing.api_server import open_verbs
 from skerry.testing.scripted_server import reply, scripted_server
+from skerry.testing.waiting import SECONDS_MAX
 
 WRITE = WriteOptions()
 
@@ -69,7 +71,9 @@ class Plant:
 
 
 @pytest.fixture
-async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
+async def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Plant]:
+    monkeypatch.setattr(callbacks_module, "TRY_SECONDS_MAX", SECONDS_MAX)
+    monkeypatch.setattr(callbacks_module, "CALLBACK_SECONDS_MAX", SECONDS_MAX)
     clock = SystemClock()
     async with open_verbs() as (verbs, _), Callbacks(FetchSettings()) as callbacks:
         registrar = Registrar(verbs, RecordCounts())
