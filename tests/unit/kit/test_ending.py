@@ -1,6 +1,7 @@
 """Tasks that are ended, and work that tidies up."""
 
 import asyncio
+import itertools
 
 import pytest
 from structlog.testing import capture_logs
@@ -103,6 +104,18 @@ async def test_what_takes_too_long_to_tidy_up_is_told_of_and_given_up():
         await given_up.wait()
     assert [entry["event"] for entry in logged] == ["tidying up took too long and is given up"]
     assert logged[0]["running"].startswith("task tidy at ")
+
+
+async def test_what_tidies_up_has_begun_however_late_its_process_is(monkeypatch: pytest.MonkeyPatch):
+    steps, loop = list[str](), asyncio.get_running_loop()
+
+    async def tidy() -> None:
+        steps.append("tidied up")
+
+    stalls = itertools.count(loop.time(), 10.0)  # at each look at the clock
+    monkeypatch.setattr(loop, "time", lambda: next(stalls))
+    await to_its_end("tidy", tidy(), seconds_max=1.0)
+    assert steps == ["tidied up"]
 
 
 async def test_a_task_is_described_by_the_line_that_it_waits_at():
