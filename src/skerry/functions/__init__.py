@@ -23,6 +23,7 @@ from skerry.functions.errors import (
     InputError,
     InvocationError,
     NoDeployment,
+    SchemaError,
     SystemError,  # noqa: A004 - see errors
     UserError,
 )
@@ -47,7 +48,7 @@ from skerry.functions.messages import (
     logs_of,
 )
 from skerry.functions.runner import Runner
-from skerry.functions.validation import JsonSchemaValidator, SchemaError, Validator, check_against, check_schema
+from skerry.functions.validation import JsonSchemaValidator, Validator, check_against, check_schema
 
 if TYPE_CHECKING:
     from skerry.functions.containers.images import DockerImageBuilder

@@ -13,6 +13,10 @@ STACKTRACE_CHARACTERS_MAX = 64 << 10
 TIMED_OUT = "Function execution exceeded the timeout"
 
 
+class SchemaError(ValueError):
+    """A schema that is none, or too heavy; its text says where and why."""
+
+
 class InvocationError(Exception):
     """A run that failed.
 
