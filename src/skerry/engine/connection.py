@@ -34,8 +34,8 @@ class ConnectionLimits(NamedTuple):
     Attributes:
         connections_max: further ones wait in the backlog. Half of the descriptors that a process may have by default;
             log files and artifacts take some.
-        idle_seconds_max: between two requests of HTTP/1. Envoy keeps an idle connection for an hour by default: we
-            close first.
+        idle_seconds_max: between two requests of HTTP/1. Envoy closes first (`gateway.envoy_config`): what it sends as
+            we close would be lost.
         request_seconds_max: from a request's first byte to its last.
         send_seconds_max: a peer that takes no bytes for so long is gone.
         linger_seconds_max: after a refused request: how long its remaining bytes are read, so that the peer reads our

@@ -55,6 +55,9 @@ DRAIN_SECONDS = 5.0
 CONNECT_SECONDS_MAX = 5.0
 #: To the Unix socket of a worker on this machine: it answers at once or not at all.
 ENGINE_CONNECT_SECONDS_MAX = 0.25
+#: Of a connection to a worker, or to whoever calls functions. They close later (`engine.connection`, `engine.http2`,
+#: `server.serve`): a POST that is sent as the other side closes is lost, and may not be sent again.
+ENGINE_IDLE_SECONDS_MAX = 60.0
 ENGINE_CONNECTIONS_MAX = 1024
 ENGINE_PENDING_REQUESTS_MAX = 1024
 ENGINE_REQUESTS_MAX = 4096
@@ -260,12 +263,13 @@ def _engine_cluster(model: ir.EngineCluster) -> Cluster:
     if model.use == "filters":
         connections = FILTER_CONNECTIONS_MAX * max(1, len(model.sockets))
         _limit(message, connections, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
-        _speak(message, filter_protocol())
-        return message
-    _limit(message, ENGINE_CONNECTIONS_MAX, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
-    options = _protocol_options("http1")
-    options.common_http_protocol_options.max_headers_count.value = ENGINE_RESPONSE_HEADERS_MAX
-    options.common_http_protocol_options.max_response_headers_kb.value = ENGINE_RESPONSE_HEADERS_KIB_MAX
+        options = filter_protocol()
+    else:
+        _limit(message, ENGINE_CONNECTIONS_MAX, ENGINE_PENDING_REQUESTS_MAX, ENGINE_REQUESTS_MAX, ENGINE_RETRIES_MAX)
+        options = _protocol_options("http1")
+        options.common_http_protocol_options.max_headers_count.value = ENGINE_RESPONSE_HEADERS_MAX
+        options.common_http_protocol_options.max_response_headers_kb.value = ENGINE_RESPONSE_HEADERS_KIB_MAX
+    options.common_http_protocol_options.idle_timeout.CopyFrom(duration(ENGINE_IDLE_SECONDS_MAX))
     _speak(message, options)
     return message
 

@@ -10,7 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from skerry.engine import http2
+from skerry.engine.connection import ConnectionLimits
 from skerry.engine.http1 import REPLY_HEADER_BYTES_MAX, REPLY_HEADERS_MAX, checked_head
+from skerry.gateway import envoy_config
+from skerry.gateway.envoy_config import ENGINE_IDLE_SECONDS_MAX
+from skerry.server.serve import ServeSettings
 from tests.system.gateway.conftest import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.system
@@ -304,6 +309,21 @@ async def test_a_request_that_may_have_been_handled_is_not_sent_twice(edge_with:
         worker.answer = reset
         assert (await edge.get("f.functions.localhost/", method="POST")).status_code == 503
         assert len(worker.requests) == 1
+
+
+def test_envoy_closes_an_idle_connection_long_before_its_other_side_does() -> None:
+    """What is sent on a connection as its other side closes is lost, and a POST may not be sent again."""
+    others = (ConnectionLimits().idle_seconds_max, http2.IDLE_SECONDS_MAX, ServeSettings().keep_alive_seconds)
+    assert min(others) >= 1.5 * ENGINE_IDLE_SECONDS_MAX
+
+
+async def test_an_idle_connection_to_a_worker_is_closed_by_envoy(
+    edge_with: Any, engine_with: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy_config, "ENGINE_IDLE_SECONDS_MAX", 0.2)
+    async with engine_with() as ([worker], node), edge_with(GATEWAY + function("f", "f-4"), node) as edge:
+        assert (await edge.get("f.functions.localhost/")).status_code == 200
+        await until(lambda: not worker.writers)
 
 
 async def test_what_a_worker_lets_pass_is_never_refused_and_so_never_asked_for_again(
