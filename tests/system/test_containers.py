@@ -171,8 +171,9 @@ async def test_a_function_in_a_container_keeps_to_the_protocol_and_goes_without_
     assert await run(driver, "echo", 3) == 3, "a container that has ended is started again"
     container.stop(timeout=1)
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whatever connections there were
         taken.bind(("127.0.0.1", port))
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # with nobody
         assert await run(driver, "echo", 4) == 4, "and another where its port is not to be had"
     client.close()
     async with asyncio.TaskGroup() as tasks:
