@@ -107,6 +107,7 @@ class World:
 @pytest.fixture
 async def world(client: Client) -> AsyncIterator[World]:
     async with opened(client, FakeCode()) as one:
+        await one.controller._workers.stop()  # no turn comes by itself, however long a test takes
         yield one
 
 

@@ -15,7 +15,7 @@ from skerry.store.memory import MemoryDriver
 from skerry.store.records import Batch, Bounds, Entry, ListQuery, Page, Scope, Write
 from skerry.testing.clock import FakeClock
 
-SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001)
+SETTINGS = LogSettings(poll_seconds=3_600, progress_seconds=0.001, copy_wait_seconds_max=3_600)
 A = Key("secrets", "ns", "a")
 #: Of who waits for a copy that is told to come no further.
 SOON_SECONDS = 0.01

@@ -13,7 +13,9 @@ from skerry.store.queries import QUERY_SECONDS
 from skerry.testing.postgres_process import PostgresProcess
 
 #: No test waits for a poll: what another replica wrote is told of.
-SETTINGS = LogSettings(poll_seconds=3_600.0, progress_seconds=0.05, recent_events_max=10, batch_events=7)
+SETTINGS = LogSettings(
+    poll_seconds=3_600.0, progress_seconds=0.05, copy_wait_seconds_max=3_600.0, recent_events_max=10, batch_events=7
+)
 
 
 def key(name: str) -> Key:
