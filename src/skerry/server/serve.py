@@ -41,6 +41,8 @@ HEAD_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 #: How long a client may take nothing of what waits for it. A reader that is slow but reads is left alone.
 STALLED_SECONDS = 60.0
+#: What of an answer is written before a look whether its client reads.
+PIECE_BYTES = 256 * 1024
 _BACKLOG = 1024
 #: Of one message over a WebSocket, however many frames it comes in: a report with its envelope.
 MESSAGE_BYTES_MAX = REPORT_BYTES_MAX + 64 * 1024
@@ -365,7 +367,11 @@ def _take_body(running: weakref.ref[RequestResponseCycle]) -> bytes | None:
 
 
 async def _send_whole(running: weakref.ref[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> None:
-    """Send an answer in one piece, as `RequestResponseCycle.send` does in two messages; see `SEND_WHOLE`."""
+    """Send an answer as `RequestResponseCycle.send` does in two messages; see `SEND_WHOLE`.
+
+    A long one goes as fast as the client reads: what is written at once lies below TLS, where nobody is told that it
+    waits, and is cut off with the connection.
+    """
     if (cycle := running()) is None:  # its task keeps it for as long as it runs
         return
     if cycle.flow.write_paused and not cycle.disconnected:
@@ -374,7 +380,17 @@ async def _send_whole(running: weakref.ref[RequestResponseCycle], status: int, l
         return
     cycle.response_started, cycle.waiting_for_100_continue = True, False
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
-    cycle.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[status], lines, close, body))
+    head = b"%s%s%s\r\n" % (STATUS_LINE[status], lines, close)
+    if len(body) <= PIECE_BYTES:
+        cycle.transport.write(head + body)
+    else:
+        cycle.transport.write(head)
+        for begin in range(0, len(body), PIECE_BYTES):
+            if cycle.flow.write_paused:
+                await cycle.flow.drain()
+            if cycle.disconnected:
+                return
+            cycle.transport.write(body[begin : begin + PIECE_BYTES])
     cycle.response_complete = True
     cycle.message_event.set()
     if not cycle.keep_alive:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -235,17 +236,46 @@ async def test_a_watcher_that_never_reads_is_cut(server: ApiServer) -> None:
         assert (await http.get(f"{CONFIGS}/large")).status_code == 200
 
 
-async def test_a_slow_reader_of_a_large_list_gets_all_of_it(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_module, "STALLED_SECONDS", 0.5)
-    async with client(server) as http, raw(server) as (reader, writer):
-        for number in range(20):
+LARGE_OBJECTS = 20
+
+
+async def ask_for_a_large_list(server: ApiServer, writer: asyncio.StreamWriter, header: str) -> None:
+    async with client(server) as http:
+        for number in range(LARGE_OBJECTS):
             await http.post(CONFIGS, json={"metadata": {"name": f"c{number}"}, "data": {"a": "x" * 900_000}})
-        request = (
-            f"GET {CONFIGS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {server.token}\r\n\r\n"
-        )
-        writer.write(request.encode())
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # the rest waits there
+    writer.write(
+        f"GET {CONFIGS} HTTP/1.1\r\nHost: x\r\n{header}\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode()
+    )
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_a_slow_reader_of_a_large_list_gets_all_of_it(server: ApiServer, connection: str) -> None:
+    loop_clock = LoopClock()
+    async with raw(server) as (reader, writer):
+        await ask_for_a_large_list(server, writer, f"Connection: {connection}")
         size = 0
-        while part := await reader.read(1024 * 1024):
+        while size < LARGE_OBJECTS * 900_000:
+            part = await reader.read(1024 * 1024)
+            assert part, f"it ended after {size} bytes"
             size += len(part)
-            await http.get("/healthz")  # takes its time
-        assert size > 20 * 900_000
+            loop_clock.advance(len(part) / (1024 * 1024) * serve_module.STALLED_SECONDS / 6)  # three minutes for all
+
+
+async def test_who_never_reads_a_large_list_is_cut(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop_clock, cut = LoopClock(), asyncio.Event()
+    abort = serve_module.BoundedHttpProtocol.abort
+
+    def note_and_abort(connection: serve_module.BoundedHttpProtocol) -> None:
+        cut.set()
+        abort(connection)
+
+    monkeypatch.setattr(serve_module.BoundedHttpProtocol, "abort", note_and_abort)
+    async with raw(server) as (reader, writer):
+        await ask_for_a_large_list(server, writer, "Connection: keep-alive")
+        await reader.readline()  # it has begun
+        while not cut.is_set():
+            loop_clock.advance(serve_module.STALLED_SECONDS)
+            await asyncio.sleep(0.01)
+        with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
+            await reader.readexactly(LARGE_OBJECTS * 900_000)
