@@ -6,9 +6,11 @@ async with scripted_server({"/a.wasm": [reply(500), reply(200, module)]}) as ser
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext
+
+from skerry.kit.ending import ended
 
 #: The first byte of a TLS connection.
 _TLS_HANDSHAKE = b"\x16"
@@ -68,8 +70,22 @@ class ScriptedServer:
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, ValueError):
             return  # the client gave up, or speaks TLS
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         finally:
-            writer.close()
+            await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, and wait until it is: until the client has read it all, or the server ends."""
+    writer.close()
+    try:
+        with suppress(OSError):
+            await writer.wait_closed()
+    except asyncio.CancelledError:
+        writer.transport.abort()
+        raise
 
 
 @asynccontextmanager
@@ -84,8 +100,7 @@ async def scripted_server(
         yield scripted
     finally:
         server.close()
-        for task in list(scripted.serving):
-            task.cancel()
+        await ended(list(scripted.serving))
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> Script:
