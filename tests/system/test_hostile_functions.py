@@ -5,6 +5,7 @@ One engine worker, so that they share all that there is. How much later the neig
 """
 
 import json
+import os
 import re
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -32,6 +33,9 @@ FETCHER = """export default { async fetch(request) {
 } };"""
 SIMULTANEOUS = 2
 GIB = 1 << 30
+#: Calls that each take all the memory that they may have.
+FAILING = 32
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,22 @@ def test_a_function_that_breaks_its_own_world_breaks_no_other(http: httpx.Client
     for _ in range(2):  # the second time, worlds are met that are broken already
         for name in POLLUTION:
             assert ask(http, "polluter", f"/{name}").status_code in {200, 500}
+
+
+def test_the_memory_of_instances_that_failed_is_given_back(skerry: SkerryProcess, http: httpx.Client):
+    with ThreadPoolExecutor(FAILING // 4) as clients:
+        for answer in clients.map(lambda _: ask(http, "hostile", "/bytes"), range(FAILING)):
+            assert answer.headers.get("x-skerry-error") in SIZE["bytes"]
+    until(lambda: worker_bytes(skerry) < GIB, f"the worker has given back most of {FAILING} times 128 MiB")
+
+
+def worker_bytes(skerry: SkerryProcess) -> int:
+    """Return the resident memory of the engine's worker."""
+    assert skerry.process is not None
+    children = Path(f"/proc/{skerry.process.pid}/task").glob("*/children")
+    pids = [pid for listed in children for pid in listed.read_text().split()]
+    worker = next(pid for pid in pids if b"skerry.main.worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 @pytest.mark.usefixtures("neighbour")

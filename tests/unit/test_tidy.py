@@ -54,6 +54,20 @@ def test_no_slice_of_a_compiled_module_holds_a_call() -> None:
     assert (list(slices), len(sources) > 20) == ([], True)
 
 
+def test_no_function_of_a_compiled_module_has_one_within() -> None:
+    """What it closes over was kept for good (ADR 0048): use a method, `partial`, or a function beside it."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    within = (
+        f"{name_of(source)}:{inner.lineno} {inner.name}"
+        for source in compiled_sources()
+        for outer in ast.walk(ast.parse(source.read_text()))
+        if isinstance(outer, functions)
+        for inner in ast.walk(outer)
+        if isinstance(inner, functions) and inner is not outer
+    )
+    assert list(within) == []
+
+
 def test_modules_stay_short() -> None:
     lines = {name_of(path): len(path.read_text().splitlines()) for path in tracked("*.py")}
     long = [f"{name} has {count} lines" for name, count in lines.items() if count > MODULE_LINES_MAX]

@@ -67,6 +67,12 @@ class Export(NamedTuple):
     done: RawFunction
 
 
+def _exported(instantiated: tuple[Store, WasmInstance], name: str, parameters: int) -> Export:
+    store, instance = instantiated
+    done = exported_function(store, instance, f"cabi_post_{name}", 0)
+    return Export(exported_function(store, instance, name, parameters), done)
+
+
 class JavaScriptGuest(ConcurrentInstance):
     """See above.
 
@@ -111,18 +117,14 @@ class JavaScriptGuest(ConcurrentInstance):
         self._calls: dict[int, OpenCall] = {}
         self._ended: deque[OpenCall] = deque()  # answered or settled, and not taken notice of yet
 
-        def export(name: str, parameters: int) -> Export:
-            done = exported_function(store, instance, f"cabi_post_{name}", 0)
-            return Export(exported_function(store, instance, name, parameters), done)
-
-        self._init = export("init", 7)
-        self._handle = export("handle", 4)
-        self._filter_request = export("filter-request", 4)
-        self._filter_response = export("filter-response", 5)
-        self._deliver = export("deliver", 6)
-        self._tick = export("tick", 1)
-        self._next = export("next", 0)
-        self._tell_rejections = export("tell-rejections", 0)
+        self._init = _exported(instantiated, "init", 7)
+        self._handle = _exported(instantiated, "handle", 4)
+        self._filter_request = _exported(instantiated, "filter-request", 4)
+        self._filter_response = _exported(instantiated, "filter-response", 5)
+        self._deliver = _exported(instantiated, "deliver", 6)
+        self._tick = _exported(instantiated, "tick", 1)
+        self._next = _exported(instantiated, "next", 0)
+        self._tell_rejections = _exported(instantiated, "tell-rejections", 0)
         # What this one gives, unlike `allocate`, is not freed after the call.
         self._allocate_for_life = exported_function(store, instance, "cabi_realloc_adapter", 4)
         self._exchange_at = 0

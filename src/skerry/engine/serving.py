@@ -316,13 +316,12 @@ class FunctionServer:
         """Have a call do what it has left, beside others."""
         before = lease.used
         call.extend(_settling_seconds(lease))
+        call.go_on = partial(self._settled_together, lease, call, before)
+        return call.go_on() if call.is_over else Answer((), waits_for=call)
 
-        def go_on() -> Answer:
-            self._settled(lease, before, call.take_failure() if call.has_failed else None)
-            return Answer(())
-
-        call.go_on = go_on
-        return go_on() if call.is_over else Answer((), waits_for=call)
+    def _settled_together(self, lease: Lease, call: OpenCall, before: tuple[int, int]) -> Answer:
+        self._settled(lease, before, call.take_failure() if call.has_failed else None)
+        return Answer(())
 
     def _settled(self, lease: Lease, before: tuple[int, int], error: CallError | None = None) -> CallError | None:
         """Note what was used since; returns the error."""
@@ -354,32 +353,37 @@ class FunctionServer:
 
         self.measures.started(manifest.function)
         invocation = Invocation()
-
-        def log(level: int, message: bytes) -> None:
-            if not self.logs.write(manifest, level, message, invocation.request_id):
-                self.measures.met(manifest.function, LOG_LIMIT)
-
-        def before_wait(instance: PooledInstance) -> None:
-            self._step_aside()
-            measure(instance)
-
-        def measure(instance: PooledInstance) -> None:
-            if invocation.is_abandoned:
-                instance.stop(abandoned())
-            elif self.pool.measure(instance, manifest.function):
-                instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
-
         try:
             fetcher = self._fetcher.of(manifest.function) if manifest.may_fetch else None
             store = self.key_values if manifest.has_kv else None
             kept = FunctionKeyValues(store, manifest.kv_namespace) if store else None
             surroundings = Surroundings(
-                log, fetcher, kept, before_wait, measure, invocation=invocation, readiness=self._readiness
+                partial(self._log, manifest, invocation),
+                fetcher,
+                kept,
+                partial(self._before_wait, manifest, invocation),
+                partial(self._measure, manifest, invocation),
+                invocation=invocation,
+                readiness=self._readiness,
             )
             return code.start(manifest, surroundings)
         except LoadError as error:
             self._tell(manifest, CallError(FailureKind.LOAD, error.message, stack=error.stack))
             raise
+
+    def _log(self, manifest: FunctionManifest, invocation: Invocation, level: int, message: bytes) -> None:
+        if not self.logs.write(manifest, level, message, invocation.request_id):
+            self.measures.met(manifest.function, LOG_LIMIT)
+
+    def _before_wait(self, manifest: FunctionManifest, invocation: Invocation, instance: PooledInstance) -> None:
+        self._step_aside()
+        self._measure(manifest, invocation, instance)
+
+    def _measure(self, manifest: FunctionManifest, invocation: Invocation, instance: PooledInstance) -> None:
+        if invocation.is_abandoned:
+            instance.stop(abandoned())
+        elif self.pool.measure(instance, manifest.function):
+            instance.stop(CallError(FailureKind.OVERLOADED, _MEMORY_SHARE))
 
     def _gauges(self) -> dict[str, int]:
         leadership, fetches = self._leadership.statistics(), self._fetcher.statistics()
