@@ -42,7 +42,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing_whenever_that_comes_and_
         await asyncio.wait([starting])
         assert starting.cancelled()
         await turns_of_the_loop(2)  # in which asyncio closes what it was told to close
-        assert descriptors() == before
+        assert not descriptors().items() - before.items()  # what earlier tests left may go meanwhile
     ids = tmp_path / "ids"
     for process in ids.read_text().split() if ids.exists() else ():
         with pytest.raises(ProcessLookupError):
