@@ -151,11 +151,11 @@ def _compiled(text: bytes) -> tuple[_Compiled, Weight]:
         raise SchemaError(f"$schema: must be one of {', '.join(sorted(_DRAFTS))}, and is {name}")
     try:
         made = draft(schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), offline=True)
+        return made, weight_of(schema)
     except jsonschema_rs.ValidationError as error:
         raise SchemaError(f"{_place(error) or 'schema'}: {error.message}") from error
     except ValueError as error:
         raise SchemaError(str(error)) from error
-    return made, weight_of(schema)
 
 
 def _places(value: Any, most: int) -> int:

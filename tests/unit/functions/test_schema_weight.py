@@ -83,6 +83,7 @@ def test_what_has_alternatives_is_told() -> None:
         ({"allOf": [{"$ref": "#"}]}, "without going deeper"),
         ({"allOf": [{} for _ in range(SUBSCHEMAS_MAX)]}, f"more than {SUBSCHEMAS_MAX} subschemas"),
         ({"$ref": "http://json-schema.org/draft-04/schema#"}, "must lead to a place in this schema"),
+        ({"id": "http://example.test/", "default": {"id": "http://[x"}}, "URL"),
         (
             {
                 "allOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#/definitions/more"}}],
@@ -91,7 +92,7 @@ def test_what_has_alternatives_is_told() -> None:
             "too entangled",
         ),
     ],
-    ids=["doubling", "twice-below", "unevaluated", "itself", "large", "elsewhere", "entangled"],
+    ids=["doubling", "twice-below", "unevaluated", "itself", "large", "elsewhere", "no-url", "entangled"],
 )
 def test_a_schema_that_could_keep_the_process_busy_is_refused(schema: dict[str, Any], told: str) -> None:
     with pytest.raises(SchemaError, match=told):
